@@ -1,1 +1,1 @@
-
+"""The Signet client: asks for predictions, and proves that wrong requests are refused."""

@@ -1,0 +1,58 @@
+"""The command `signet`: predict, and prove by scenarios that the server keeps its word."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser
+
+from signet_client.errors import ClientError
+from signet_client.predict import PredictOptions, predict
+from signet_client.scenarios import ScenarioOptions, run_scenarios
+from signet_client.server import PredictionServer
+from signet_client.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FAILED = 2
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand: 0 as hoped, 1 refused or a scenario failed, 2 no answer or wrong options."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a message may quote what no terminal can write, such as a lone surrogate
+            stream.reconfigure(errors="backslashreplace")
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = Settings.from_environ(os.environ)
+        server = PredictionServer(settings.url, settings.timeout_s)
+        if arguments.subcommand == "predict":
+            return predict(PredictOptions(**vars(arguments.predict)), server)
+        return run_scenarios(ScenarioOptions(**vars(arguments.scenarios)), server)
+    except ClientError as error:
+        print(f"signet: {error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        print("signet: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="signet", description="Predict, and prove that wrong requests are refused.")
+    commands = parser.add_subcommands()
+    for name, options, summary in (
+        ("predict", PredictOptions, "ask for the prediction of one file"),
+        ("scenarios", ScenarioOptions, "send every kind of right and wrong request and judge the answers"),
+    ):
+        command = ArgumentParser(description=summary)
+        command.add_class_arguments(options)
+        commands.add_subcommand(name, command, help=summary)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What keeps the client from an answer; each is one line that names the thing, its value and what was expected.
+
+ClientError
+├── InvalidSetting
+├── InputError
+│   ├── InputNotFound
+│   ├── InputIsNoFile
+│   └── InputUnreadable
+├── ServerError
+│   ├── ServerUnreachable
+│   ├── ServerTooSlow
+│   └── ServerFailed
+├── UnknownDeployment
+└── UnexpectedAnswer
+"""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """The client has no prediction and no refusal to show: exit code 2."""
+
+
+class InvalidSetting(ClientError):
+    """An environment variable that can't be used."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"Setting {name} has value {value!r}. Expected {expected}.")
+
+
+class InputError(ClientError):
+    """The input can't be read, so nothing was sent."""
+
+
+class InputNotFound(InputError):
+    """No such input file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Input file {path!r} does not exist. Expected a JSON or CSV file, or - for standard input.")
+
+
+class InputIsNoFile(InputError):
+    """The input's name is that of a folder."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Input file {path!r} is a directory. Expected a JSON or CSV file, or - for standard input.")
+
+
+class InputUnreadable(InputError):
+    """The operating system doesn't let the client read the input."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"Input file {path!r} can't be read: {reason}. Expected a file that this user may read.")
+
+
+class ServerError(ClientError):
+    """The server gave no answer that could be used."""
+
+
+class ServerUnreachable(ServerError):
+    """Nothing answers at the address, or it hung up before it had answered."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No answer from {url}: {reason}. Expected the prediction server there (SIGNET_URL).")
+
+
+class ServerTooSlow(ServerError):
+    """The answer wasn't complete in time."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        super().__init__(f"No answer from {url} within {timeout_s:g} s (SIGNET_TIMEOUT_S). Expected one sooner.")
+
+
+class ServerFailed(ServerError):
+    """The server says that it failed (5xx)."""
+
+    def __init__(self, url: str, status: int, message: str) -> None:
+        super().__init__(f"{url} failed with status {status}: {message}. Expected 200 or a refusal with 400.")
+
+
+class UnknownDeployment(ClientError):
+    """The server runs but doesn't serve this deployment."""
+
+    def __init__(self, name: str, url: str) -> None:
+        super().__init__(
+            f"Deployment {name!r} is not served at {url}. Expected a registered model whose alias champion is set.",
+        )
+
+
+class UnexpectedAnswer(ClientError):
+    """An answer that the prediction server would not give: something else may listen there."""
+
+    def __init__(self, url: str, got: str) -> None:
+        super().__init__(f"{url} answered with {got}. Expected a prediction (200) or a refusal (400) in JSON.")

@@ -1,0 +1,96 @@
+"""`signet predict`: one file to the server, its answer in the words of the seed's predict.py."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from signet_client.errors import (
+    InputIsNoFile,
+    InputNotFound,
+    InputUnreadable,
+    InvalidSetting,
+    ServerFailed,
+    UnexpectedAnswer,
+    UnknownDeployment,
+)
+
+if TYPE_CHECKING:
+    from signet_client.server import Answer, PredictionServer
+
+_STDIN = "-"
+_CONTENT_TYPES = {".json": "application/json", ".csv": "text/csv"}
+_OK, _BAD_REQUEST, _NOT_FOUND, _SERVER_ERROR = 200, 400, 404, 500
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Ask for the prediction of one file and print the answer.
+
+    Prints `Prediction Result …` (exit code 0) or, for a refusal, MLflow's message (exit code 1). What keeps the client
+    from an answer is one line on standard error (exit code 2).
+
+    Args:
+        input_file_path: The request's body, sent as it is: a .json or .csv file, or - for standard input.
+        deployment_name: The deployment to ask, which is the registered model's name.
+    """
+
+    input_file_path: str = "sample.json"
+    deployment_name: str = "iris_classification"
+
+
+def predict(options: PredictOptions, server: PredictionServer) -> int:
+    """Print the answer and return the exit code: 0 for a prediction, 1 for a refusal. Raises ClientError."""
+    if not options.deployment_name.strip("."):
+        raise InvalidSetting("--deployment_name", options.deployment_name, "a registered model's name")
+    body = _read(options.input_file_path)
+    content_type = _CONTENT_TYPES.get(Path(options.input_file_path).suffix.lower())
+    answer = server.ask(options.deployment_name, body, {"Content-Type": content_type} if content_type else None)
+    address = server.address(options.deployment_name)
+
+    if answer.status == _OK:
+        print(f"Prediction Result {_prediction(answer, address)}")
+        return 0
+    if answer.status == _BAD_REQUEST and answer.message is not None:
+        print(f"mlflow.exceptions.MlflowException: {answer.message}")
+        return 1
+    if answer.status == _NOT_FOUND and is_unknown_deployment(answer):
+        raise UnknownDeployment(options.deployment_name, server.url)
+    if answer.status >= _SERVER_ERROR:
+        raise ServerFailed(address, answer.status, answer.message or answer.summary())
+    raise UnexpectedAnswer(address, answer.summary())
+
+
+def is_unknown_deployment(answer: Answer) -> bool:
+    """TorchServe's own 404, not that of something else behind the address."""
+    document = answer.document
+    kind = document.get("type") if isinstance(document, dict) else None
+    return answer.status == _NOT_FOUND and kind in {"ModelNotFoundException", "ModelVersionNotFoundException"}
+
+
+def _prediction(answer: Answer, address: str) -> str:
+    """The labels as the server wrote them: a bare word for one row, JSON for more. Raises UnexpectedAnswer."""
+    try:
+        text = answer.body.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise UnexpectedAnswer(address, answer.summary()) from error
+    broken_json = answer.media_type == "application/json" and answer.document is None
+    if not text or answer.media_type == "text/html" or broken_json:
+        raise UnexpectedAnswer(address, answer.summary())
+    return text
+
+
+def _read(path: str) -> bytes:
+    """Read the whole input, byte for byte. Raises InputNotFound, InputIsNoFile and InputUnreadable."""
+    try:
+        return sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputNotFound(path) from error
+    except IsADirectoryError as error:
+        raise InputIsNoFile(path) from error
+    except OSError as error:
+        raise InputUnreadable(path, error.strerror or str(error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise InputUnreadable(path, str(error)) from error
