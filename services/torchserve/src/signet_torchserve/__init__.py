@@ -1,1 +1,1 @@
-
+"""TorchServe behind MLflow signatures, deployed by the model registry."""

@@ -1,0 +1,186 @@
+"""Makes TorchServe serve what the registry wants: it compares the two and does what is missing, again and again.
+
+Nothing is remembered that the registry, TorchServe or the store do not know, so a restart of any of them needs nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from signet_torchserve import archive
+from signet_torchserve.archive import NotServable
+from signet_torchserve.management import TorchServe, TorchServeError
+from signet_torchserve.registry import Registry, RegistryUnreachable
+from signet_torchserve.store import Status, Store
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 32
+MAX_BATCH_DELAY_MS = 1
+WORKERS = 1
+DRAIN_TIMEOUT_S = 30
+RETRY_FAILED_S = 30
+MAX_BACKOFF_S = 30.0
+
+
+class Agent:
+    """Follows the registry with one TorchServe.
+
+    Args:
+        registry: says which version of each model ought to be served.
+        torchserve: serves them.
+        store: keeps their archives.
+        poll_interval_s: seconds between two looks at the registry.
+    """
+
+    def __init__(self, registry: Registry, torchserve: TorchServe, store: Store, poll_interval_s: float) -> None:
+        self._registry = registry
+        self._torchserve = torchserve
+        self._store = store
+        self._poll_interval_s = poll_interval_s
+        self._status = Status()
+        self._refused: dict[tuple[str, str], float] = {}
+        self._failures = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Reconcile until `stop` is set; the registry is asked less and less often while it does not answer."""
+        while not stop.is_set():
+            self.reconcile()
+            backoff = min(MAX_BACKOFF_S, self._poll_interval_s * 2 ** min(self._failures, 10))
+            jitter = random.uniform(0.5, 1.0) if self._failures else 1.0  # noqa: S311 -- spreads replicas, keeps no secret
+            stop.wait(self._poll_interval_s if not self._failures else backoff * jitter)
+
+    def reconcile(self) -> None:
+        """One round: whatever differs between what is wanted and what is served is deployed or retired."""
+        wanted = self._wanted()
+        try:
+            served = {name: self._torchserve.default_version(name) for name in self._torchserve.models()}
+            self._report(wanted, served)
+            for name, version in sorted(wanted.items()):
+                if served.get(name) != version and self._may_try(name, version):
+                    served[name] = self._deploy(name, version, live=served.get(name)) or served.get(name)
+                    self._report(wanted, served)
+                elif served.get(name) == version:
+                    self._retire(name, keep=version)
+            for name in sorted(served.keys() - wanted.keys()):
+                self._withdraw(name)
+                del served[name]
+        except TorchServeError as error:
+            logger.warning("%s", error)
+            return
+        self._report(wanted, served)
+
+    def _wanted(self) -> dict[str, str]:
+        try:
+            champions = self._registry.champions()
+        except RegistryUnreachable as error:
+            if not self._failures:
+                logger.warning("The registry does not answer, what is served goes on being served: %s", error)
+            self._failures += 1
+            self._status.registry = str(error)
+            return self._store.remembered()
+        if self._failures:
+            logger.info("The registry answers again.")
+        self._failures = 0
+        self._status.registry = "reachable"
+        self._store.remember(champions)
+        self._refused = {key: until for key, until in self._refused.items() if champions.get(key[0]) == key[1]}
+        return champions
+
+    def _may_try(self, name: str, version: str) -> bool:
+        return time.monotonic() >= self._refused.get((name, version), 0.0)
+
+    def _deploy(self, name: str, version: str, *, live: str | None) -> str | None:
+        """Bring a version into service beside the live one; the version if it answers now."""
+        logger.info("Deploying %s version %s.", name, version)
+        begin = time.monotonic()
+        try:
+            mar = self._archived(name, version)
+            self._serve(name, version, mar)
+        except NotServable as refusal:
+            self._turn_down(name, version, "refused", str(refusal), live, retry_in_s=float("inf"))
+            return None
+        except RegistryUnreachable as error:
+            logger.warning("%s version %s cannot be fetched now: %s", name, version, error)
+            return None
+        except (TorchServeError, OSError) as error:
+            self._turn_down(name, version, "failed", str(error), live, retry_in_s=RETRY_FAILED_S)
+            return None
+        duration_s = time.monotonic() - begin
+        self._mark(name, version, "ready", f"answers on this replica after {duration_s:.1f} s")
+        logger.info("%s version %s answers after %.1f s.", name, version, duration_s)
+        self._retire(name, keep=version)
+        return version
+
+    def _archived(self, name: str, version: str) -> Path:
+        mar = self._store.archive(name, version)
+        if mar.exists():
+            os.utime(mar)
+        else:
+            self._mark(name, version, "pending", "its archive is being built")
+            with tempfile.TemporaryDirectory(dir=self._store.temporary) as folder:
+                archive.build(self._registry.download(name, version, Path(folder)), name, version, mar)
+        return mar
+
+    def _serve(self, name: str, version: str, mar: Path) -> None:
+        registered = {served.version: served for served in self._torchserve.versions(name)}
+        if version in registered and not registered[version].ready_workers:
+            self._torchserve.unregister(name, version)
+            del registered[version]
+        if version not in registered:
+            self._torchserve.register(mar, batch_size=BATCH_SIZE, max_batch_delay_ms=MAX_BATCH_DELAY_MS, workers=WORKERS)
+        golden = archive.golden(mar)
+        if golden is not None:
+            answer = self._torchserve.predict(name, version, golden["request"])
+            if answer != golden["response"]:
+                raise TorchServeError(f"The golden rows are answered with {answer}: expected {golden['response']}.")
+        self._torchserve.set_default(name, version)
+
+    def _turn_down(self, name: str, version: str, status: str, reason: str, live: str | None, *, retry_in_s: float) -> None:
+        logger.error("%s version %s is %s: %s %s", name, version, status, reason, f"Version {live} goes on." if live else "")
+        self._refused[name, version] = time.monotonic() + retry_in_s
+        if version in {served.version for served in self._torchserve.versions(name)} and live != version:
+            self._torchserve.unregister(name, version)
+        self._mark(name, version, status, reason)
+
+    def _retire(self, name: str, *, keep: str) -> None:
+        """Unregister every version but `keep`, each after it has answered what it had accepted."""
+        for served in self._torchserve.versions(name):
+            if served.version != keep:
+                self._drain(name, served.version)
+                self._torchserve.unregister(name, served.version)
+                logger.info("%s version %s is retired.", name, served.version)
+        self._store.prune(name, keep={keep})
+
+    def _drain(self, name: str, version: str) -> None:
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        idle_looks = 0
+        while idle_looks < 2 and time.monotonic() < deadline:  # noqa: PLR2004 -- a batch may leave the queue between two looks
+            pending = {served.version: served.pending_requests for served in self._torchserve.versions(name)}
+            idle_looks = idle_looks + 1 if not pending.get(version) else 0
+            time.sleep(0.25)
+
+    def _withdraw(self, name: str) -> None:
+        logger.info("%s has no champion any more and is withdrawn.", name)
+        default = self._torchserve.default_version(name)
+        if default is not None:
+            self._retire(name, keep=default)
+            self._drain(name, default)
+            self._torchserve.unregister(name, default)
+
+    def _mark(self, name: str, version: str, status: str, reason: str) -> None:
+        try:
+            self._registry.mark(name, version, status, reason)
+        except RegistryUnreachable as error:
+            logger.warning("%s version %s cannot be marked as %s now: %s", name, version, status, error)
+
+    def _report(self, wanted: dict[str, str], served: dict[str, str | None]) -> None:
+        self._status.deployments = {name: version for name, version in served.items() if version is not None}
+        self._status.pending = sorted(name for name, version in wanted.items() if served.get(name) != version)
+        self._store.report(self._status)

@@ -1,0 +1,63 @@
+"""How an output is written down: labels where the model has them, else what MLflow's scoring server would answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from signet_torchserve.payload import Payload
+from signet_torchserve.signature import Feed
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+def write(output: Any, payload: Payload, feed: Feed, labels: Mapping[int, str] | None) -> tuple[bytes, str]:
+    """Body and media type of the answer to `payload`, whose model output is `output`.
+
+    MLflow's formats are answered with `{"predictions": …}`. The seed's get what stands for one row bare (a label as plain text) and a
+    JSON list for several. NaN and infinities, which JSON does not have, are written as null.
+    """
+    predictions = _labelled(output, labels) if labels is not None else None
+    if payload.wrapped:
+        values = _records(output) if predictions is None and feed.framed else predictions
+        return _dump({"predictions": _plain(output) if values is None else values}), JSON
+    values = _plain(output) if predictions is None else predictions
+    if isinstance(values, list) and len(values) == 1 and not isinstance(output, list):
+        (value,) = values
+        return (value.encode(), TEXT) if isinstance(value, str) else (_dump(value), JSON)
+    return _dump(values), JSON
+
+
+def _labelled(output: Any, labels: Mapping[int, str]) -> list[str] | None:
+    """Label of each row: of the class that integers name, or of the greatest of several scores."""
+    if not isinstance(output, np.ndarray):
+        return None
+    classes = output
+    if output.ndim == 2 and output.dtype.kind == "f":  # noqa: PLR2004 -- rows of scores
+        classes = output.argmax(axis=1)
+    if classes.dtype.kind not in "iu" or classes.size != len(classes):
+        return None
+    return [labels.get(index, str(index)) for index in classes.reshape(-1).tolist()]
+
+
+def _records(output: Any) -> Any:
+    """Rows as MLflow writes the data frame that pyfunc returns: `{"0": …, "1": …}` each."""
+    if not isinstance(output, np.ndarray) or output.ndim not in (1, 2):
+        return None
+    return [{str(index): value for index, value in enumerate(row)} for row in output.reshape(len(output), -1).tolist()]
+
+
+def _plain(output: Any) -> Any:
+    if isinstance(output, np.ndarray):
+        return output.tolist()
+    if isinstance(output, dict):
+        return {name: _plain(value) for name, value in output.items()}
+    return [_plain(value) for value in output] if isinstance(output, list) else output
+
+
+def _dump(value: Any) -> bytes:
+    return orjson.dumps(value)

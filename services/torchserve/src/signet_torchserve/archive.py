@@ -1,0 +1,134 @@
+"""Turns a logged MLflow model into a .mar, or says why it must not be served.
+
+The .mar holds data only: the signature (MLmodel), the exported program, the labels and the golden rows. TorchServe puts an archive's
+folder on its workers' import path, so a file of the model's own choosing would be code that runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+from model_archiver.model_archiver import ModelArchiver
+from model_archiver.model_archiver_config import ModelArchiverConfig
+
+from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, PROGRAM
+
+MAX_JSON_BYTES = 1 << 20
+
+
+class NotServable(Exception):  # noqa: N818 -- a verdict on a model version, not a fault
+    """A model version that is refused for good; the message is what stands on it in the registry."""
+
+
+def build(model: Path, name: str, version: str, mar: Path) -> None:
+    """Write the archive `mar` of the MLflow model in the folder `model`.
+
+    Raises:
+        NotServable: it has no signature, is no exported program, holds a pickle, or its labels or golden rows cannot be read.
+    """
+    if not _is_servable_name(name):
+        raise NotServable(
+            f"TorchServe cannot serve a model named {name!r}: expected letters, digits, '_', '-' and '.', with a letter or digit first."
+        )
+    with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
+        folder = Path(temporary, "files")
+        folder.mkdir()
+        _copy_contract(model, folder)
+        strip_pickles(_program(model), folder / PROGRAM)
+        for file_name in (LABELS, GOLDEN):
+            _copy_json(model, folder, file_name)
+        config = ModelArchiverConfig(
+            model_name=name,
+            version=version,
+            handler="",  # every archive is served by default_service_handler of config.properties
+            extra_files=",".join(str(path) for path in sorted(folder.iterdir())),
+            export_path=temporary,
+            archive_format="zip-store",  # type: ignore[arg-type] # the archiver takes it, its annotation forgets it
+            force=True,
+        )
+        ModelArchiver.generate_model_archive(config)
+        Path(temporary, f"{name}.mar").replace(mar)
+
+
+def golden(mar: Path) -> dict[str, object] | None:
+    """The golden request and response of an archive, if its model was logged with them."""
+    with zipfile.ZipFile(mar) as archive:
+        if GOLDEN not in archive.namelist():
+            return None
+        rows: dict[str, object] = json.loads(archive.read(GOLDEN))
+        return rows
+
+
+def strip_pickles(source: Path, target: Path) -> None:
+    """Copy a .pt2 file without its sample inputs, the one record that is always a pickle; `torch.export.load` reads the copy alike.
+
+    Raises:
+        NotServable: a weight, a constant or the file as a whole is not plain data.
+    """
+    try:
+        with zipfile.ZipFile(source) as program, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:
+            for record in program.namelist():
+                content = program.read(record)
+                if "/data/sample_inputs/" in record:
+                    content = b""
+                elif record.endswith("_config.json"):
+                    _refuse_pickled(record, json.loads(content))
+                elif "/data/aotinductor/" in record:
+                    raise NotServable(f"The program brings compiled code ({record}): expected an exported program of plain data.")
+                copy.writestr(record, content)
+    except (zipfile.BadZipFile, json.JSONDecodeError) as error:
+        raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
+
+
+def _refuse_pickled(record: str, config: dict[str, dict[str, dict[str, object]]]) -> None:
+    pickled = [name for name, payload in config.get("config", {}).items() if payload.get("use_pickle")]
+    if pickled:
+        raise NotServable(f"The program holds pickled values {pickled} ({record}): expected plain tensors only.")
+
+
+def _is_servable_name(name: str) -> bool:
+    return name[:1].isascii() and name[:1].isalnum() and all(c.isascii() and (c.isalnum() or c in "_-.") for c in name)
+
+
+def _copy_contract(model: Path, folder: Path) -> None:
+    mlmodel = model / MLMODEL
+    if not mlmodel.exists():
+        raise NotServable("It is no MLflow model: it has no MLmodel file.")
+    signature = yaml.safe_load(mlmodel.read_text("utf-8")).get("signature")
+    if not signature or not signature.get("inputs"):
+        raise NotServable(
+            "It has no signature: log it with one (TensorSpec), or put one on it with mlflow.models.set_signature, and register it again."
+        )
+    shutil.copyfile(mlmodel, folder / MLMODEL)
+
+
+def _program(model: Path) -> Path:
+    flavor = yaml.safe_load((model / MLMODEL).read_text("utf-8")).get("flavors", {}).get("pytorch")
+    if flavor is None:
+        raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
+    program = model / flavor.get("model_data", "data") / PROGRAM
+    if not program.resolve().is_relative_to(model.resolve()) or not program.is_file():
+        raise NotServable("It holds a pickle, or no exported program: log it with mlflow.pytorch.log_model(…, serialization_format='pt2').")
+    return program
+
+
+def _copy_json(model: Path, folder: Path, file_name: str) -> None:
+    found = sorted(model.rglob(file_name))
+    if not found:
+        return
+    if found[0].stat().st_size > MAX_JSON_BYTES:
+        raise NotServable(f"{file_name} is larger than {MAX_JSON_BYTES} bytes.")
+    try:
+        content = json.loads(found[0].read_text("utf-8"))
+    except ValueError as error:
+        raise NotServable(f"{file_name} is not JSON: {error}.") from error
+    if file_name == LABELS and not (isinstance(content, dict) and all(key.isdigit() for key in content)):
+        raise NotServable(f"{file_name} has the wrong form: expected an object like {{'0': 'SETOSA'}}.")
+    if file_name == GOLDEN and not (isinstance(content, dict) and {"request", "response"} <= content.keys()):
+        raise NotServable(f"{file_name} has the wrong form: expected an object with 'request' and 'response'.")
+    shutil.copyfile(found[0], folder / file_name)

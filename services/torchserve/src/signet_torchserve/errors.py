@@ -1,0 +1,68 @@
+"""What is wrong with a request, said once and said precisely.
+
+    Refusal                 the request is wrong: an HTTP 4xx, never the server's fault
+    ├── MalformedPayload    the body cannot be read as any format that is served
+    └── SignatureMismatch   it can be read, and the model's signature refuses it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+MAX_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one value, column or body.
+
+    `row` counts from 0 in the order the rows came; None where the problem is not of one row. `column` is the signature's or the
+    request's name of the column, None where the problem is not of one column. `rule` is one of a closed set of short words, safe
+    to count by: columns, type, null, finite, empty, shape, params, format, model, signature.
+    """
+
+    rule: str
+    expected: str
+    got: str
+    row: int | None = None
+    column: str | int | None = None
+
+
+class Refusal(Exception):  # noqa: N818 -- the domain's own word: the server does not fail, it refuses
+    """A request that is answered with an HTTP 4xx.
+
+    `message` is one sentence for people, `problems` the whole list for programs.
+    """
+
+    status = 400
+
+    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.problems = problems
+
+    def body(self, model: str, version: str) -> dict[str, object]:
+        """The JSON answer: at most `MAX_PROBLEMS` problems, and how many more there are."""
+        answer: dict[str, object] = {
+            "code": self.status,
+            "type": "MlflowException",
+            "message": self.message,
+            "model": model,
+            "version": version,
+            "errors": [asdict(problem) for problem in self.problems[:MAX_PROBLEMS]],
+        }
+        if len(self.problems) > MAX_PROBLEMS:
+            answer["more_errors"] = len(self.problems) - MAX_PROBLEMS
+        return answer
+
+
+class MalformedPayload(Refusal):
+    """The body is not one of the formats that are served; `expected` and `got` say which and what."""
+
+    def __init__(self, message: str, *, expected: str, got: str) -> None:
+        super().__init__(message, [Problem(rule="format", expected=expected, got=got)])
+
+
+class SignatureMismatch(Refusal):
+    """The model's signature does not admit the request."""

@@ -1,0 +1,77 @@
+"""TorchServe's side of serving: payload → signature → program → answer, for a whole batch, each request on its own.
+
+Every archive is served by this one handler (`default_service_handler` in config.properties), so archives hold no code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import torch
+
+from signet_torchserve import answer, payload
+from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
+from signet_torchserve.errors import Refusal
+from signet_torchserve.program import Program
+from signet_torchserve.signature import Feed, Signature
+
+if TYPE_CHECKING:
+    from ts.context import Context
+
+logger = logging.getLogger(__name__)
+
+
+class SignatureHandler:
+    """Serves one version of one model behind its signature."""
+
+    def initialize(self, context: Context) -> None:
+        """Load the archive that TorchServe has unpacked into the context's model_dir."""
+        properties = context.system_properties
+        folder = Path(properties["model_dir"])
+        gpu = properties.get("gpu_id")
+        self.model = context.model_name
+        self.version = context.manifest["model"]["modelVersion"]
+        self.signature = Signature.load(folder / MLMODEL)
+        self.program = Program(folder / PROGRAM, f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu")
+        labels = folder / LABELS
+        self.labels = None
+        if labels.exists():
+            self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
+
+    def handle(self, batch: list[dict[str, Any]], context: Context) -> list[bytes]:
+        """Answers to a batch, in its order: a refusal is that request's alone, a good neighbour is answered as if it came alone."""
+        answers: list[bytes] = [b""] * len(batch)
+        waiting: list[tuple[int, payload.Payload, Feed]] = []
+        for index, request in enumerate(batch):
+            context.set_response_header(index, "X-Model-Version", self.version)
+            try:
+                decoded = _decode(request, context, index)
+                waiting.append((index, decoded, self.signature.check(decoded)))
+            except Refusal as refusal:
+                answers[index] = self._refuse(refusal, context, index)
+        if waiting:
+            outputs = self.program.run([feed for _, _, feed in waiting])
+            for (index, decoded, feed), output in zip(waiting, outputs, strict=True):
+                if isinstance(output, Refusal):
+                    answers[index] = self._refuse(output, context, index)
+                    continue
+                answers[index], content_type = answer.write(output, decoded, feed, self.labels)
+                context.set_response_content_type(index, content_type)
+        return answers
+
+    def _refuse(self, refusal: Refusal, context: Context, index: int) -> bytes:
+        context.set_response_status(refusal.status, "Bad Request", index)
+        context.set_response_content_type(index, answer.JSON)
+        return orjson.dumps(refusal.body(self.model, self.version), default=str)
+
+
+def _decode(request: dict[str, Any], context: Context, index: int) -> payload.Payload:
+    """Payload of one of TorchServe's requests: its parameter `body`, or the fields of a form."""
+    parts: dict[str, dict[str, str]] = context.get_all_request_header(index)
+    if "body" in request and "content-type" in parts.get("body", {}):
+        return payload.decode(request["body"], parts["body"]["content-type"])
+    return payload.decode_form(request)

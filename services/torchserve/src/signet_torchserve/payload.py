@@ -1,0 +1,198 @@
+"""What came in a request's body, whichever of the served formats it is written in.
+
+| format              | body                                                  | its answer                        |
+| ------------------- | ----------------------------------------------------- | --------------------------------- |
+| form field `data`   | `data=<JSON>`, urlencoded or multipart                | the bare label, or a list of them |
+| `data`              | `{"data": ["<JSON>", …]}` or `{"data": <JSON>}`       | as above                          |
+| bare record(s)      | `[{"a": 1.5}, …]`                                     | as above                          |
+| bare columns        | `{"a": 1.5}`, `{"a": [1.5, …]}`, `{"a": {"0": 1.5}}`  | as above                          |
+| CSV                 | `text/csv`, a header line first                       | as above                          |
+| `dataframe_split`   | `{"dataframe_split": {"columns": […], "data": [[…]]}}`| `{"predictions": […]}`            |
+| `dataframe_records` | `{"dataframe_records": [{…}, …]}`                     | as above                          |
+| `instances`         | `{"instances": [{…}, …]}` or nested lists             | as above                          |
+| `inputs`            | `{"inputs": {…}}` or nested lists                     | as above                          |
+
+MLflow's four formats take `params` beside them. Neither TorchServe nor torch nor MLflow is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from signet_torchserve.errors import MalformedPayload
+
+SERVED = (
+    "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
+    "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
+)
+
+
+class Format(Enum):
+    """How the rows of a payload are written down."""
+
+    COLUMNS = "columns"
+    RECORDS = "dataframe_records"
+    SPLIT = "dataframe_split"
+    INSTANCES = "instances"
+    INPUTS = "inputs"
+    CSV = "csv"
+
+
+MLFLOW_FORMATS = {member.value: member for member in (Format.SPLIT, Format.RECORDS, Format.INSTANCES, Format.INPUTS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
+
+    `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
+    """
+
+    format: Format
+    content: Any
+    wrapped: bool = False
+    params: Any = None
+
+
+def decode(body: bytes, content_type: str = "") -> Payload:
+    """Payload of a request whose body is not a form; the media type matters for `text/csv` only, JSON is recognised by itself.
+
+    Raises:
+        MalformedPayload: the body is empty, not UTF-8, not JSON, or JSON in none of the served formats.
+    """
+    if content_type == "text/csv":
+        return Payload(Format.CSV, _text(body))
+    return _payload(_json(body))
+
+
+def decode_form(fields: Mapping[str, bytes]) -> Payload:
+    """Payload of a form: its field `data` holds JSON, as the seed's predict script posts it.
+
+    Raises:
+        MalformedPayload: no field is called `data`, or what it holds is not JSON.
+    """
+    if "data" not in fields:
+        raise MalformedPayload(
+            f"The form has no field 'data': it has {list(fields)}.", expected="a form field 'data'", got=str(list(fields))
+        )
+    document = _json(fields["data"])
+    if isinstance(document, dict) and ("data" in document or MLFLOW_FORMATS.keys() & document.keys()):
+        return _payload(document)
+    return _bare(document)
+
+
+def _payload(document: Any) -> Payload:
+    if isinstance(document, dict):
+        named = [key for key in document if key in MLFLOW_FORMATS]
+        if len(named) == 1 and not document.keys() - {named[0], "params"}:
+            return Payload(MLFLOW_FORMATS[named[0]], document[named[0]], wrapped=True, params=document.get("params"))
+        if len(named) > 1:
+            raise MalformedPayload(f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named))
+        if document.keys() == {"data"}:
+            return _seed(document["data"])
+    return _bare(document)
+
+
+def _seed(data: Any) -> Payload:
+    """The seed's `{"data": ["<json>"]}`: one JSON text, or several whose rows follow one another."""
+    texts = data if isinstance(data, list) else [data]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        # `data` may be an ordinary column's name, or hold the rows unquoted.
+        return Payload(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
+    payloads = [_bare(_json(text.encode("utf-8", "surrogatepass"))) for text in texts]
+    if len(payloads) == 1:
+        return payloads[0]
+    records: list[Any] = []
+    for payload in payloads:
+        records.extend(_records(payload))
+    return Payload(Format.RECORDS, records)
+
+
+def _is_column(data: Any) -> bool:
+    return not isinstance(data, dict) and not (isinstance(data, list) and data and isinstance(data[0], (dict, list)))
+
+
+def _bare(document: Any) -> Payload:
+    if isinstance(document, dict):
+        return Payload(Format.COLUMNS, document)
+    if isinstance(document, list):
+        if document and all(isinstance(item, dict) for item in document):
+            return Payload(Format.RECORDS, document)
+        return Payload(Format.INPUTS, document)
+    raise MalformedPayload(
+        f"The body is a JSON {_kind(document)}; expected {SERVED}.", expected=SERVED, got=f"a JSON {_kind(document)}"
+    )
+
+
+def _records(payload: Payload) -> list[Any]:
+    """Rows of one of the seed's several texts as records, so that they can be appended to one another."""
+    if payload.format is Format.RECORDS:
+        return list(payload.content)
+    if payload.format is not Format.COLUMNS:
+        raise MalformedPayload(
+            "Several texts under 'data' must each hold columns or records.", expected="columns or records", got="a JSON list"
+        )
+    columns = {name: _values(column) for name, column in payload.content.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise MalformedPayload(
+            f"The columns under 'data' have different lengths: {lengths}.", expected="columns of one length", got=str(lengths)
+        )
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _values(column: Any) -> list[Any]:
+    if isinstance(column, dict):
+        return list(column.values())
+    return column if isinstance(column, list) else [column]
+
+
+def _text(body: bytes) -> str:
+    if not body.strip():
+        raise MalformedPayload("The body is empty.", expected=SERVED, got="an empty body")
+    try:
+        return bytes(body).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedPayload(
+            f"The body is not UTF-8: byte {body[error.start]:#04x} at position {error.start}.",
+            expected="UTF-8",
+            got=f"byte {body[error.start]:#04x} at position {error.start}",
+        ) from error
+
+
+def _json(body: bytes) -> Any:
+    """Parsed JSON. `NaN` and `Infinity`, which JSON does not have, are let through for the signature's rules to name."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = _text(body)
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno} (char {error.pos})"
+        raise MalformedPayload(f"The body is not JSON: {error.msg}: {where}.", expected=SERVED, got=f"{error.msg}: {where}") from error
+    except RecursionError as error:
+        raise MalformedPayload("The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply") from error
+    except ValueError as error:  # more digits than Python converts
+        raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
+    try:
+        text.encode("utf-8")
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise MalformedPayload(
+            "The body holds a lone surrogate, which is no character.", expected="UTF-8", got=f"a lone surrogate: {error.reason}"
+        ) from error
+    return document
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
+    return kinds[type(value)]

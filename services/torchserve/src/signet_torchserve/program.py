@@ -1,0 +1,103 @@
+"""The model itself: a torch.export program, loaded without a pickle and called on whole batches.
+
+`archive` has emptied the one record of a .pt2 file that holds a pickle (its sample inputs) and refuses every other, so that
+`torch.export.load`, which would unpickle, finds nothing to unpickle here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from signet_torchserve.errors import Problem, SignatureMismatch
+from signet_torchserve.signature import Feed
+
+
+class Program:
+    """An exported program on one device.
+
+    Args:
+        path: the .pt2 file, as `archive` wrote it.
+        device: torch device the inputs are put on; the weights stay where they were when the model was logged.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        exported = torch.export.load(path)
+        self._module = exported.module()
+        self._names = list(inspect.signature(self._module.forward).parameters)
+        weights = next(iter(exported.state_dict.values()), None)
+        self._device = torch.device(device) if weights is None or weights.device.type != "cpu" else torch.device("cpu")
+        self._rows_are_free = _rows_are_free(exported)
+
+    def run(self, feeds: Sequence[Feed]) -> list[Any]:
+        """Output of the program for each feed, on the CPU: arrays, or tuples and dicts of them; a `Refusal` where it refuses.
+
+        Feeds of one row shape share a forward pass if the program was exported with a free number of rows. One that the program
+        cannot take is answered alone and harms no other.
+        """
+        if len(feeds) > 1 and self._rows_are_free and all(map(_is_table, feeds)):
+            widths = {feed.inputs.shape[1:] for feed in feeds if isinstance(feed.inputs, np.ndarray)}
+            if len(widths) == 1:
+                try:
+                    return self._together(feeds)
+                except (RuntimeError, AssertionError, ValueError):
+                    pass  # one of them is at fault: find out which
+        return [self._alone(feed) for feed in feeds]
+
+    def _together(self, feeds: Sequence[Feed]) -> list[Any]:
+        arrays = [feed.inputs for feed in feeds]
+        output = self._call(np.concatenate(arrays), {})
+        if not isinstance(output, np.ndarray) or output.shape[:1] != (sum(map(len, arrays)),):
+            return [self._alone(feed) for feed in feeds]
+        return np.split(output, np.cumsum([len(array) for array in arrays])[:-1])
+
+    def _alone(self, feed: Feed) -> Any:
+        try:
+            return self._call(feed.inputs, feed.params)
+        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            return SignatureMismatch(
+                f"The signature admits this input, but the model refuses it: {reason}",
+                [Problem(rule="model", expected="an input that the model can take", got=reason)],
+            )
+
+    def _call(self, inputs: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]], params: dict[str, Any]) -> Any:
+        with torch.inference_mode():
+            if not isinstance(inputs, dict):
+                output = self._module(self._tensor(inputs), **params)
+            elif set(inputs) <= set(self._names):
+                output = self._module(**{name: self._tensor(array) for name, array in inputs.items()}, **params)
+            else:
+                output = self._module(*map(self._tensor, inputs.values()), **params)
+            return _on_cpu(output)
+
+    def _tensor(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def _rows_are_free(exported: torch.export.ExportedProgram) -> bool:
+    """Whether the program has one tensor as input and does not fix how many rows it has."""
+    names = set(exported.graph_signature.user_inputs)
+    inputs = [node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder" and node.name in names]
+    return len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim > 0 and not isinstance(inputs[0].shape[0], int)
+
+
+def _is_table(feed: Feed) -> bool:
+    return isinstance(feed.inputs, np.ndarray) and feed.inputs.ndim > 0 and not feed.params
+
+
+def _on_cpu(output: Any) -> Any:
+    if isinstance(output, torch.Tensor):
+        return output.cpu().numpy()
+    if isinstance(output, dict):
+        return {name: _on_cpu(value) for name, value in output.items()}
+    if isinstance(output, (list, tuple)):
+        return [_on_cpu(value) for value in output]
+    return output

