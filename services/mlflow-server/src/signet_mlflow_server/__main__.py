@@ -1,0 +1,27 @@
+"""The command `signet-mlflow-server`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from signet_mlflow_server.settings import Settings, SettingsError
+
+
+def main() -> int:
+    """Migrate, then serve in the foreground; 2 says that a setting is wrong."""
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    # MLflow takes 2 s to import; a wrong setting is said at once.
+    from signet_mlflow_server import server  # noqa: PLC0415
+
+    server.migrate(settings)
+    server.serve(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""What the server takes from its environment.
+
+| variable | default | meaning |
+| --- | --- | --- |
+| `MLFLOW_HOST` | `127.0.0.1` | interface to listen on |
+| `MLFLOW_PORT` | `5000` | port to listen on |
+| `MLFLOW_BACKEND_STORE_URI` | `postgresql+psycopg2://` | database; this default leaves everything to libpq |
+| `MLFLOW_ARTIFACTS_DESTINATION` | `s3://mlflow` | where proxied artifacts go |
+| `MLFLOW_SERVER_ALLOWED_HOSTS` | localhost and `mlflow-server`, any port | Host headers that get an answer |
+
+Secrets come as files only, and only the libraries read them: libpq its `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE` and
+`PGPASSFILE`; boto its `AWS_SHARED_CREDENTIALS_FILE`; MLflow the store's address `MLFLOW_S3_ENDPOINT_URL`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HIGHEST_PORT = 65535
+
+
+class SettingsError(ValueError):
+    """A variable has a value that the server cannot use."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        """Name the variable, its value and what was expected."""
+        super().__init__(f"Setting '{name}' has value '{value}'. Not {expected}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The server's settings, complete and checked."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    # SQLAlchemy's own default for postgresql:// is psycopg 3, which MLflow does not need.
+    backend_store_uri: str = "postgresql+psycopg2://"
+    artifacts_destination: str = "s3://mlflow"
+    # MLflow matches the whole header, port included; `[[]` is how fnmatch spells a literal bracket.
+    allowed_hosts: str = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[[]::1]:*,mlflow-server,mlflow-server:*"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read `env`, where an empty value counts as unset, as it does in a .env file."""
+        default = cls()
+        return cls(
+            host=env.get("MLFLOW_HOST") or default.host,
+            port=_port("MLFLOW_PORT", env.get("MLFLOW_PORT") or str(default.port)),
+            backend_store_uri=env.get("MLFLOW_BACKEND_STORE_URI") or default.backend_store_uri,
+            artifacts_destination=env.get("MLFLOW_ARTIFACTS_DESTINATION") or default.artifacts_destination,
+            allowed_hosts=env.get("MLFLOW_SERVER_ALLOWED_HOSTS") or default.allowed_hosts,
+        )
+
+
+def _port(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 0 < int(value) <= HIGHEST_PORT):
+        raise SettingsError(name, value, f"a port from 1 to {HIGHEST_PORT}")
+    return int(value)

@@ -1,0 +1,64 @@
+"""A real server on loopback: SQLite and a folder stand in for Postgres and S3."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEADLINE_S = 90.0
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """The process and where it answers."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Start `signet-mlflow-server` on an empty database, as the container does."""
+    folder: Path = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = os.environ | {
+        "MLFLOW_PORT": str(port),
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
+    }
+    log = folder / "server.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "signet_mlflow_server"], env=env, cwd=folder, stdout=stream, stderr=stream
+        )
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + DEADLINE_S
+    while not _answers(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"the server did not come up; its log:\n{log.read_text()}")
+        time.sleep(0.1)
+    yield RunningServer(process, url)
+    process.kill()
+    process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=1).ok
+    except requests.ConnectionError:
+        return False

@@ -1,0 +1,41 @@
+"""What the environment may say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from signet_mlflow_server.settings import Settings, SettingsError
+
+
+def test_defaults_hold_no_secret_and_listen_on_loopback() -> None:
+    """With an empty environment libpq and boto bring the secrets, and nobody outside reaches the server."""
+    settings = Settings.from_env({})
+    assert settings.host == "127.0.0.1"
+    assert settings.port == 5000
+    assert settings.backend_store_uri == "postgresql+psycopg2://"
+    assert settings.artifacts_destination == "s3://mlflow"
+
+
+def test_every_field_can_be_set() -> None:
+    """Each setting has its variable, and each value arrives."""
+    env = {
+        "MLFLOW_HOST": "0.0.0.0",  # noqa: S104 - a value that is read, not listened on
+        "MLFLOW_PORT": "5055",
+        "MLFLOW_BACKEND_STORE_URI": "sqlite:///x.db",
+        "MLFLOW_ARTIFACTS_DESTINATION": "s3://other",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "example.org",
+    }
+    assert dataclasses.astuple(Settings.from_env(env)) == (env["MLFLOW_HOST"], 5055, *list(env.values())[2:])
+
+
+def test_empty_value_counts_as_unset() -> None:
+    """`MLFLOW_PORT=` in a .env file means the default."""
+    assert Settings.from_env({"MLFLOW_PORT": ""}) == Settings()
+
+
+@pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "5000 ", "\u0665"])
+def test_bad_port_is_named_with_its_value(value: str) -> None:
+    """A port that is none is refused in one line that names variable, value and what was expected."""
+    with pytest.raises(SettingsError, match=r"Setting 'MLFLOW_PORT' has value '.*'\. Not a port from 1 to 65535\."):
+        Settings.from_env({"MLFLOW_PORT": value})
