@@ -1,0 +1,57 @@
+"""The command `signet-train`."""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from signet_trainer.console import complain, say
+from signet_trainer.errors import TrainerError, TrainingStopped
+from signet_trainer.names import ALIAS, MODEL
+from signet_trainer.settings import Environment, Settings, read
+
+
+def main() -> int:
+    """Exit code: 0 trained and registered (or nothing to do), 1 MLflow was lost, 2 bad options, 128+n by a signal."""
+    try:
+        settings, environment = read(sys.argv[1:], os.environ)
+        if environment.main_process:
+            lead(settings, environment)
+        else:
+            assist(settings)
+    except TrainerError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain(str(stop := TrainingStopped(signal.SIGINT)))
+        return stop.exit_code
+    return 0
+
+
+def lead(settings: Settings, environment: Environment) -> None:
+    """MLflow first: a server that is down, or a champion that exists, shows before PyTorch is loaded."""
+    from signet_trainer import tracking  # noqa: PLC0415  # MLflow takes 2 s to load, which --help need not wait for
+
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings announce retries, one by one
+    client = tracking.connect(environment.tracking_uri)
+    if settings.skip_if_champion and (version := tracking.champion_version(client)):
+        say(f"{MODEL} version {version} is {ALIAS} already: nothing to train.")
+        return
+    say("loading PyTorch and Lightning")
+    from signet_trainer import job  # noqa: PLC0415  # takes 5 s to load
+
+    with tempfile.TemporaryDirectory(prefix="signet-train-") as scratch:
+        job.run(client, settings, environment, Path(scratch))
+
+
+def assist(settings: Settings) -> None:
+    """What Lightning starts of this command to take part in a distributed training."""
+    from signet_trainer import job  # noqa: PLC0415  # as above
+
+    job.assist(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""A whole training, from the rows to the gate. This module loads PyTorch, Lightning and scikit-learn: some 5 s."""
+
+from functools import partial
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from signet_trainer import artifact, data, registry, report, tracking, training
+from signet_trainer.console import say
+from signet_trainer.history import History
+from signet_trainer.names import ALIAS, MODEL
+from signet_trainer.network import Labeller
+from signet_trainer.settings import Environment, Settings
+
+
+def assist(settings: Settings) -> None:
+    """Train as one of several processes; what comes of it is the first one's business."""
+    training.train(training.make_trainer(settings), settings, data.load())
+
+
+def run(client: MlflowClient, settings: Settings, environment: Environment, scratch: Path) -> None:
+    """One run, one model, one version."""
+    history = History()
+    trainer = training.make_trainer(settings, history)
+    iris = data.load()
+    with tracking.open_run(client, environment, settings) as run:
+        history.send_to(partial(client.log_batch, run.info.run_id))
+        say(f"training {settings.max_epochs} epochs on {trainer.world_size} x {training.device_name(trainer)}")
+        labeller = Labeller(training.train(trainer, settings, iris)).eval()
+        history.flush()
+
+        classes = training.classify(labeller, iris.test)
+        accuracy = training.accuracy(classes, iris.test.labels)
+        say(f"test accuracy {accuracy:.3f} on {len(iris.test.labels)} rows; logging the model")
+        report.log_pictures(history.curves, iris, classes, accuracy, scratch)
+        model = artifact.log(labeller, iris, scratch)
+        report.log_datasets(iris, model.model_id, accuracy)
+        version = registry.register(model.model_uri, accuracy)
+        verdict = registry.promote(version, accuracy, settings.threshold, iris.test, scratch)
+    say(f"{MODEL} version {version} {'is now' if verdict.promoted else 'does not become'} {ALIAS}: {verdict.reason}")

@@ -1,0 +1,7 @@
+"""What the rest of Signet knows this training by."""
+
+EXPERIMENT = "iris_classification"
+MODEL = "iris_classification"
+ALIAS = "champion"
+ACCURACY_TAG = "test_acc"
+GATE_TAG = "gate.reason"

@@ -1,0 +1,86 @@
+"""The registered model: its versions, and the alias that says which of them serves."""
+
+import math
+import os
+from pathlib import Path
+
+import mlflow
+import mlflow.pytorch
+import torch
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from signet_trainer.console import say
+from signet_trainer.data import Rows
+from signet_trainer.errors import root_cause
+from signet_trainer.gate import Champion, Verdict, judge
+from signet_trainer.names import ACCURACY_TAG, ALIAS, GATE_TAG, MODEL
+from signet_trainer.tracking import champion_version
+from signet_trainer.training import accuracy
+
+# Each round that another trainer's promotion spoils compares again; this many in a row do not happen.
+ROUNDS = 5
+
+
+def register(model_uri: str, test_accuracy: float) -> str:
+    """The new version's number."""
+    version = mlflow.register_model(model_uri, MODEL, tags={ACCURACY_TAG: str(test_accuracy)})
+    return str(version.version)
+
+
+def promote(version: str, test_accuracy: float, threshold: float, test: Rows, scratch: Path) -> Verdict:
+    """Move the alias to `version` if the gate lets it, and write the reason on the version.
+
+    The registry has no compare-and-set. So that two trainers that end together do not overwrite each other's better
+    version, the champion is looked up again right before the alias moves; what remains is the time of one request.
+    """
+    client = MlflowClient()
+    for _ in range(ROUNDS):
+        current = champion_version(client)
+        champion = None
+        if current is not None and test_accuracy >= threshold:
+            champion = assess(client.get_model_version(MODEL, current), test, scratch)
+        verdict = judge(test_accuracy, threshold, champion)
+        if not verdict.promoted:
+            break
+        if champion_version(client) == current:
+            client.set_registered_model_alias(MODEL, ALIAS, version)
+            break
+    client.set_model_version_tag(MODEL, version, GATE_TAG, verdict.reason)
+    return verdict
+
+
+def assess(version: ModelVersion, test: Rows, scratch: Path) -> Champion:
+    """How good a version is on the test rows; where it cannot be run, what its tag says."""
+    number = str(version.version)
+    try:
+        measured = measure(f"models:/{MODEL}/{number}", test, scratch)
+    except Exception as error:  # noqa: BLE001  # anybody's model: loading and running it can raise anything
+        say(f"champion version {number} cannot be evaluated: {root_cause(error)}")
+    else:
+        return Champion(number, measured, "measured on the same test rows")
+    tagged = _number(version.tags.get(ACCURACY_TAG, ""))
+    if tagged is None:
+        return Champion(number, None, f"can be neither run nor judged by a tag {ACCURACY_TAG}")
+    return Champion(number, tagged, f"by its tag {ACCURACY_TAG}, as it cannot be run here")
+
+
+def measure(model_uri: str, test: Rows, scratch: Path) -> float:
+    """The accuracy of a logged pt2 program on the test rows. A pickle is refused: to load one is to run it."""
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    folder = scratch / "champion"
+    folder.mkdir(exist_ok=True)
+    program = mlflow.pytorch.load_model(model_uri, dst_path=str(folder))
+    with torch.no_grad():
+        classes = program(test.features)
+    if classes.shape != test.labels.shape:
+        raise ValueError(f"it answers {tuple(classes.shape)} to {len(test.labels)} rows, not one class for each")
+    return accuracy(classes, test.labels)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,151 @@
+"""What the trainer is told: command-line options and environment variables, each declared once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_type_hints
+
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt, restricted_number_type
+
+from signet_trainer.errors import BadOptions
+
+# torch's and numpy's common range for seeds.
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<=", 2**32 - 1)])
+
+# Lightning's command line groups its options so; they are the same options here.
+DOTTED_GROUPS = ("trainer.", "model.", "data.")
+EXPECTED = {
+    PositiveInt: "an integer above 0",
+    PositiveFloat: "a finite number above 0",
+    ClosedUnitInterval: "a number from 0 to 1",
+    Seed: "an integer from 0 to 4294967295",
+    str: "a word",
+    bool: "true or false",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Train the Iris classifier, log it to MLflow, register it, and make it the champion if it is good enough."""
+
+    max_epochs: PositiveInt = 50
+    """Passes over the training rows."""
+    lr: PositiveFloat = 0.02
+    """AdamW's learning rate at the start; a cosine takes it down to 0 in the last epoch."""
+    batch_size: PositiveInt = 16
+    """Training rows per step and process."""
+    devices: PositiveInt | Literal["auto"] = 1
+    """Processes (CPU) or GPUs per node."""
+    strategy: str = "auto"
+    """How several devices work together: Lightning's name for it, such as ddp."""
+    accelerator: str = "auto"
+    """What to train on: cpu, gpu, or auto for a GPU where there is one."""
+    num_nodes: PositiveInt = 1
+    """Machines that take part."""
+    seed: Seed = 42  # type: ignore[valid-type]  # jsonargparse makes this type at run time
+    """Seeds the first weights and the order of the rows. The split into training, validation and test rows never
+    changes, so that no model is ever compared on rows it has seen."""
+    threshold: ClosedUnitInterval = 0.9
+    """The least test accuracy with which a new version may become the champion."""
+    skip_if_champion: bool = False
+    """Do nothing, with exit code 0, where a champion exists already."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the surroundings say: MLflow's own variables, Lightning's process ranks, and GIT_COMMIT."""
+
+    tracking_uri: str
+    """MLFLOW_TRACKING_URI."""
+    run_id: str | None = None
+    """MLFLOW_RUN_ID: the run that `mlflow run` has made for this training."""
+    experiment_id: str | None = None
+    """MLFLOW_EXPERIMENT_ID."""
+    experiment_name: str | None = None
+    """MLFLOW_EXPERIMENT_NAME."""
+    git_commit: str | None = None
+    """GIT_COMMIT, for images, which hold no .git."""
+    main_process: bool = True
+    """False in the helpers of a distributed training: RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID above 0."""
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """Raise BadOptions where MLFLOW_TRACKING_URI is not set: a store in the working directory helps nobody."""
+    uri = environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        raise BadOptions(
+            "MLFLOW_TRACKING_URI is not set. Expected the address of MLflow, such as http://localhost:5000."
+        )
+    ranks = (environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    return Environment(
+        tracking_uri=uri,
+        run_id=environ.get("MLFLOW_RUN_ID") or None,
+        experiment_id=environ.get("MLFLOW_EXPERIMENT_ID") or None,
+        experiment_name=environ.get("MLFLOW_EXPERIMENT_NAME") or None,
+        git_commit=environ.get("GIT_COMMIT") or None,
+        main_process=all(rank == "0" for rank in ranks),
+    )
+
+
+def read_options(argv: Sequence[str]) -> Settings:
+    """Parse the command line; a bad one raises BadOptions with one line that names option, value and expectation."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(
+        prog="signet-train", description=Settings.__doc__, exit_on_error=False, allow_abbrev=False, default_env=False
+    )
+    parser.add_class_arguments(Settings, as_group=False)
+    names = {field.name for field in fields(Settings)}
+    args = [_plain(argument, names) for argument in argv]
+    try:
+        namespace = parser.parse_args(args)
+    except ArgumentError as error:
+        raise BadOptions(_explain(str(error), args)) from error
+    settings = Settings(**namespace.as_dict())
+    if math.isinf(settings.lr):
+        raise BadOptions(_bad_value("lr", "inf"))
+    return settings
+
+
+def _plain(argument: str, names: set[str]) -> str:
+    """`--trainer.max_epochs=5` and `--max-epochs=5` as `--max_epochs=5`; a bare switch as `--switch=true`."""
+    if not argument.startswith("--"):
+        return argument
+    option, equals, value = argument[2:].partition("=")
+    for group in DOTTED_GROUPS:
+        option = option.removeprefix(group)
+    option = option.replace("-", "_")
+    if option not in names:
+        return argument
+    if option == "skip_if_champion" and not equals:
+        return f"--{option}=true"
+    return f"--{option}{equals}{value}"
+
+
+def _explain(message: str, args: Sequence[str]) -> str:
+    """One line for jsonargparse's several."""
+    for field in fields(Settings):
+        if f'"{field.name}"' in message:
+            return _bad_value(field.name, _given(field.name, args))
+    return f"{' '.join(message.split())}. `signet-train --help` lists the options."
+
+
+def _given(name: str, args: Sequence[str]) -> str:
+    """The last value that the command line gives to an option."""
+    value = ""
+    for position, argument in enumerate(args):
+        option, equals, rest = argument.partition("=")
+        if option == f"--{name}":
+            value = rest if equals else next(iter(args[position + 1 : position + 2]), "")
+    return value
+
+
+def _bad_value(name: str, value: str) -> str:
+    hint = get_type_hints(Settings)[name]
+    expected = EXPECTED.get(hint) or " or ".join(EXPECTED.get(option, "auto") for option in get_args(hint))
+    return f"--{name} has value '{value}'. Expected {expected}."
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, Environment]:
+    """Options first, so that --help and a mistyped option need no MLflow."""
+    return read_options(argv), read_environment(environ)

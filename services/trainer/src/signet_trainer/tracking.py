@@ -1,0 +1,131 @@
+"""The MLflow server: is it there, who is champion, and the run that a training writes to."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Param, Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+from requests import RequestException
+
+from signet_trainer.errors import MlflowLost, MlflowUnreachable, TrainingStopped
+from signet_trainer.names import ALIAS, EXPERIMENT, MODEL
+from signet_trainer.settings import Environment, Settings
+
+# MLflow's own defaults, 7 retries and 120 s, keep a person waiting for minutes. These sum up to some 10 s before the
+# training, and let the server restart (2 + 4 + 8 s between tries) during it.
+PROBE_RETRIES, PROBE_TIMEOUT_S = 1, 4
+RETRIES, TIMEOUT_S = 3, 30
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client whose server has answered once; MlflowUnreachable otherwise."""
+    mlflow.set_tracking_uri(uri)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each file of some kB
+    client = MlflowClient()
+    try:
+        with patience(PROBE_RETRIES, PROBE_TIMEOUT_S):
+            client.search_experiments(max_results=1)
+    except (MlflowException, RequestException) as error:
+        raise MlflowUnreachable(uri, error) from error
+    return client
+
+
+@contextmanager
+def patience(retries: int, timeout_s: int) -> Iterator[None]:
+    """How long MLflow's client waits for its server; what the user has set wins."""
+    chosen = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries), "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s)}
+    ours = {name: value for name, value in chosen.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
+
+
+def champion_version(client: MlflowClient) -> str | None:
+    """The number of the version that carries the alias; None where no model or no alias exists."""
+    try:
+        aliases: dict[str, str] = client.get_registered_model(MODEL).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    version = aliases.get(ALIAS)
+    return None if version is None else str(version)
+
+
+@contextmanager
+def open_run(client: MlflowClient, environment: Environment, settings: Settings) -> Iterator[Run]:
+    """The active run, with parameters and git commit; it ends FINISHED, FAILED or KILLED as the block does.
+
+    `mlflow run` has made the run already, in an experiment of its user's choice, and has logged the parameters as the
+    user spelled them; then only what is missing is added.
+    """
+    try:
+        with patience(RETRIES, TIMEOUT_S):
+            run = _start(client, environment)
+            known = run.data.params
+            params = [Param(name, str(value)) for name, value in asdict(settings).items() if name not in known]
+            client.log_batch(run.info.run_id, params=params)
+            yield run
+            mlflow.end_run("FINISHED")
+    except (KeyboardInterrupt, TrainingStopped):
+        _end("KILLED")
+        raise
+    except BaseException as error:
+        _end("FAILED")
+        if isinstance(error, MlflowException | RequestException):
+            raise MlflowLost(environment.tracking_uri, error) from error
+        raise
+
+
+def _start(client: MlflowClient, environment: Environment) -> Run:
+    tags = {}
+    if commit := environment.git_commit or _git_commit(Path(__file__).parent):
+        tags[MLFLOW_GIT_COMMIT] = commit
+    if environment.run_id:
+        return mlflow.start_run(run_id=environment.run_id, tags=tags)
+    experiment_id = environment.experiment_id or _experiment_id(client, environment.experiment_name or EXPERIMENT)
+    return mlflow.start_run(experiment_id=experiment_id, tags=tags)
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    """Make the experiment where it is missing; another trainer may make it at the same moment."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    return str(experiment.experiment_id)
+
+
+def _end(status: str) -> None:
+    """Say how the run ended, without insisting: what is wrong may be that the server is gone."""
+    try:
+        with patience(0, PROBE_TIMEOUT_S):
+            mlflow.end_run(status)
+    except (MlflowException, RequestException):
+        return
+
+
+def _git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that this file lies in; None in an image or without git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    answer = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603
+    return answer.stdout.strip() or None

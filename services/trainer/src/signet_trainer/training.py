@@ -1,0 +1,142 @@
+"""A Lightning training from settings, in one process or in several."""
+
+import logging
+import signal
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+
+from signet_trainer.data import Iris, IrisDataModule, Rows
+from signet_trainer.errors import BadOptions, TrainingStopped, root_cause
+from signet_trainer.network import IrisClassifier, IrisNet, Labeller
+from signet_trainer.progress import EpochProgress
+from signet_trainer.settings import Settings
+
+# These strategies train in forks of this process, whose metrics would never come back to it.
+FORKING = ("spawn", "fork", "notebook")
+
+
+def make_trainer(settings: Settings, logger: Logger | None = None) -> Trainer:
+    """A Trainer that writes no files; BadOptions where Lightning refuses accelerator, devices or strategy."""
+    if any(word in settings.strategy for word in FORKING):
+        raise BadOptions(
+            f"--strategy has value '{settings.strategy}'. Expected one that starts whole processes, such as ddp."
+        )
+    quieten()
+    try:
+        return Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            num_nodes=settings.num_nodes,
+            max_epochs=settings.max_epochs,
+            deterministic=True,
+            logger=logger or False,
+            callbacks=[EpochProgress(), StopOnSigterm()],
+            default_root_dir=Path(tempfile.gettempdir()),
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        chosen = f"--accelerator {settings.accelerator} --devices {settings.devices} --strategy {settings.strategy}"
+        raise BadOptions(f"Lightning refuses {chosen}: {root_cause(error)}.") from error
+
+
+def train(trainer: Trainer, settings: Settings, iris: Iris) -> IrisNet:
+    """The trained network, on the CPU and in evaluation mode; TrainingStopped after Ctrl-C or SIGTERM."""
+    seed_everything(settings.seed, verbose=False)
+    net = IrisNet(iris.train.features)
+    classifier = IrisClassifier(net, settings.lr, settings.max_epochs)
+    data = IrisDataModule(iris, settings.batch_size, settings.seed)
+    with one_thread(), restored_signals(trainer):
+        try:
+            trainer.fit(classifier, datamodule=data)
+        except SystemExit as stop:  # Lightning's answer to KeyboardInterrupt
+            raise TrainingStopped(StopOnSigterm.received or signal.SIGINT) from stop
+    return net.cpu().eval()
+
+
+def device_name(trainer: Trainer) -> str:
+    """`cpu`, `cuda` or `mps`."""
+    return str(trainer.strategy.root_device.type)
+
+
+def classify(labeller: Labeller, rows: Rows) -> Tensor:
+    """The class of each row, in this process alone: no sampler shares rows out or repeats them."""
+    with torch.no_grad():
+        classes: Tensor = labeller(rows.features)
+    return classes
+
+
+def accuracy(classes: Tensor, labels: Tensor) -> float:
+    """The share of rows whose class is right."""
+    return int((classes == labels).sum()) / len(labels)
+
+
+class StopOnSigterm(Callback):
+    """`docker stop` ends a training as Ctrl-C does.
+
+    Lightning's own handler waits for all processes of a distributed training to take part in a broadcast, which
+    those that are in the middle of another one never do.
+    """
+
+    received: int = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace Lightning's handler, which it set a moment ago."""
+        del pl_module
+        if trainer.is_global_zero:
+            signal.signal(signal.SIGTERM, interrupt)
+
+
+def interrupt(signum: int, _frame: FrameType | None) -> None:
+    """Lightning kills the helpers of a distributed training on KeyboardInterrupt, and on nothing else."""
+    StopOnSigterm.received = signum
+    raise KeyboardInterrupt
+
+
+def quieten() -> None:
+    """Keep Lightning's advertisements and its advice for large data out of the log."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Worker processes would take longer to start than the training takes: 90 rows, in memory.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 calls torch by a name that torch 2.13 renames: https://github.com/Lightning-AI/pytorch-lightning/issues/21326
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Layers this small get slower with each thread, and sums keep their order with one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def restored_signals(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C ends the first process, which ends the others; afterwards both signals mean what they meant before."""
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if not trainer.is_global_zero:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
