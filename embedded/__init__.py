@@ -1,0 +1,1 @@
+"""Runs the services of Signet as plain processes of one machine."""

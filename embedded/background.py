@@ -1,0 +1,240 @@
+"""`make up`, `status`, `logs` and `down`: a stack in the background, and the supervisor that keeps it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from embedded import deployment, leftovers, mlflow_server, ports
+from embedded.display import Display
+from embedded.errors import EmbeddedError, SupervisorLost
+from embedded.folder import Folder
+from embedded.interruption import Interrupted
+from embedded.journal import Journal, Step
+from embedded.service import tail
+from embedded.settings import ROOT, Settings
+from embedded.stack import Stack, opened
+
+_CHECK_S = 0.5
+_STOP_TIMEOUT_S = 40.0
+_SUPERVISOR = "supervisor"
+
+
+@dataclass
+class State:
+    """What the supervisor tells those who ask: a file that it replaces as a whole."""
+
+    phase: str = "starting"  # then up, and at last stopped or failed
+    message: str = ""
+    pid: int = 0
+    created: float = 0.0
+    mlflow: str = ""
+    predictions: str = ""
+    services: dict[str, int] = field(default_factory=dict)
+    steps: list[dict[str, object]] = field(default_factory=list)
+
+    @staticmethod
+    def file(folder: Folder) -> Path:
+        return folder.path / "state.json"
+
+    def write(self, folder: Folder) -> None:
+        partial = self.file(folder).with_suffix(".new")
+        partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        partial.replace(self.file(folder))
+
+    @classmethod
+    def read(cls, folder: Folder) -> "State | None":
+        try:
+            return cls(**json.loads(cls.file(folder).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def supervisor(self) -> psutil.Process | None:
+        """The process that wrote this, if it still lives: its pid alone could be somebody else's by now."""
+        try:
+            process = psutil.Process(self.pid)
+        except psutil.NoSuchProcess:
+            return None
+        return process if abs(process.create_time() - self.created) < 1 else None
+
+
+def folder(settings: Settings) -> Folder:
+    return Folder(settings.home / "up")
+
+
+def supervise(settings: Settings) -> int:
+    """Keeps the stack until a signal or a death ends it. Runs detached; `up` follows what it writes."""
+    place = folder(settings)
+    me = psutil.Process()
+    state = State(pid=me.pid, created=me.create_time())
+    written = 0.0
+
+    def tell(journal: Journal) -> None:
+        nonlocal written
+        steps = [asdict(step) for step in journal.steps]
+        if steps != state.steps or time.monotonic() - written > 1:
+            state.steps, written = steps, time.monotonic()
+            state.write(place)
+
+    journal = Journal(tell)
+    try:
+        wishes = {
+            "mlflow": ports.wished("MLFLOW_PORT", settings.mlflow_port),
+            "inference": ports.wished("TORCHSERVE_PORT", settings.torchserve_port),
+        }
+        with opened(place.path, wishes, journal) as stack:
+            _bring_up(stack, state)
+            state.phase = "up"
+            state.write(place)
+            while True:
+                stack.check()
+                time.sleep(_CHECK_S)
+    except EmbeddedError as error:
+        state.phase, state.message = "failed", str(error)
+    except Interrupted as error:
+        state.phase, state.message = "stopped", str(error)
+    state.write(place)
+    return 0 if state.phase == "stopped" else 1
+
+
+def _bring_up(stack: Stack, state: State) -> None:
+    stack.wait_ready(mlflow_server.NAME)
+    stack.step("training", "signet-train", "--skip_if_champion")
+    stack.wait_ready()
+    deployment.wait(stack)
+    state.mlflow, state.predictions = stack.urls.mlflow, deployment.url(stack)
+    state.services = {name: stack.pid(name) for name in stack.names}
+
+
+def up(settings: Settings) -> int:
+    """Returns when the stack serves, started by this call or before."""
+    place = folder(settings)
+    place.make()
+    if place.is_locked():
+        state = State.read(place)
+        if state and state.phase == "up":
+            print("already up:")
+            print(_addresses(state))
+            return 0
+        print("another `make up` is starting it:")
+        supervisor = None
+    else:
+        State.file(place).unlink(missing_ok=True)
+        with place.log(_SUPERVISOR).open("wb") as log:
+            supervisor = subprocess.Popen(
+                [sys.executable, "-m", "embedded", "supervise"],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+    try:
+        state = _follow(place, supervisor)
+    except Interrupted:
+        if supervisor:
+            down(settings)
+        raise
+    if state.phase != "up":
+        raise EmbeddedError(state.message)
+    print(_addresses(state))
+    return 0
+
+
+def _follow(place: Folder, supervisor: "subprocess.Popen[bytes] | None") -> State:
+    """Shows the steps until the stack is up or has failed."""
+    with Display() as display:
+        journal = Journal(display.show)
+        while True:
+            gone = supervisor.poll() is not None if supervisor else not place.is_locked()
+            state = State.read(place)
+            if state:
+                journal.steps = [Step(**step) for step in state.steps]  # type: ignore[arg-type] # as asdict() made them
+                journal.tick()
+                if state.phase != "starting":
+                    return state
+            if gone:
+                raise SupervisorLost(place.log(_SUPERVISOR), tail(place.log(_SUPERVISOR)))
+            time.sleep(0.1)
+
+
+def _addresses(state: State) -> str:
+    return (
+        f"  MLflow       {state.mlflow}\n"
+        f"  predictions  {state.predictions}\n"
+        f"  try it:      curl {state.predictions} -T sample.json"
+    )
+
+
+def status(settings: Settings) -> int:
+    """0 only if all of it runs."""
+    place = folder(settings)
+    state = State.read(place)
+    if not place.is_locked():
+        if state and state.phase == "failed":
+            print(f"not up: {state.message}")
+        elif state and state.phase != "stopped":
+            print("not up: its supervisor was killed")
+        else:
+            print("not up")
+        return 1
+    if state is None or state.phase != "up":
+        print("starting" if state is None or state.phase == "starting" else "stopping")
+        return 1
+    print(f"up since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(state.created))}:")
+    print(_addresses(state))
+    for name, pid in state.services.items():
+        print(f"  {name:<14} process group {pid}, log {place.log(name)}")
+    return 0
+
+
+def logs(settings: Settings, name: str | None, *, follow: bool) -> int:
+    """Every log's end, or one service's; with `follow` what is added too, until interrupted."""
+    place = folder(settings)
+    known = sorted(path.stem for path in place.logs.glob("*.log"))
+    if name is not None and name not in known:
+        raise EmbeddedError(f"no log of {name!r}: there are {', '.join(known) or 'none yet'}")
+    for each in [name] if name else known:
+        print(f"=== {each} ({place.log(each)})\n{tail(place.log(each), 50 if name else 10)}")
+    if follow:
+        _follow_logs({each: place.log(each) for each in ([name] if name else known)})
+    return 0
+
+
+def _follow_logs(paths: dict[str, Path]) -> None:
+    ends = {each: path.stat().st_size for each, path in paths.items()}
+    while True:
+        for each, path in paths.items():
+            size = path.stat().st_size if path.exists() else 0
+            if size > ends[each]:
+                with path.open("rb") as file:
+                    file.seek(ends[each])
+                    for line in file.read().decode(errors="replace").splitlines():
+                        print(line if len(paths) == 1 else f"{each}: {line}", flush=True)
+            ends[each] = size
+        time.sleep(0.2)
+
+
+def down(settings: Settings) -> int:
+    """Returns when nothing of it runs any more."""
+    place = folder(settings)
+    state = State.read(place)
+    supervisor = state.supervisor() if state else None
+    if not place.is_locked() or supervisor is None:
+        ended = leftovers.end(place.path)
+        print(f"ended {ended} processes that outlived their supervisor" if ended else "not up")
+        return 0
+    supervisor.send_signal(signal.SIGTERM)
+    try:
+        supervisor.wait(_STOP_TIMEOUT_S)
+    except psutil.TimeoutExpired:
+        supervisor.kill()
+        leftovers.end(place.path)
+    print(f"down; the data stays in {os.path.relpath(place.path)}")
+    return 0

@@ -1,0 +1,67 @@
+"""`make demo`: the whole way from training to checked predictions on a stack that is gone afterwards."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import psutil
+
+from embedded import deployment, leftovers, mlflow_server
+from embedded.display import Display
+from embedded.errors import EmbeddedError
+from embedded.folder import Folder
+from embedded.journal import Journal
+from embedded.settings import Settings
+from embedded.stack import opened
+
+_PREFIX = "demo-"
+
+
+def run(settings: Settings) -> int:
+    """The scenarios' exit code. After a failure the logs stay until the next demo, for the message names one."""
+    _forget_dead_demos(settings.home)
+    path = settings.home / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
+    try:
+        code = _demo(path)
+    except EmbeddedError:
+        _forget(path, keep_logs=True)
+        raise
+    except BaseException:
+        _forget(path)
+        raise
+    _forget(path)
+    return code
+
+
+def _demo(path: Path) -> int:
+    with Display() as display:
+        journal = Journal(display.show)
+        journal.begin("all")
+        with opened(path, journal=journal, throwaway=True) as stack:
+            stack.wait_ready(mlflow_server.NAME)
+            stack.step("training", "signet-train")
+            deployment.wait(stack)
+            display.pause()
+            journal.begin("scenarios")
+            code = stack.job("scenarios", "signet", "scenarios", show=True)
+            journal.end("scenarios", f"exit code {code}")
+            journal.begin("stopping")
+        journal.end("stopping")
+        journal.end("all")
+    return code
+
+
+def _forget(path: Path, *, keep_logs: bool = False) -> None:
+    for entry in path.glob("*") if keep_logs else [path]:
+        if entry.is_dir() and entry != Folder(path).logs:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _forget_dead_demos(home: Path) -> None:
+    """Ends and deletes what demos left that were killed; a running one has its pid in the name and holds its lock."""
+    for path in home.glob(f"{_PREFIX}*-*"):
+        alive = psutil.pid_exists(int(path.name.split("-")[1]))
+        if not alive and not Folder(path).is_locked():
+            leftovers.end(path.resolve())
+            _forget(path)

@@ -1,0 +1,32 @@
+"""When a training counts as deployed: the predictions' address answers the sample request."""
+
+from embedded import http, torchserve
+from embedded.errors import DeploymentMissing
+from embedded.settings import ROOT
+from embedded.stack import Stack
+
+NAME = "iris_classification"
+_SAMPLE = ROOT / "services" / "client" / "samples" / "sample.json"
+_TIMEOUT_S = 90.0
+
+
+def url(stack: Stack) -> str:
+    return f"{stack.urls.torchserve}/predictions/{NAME}"
+
+
+def wait(stack: Stack) -> None:
+    """Returns when the champion is served; DeploymentMissing, with what was answered instead, if it is not in time."""
+    sample = _SAMPLE.read_bytes()
+    answer: http.Answer | None = None
+
+    def serves() -> bool:
+        nonlocal answer
+        answer = http.ask(url(stack), "POST", sample, timeout_s=10)
+        return answer is not None and answer.status == 200  # noqa: PLR2004 - HTTP's OK
+
+    stack.journal.begin("deployment")
+    if not stack.wait(serves, _TIMEOUT_S):
+        raise DeploymentMissing(
+            url(stack), _TIMEOUT_S, str(answer or "none"), stack.log(torchserve.NAME), stack.tail(torchserve.NAME)
+        )
+    stack.journal.end("deployment", answer.body.strip() if answer else "")

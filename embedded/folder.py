@@ -1,0 +1,83 @@
+"""One stack's folder: its data, logs and keys, and the lock that says whether a supervisor is at work in it."""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedded.errors import DiskAlmostFull, FolderUnusable, StackBusy
+
+_NEEDED_MB = 500
+
+
+class Folder:
+    """Paths below `path`; nothing is made before `make`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.logs = self.path / "logs"
+        self._keys = self.path / "keys"
+
+    def make(self) -> None:
+        """Makes the folder; FolderUnusable or DiskAlmostFull if a stack could not live there."""
+        try:
+            for path in (self.path, self.logs, self._keys):
+                path.mkdir(parents=True, exist_ok=True)
+            self._keys.chmod(0o700)
+            self.logs.chmod(0o700)
+            probe = self.path / "probe"
+            probe.write_bytes(b"x" * 4096)
+            probe.unlink()
+        except OSError as error:
+            raise FolderUnusable(self.path, error) from error
+        free_mb = shutil.disk_usage(self.path).free // 2**20
+        if free_mb < _NEEDED_MB:
+            raise DiskAlmostFull(self.path, free_mb, _NEEDED_MB)
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def sub(self, name: str) -> Path:
+        """A folder of that service's own."""
+        path = self.path / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def key(self, name: str) -> str:
+        """A random secret that stays the same for this folder; letters and digits only."""
+        path = self._keys / name
+        if not path.exists():
+            self.secret_file(name, secrets.token_hex(20))
+        return path.read_text(encoding="utf-8")
+
+    def secret_file(self, name: str, text: str) -> Path:
+        """A file that only this user reads; replaced as a whole, so that nobody meets half of it."""
+        path = self._keys / name
+        partial = path.with_name(f"{name}.new")
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        return partial.replace(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder; the kernel frees it however this process ends. StackBusy if another one holds it."""
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StackBusy(self.path) from error
+            yield
+
+    def is_locked(self) -> bool:
+        try:
+            with (self.path / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False

@@ -1,0 +1,52 @@
+"""The steps of bringing a stack up, with their times."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from embedded.errors import EmbeddedError
+
+
+@dataclass
+class Step:
+    """One step; times in seconds since the epoch, since another process may show them."""
+
+    name: str
+    began: float
+    ended: float | None = None
+    note: str = ""
+    failed: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended or time.time()) - self.began
+
+
+class Journal:
+    """Keeps the steps in the order they began, and tells `on_change` with every tick."""
+
+    def __init__(self, on_change: Callable[["Journal"], None] = lambda _: None) -> None:
+        self.steps: list[Step] = []
+        self._on_change = on_change
+
+    def begin(self, name: str) -> None:
+        self.steps.append(Step(name, time.time()))
+        self.tick()
+
+    def end(self, name: str, note: str = "") -> None:
+        step = self._last(name)
+        step.ended, step.note = time.time(), note
+        self.tick()
+
+    def fail(self, error: BaseException) -> None:
+        """Marks what was under way as broken off."""
+        for step in self.steps:
+            if step.ended is None:
+                step.ended, step.failed = time.time(), isinstance(error, EmbeddedError)
+        self.tick()
+
+    def tick(self) -> None:
+        self._on_change(self)
+
+    def _last(self, name: str) -> Step:
+        return next(step for step in reversed(self.steps) if step.name == name)

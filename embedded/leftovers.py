@@ -1,0 +1,38 @@
+"""Processes that outlived their supervisor and their warden, known by a mark in their environment."""
+
+import os
+from pathlib import Path
+
+import psutil
+
+MARK = "SIGNET_STACK"
+
+
+def find(folder: Path) -> list[psutil.Process]:
+    """Every process that carries this folder's mark, other than this one and its ancestors."""
+    me = psutil.Process()
+    ours = {me.pid, *(ancestor.pid for ancestor in me.parents())}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in ours and process.environ().get(MARK) == str(folder):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def end(folder: Path) -> int:
+    """Kills them all; returns how many there were."""
+    found = find(folder)
+    for process in found:
+        try:
+            process.kill()  # psutil compares pid and start time: a reused pid is left alone
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(found, timeout=5)
+    return len(found)
+
+
+def mark(folder: Path) -> dict[str, str]:
+    return {MARK: os.fspath(folder)}

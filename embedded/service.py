@@ -1,0 +1,91 @@
+"""A service and the process that runs it."""
+
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, SIGUSR1
+
+_WARDEN = Path(__file__).with_name("warden.py")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What to run, and how to know that it answers."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    cwd: Path
+    ready: Callable[[], bool] = lambda: True
+    env: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    stop_signal: int = SIGTERM
+    grace_s: float = 10.0
+    ready_timeout_s: float = 90.0
+
+
+class Process:
+    """A running service under its warden, in a session of its own: a Ctrl-C in the terminal does not reach it."""
+
+    def __init__(self, service: Service, env: Mapping[str, str], *, inherit_output: bool = False) -> None:
+        self.service = service
+        self.asked_to_stop = False
+        warden = (sys.executable, "-I", "-S", str(_WARDEN), str(int(service.stop_signal)), str(service.grace_s))
+        if service.log.exists():
+            service.log.replace(service.log.with_suffix(".log.1"))
+        with service.log.open("wb") as log:
+            output = None if inherit_output else log
+            self._popen = subprocess.Popen(
+                [*warden, *service.command],
+                cwd=service.cwd,
+                env={**env, **service.env},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=None if inherit_output else subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def poll(self) -> int | None:
+        """Exit code, 128 + n for a signal n; None while it runs."""
+        return self._popen.poll()
+
+    def ask_to_stop(self) -> None:
+        self.asked_to_stop = True
+        if self._popen.stdin:
+            self._popen.stdin.close()
+
+    def stop(self) -> None:
+        """Returns when the service and its descendants are gone."""
+        self.ask_to_stop()
+        self._wait(self.service.grace_s + 5)
+
+    def kill(self) -> None:
+        """As `stop`, by SIGKILL at once."""
+        self.asked_to_stop = True
+        self._popen.send_signal(SIGUSR1)
+        self._wait(5)
+        self.ask_to_stop()
+
+    def _wait(self, timeout_s: float) -> None:
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._popen.send_signal(SIGKILL)
+            self._popen.wait()
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The log's last lines, indented."""
+    try:
+        with log.open(encoding="utf-8", errors="replace") as file:
+            last = deque((line.rstrip().split("\r")[-1] for line in file if line.strip()), maxlen=lines)
+    except FileNotFoundError:
+        last = deque()
+    return "\n".join(f"    {line}" for line in last or ["(nothing)"])

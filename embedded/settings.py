@@ -1,0 +1,53 @@
+"""What the embedded way to run takes from its environment, read nowhere else.
+
+| variable | default | meaning |
+| --- | --- | --- |
+| `MLFLOW_PORT` | `5000` | port of the MLflow server on 127.0.0.1 under `make up`; 0 takes any free one |
+| `TORCHSERVE_PORT` | `8080` | port of the predictions on 127.0.0.1 under `make up`; 0 takes any free one |
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from embedded.errors import InvalidSetting
+
+ROOT = Path(__file__).resolve().parent.parent
+# What would steer a service's libraries past what the stack tells them.
+_PREFIXES = ("MLFLOW_", "AWS_", "PG", "TS_", "SIGNET_", "PYTHON", "TORCHSERVE_")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The ports a person may wish for, and where the data goes."""
+
+    mlflow_port: int = 5000
+    torchserve_port: int = 8080
+    home: Path = ROOT / ".signet"
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Settings from the environment, then from the file `.env`; InvalidSetting if a port is none."""
+        env = {**dotenv_values(ROOT / ".env"), **os.environ}
+        return cls(_port(env, "MLFLOW_PORT", cls.mlflow_port), _port(env, "TORCHSERVE_PORT", cls.torchserve_port))
+
+
+def _port(env: Mapping[str, str | None], name: str, default: int) -> int:
+    value = env.get(name) or str(default)
+    if not (value.isascii() and value.isdigit() and int(value) < 2**16):
+        raise InvalidSetting(name, value, "a port from 0 to 65535")
+    return int(value)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would disturb a service; this Python's commands come first."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES)}
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+    env["PYTHONUNBUFFERED"] = "1"
+    for name in ("NO_PROXY", "no_proxy"):
+        env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1", "localhost"]))
+    return env

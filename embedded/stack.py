@@ -1,0 +1,215 @@
+"""The whole stack of services, started in the order of their needs, watched, and stopped without remains."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded import leftovers, mlflow_server, ports, postgres, seaweedfs, torchserve
+from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
+from embedded.folder import Folder
+from embedded.journal import Journal
+from embedded.service import Process, Service, tail
+from embedded.settings import ROOT, clean_environment
+
+_PAUSE_S = 0.05
+# Stopped together; a later group only when the ones before are gone, since they may still write to it.
+_STOP_ORDER = ((torchserve.NAME, mlflow_server.NAME), (seaweedfs.NAME, postgres.NAME))
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where clients go."""
+
+    mlflow: str
+    torchserve: str
+
+
+class Stack:
+    """Services of one folder. Every method first raises ServiceDied if one ended without having been asked to."""
+
+    def __init__(self, folder: Folder, addresses: dict[str, int], services: list[Service], journal: Journal) -> None:
+        self.folder = folder
+        self.addresses = addresses
+        self.journal = journal
+        self.urls = Urls(f"http://127.0.0.1:{addresses['mlflow']}", f"http://127.0.0.1:{addresses['inference']}")
+        self._marked = {**clean_environment(), **leftovers.mark(folder.path)}
+        self.env = {**self._marked, "MLFLOW_TRACKING_URI": self.urls.mlflow, "SIGNET_URL": self.urls.torchserve}
+        self._services = {service.name: service for service in services}
+        self._waiting = list(self._services)
+        self._starting: dict[str, float] = {}
+        self._ready: set[str] = set()
+        self._processes: dict[str, Process] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._services)
+
+    def pid(self, name: str) -> int:
+        """Pid of the service's warden, which is also its process group and session."""
+        return self._processes[name].pid
+
+    def log(self, name: str) -> Path:
+        return self.folder.log(name)
+
+    def tail(self, name: str, lines: int = 15) -> str:
+        return tail(self.log(name), lines)
+
+    def check(self) -> None:
+        """ServiceDied if a service ended that nobody stopped."""
+        for name, process in self._processes.items():
+            code = process.poll()
+            if code is not None and not process.asked_to_stop:
+                process.asked_to_stop = True
+                raise ServiceDied(name, code, self.log(name), self.tail(name))
+
+    def advance(self) -> None:
+        """One look at everything: starts what can start, notes what has become ready."""
+        for name in [name for name in self._waiting if self._ready.issuperset(self._services[name].needs)]:
+            self._waiting.remove(name)
+            self._starting[name] = time.monotonic()
+            self.journal.begin(name)
+            self._processes[name] = Process(self._services[name], self._marked)
+        self.check()
+        for name, began in list(self._starting.items()):
+            service = self._services[name]
+            if service.ready():
+                del self._starting[name]
+                self._ready.add(name)
+                self.journal.end(name)
+            elif time.monotonic() - began > service.ready_timeout_s:
+                raise ServiceNotReady(name, service.ready_timeout_s, self.log(name), self.tail(name))
+        self.journal.tick()
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float = float("inf")) -> bool:
+        """Keeps the stack going until the condition holds; False if the time was up first."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self.advance()
+            if condition():
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_PAUSE_S)
+
+    def wait_ready(self, *names: str) -> None:
+        """Returns when these services, or all, answer; each has its own time limit."""
+        wanted = set(names or self._services)
+        self.wait(lambda: wanted <= self._ready)
+
+    def job(self, name: str, *command: str, show: bool = False) -> int:
+        """Exit code of a command run to its end; its output goes to its own log or, with `show`, to the terminal."""
+        service = Service(name, (_executable(command[0]), *command[1:]), self.log(name), ROOT)
+        process = Process(service, self.env, inherit_output=show)
+        try:
+            self.wait(lambda: process.poll() is not None)
+        finally:
+            process.stop()
+        return process.poll() or 0
+
+    def step(self, name: str, *command: str) -> None:
+        """A job that has to end well, as a step of the journal; JobFailed otherwise."""
+        self.journal.begin(name)
+        code = self.job(name, *command)
+        if code:
+            raise JobFailed(name, code, self.log(name), self.tail(name))
+        self.journal.end(name)
+
+    def run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """For tests: the command's exit code and output, with the stack's environment."""
+        self.check()
+        return subprocess.run(
+            [_executable(command[0]), *command[1:]],
+            env={**self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def stop(self, name: str) -> None:
+        self._gone(name)
+        self._processes[name].stop()
+
+    def kill(self, name: str) -> None:
+        self._gone(name)
+        self._processes[name].kill()
+
+    def start(self, name: str) -> None:
+        """Starts a stopped or killed service; returns when it answers."""
+        if self._processes[name].poll() is None:
+            return
+        self._waiting.append(name)
+        self.wait_ready(name)
+
+    def _gone(self, name: str) -> None:
+        self.check()
+        self._ready.discard(name)
+        self._starting.pop(name, None)
+
+    def close(self) -> None:
+        """Stops everything, whatever state it is in."""
+        for group in _STOP_ORDER:
+            processes = [process for name, process in self._processes.items() if name in group]
+            for process in processes:
+                process.ask_to_stop()
+            for process in processes:
+                process.stop()
+        leftovers.end(self.folder.path)
+
+
+def _executable(name: str) -> str:
+    """This Python's command of that name, if it has one."""
+    own = Path(sys.executable).with_name(name)
+    return str(own) if own.exists() else name
+
+
+def _addresses(folder: Folder, wishes: Mapping[str, int]) -> dict[str, int]:
+    """A port for every socket. The ones inside stay the same from run to run where they can."""
+    names = [postgres.NAME, *seaweedfs.PORTS, "mlflow", *torchserve.PORTS]
+    file = folder.path / "ports.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    chosen = {**ports.free([name for name in names if name not in wishes], before), **wishes}
+    file.write_text(json.dumps(chosen), encoding="utf-8")
+    return chosen
+
+
+@contextmanager
+def opened(
+    path: Path, wishes: Mapping[str, int] | None = None, journal: Journal | None = None, *, throwaway: bool = False
+) -> Iterator[Stack]:
+    """A stack of which nothing runs yet; `wait_ready` starts it. Holds the folder, and stops everything at the end."""
+    folder, journal = Folder(path), journal or Journal()
+    folder.make()
+    with folder.locked():
+        leftovers.end(folder.path)
+        addresses = _addresses(folder, wishes or {})
+        mlflow_env = {
+            **postgres.env(folder, addresses[postgres.NAME]),
+            **seaweedfs.env(folder, addresses["s3"]),
+        }
+        services = [
+            postgres.service(folder, addresses[postgres.NAME], throwaway=throwaway),
+            seaweedfs.service(folder, addresses),
+            torchserve.service(folder, addresses, f"http://127.0.0.1:{addresses['mlflow']}"),
+            mlflow_server.service(folder, addresses["mlflow"], mlflow_env),
+        ]
+        stack = Stack(folder, addresses, services, journal)
+        try:
+            yield stack
+        except BaseException as error:
+            journal.fail(error)
+            raise
+        finally:
+            stack.close()
+
+
+@contextmanager
+def running(path: Path) -> Iterator[Stack]:
+    """A stack whose services all answer, on free ports; nothing is trained."""
+    with opened(path, throwaway=True) as stack:
+        stack.wait_ready()
+        yield stack

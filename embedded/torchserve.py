@@ -1,0 +1,32 @@
+"""TorchServe and its agent as a process."""
+
+import sys
+from pathlib import Path
+
+from embedded import http
+from embedded.folder import Folder
+from embedded.service import Service
+from embedded.settings import ROOT
+
+NAME = "torchserve"
+PORTS = ("inference", "management", "metrics", "grpc-inference", "grpc-management")
+
+
+def service(folder: Folder, ports: dict[str, int], mlflow_url: str) -> Service:
+    """`signet-torchserve`, every socket on 127.0.0.1; it waits for the registry by itself."""
+    addresses = {f"TS_{name.upper()}_ADDRESS": f"http://127.0.0.1:{ports[name]}" for name in PORTS[:3]}
+    return Service(
+        name=NAME,
+        command=(str(Path(sys.executable).with_name("signet-torchserve")),),
+        log=folder.log(NAME),
+        cwd=folder.sub(NAME),
+        env={
+            **addresses,
+            "TS_GRPC_INFERENCE_PORT": str(ports["grpc-inference"]),
+            "TS_GRPC_MANAGEMENT_PORT": str(ports["grpc-management"]),
+            "TS_CONFIG_FILE": str(ROOT / "config.properties"),
+            "SIGNET_HOME": str(folder.sub(NAME)),
+            "MLFLOW_TRACKING_URI": mlflow_url,
+        },
+        ready=lambda: http.answers(f"http://127.0.0.1:{ports['inference']}/ping"),
+    )

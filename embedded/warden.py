@@ -1,0 +1,103 @@
+"""Runs one command and ends it, with every descendant, when told to or when its supervisor is gone.
+
+Started as `python -I -S warden.py <stop signal> <grace seconds> <command…>` with a pipe as stdin that nobody writes to.
+The pipe's end (the supervisor closed it or died) and SIGTERM ask the command to stop by its stop signal and, after the
+grace time, kill it; SIGUSR1 kills at once. What the command leaves behind is killed as well. Exits as a shell would:
+128 + n for signal n. Standard library only, and little of it: one of these runs beside each service.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+def prctl(option: int, value: int) -> None:
+    """Linux's prctl; elsewhere nothing happens, and the pipe and the process group have to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value)
+
+
+def spawn(command: list[str], stop_signal: int) -> int:
+    """Pid of the command, which gets its stop signal should this process be killed."""
+    warden = os.getpid()
+
+    def die_with_warden() -> None:
+        prctl(_PR_SET_PDEATHSIG, stop_signal)
+        if os.getppid() != warden:  # killed before the line above
+            os._exit(1)
+
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_warden).pid  # noqa: PLW1509
+
+
+def reap(found: dict[int, int]) -> bool:
+    """Collects those who ended into `found` (pid to exit status); False when nobody is left."""
+    try:
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return True
+            found[pid] = os.waitstatus_to_exitcode(status)
+    except ChildProcessError:
+        return False
+
+
+def kill_descendants(found: dict[int, int]) -> None:
+    """SIGKILL to all; orphans become children of this process, so that the loop meets them too."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while reap(found):
+        if not children.exists():
+            os.killpg(0, signal.SIGKILL)
+        for pid in children.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def watch(child: int, found: dict[int, int], stop: Callable[[], None], grace_s: float, signals: int) -> None:
+    """Returns when the command has ended or has to be killed."""
+    sources, deadline = [sys.stdin.fileno(), signals], None
+    while reap(found) and child not in found:
+        wait_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = select.select(sources, [], [], wait_s)[0]
+        came = set(os.read(signals, 64)) if signals in ready else set()
+        if signal.SIGUSR1 in came or (deadline is not None and time.monotonic() >= deadline):
+            return
+        gone = sys.stdin.fileno() in ready
+        if gone:
+            sources = [signals]
+        if deadline is None and (gone or came & _ASKED):
+            deadline = time.monotonic() + grace_s
+            stop()
+
+
+def main(arguments: list[str]) -> int:
+    stop_signal, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    signals, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup)
+    for number in (signal.SIGCHLD, signal.SIGUSR1, *_ASKED):
+        signal.signal(number, lambda *_: None)
+    try:
+        child = spawn(command, stop_signal)
+    except OSError as error:
+        print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+    found: dict[int, int] = {}
+    watch(child, found, lambda: os.kill(child, stop_signal), grace_s, signals)
+    kill_descendants(found)
+    code = found.get(child, 1)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
