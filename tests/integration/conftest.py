@@ -1,0 +1,156 @@
+"""One suite, two ways to run the stack: `pytest tests/integration --stack embedded|compose`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]  # these helpers, and the package `embedded`
+
+from polling import until
+from stack import ALIAS, MODEL, SAMPLES, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from contextlib import AbstractContextManager
+
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from compose_stack import ComposeStack
+    from embedded_stack import EmbeddedStack
+
+KINDS = ("embedded", "compose")
+_diagnosed = 0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--stack", choices=KINDS, default="embedded", help="how the stack under test runs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for kind in KINDS:
+        config.addinivalue_line("markers", f"{kind}: needs the {kind} stack")
+    # The tests wait for real services on machines of every size; what hangs is ended with a traceback.
+    for line in (
+        "ignore::DeprecationWarning:mlflow.*",
+        "ignore::FutureWarning:mlflow.*",
+        "ignore::UserWarning:mlflow.*",
+    ):
+        config.addinivalue_line("filterwarnings", line)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about the other way to run."""
+    other = KINDS[1 - KINDS.index(config.getoption("--stack"))]
+    here = Path(__file__).parent
+    left_out = [item for item in items if here in item.path.parents and item.get_closest_marker(other)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if here in item.path.parents:  # whichever test comes first also waits for the stack, and for images to be built
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, None, None]:
+    """Add the services' state and logs to the first failures."""
+    global _diagnosed  # noqa: PLW0603 -- one count per session
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and stack is not None and _diagnosed < 2:
+        _diagnosed += 1
+        report.sections.append(("the stack", stack.diagnosis()))
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The running stack: up from nothing, one training, one deployment."""
+    began = time.monotonic()
+    folder = tmp_path_factory.mktemp("stack")
+    folder.chmod(0o755)
+    with _opened(request.config.getoption("--stack"), folder) as running:
+        print(f"\nthe {running.kind} stack is up after {time.monotonic() - began:.0f} s")
+        yield running
+
+
+def _opened(kind: str, folder: Path) -> AbstractContextManager[Stack]:
+    if kind == "embedded":
+        from embedded_stack import embedded_stack
+
+        return embedded_stack(folder)
+    from compose_stack import compose_stack
+
+    return compose_stack(folder)
+
+
+@pytest.fixture(scope="session")
+def compose(stack: Stack) -> ComposeStack:
+    """The stack, for tests about containers."""
+    from compose_stack import ComposeStack
+
+    assert isinstance(stack, ComposeStack)
+    return stack
+
+
+@pytest.fixture(scope="session")
+def processes(stack: Stack) -> EmbeddedStack:
+    """The stack, for tests about plain processes."""
+    from embedded_stack import EmbeddedStack
+
+    assert isinstance(stack, EmbeddedStack)
+    return stack
+
+
+@pytest.fixture
+def registry(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """MLflow's client, at this stack's server; artifacts come through the server, so it holds no S3 keys."""
+    import mlflow
+
+    for name in [name for name in os.environ if name.startswith(("AWS_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", stack.mlflow_url)
+    mlflow.set_tracking_uri(stack.mlflow_url)
+    return mlflow.MlflowClient(stack.mlflow_url)
+
+
+@pytest.fixture
+def champion(registry: MlflowClient) -> Callable[[], ModelVersion]:
+    """Ask for the version that carries the alias now."""
+    return lambda: registry.get_model_version_by_alias(MODEL, ALIAS)
+
+
+@pytest.fixture
+def url(stack: Stack) -> str:
+    """Where the deployment's predictions are asked for."""
+    return f"{stack.predictions_url}/predictions/{MODEL}"
+
+
+@pytest.fixture
+def served_version(url: str) -> Callable[[], str]:
+    """Ask for one prediction and tell which version made it."""
+
+    def ask() -> str:
+        answer = requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10)
+        assert (answer.status_code, answer.text) == (200, "SETOSA"), f"{answer.status_code} {answer.text}"
+        return answer.headers["X-Model-Version"]
+
+    return ask
+
+
+@pytest.fixture
+def wait_for_version(served_version: Callable[[], str]) -> Callable[[str], None]:
+    """Wait until a version serves; 10 s is what the project promises."""
+
+    def wait(version: object) -> None:
+        until(f"version {version} serves", lambda: served_version() == str(version), timeout_s=10)
+
+    return wait

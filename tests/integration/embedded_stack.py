@@ -1,0 +1,129 @@
+"""The stack as plain processes of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+from embedded.errors import ServiceDied
+from embedded.stack import Stack as Processes
+from embedded.stack import running
+
+from polling import until
+from stack import MODEL, SAMPLES, BringUp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from subprocess import CompletedProcess
+
+SERVICES = ("postgres", "seaweedfs", "mlflow-server", "torchserve")
+
+
+class EmbeddedStack:
+    """PostgreSQL, SeaweedFS, MLflow and TorchServe on free ports, their data in one folder."""
+
+    kind = "embedded"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._running = ExitStack()
+        self.processes = self._enter()
+        trained = self.train()
+        assert trained.returncode == 0, trained.stdout + trained.stderr
+        self.first_up = self._scenarios()
+
+    @property
+    def mlflow_url(self) -> str:
+        return self.processes.urls.mlflow
+
+    @property
+    def predictions_url(self) -> str:
+        return self.processes.urls.torchserve
+
+    def train(self, *args: str) -> CompletedProcess[str]:
+        return self.processes.run("signet-train", *args)
+
+    def client(self, *args: str, stdin: str | None = None, url: str | None = None) -> CompletedProcess[str]:
+        env = self.processes.env | ({"SIGNET_URL": url} if url else {})
+        return subprocess.run(
+            ["signet", *args],
+            env=env,
+            cwd=SAMPLES,
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def up_again(self) -> BringUp:
+        """What a second `make up` does for a stack that runs: the trainer looks and leaves everything as it is."""
+        looked = self.train("--skip_if_champion")
+        assert looked.returncode == 0, looked.stdout + looked.stderr
+        return self._scenarios()
+
+    def down_and_up(self) -> BringUp:
+        self._running.close()
+        self.processes = self._enter()
+        return self._scenarios()
+
+    def crash_torchserve(self) -> str:
+        """Kill Java, see the whole service die with it, and start the service again."""
+        java = [process for process in psutil.process_iter(["name"]) if self._is_java(process)]
+        assert java, "TorchServe's Java process runs"
+        for process in java:
+            process.kill()
+        died = until("the service dies with its Java process", self._death, timeout_s=20)
+        self.processes.stop("torchserve")
+        self.processes.start("torchserve")
+        return died
+
+    def stop(self, service: str) -> None:
+        self.processes.stop(service)
+
+    def start(self, service: str) -> None:
+        self.processes.start(service)
+
+    def diagnosis(self) -> str:
+        return "\n".join(f"── {name} ──\n{self.processes.tail(name, lines=25)}" for name in SERVICES)
+
+    def close(self) -> None:
+        self._running.close()
+
+    def _enter(self) -> Processes:
+        return self._running.enter_context(running(self._folder))
+
+    def _scenarios(self) -> BringUp:
+        self._wait_until_served()
+        done = self.client("scenarios")
+        return BringUp(done.returncode, done.stdout + done.stderr)
+
+    def _wait_until_served(self) -> None:
+        """Until a prediction is answered."""
+        until(f"{MODEL} is served", lambda: self.client("predict").returncode == 0, timeout_s=60)
+
+    def _death(self) -> str | None:
+        try:
+            self.processes.check()
+        except ServiceDied as error:
+            return str(error)
+        return None
+
+    def _is_java(self, process: psutil.Process) -> bool:
+        try:
+            return process.name() == "java" and process.environ().get("SIGNET_STACK") == str(self._folder)
+        except psutil.Error:
+            return False
+
+
+@contextmanager
+def embedded_stack(folder: Path) -> Iterator[EmbeddedStack]:
+    """The stack in this folder, stopped on the way out."""
+    stack = EmbeddedStack(folder)
+    try:
+        yield stack
+    finally:
+        stack.close()

@@ -1,0 +1,70 @@
+"""What a test may ask of the running stack, whichever way it runs."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "services" / "client" / "samples"
+MODEL = "iris_classification"
+ALIAS = "champion"
+
+
+@dataclass(frozen=True)
+class BringUp:
+    """How the client's scenarios ended when the stack came up."""
+
+    exit_code: int
+    output: str
+
+
+class Stack(Protocol):
+    """A stack that came up from nothing, trained once and serves."""
+
+    kind: str
+    first_up: BringUp
+
+    @property
+    def mlflow_url(self) -> str:
+        """MLflow, as a person on this machine opens it."""
+
+    @property
+    def predictions_url(self) -> str:
+        """TorchServe's inference address, as a person on this machine asks it."""
+
+    def train(self, *args: str) -> CompletedProcess[str]:
+        """Run the trainer to its end."""
+
+    def client(self, *args: str, stdin: str | None = None, url: str | None = None) -> CompletedProcess[str]:
+        """Run `signet` among the sample files, at this stack's TorchServe or at another address."""
+
+    def up_again(self) -> BringUp:
+        """A second `up` of a stack that runs."""
+
+    def down_and_up(self) -> BringUp:
+        """Stop everything and start it again on the same data; addresses may move."""
+
+    def crash_torchserve(self) -> str:
+        """SIGKILL TorchServe's Java process, as the kernel does when memory runs out; what was seen of its end."""
+
+    def stop(self, service: str) -> None:
+        """Stop one service in good order."""
+
+    def start(self, service: str) -> None:
+        """Start a stopped service again."""
+
+    def diagnosis(self) -> str:
+        """State of the services and the last lines of their logs."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

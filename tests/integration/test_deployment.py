@@ -1,0 +1,63 @@
+"""The registry is the control plane: moving the alias deploys, and nobody notices but by the version."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import requests
+
+from stack import ALIAS, MODEL, SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlflow import MlflowClient
+
+
+def _good_versions(registry: MlflowClient) -> list[str]:
+    """Versions that would pass the gate, oldest first."""
+    versions = registry.search_model_versions(f"name = '{MODEL}'")
+    return [v.version for v in sorted(versions, key=lambda v: int(v.version)) if float(v.tags["test_acc"]) >= 0.9]
+
+
+def test_rollback_without_a_failed_request(
+    registry: MlflowClient, url: str, wait_for_version: Callable[[object], None]
+) -> None:
+    """The alias moves back and forth under load; each version serves within 10 s, and no request fails."""
+    first, *_, last = _good_versions(registry)
+    registry.set_registered_model_alias(MODEL, ALIAS, last)
+    wait_for_version(last)
+    body = (SAMPLES / "sample.json").read_bytes()
+    done, outcomes = threading.Event(), Counter[str]()
+
+    def ask_on_and_on() -> None:
+        while not done.is_set():
+            try:
+                answer = requests.put(url, data=body, timeout=10)
+                outcomes[f"{answer.status_code} {answer.text[:200]}"] += 1
+            except requests.RequestException as error:
+                outcomes[repr(error)] += 1
+
+    threads = [threading.Thread(target=ask_on_and_on) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for version in (first, last):
+            registry.set_registered_model_alias(MODEL, ALIAS, version)
+            wait_for_version(version)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert set(outcomes) == {"200 SETOSA"}, outcomes
+    assert outcomes.total() > 20
+
+
+def test_version_by_number(registry: MlflowClient, url: str, wait_for_version: Callable[[object], None]) -> None:
+    """The champion's version can be asked for by its number, too, and it is that version which answers."""
+    champion = registry.get_model_version_by_alias(MODEL, ALIAS).version
+    wait_for_version(champion)
+    answer = requests.put(f"{url}/{champion}", data=(SAMPLES / "sample.json").read_bytes(), timeout=10)
+    assert (answer.status_code, answer.text, answer.headers["X-Model-Version"]) == (200, "SETOSA", str(champion))

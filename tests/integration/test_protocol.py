@@ -1,0 +1,74 @@
+"""The prediction port at its edges: wrong methods, wrong names, bodies too large, ports that stay shut."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from polling import until
+from stack import MODEL, SAMPLES
+
+if TYPE_CHECKING:
+    from stack import Stack
+
+
+def test_unknown_deployment(stack: Stack) -> None:
+    """A deployment that doesn't exist is TorchServe's 404 in JSON."""
+    answer = requests.put(f"{stack.predictions_url}/predictions/no_such_deployment", data=b"{}", timeout=10)
+    document = answer.json()
+    assert (answer.status_code, document["code"]) == (404, 404)
+    assert document["type"] == "ModelNotFoundException"
+    assert "no_such_deployment" in document["message"]
+
+
+def test_unknown_version(stack: Stack) -> None:
+    """A version that isn't served is a 404, not another version's answer."""
+    answer = requests.put(f"{stack.predictions_url}/predictions/{MODEL}/9999", data=b"{}", timeout=10)
+    assert answer.status_code == 404, answer.text
+
+
+def test_method(url: str) -> None:
+    """A deployment can't be deleted on the port that everybody reaches."""
+    for method in ("DELETE", "PATCH"):
+        answer = requests.request(method, url, data=b"", timeout=10)
+        assert answer.status_code in {400, 404, 405}, f"{method}: {answer.status_code} {answer.text}"
+    assert requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
+
+
+def test_huge_body(url: str) -> None:
+    """A body beyond TorchServe's limit is refused with 413, and the next request is answered."""
+    parts = urlsplit(url)
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 100000000\r\n\r\n".encode()
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+        connection.sendall(head + b"x" * 1000)
+        status = connection.recv(200).split(b"\r\n", 1)[0]
+    assert status == b"HTTP/1.1 413 Request Entity Too Large"
+    assert requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
+
+
+def test_health(stack: Stack) -> None:
+    """TorchServe says that it's well, and MLflow too."""
+    assert requests.get(f"{stack.predictions_url}/ping", timeout=10).json()["status"] == "Healthy"
+    assert requests.get(f"{stack.mlflow_url}/health", timeout=10).text == "OK"
+
+
+@pytest.mark.parametrize("path", ["models", f"models/{MODEL}", "models?url=evil.mar", "workflows?url=evil.war"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_management_is_elsewhere(stack: Stack, path: str, method: str) -> None:
+    """Nothing of the management API is on the prediction port."""
+    answer = requests.request(method, f"{stack.predictions_url}/{path}", timeout=10)
+    assert answer.status_code in {404, 405}, f"{answer.status_code} {answer.text}"
+
+
+def test_mlflow_ui_for_people(stack: Stack) -> None:
+    """MLflow answers under the address that the README gives, and refuses a strange Host header."""
+    port = urlsplit(stack.mlflow_url).port
+    page = until("MLflow answers", lambda: requests.get(f"http://localhost:{port}/", timeout=10), timeout_s=10)
+    assert page.status_code == 200
+    assert "<title>MLflow</title>" in page.text
+    strange = requests.get(f"{stack.mlflow_url}/api/2.0/mlflow/x", headers={"Host": "evil.example"}, timeout=10)
+    assert strange.status_code == 403
