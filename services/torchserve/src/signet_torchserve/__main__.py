@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ STOP_TIMEOUT_S = 20
 
 
 def main() -> int:
-    """Run until TorchServe ends or a signal comes; TorchServe's exit code, 0 after a signal, 2 for a wrong setting."""
+    """Exit code: TorchServe's if it ends, 0 after a signal, 2 for a wrong setting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s agent: %(message)s")
     # While MLflow is away the agent must notice within seconds, not after MLflow's own minutes of retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -58,7 +59,7 @@ def main() -> int:
     return 0
 
 
-def _watch(server, stop) -> None:  # noqa: ANN001
+def _watch(server: subprocess.Popen[bytes], stop: threading.Event) -> None:
     server.wait()
     stop.set()
 

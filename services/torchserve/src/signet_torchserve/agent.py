@@ -1,6 +1,7 @@
 """Makes TorchServe serve what the registry wants: it compares the two and does what is missing, again and again.
 
-Nothing is remembered that the registry, TorchServe or the store do not know, so a restart of any of them needs nobody.
+Nothing is remembered that the registry, TorchServe or the store do not know, so a restart of any of them needs
+nobody.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Agent:
             self._report(wanted, served)
             for name, version in sorted(wanted.items()):
                 if served.get(name) != version and self._may_try(name, version):
-                    served[name] = self._deploy(name, version, live=served.get(name)) or served.get(name)
+                    served[name] = self._deploy(name, version) or served.get(name)
                     self._report(wanted, served)
                 elif served.get(name) == version:
                     self._retire(name, keep=version)
@@ -96,7 +97,7 @@ class Agent:
     def _may_try(self, name: str, version: str) -> bool:
         return time.monotonic() >= self._refused.get((name, version), 0.0)
 
-    def _deploy(self, name: str, version: str, *, live: str | None) -> str | None:
+    def _deploy(self, name: str, version: str) -> str | None:
         """Bring a version into service beside the live one; the version if it answers now."""
         logger.info("Deploying %s version %s.", name, version)
         begin = time.monotonic()
@@ -104,13 +105,15 @@ class Agent:
             mar = self._archived(name, version)
             self._serve(name, version, mar)
         except NotServable as refusal:
-            self._turn_down(name, version, "refused", str(refusal), live, retry_in_s=float("inf"))
+            self._turn_down(name, version, "refused", str(refusal))
+            self._refused[name, version] = float("inf")
             return None
         except RegistryUnreachable as error:
             logger.warning("%s version %s cannot be fetched now: %s", name, version, error)
             return None
         except (TorchServeError, OSError) as error:
-            self._turn_down(name, version, "failed", str(error), live, retry_in_s=RETRY_FAILED_S)
+            self._turn_down(name, version, "failed", str(error))
+            self._refused[name, version] = time.monotonic() + RETRY_FAILED_S
             return None
         duration_s = time.monotonic() - begin
         self._mark(name, version, "ready", f"answers on this replica after {duration_s:.1f} s")
@@ -134,7 +137,9 @@ class Agent:
             self._torchserve.unregister(name, version)
             del registered[version]
         if version not in registered:
-            self._torchserve.register(mar, batch_size=BATCH_SIZE, max_batch_delay_ms=MAX_BATCH_DELAY_MS, workers=WORKERS)
+            self._torchserve.register(
+                mar, batch_size=BATCH_SIZE, max_batch_delay_ms=MAX_BATCH_DELAY_MS, workers=WORKERS
+            )
         golden = archive.golden(mar)
         if golden is not None:
             answer = self._torchserve.predict(name, version, golden["request"])
@@ -142,11 +147,12 @@ class Agent:
                 raise TorchServeError(f"The golden rows are answered with {answer}: expected {golden['response']}.")
         self._torchserve.set_default(name, version)
 
-    def _turn_down(self, name: str, version: str, status: str, reason: str, live: str | None, *, retry_in_s: float) -> None:
-        logger.error("%s version %s is %s: %s %s", name, version, status, reason, f"Version {live} goes on." if live else "")
-        self._refused[name, version] = time.monotonic() + retry_in_s
-        if version in {served.version for served in self._torchserve.versions(name)} and live != version:
+    def _turn_down(self, name: str, version: str, status: str, reason: str) -> None:
+        live = self._torchserve.default_version(name)
+        if version != live and any(served.version == version for served in self._torchserve.versions(name)):
             self._torchserve.unregister(name, version)
+        goes_on = f" Version {live} goes on." if live else ""
+        logger.error("%s version %s is %s: %s%s", name, version, status, reason, goes_on)
         self._mark(name, version, status, reason)
 
     def _retire(self, name: str, *, keep: str) -> None:

@@ -18,8 +18,8 @@ JSON = "application/json"
 def write(output: Any, payload: Payload, feed: Feed, labels: Mapping[int, str] | None) -> tuple[bytes, str]:
     """Body and media type of the answer to `payload`, whose model output is `output`.
 
-    MLflow's formats are answered with `{"predictions": …}`. The seed's get what stands for one row bare (a label as plain text) and a
-    JSON list for several. NaN and infinities, which JSON does not have, are written as null.
+    MLflow's formats are answered with `{"predictions": …}`. The seed's get what stands for one row bare (a label as
+    plain text) and a JSON list for several. NaN and infinities, which JSON does not have, are written as null.
     """
     predictions = _labelled(output, labels) if labels is not None else None
     if payload.wrapped:

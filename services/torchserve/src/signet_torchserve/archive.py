@@ -1,7 +1,7 @@
 """Turns a logged MLflow model into a .mar, or says why it must not be served.
 
-The .mar holds data only: the signature (MLmodel), the exported program, the labels and the golden rows. TorchServe puts an archive's
-folder on its workers' import path, so a file of the model's own choosing would be code that runs.
+The .mar holds data only: the signature (MLmodel), the exported program, the labels and the golden rows. TorchServe
+puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code that runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, PROGRAM
 MAX_JSON_BYTES = 1 << 20
 
 
-class NotServable(Exception):  # noqa: N818 -- a verdict on a model version, not a fault
+class NotServable(Exception):
     """A model version that is refused for good; the message is what stands on it in the registry."""
 
 
@@ -29,11 +29,13 @@ def build(model: Path, name: str, version: str, mar: Path) -> None:
     """Write the archive `mar` of the MLflow model in the folder `model`.
 
     Raises:
-        NotServable: it has no signature, is no exported program, holds a pickle, or its labels or golden rows cannot be read.
+        NotServable: it has no signature, is no exported program, holds a pickle, or its labels or golden rows cannot
+            be read.
     """
     if not _is_servable_name(name):
         raise NotServable(
-            f"TorchServe cannot serve a model named {name!r}: expected letters, digits, '_', '-' and '.', with a letter or digit first."
+            f"TorchServe cannot serve a model named {name!r}: "
+            "expected letters, digits, '_', '-' and '.', with a letter or digit first."
         )
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
@@ -48,7 +50,7 @@ def build(model: Path, name: str, version: str, mar: Path) -> None:
             handler="",  # every archive is served by default_service_handler of config.properties
             extra_files=",".join(str(path) for path in sorted(folder.iterdir())),
             export_path=temporary,
-            archive_format="zip-store",  # type: ignore[arg-type] # the archiver takes it, its annotation forgets it
+            archive_format="zip-store",
             force=True,
         )
         ModelArchiver.generate_model_archive(config)
@@ -65,7 +67,9 @@ def golden(mar: Path) -> dict[str, object] | None:
 
 
 def strip_pickles(source: Path, target: Path) -> None:
-    """Copy a .pt2 file without its sample inputs, the one record that is always a pickle; `torch.export.load` reads the copy alike.
+    """Copy a .pt2 file without its sample inputs, the one record that is always a pickle.
+
+    `torch.export.load` reads the copy alike.
 
     Raises:
         NotServable: a weight, a constant or the file as a whole is not plain data.
@@ -79,7 +83,9 @@ def strip_pickles(source: Path, target: Path) -> None:
                 elif record.endswith("_config.json"):
                     _refuse_pickled(record, json.loads(content))
                 elif "/data/aotinductor/" in record:
-                    raise NotServable(f"The program brings compiled code ({record}): expected an exported program of plain data.")
+                    raise NotServable(
+                        f"The program brings compiled code ({record}): expected an exported program of plain data."
+                    )
                 copy.writestr(record, content)
     except (zipfile.BadZipFile, json.JSONDecodeError) as error:
         raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
@@ -102,7 +108,8 @@ def _copy_contract(model: Path, folder: Path) -> None:
     signature = yaml.safe_load(mlmodel.read_text("utf-8")).get("signature")
     if not signature or not signature.get("inputs"):
         raise NotServable(
-            "It has no signature: log it with one (TensorSpec), or put one on it with mlflow.models.set_signature, and register it again."
+            "It has no signature: log it with one (TensorSpec), or put one on it with mlflow.models.set_signature, "
+            "and register it again."
         )
     shutil.copyfile(mlmodel, folder / MLMODEL)
 
@@ -111,9 +118,12 @@ def _program(model: Path) -> Path:
     flavor = yaml.safe_load((model / MLMODEL).read_text("utf-8")).get("flavors", {}).get("pytorch")
     if flavor is None:
         raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
-    program = model / flavor.get("model_data", "data") / PROGRAM
+    program = model / str(flavor.get("model_data", "data")) / PROGRAM
     if not program.resolve().is_relative_to(model.resolve()) or not program.is_file():
-        raise NotServable("It holds a pickle, or no exported program: log it with mlflow.pytorch.log_model(…, serialization_format='pt2').")
+        raise NotServable(
+            "It holds a pickle, or no exported program: "
+            "log it with mlflow.pytorch.log_model(…, serialization_format='pt2')."
+        )
     return program
 
 

@@ -1,4 +1,4 @@
-"""Names of the files in a .mar: what `archive` writes, `handler` and `agent` read. Nothing else is in one, and no code."""
+"""Names of the files in a .mar: `archive` writes them, `handler` and `agent` read them; no other is in one."""
 
 MLMODEL = "MLmodel"
 PROGRAM = "model.pt2"

@@ -1,8 +1,8 @@
 """What is wrong with a request, said once and said precisely.
 
-    Refusal                 the request is wrong: an HTTP 4xx, never the server's fault
-    ├── MalformedPayload    the body cannot be read as any format that is served
-    └── SignatureMismatch   it can be read, and the model's signature refuses it
+Refusal                 the request is wrong: an HTTP 4xx, never the server's fault
+├── MalformedPayload    the body cannot be read as any format that is served
+└── SignatureMismatch   it can be read, and the model's signature refuses it
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ MAX_PROBLEMS = 20
 class Problem:
     """One thing wrong with one value, column or body.
 
-    `row` counts from 0 in the order the rows came; None where the problem is not of one row. `column` is the signature's or the
-    request's name of the column, None where the problem is not of one column. `rule` is one of a closed set of short words, safe
-    to count by: columns, type, null, finite, empty, shape, params, format, model, signature.
+    `row` counts from 0 in the order the rows came; None where the problem is not of one row. `column` is the
+    signature's or the request's name of the column, None where the problem is not of one column. `rule` is one of a
+    closed set of short words, safe to count by: columns, type, null, finite, empty, shape, params, format, model,
+    signature.
     """
 
     rule: str
@@ -29,7 +30,7 @@ class Problem:
     column: str | int | None = None
 
 
-class Refusal(Exception):  # noqa: N818 -- the domain's own word: the server does not fail, it refuses
+class Refusal(Exception):
     """A request that is answered with an HTTP 4xx.
 
     `message` is one sentence for people, `problems` the whole list for programs.

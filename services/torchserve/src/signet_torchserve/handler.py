@@ -1,6 +1,7 @@
 """TorchServe's side of serving: payload → signature → program → answer, for a whole batch, each request on its own.
 
-Every archive is served by this one handler (`default_service_handler` in config.properties), so archives hold no code.
+Every archive is served by this one handler (`default_service_handler` in config.properties), so archives hold no
+code.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ class SignatureHandler:
         self.model = context.model_name
         self.version = context.manifest["model"]["modelVersion"]
         self.signature = Signature.load(folder / MLMODEL)
-        self.program = Program(folder / PROGRAM, f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu")
+        self.program = Program(
+            folder / PROGRAM, f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
+        )
         labels = folder / LABELS
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
 
     def handle(self, batch: list[dict[str, Any]], context: Context) -> list[bytes]:
-        """Answers to a batch, in its order: a refusal is that request's alone, a good neighbour is answered as if it came alone."""
+        """Answers to a batch, in its order; a refusal is that request's alone and leaves its neighbours as they are."""
         answers: list[bytes] = [b""] * len(batch)
         waiting: list[tuple[int, payload.Payload, Feed]] = []
         for index, request in enumerate(batch):

@@ -1,7 +1,7 @@
 """`python -m signet_torchserve.health`: whether this replica serves what it should; the container's health check.
 
-Healthy means that TorchServe and the agent answer, that every champion is served, and that each gives its golden answer. One line on
-standard error says what is so; exit code 0 or 1.
+Healthy means that TorchServe and the agent answer, that every champion is served, and that each gives its golden
+answer. One line on standard error says what is so; exit code 0 or 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> int:
         healthy, line = check(settings)
     except (InvalidSetting, TorchServeError, OSError) as error:
         healthy, line = False, str(error)
-    print(line, file=sys.stderr)
+    sys.stderr.write(f"{line}\n")
     return 0 if healthy else 1
 
 

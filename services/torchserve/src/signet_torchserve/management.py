@@ -54,7 +54,7 @@ class TorchServe:
     def models(self) -> list[str]:
         """Names of all registered models."""
         names: list[str] = []
-        token: str | None = "0"
+        token: str | None = "0"  # noqa: S105 -- of a page
         while token is not None:
             page = self._call("GET", f"{self._management}/models", params={"limit": 100, "next_page_token": token})
             names += [model["modelName"] for model in page["models"]]
@@ -133,5 +133,7 @@ class TorchServe:
             document = {"message": response.text}
         if not response.ok:
             message = document.get("message", document) if isinstance(document, dict) else document
-            raise TorchServeError(f"{response.request.method} {response.url} answered {response.status_code}: {message}")
+            raise TorchServeError(
+                f"{response.request.method} {response.url} answered {response.status_code}: {message}"
+            )
         return document

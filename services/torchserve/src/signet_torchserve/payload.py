@@ -61,7 +61,9 @@ class Payload:
 
 
 def decode(body: bytes, content_type: str = "") -> Payload:
-    """Payload of a request whose body is not a form; the media type matters for `text/csv` only, JSON is recognised by itself.
+    """Payload of a request whose body is not a form.
+
+    The media type matters for `text/csv` only: JSON is recognised by itself.
 
     Raises:
         MalformedPayload: the body is empty, not UTF-8, not JSON, or JSON in none of the served formats.
@@ -79,7 +81,9 @@ def decode_form(fields: Mapping[str, bytes]) -> Payload:
     """
     if "data" not in fields:
         raise MalformedPayload(
-            f"The form has no field 'data': it has {list(fields)}.", expected="a form field 'data'", got=str(list(fields))
+            f"The form has no field 'data': it has {list(fields)}.",
+            expected="a form field 'data'",
+            got=str(list(fields)),
         )
     document = _json(fields["data"])
     if isinstance(document, dict) and ("data" in document or MLFLOW_FORMATS.keys() & document.keys()):
@@ -93,7 +97,9 @@ def _payload(document: Any) -> Payload:
         if len(named) == 1 and not document.keys() - {named[0], "params"}:
             return Payload(MLFLOW_FORMATS[named[0]], document[named[0]], wrapped=True, params=document.get("params"))
         if len(named) > 1:
-            raise MalformedPayload(f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named))
+            raise MalformedPayload(
+                f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named)
+            )
         if document.keys() == {"data"}:
             return _seed(document["data"])
     return _bare(document)
@@ -136,13 +142,17 @@ def _records(payload: Payload) -> list[Any]:
         return list(payload.content)
     if payload.format is not Format.COLUMNS:
         raise MalformedPayload(
-            "Several texts under 'data' must each hold columns or records.", expected="columns or records", got="a JSON list"
+            "Several texts under 'data' must each hold columns or records.",
+            expected="columns or records",
+            got="a JSON list",
         )
     columns = {name: _values(column) for name, column in payload.content.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise MalformedPayload(
-            f"The columns under 'data' have different lengths: {lengths}.", expected="columns of one length", got=str(lengths)
+            f"The columns under 'data' have different lengths: {lengths}.",
+            expected="columns of one length",
+            got=str(lengths),
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -167,7 +177,7 @@ def _text(body: bytes) -> str:
 
 
 def _json(body: bytes) -> Any:
-    """Parsed JSON. `NaN` and `Infinity`, which JSON does not have, are let through for the signature's rules to name."""
+    """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -176,9 +186,13 @@ def _json(body: bytes) -> Any:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno} (char {error.pos})"
-        raise MalformedPayload(f"The body is not JSON: {error.msg}: {where}.", expected=SERVED, got=f"{error.msg}: {where}") from error
+        raise MalformedPayload(
+            f"The body is not JSON: {error.msg}: {where}.", expected=SERVED, got=f"{error.msg}: {where}"
+        ) from error
     except RecursionError as error:
-        raise MalformedPayload("The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply") from error
+        raise MalformedPayload(
+            "The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply"
+        ) from error
     except ValueError as error:  # more digits than Python converts
         raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
     try:
@@ -186,7 +200,9 @@ def _json(body: bytes) -> Any:
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
         raise MalformedPayload(
-            "The body holds a lone surrogate, which is no character.", expected="UTF-8", got=f"a lone surrogate: {error.reason}"
+            "The body holds a lone surrogate, which is no character.",
+            expected="UTF-8",
+            got=f"a lone surrogate: {error.reason}",
         ) from error
     return document
 

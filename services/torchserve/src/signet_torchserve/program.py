@@ -1,7 +1,7 @@
 """The model itself: a torch.export program, loaded without a pickle and called on whole batches.
 
-`archive` has emptied the one record of a .pt2 file that holds a pickle (its sample inputs) and refuses every other, so that
-`torch.export.load`, which would unpickle, finds nothing to unpickle here.
+`archive` has emptied the one record of a .pt2 file that holds a pickle (its sample inputs) and refuses every other,
+so that `torch.export.load`, which would unpickle, finds nothing to unpickle here.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Program:
         self._rows_are_free = _rows_are_free(exported)
 
     def run(self, feeds: Sequence[Feed]) -> list[Any]:
-        """Output of the program for each feed, on the CPU: arrays, or tuples and dicts of them; a `Refusal` where it refuses.
+        """Output of the program for each feed, on the CPU; a `Refusal` in its place where the program refuses.
 
-        Feeds of one row shape share a forward pass if the program was exported with a free number of rows. One that the program
-        cannot take is answered alone and harms no other.
+        Outputs are arrays, or lists and dicts of them. Feeds of one row shape share a forward pass if the program was
+        exported with a free number of rows. One that the program cannot take is answered alone and harms no other.
         """
         if len(feeds) > 1 and self._rows_are_free and all(map(_is_table, feeds)):
             widths = {feed.inputs.shape[1:] for feed in feeds if isinstance(feed.inputs, np.ndarray)}
@@ -50,7 +50,7 @@ class Program:
         return [self._alone(feed) for feed in feeds]
 
     def _together(self, feeds: Sequence[Feed]) -> list[Any]:
-        arrays = [feed.inputs for feed in feeds]
+        arrays = [feed.inputs for feed in feeds if isinstance(feed.inputs, np.ndarray)]
         output = self._call(np.concatenate(arrays), {})
         if not isinstance(output, np.ndarray) or output.shape[:1] != (sum(map(len, arrays)),):
             return [self._alone(feed) for feed in feeds]
@@ -86,7 +86,12 @@ def _rows_are_free(exported: torch.export.ExportedProgram) -> bool:
     """Whether the program has one tensor as input and does not fix how many rows it has."""
     names = set(exported.graph_signature.user_inputs)
     inputs = [node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder" and node.name in names]
-    return len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim > 0 and not isinstance(inputs[0].shape[0], int)
+    return (
+        len(inputs) == 1
+        and isinstance(inputs[0], torch.Tensor)
+        and inputs[0].ndim > 0
+        and not isinstance(inputs[0].shape[0], int)
+    )
 
 
 def _is_table(feed: Feed) -> bool:

@@ -1,8 +1,8 @@
-"""MLflow's Model Registry as the control plane: what ought to be served, where its files are, and what became of it."""
+"""MLflow's Model Registry as the control plane: what ought to be served, and what became of it."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 from pathlib import Path
 
@@ -15,7 +15,7 @@ REASON = "serving.reason"
 MAX_TAG_LENGTH = 4000
 
 
-class RegistryUnreachable(Exception):  # noqa: N818 -- says what is wrong, as the other errors do
+class RegistryUnreachable(Exception):
     """MLflow does not answer, or not as MLflow does; what is served goes on without it."""
 
 
@@ -63,12 +63,14 @@ class Registry:
             raise RegistryUnreachable(f"{self._tracking_uri}: {error}") from error
 
     def mark(self, name: str, version: str, status: str, reason: str) -> None:
-        """Put a deployment's status (`pending`, `ready`, `refused` or `failed`), replica, time and reason on the model version.
+        """Put what became of a deployment on the model version, with time and replica.
+
+        `status` is `pending`, `ready`, `refused` or `failed`.
 
         Raises:
             RegistryUnreachable: the tags cannot be written now.
         """
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         note = f"{now} {platform.node()}: {reason}"[:MAX_TAG_LENGTH]
         try:
             self._client.set_model_version_tag(name, version, REASON, note)

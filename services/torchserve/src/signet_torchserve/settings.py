@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class InvalidSetting(ValueError):  # noqa: N818 -- says what is wrong, as the other errors do
+class InvalidSetting(ValueError):
     """A setting whose value cannot be used."""
 
     def __init__(self, name: str, value: str, expected: str) -> None:

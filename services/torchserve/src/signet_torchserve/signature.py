@@ -1,9 +1,10 @@
 """The contract: an MLflow model signature, compiled once, that every request is held to.
 
-A request takes one of two ways. `Signature.check` first looks whether it is *surely valid*: named scalar columns, all there, each value
-of exactly the JSON type that the column asks for. That costs microseconds, and nearly all traffic is of that kind. Whatever is not
-surely valid goes to `verdict`, where MLflow itself decides with pandas, and where what is wrong gets its name. The first way never
-refuses and the second never guesses, so both together accept and feed exactly what MLflow would.
+A request takes one of two ways. `Signature.check` first looks whether it is *surely valid*: named scalar columns, all
+there, each value of exactly the JSON type that the column asks for. That costs microseconds, and nearly all traffic
+is of that kind. Whatever is not surely valid goes to `verdict`, where MLflow itself decides with pandas, and where
+what is wrong gets its name. The first way never refuses and the second never guesses, so both together accept and
+feed exactly what MLflow would.
 
 Neither TorchServe nor torch is imported here; MLflow and pandas only when a request needs their verdict.
 """
@@ -21,6 +22,9 @@ import yaml
 
 from signet_torchserve.payload import Format, Payload
 
+Array = np.ndarray[Any, Any]
+Columns = Sequence[Sequence[Any]]
+
 # Integers up to this size are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
 EXACT_INTEGER = 2**53
 
@@ -29,28 +33,30 @@ EXACT_INTEGER = 2**53
 class Feed:
     """What the model is called with.
 
-    `inputs` is one array (float32 [rows, columns] for a column signature) or a dict of them by name for named tensors; `framed` tells
-    that pyfunc would have fed a data frame, and so answers in records.
+    `inputs` is one array (float32 [rows, columns] for a column signature), or for named tensors a dict of arrays.
+    `framed` tells that pyfunc would have fed a data frame, and so would answer in records.
     """
 
-    inputs: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
+    inputs: Array | dict[str, Array]
     params: dict[str, Any]
     framed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Scalar:
-    """How values of one MLflow type are recognised as surely valid: their exact Python types, and their numpy type."""
+    """How values of one MLflow type are recognised as surely valid: exact Python types, numpy type."""
 
     python_types: frozenset[type]
     dtype: str
+    limit: float = np.inf
+    """Greatest magnitude that is surely valid; NaN and infinity never are."""
 
 
 _SCALARS = {
-    "double": _Scalar(frozenset({float}), "float64"),
-    "float": _Scalar(frozenset({float, int}), "float64"),
-    "long": _Scalar(frozenset({int}), "int64"),
-    "integer": _Scalar(frozenset({int}), "int32"),
+    "double": _Scalar(frozenset({float}), "float64", float(np.finfo(np.float64).max)),
+    "float": _Scalar(frozenset({float, int}), "float64", float(np.finfo(np.float32).max)),
+    "long": _Scalar(frozenset({int}), "int64", EXACT_INTEGER),
+    "integer": _Scalar(frozenset({int}), "int64", 2**31 - 1),
     "boolean": _Scalar(frozenset({bool}), "bool"),
 }
 
@@ -59,11 +65,12 @@ class Signature:
     """Inputs and params of an MLflow model signature.
 
     Args:
-        document: the `signature` entry of an MLmodel file: `inputs`, `outputs` and `params`, each a JSON text or None.
+        document: the `signature` entry of an MLmodel file: `inputs`, `outputs` and `params`, each a JSON text or
+            None.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self.document = document
+        self._document = document
         inputs = json.loads(document["inputs"])
         self.is_tensor = any(spec["type"] == "tensor" for spec in inputs)
         self.names: list[str] = [spec["name"] for spec in inputs if "name" in spec]
@@ -96,9 +103,9 @@ class Signature:
                 return Feed(inputs, {}, framed=True)
         from signet_torchserve.verdict import decide  # noqa: PLC0415 -- pandas and MLflow load only when they are needed
 
-        return decide(self.document, payload)
+        return decide(self._document["inputs"], self._document.get("outputs"), self._document.get("params"), payload)
 
-    def _surely_valid(self, payload: Payload) -> np.ndarray[Any, Any] | None:
+    def _surely_valid(self, payload: Payload) -> Array | None:
         """float32 [rows, columns] in the signature's order if nobody could object to the payload, else None."""
         read = _COLUMNS.get(payload.format)
         columns = read(payload.content, self.names, self._name_set) if read else None
@@ -111,29 +118,28 @@ class Signature:
         for scalar, values in zip(scalars, columns, strict=True):
             if len(values) != rows or not scalar.python_types.issuperset(map(type, values)):
                 return None
-        if self._all_double:
-            doubles = np.array(columns)
-            return _float32(doubles.T) if np.isfinite(doubles).all() else None
-        inputs = np.empty((rows, len(columns)), np.float32)
-        for index, (scalar, values) in enumerate(zip(scalars, columns, strict=True)):
+        return self._fed_doubles(columns) if self._all_double else self._fed(columns)
+
+    def _fed_doubles(self, columns: Columns) -> Array | None:
+        doubles: Array = np.array(columns)
+        return _float32(doubles.T) if np.isfinite(doubles).all() else None
+
+    def _fed(self, columns: Columns) -> Array | None:
+        inputs = np.empty((len(columns[0]), len(columns)), np.float32)
+        for index, (scalar, values) in enumerate(zip(self._scalars or [], columns, strict=True)):
             try:
                 column = np.array(values, scalar.dtype)
             except OverflowError:
                 return None
-            if scalar.dtype == "float64" and not np.isfinite(column).all():
-                return None
-            if scalar.dtype != "bool" and np.abs(column).max() > EXACT_INTEGER:
+            if scalar.dtype != "bool" and not np.abs(column).max() <= scalar.limit:
                 return None
             inputs[:, index] = column
         return inputs
 
 
-def _float32(doubles: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _float32(doubles: Array) -> Array:
     with np.errstate(over="ignore"):  # pyfunc feeds a double beyond float32 as infinity too
         return np.ascontiguousarray(doubles, np.float32)
-
-
-Columns = Sequence[Sequence[Any]]
 
 
 def _columns_of_split(content: Any, names: list[str], name_set: frozenset[str]) -> Columns | None:

@@ -1,4 +1,4 @@
-"""What the agent keeps on disk, so that it can serve when the registry is gone: archives, the last champions, its own status."""
+"""What the agent keeps on disk, so that it can serve when the registry is gone."""
 
 from __future__ import annotations
 

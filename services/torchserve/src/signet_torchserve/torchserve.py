@@ -23,8 +23,8 @@ PR_SET_PDEATHSIG = 1
 def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """TorchServe in the foreground, its log on our output.
 
-    The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass signals on and
-    keeps one pid file for the whole machine. What it does besides is the command line below.
+    The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
+    signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
     """
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
@@ -50,7 +50,12 @@ def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> s
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         command,
         cwd=store.temporary,
-        env={**environment, "TMPDIR": str(store.temporary), "LOG_LOCATION": str(store.temporary), "METRICS_LOCATION": str(store.temporary)},
+        env={
+            **environment,
+            "TMPDIR": str(store.temporary),
+            "LOG_LOCATION": str(store.temporary),
+            "METRICS_LOCATION": str(store.temporary),
+        },
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, before any thread is started
     )
 
