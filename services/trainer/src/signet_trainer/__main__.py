@@ -2,11 +2,11 @@
 
 import logging
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
+from signet_trainer import signals
 from signet_trainer.console import complain, say
 from signet_trainer.errors import TrainerError, TrainingStopped
 from signet_trainer.names import ALIAS, MODEL
@@ -15,6 +15,7 @@ from signet_trainer.settings import Environment, Settings, read
 
 def main() -> int:
     """Exit code: 0 trained and registered (or nothing to do), 1 MLflow was lost, 2 bad options, 128+n by a signal."""
+    signals.stop_on_sigterm()
     try:
         settings, environment = read(sys.argv[1:], os.environ)
         if environment.main_process:
@@ -25,7 +26,7 @@ def main() -> int:
         complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        complain(str(stop := TrainingStopped(signal.SIGINT)))
+        complain(str(stop := TrainingStopped(signals.received())))
         return stop.exit_code
     return 0
 

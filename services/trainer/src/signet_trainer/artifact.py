@@ -16,7 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from signet_trainer.data import Iris, Rows
 from signet_trainer.network import FEATURES, Labeller
 
-GOLDEN_ROWS_PER_SPECIES = 2
+GOLDEN_ROWS = 2
 EXAMPLE_ROWS = 5
 # What mlflow.pyfunc needs to load and run the program; naming it saves MLflow's search, which takes 20 s.
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
@@ -60,19 +60,15 @@ def column_signature(rows: Rows) -> ModelSignature:
 
 
 def golden(labeller: Labeller, iris: Iris) -> dict[str, Any]:
-    """A request of a few test rows of each species, and the body that the served model must answer it with."""
-    test = iris.test
-    chosen = [
-        row
-        for number in range(len(iris.species))
-        for row in np.flatnonzero(test.target == number)[:GOLDEN_ROWS_PER_SPECIES]
-    ]
+    """A request of test rows, two for each answer that the model gives, and the body that must answer it."""
+    frame = iris.test.frame
     with torch.no_grad():
-        classes = labeller(test.features[chosen]).tolist()
-    split = {"columns": [str(name) for name in test.frame.columns], "data": test.frame.iloc[chosen].to_numpy().tolist()}
+        classes = labeller(iris.test.features).numpy()
+    chosen = [row for number in range(len(iris.species)) for row in np.flatnonzero(classes == number)[:GOLDEN_ROWS]]
+    split = {"columns": [str(name) for name in frame.columns], "data": frame.iloc[chosen].to_numpy().tolist()}
     return {
         "request": {"dataframe_split": split},
-        "response": {"predictions": [iris.species[number] for number in classes]},
+        "response": {"predictions": [iris.species[number] for number in classes[chosen]]},
     }
 
 

@@ -9,6 +9,8 @@ TrainerError
 
 import signal
 
+from requests import RequestException
+
 
 class TrainerError(Exception):
     """One line for stderr and an exit code; never a traceback."""
@@ -43,18 +45,20 @@ class TrainingStopped(TrainerError):
 
     def __init__(self, signum: int) -> None:
         self.exit_code = 128 + signum
-        super().__init__(
-            f"stopped by {signal.Signals(signum).name}; the run is marked KILLED and nothing is registered."
-        )
+        super().__init__(f"stopped by {signal.Signals(signum).name}; a run that had begun is marked KILLED.")
 
 
 def root_cause(error: BaseException) -> str:
-    """The first line of the innermost error: urllib3 and MLflow wrap theirs three deep."""
-    seen = {id(error)}
-    while (inner := error.__cause__ or error.__context__ or getattr(error, "reason", None)) and id(inner) not in seen:
-        if not isinstance(inner, BaseException):
-            break
-        seen.add(id(inner))
-        error = inner
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
+    """One line: the error's first.
+
+    Where the operating system caused it, its own words: urllib3, requests and MLflow wrap them three deep.
+    """
+    chain: list[BaseException] = []
+    link: object = error
+    while isinstance(link, BaseException) and link not in chain:
+        chain.append(link)
+        link = getattr(link, "reason", None) or link.__cause__ or link.__context__
+    system = [link for link in chain if isinstance(link, OSError) and not isinstance(link, RequestException)]
+    cause = system[-1] if system else error
+    text = str(cause).strip() or type(cause).__name__
+    return text.splitlines()[0].rstrip(".!")

@@ -15,6 +15,8 @@ Seed = restricted_number_type("Seed", int, [(">=", 0), ("<=", 2**32 - 1)])
 
 # Lightning's command line groups its options so; they are the same options here.
 DOTTED_GROUPS = ("trainer.", "model.", "data.")
+# These strategies train in forks of the trainer, whose metrics would never come back to it.
+FORKING = ("spawn", "fork", "notebook")
 EXPECTED = {
     PositiveInt: "an integer above 0",
     PositiveFloat: "a finite number above 0",
@@ -39,8 +41,8 @@ class Settings:
     """Processes (CPU) or GPUs per node."""
     strategy: str = "auto"
     """How several devices work together: Lightning's name for it, such as ddp."""
-    accelerator: str = "auto"
-    """What to train on: cpu, gpu, or auto for a GPU where there is one."""
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps", "tpu"] = "auto"
+    """What to train on; auto takes a GPU where there is one."""
     num_nodes: PositiveInt = 1
     """Machines that take part."""
     seed: Seed = 42  # type: ignore[valid-type]  # jsonargparse makes this type at run time
@@ -104,6 +106,10 @@ def read_options(argv: Sequence[str]) -> Settings:
     settings = Settings(**namespace.as_dict())
     if math.isinf(settings.lr):
         raise BadOptions(_bad_value("lr", "inf"))
+    if any(word in settings.strategy for word in FORKING):
+        raise BadOptions(
+            f"--strategy has value '{settings.strategy}'. Expected one that starts whole processes, such as ddp."
+        )
     return settings
 
 
@@ -142,8 +148,14 @@ def _given(name: str, args: Sequence[str]) -> str:
 
 def _bad_value(name: str, value: str) -> str:
     hint = get_type_hints(Settings)[name]
-    expected = EXPECTED.get(hint) or " or ".join(EXPECTED.get(option, "auto") for option in get_args(hint))
+    expected = EXPECTED.get(hint) or " or ".join(EXPECTED.get(choice, str(choice)) for choice in _choices(hint))
     return f"--{name} has value '{value}'. Expected {expected}."
+
+
+def _choices(hint: object) -> list[object]:
+    """The members of a union or Literal, unions of Literals flattened."""
+    members = get_args(hint)
+    return [choice for member in members for choice in _choices(member)] if members else [hint]
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, Environment]:

@@ -29,11 +29,11 @@ def connect(uri: str) -> MlflowClient:
     """A client whose server has answered once; MlflowUnreachable otherwise."""
     mlflow.set_tracking_uri(uri)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each file of some kB
-    client = MlflowClient()
     try:
+        client = MlflowClient()
         with patience(PROBE_RETRIES, PROBE_TIMEOUT_S):
             client.search_experiments(max_results=1)
-    except (MlflowException, RequestException) as error:
+    except (ImportError, MlflowException, RequestException) as error:  # ImportError: a database without its driver
         raise MlflowUnreachable(uri, error) from error
     return client
 

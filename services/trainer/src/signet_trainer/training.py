@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -16,22 +15,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from signet_trainer import signals
 from signet_trainer.data import Iris, IrisDataModule, Rows
 from signet_trainer.errors import BadOptions, TrainingStopped, root_cause
 from signet_trainer.network import IrisClassifier, IrisNet, Labeller
 from signet_trainer.progress import EpochProgress
 from signet_trainer.settings import Settings
 
-# These strategies train in forks of this process, whose metrics would never come back to it.
-FORKING = ("spawn", "fork", "notebook")
-
 
 def make_trainer(settings: Settings, logger: Logger | None = None) -> Trainer:
     """A Trainer that writes no files; BadOptions where Lightning refuses accelerator, devices or strategy."""
-    if any(word in settings.strategy for word in FORKING):
-        raise BadOptions(
-            f"--strategy has value '{settings.strategy}'. Expected one that starts whole processes, such as ddp."
-        )
     quieten()
     try:
         return Trainer(
@@ -65,7 +58,7 @@ def train(trainer: Trainer, settings: Settings, iris: Iris) -> IrisNet:
         try:
             trainer.fit(classifier, datamodule=data)
         except SystemExit as stop:  # Lightning's answer to KeyboardInterrupt
-            raise TrainingStopped(StopOnSigterm.received or signal.SIGINT) from stop
+            raise TrainingStopped(signals.received()) from stop
     return net.cpu().eval()
 
 
@@ -87,25 +80,17 @@ def accuracy(classes: Tensor, labels: Tensor) -> float:
 
 
 class StopOnSigterm(Callback):
-    """`docker stop` ends a training as Ctrl-C does.
+    """Puts the trainer's own SIGTERM handler back, which Lightning has wrapped a moment ago.
 
-    Lightning's own handler waits for all processes of a distributed training to take part in a broadcast, which
-    those that are in the middle of another one never do.
+    Lightning's waits for all processes of a distributed training to take part in a broadcast, which those that are in
+    the middle of another one never do.
     """
 
-    received: int = 0
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace Lightning's handler, which it set a moment ago."""
+        """The first moment at which Lightning's handler is in place."""
         del pl_module
         if trainer.is_global_zero:
-            signal.signal(signal.SIGTERM, interrupt)
-
-
-def interrupt(signum: int, _frame: FrameType | None) -> None:
-    """Lightning kills the helpers of a distributed training on KeyboardInterrupt, and on nothing else."""
-    StopOnSigterm.received = signum
-    raise KeyboardInterrupt
+            signals.stop_on_sigterm()
 
 
 def quieten() -> None:

@@ -1,0 +1,21 @@
+"""Ctrl-C and `docker stop`: both end a training the same way, at once."""
+
+import signal
+from types import FrameType
+
+_received: list[int] = []
+
+
+def stop_on_sigterm() -> None:
+    """Make SIGTERM do what Ctrl-C does: Lightning kills its helper processes on KeyboardInterrupt, and on nothing else."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def received() -> int:
+    """The signal that interrupted the program: SIGINT unless a SIGTERM came."""
+    return _received[-1] if _received else signal.SIGINT
+
+
+def _interrupt(signum: int, _frame: FrameType | None) -> None:
+    _received.append(signum)
+    raise KeyboardInterrupt
