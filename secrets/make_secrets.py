@@ -1,0 +1,100 @@
+"""Makes the stack's passwords: random ones at the first start, the .env file's where it sets them, else those of before.
+
+Each folder below `/secrets` is a volume that one service reads. `docker compose up` runs this before anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What S3 allows for a secret key; PostgreSQL would take more.
+SHORTEST, LONGEST = 8, 40
+READ_BY_GROUP = 0o440
+# libpq ignores a password file that anyone but its owner can read.
+READ_BY_OWNER = 0o400
+
+
+class UnusablePassword(ValueError):
+    """A password in .env that one of the servers could not take."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        # The value stays out of the message, and so out of the log.
+        super().__init__(
+            f"{name} in .env {problem}. Expected: {SHORTEST} to {LONGEST} printable ASCII characters, no spaces."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password, the file that holds it and the variable that sets it, if one does."""
+
+    file: str
+    variable: str = ""
+
+    def value(self, root: Path, env: Mapping[str, str]) -> str:
+        """Return what .env says, else what is there already, else something random.
+
+        Raises:
+            UnusablePassword: .env says something that a server would refuse.
+        """
+        if chosen := env.get(self.variable, ""):
+            if not SHORTEST <= len(chosen) <= LONGEST:
+                raise UnusablePassword(self.variable, f"has {len(chosen)} characters")
+            if not all("!" <= character <= "~" for character in chosen):
+                raise UnusablePassword(self.variable, "has a character that not every server takes")
+            return chosen
+        path = root / self.file
+        return path.read_text() if path.exists() else secrets.token_urlsafe(24)
+
+
+# Lets postgres-setup in; set once, when the database is made.
+SUPERUSER = Password("postgres/superuser_password")
+DATABASE = Password("postgres/mlflow_password", "POSTGRES_PASSWORD")
+STORE_ROOT = Password("minio/root_password", "MINIO_ROOT_PASSWORD")
+STORE_KEY = Password("minio/mlflow_secret_key", "S3_SECRET_KEY")
+
+
+def make(root: Path, env: Mapping[str, str]) -> None:
+    """Write all files below `root`; all passwords are checked before the first is written."""
+    values = {password: password.value(root, env) for password in (SUPERUSER, DATABASE, STORE_ROOT, STORE_KEY)}
+    for password, value in values.items():
+        write(root / password.file, value, READ_BY_GROUP)
+    escaped = values[DATABASE].replace("\\", r"\\").replace(":", r"\:")
+    write(root / "mlflow-server/pgpass", f"*:*:*:mlflow:{escaped}\n", READ_BY_OWNER)
+    credentials = f"[default]\naws_access_key_id = mlflow\naws_secret_access_key = {values[STORE_KEY]}\n"
+    write(root / "mlflow-server/aws_credentials", credentials, READ_BY_OWNER)
+
+
+def write(path: Path, content: str, mode: int) -> None:
+    """Replace the file in one step; one that holds `content` already is left alone."""
+    if path.exists() and path.read_text() == content:
+        return
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(content)
+    new.replace(path)
+
+
+def main() -> int:
+    """Make them; 2 says that .env has one that cannot be used."""
+    os.umask(0o027)
+    try:
+        make(Path("/secrets"), os.environ)
+    except UnusablePassword as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
