@@ -80,4 +80,5 @@ def _line(step: Step) -> Text:
 
 
 def _text(step: Step) -> Text:
-    return Text.assemble(f"{step.name:<14}{step.seconds:6.1f} s  ", (step.note, "dim"))
+    time = f"{step.name:<14}{step.seconds:6.1f} s"
+    return Text.assemble(time, "  ", (step.note, "dim")) if step.note else Text(time)

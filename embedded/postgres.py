@@ -96,7 +96,8 @@ def _other_user(home: Path) -> tuple[str, ...]:
     if _open_to_others(home) and _open_to_others(_BIN):
         return prefix
     capability = _capability()
-    return (*prefix, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}")
+    # Without the securebit, access(2) would not count the capability: see capabilities(7), SECBIT_NO_SETUID_FIXUP.
+    return (*prefix, "--securebits=+no_setuid_fixup", f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}")
 
 
 def _open_to_others(path: Path) -> bool:

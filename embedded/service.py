@@ -56,8 +56,11 @@ class Process:
         """Exit code, 128 + n for a signal n; None while it runs."""
         return self._popen.poll()
 
-    def ask_to_stop(self) -> None:
+    def ask_to_stop(self, *, kill: bool = False) -> None:
+        """Returns at once."""
         self.asked_to_stop = True
+        if kill:
+            self._popen.send_signal(SIGUSR1)
         if self._popen.stdin:
             self._popen.stdin.close()
 
@@ -68,10 +71,8 @@ class Process:
 
     def kill(self) -> None:
         """As `stop`, by SIGKILL at once."""
-        self.asked_to_stop = True
-        self._popen.send_signal(SIGUSR1)
+        self.ask_to_stop(kill=True)
         self._wait(5)
-        self.ask_to_stop()
 
     def _wait(self, timeout_s: float) -> None:
         try:

@@ -16,7 +16,7 @@ from embedded.journal import Journal
 from embedded.service import Process, Service, tail
 from embedded.settings import ROOT, clean_environment
 
-_PAUSE_S = 0.05
+_PAUSE_S = 0.1
 # Stopped together; a later group only when the ones before are gone, since they may still write to it.
 _STOP_ORDER = ((torchserve.NAME, mlflow_server.NAME), (seaweedfs.NAME, postgres.NAME))
 
@@ -150,12 +150,12 @@ class Stack:
         self._ready.discard(name)
         self._starting.pop(name, None)
 
-    def close(self) -> None:
-        """Stops everything, whatever state it is in."""
+    def close(self, *, kill: bool = False) -> None:
+        """Stops everything, whatever state it is in; with `kill`, in no time and without regard for the data."""
         for group in _STOP_ORDER:
             processes = [process for name, process in self._processes.items() if name in group]
             for process in processes:
-                process.ask_to_stop()
+                process.ask_to_stop(kill=kill)
             for process in processes:
                 process.stop()
         leftovers.end(self.folder.path)
@@ -181,7 +181,10 @@ def _addresses(folder: Folder, wishes: Mapping[str, int]) -> dict[str, int]:
 def opened(
     path: Path, wishes: Mapping[str, int] | None = None, journal: Journal | None = None, *, throwaway: bool = False
 ) -> Iterator[Stack]:
-    """A stack of which nothing runs yet; `wait_ready` starts it. Holds the folder, and stops everything at the end."""
+    """A stack of which nothing runs yet; `wait_ready` starts it. Holds the folder, and stops everything at the end.
+
+    A throwaway one gains speed where data would be at stake: it does not wait for the disk, and is killed at the end.
+    """
     folder, journal = Folder(path), journal or Journal()
     folder.make()
     with folder.locked():
@@ -204,12 +207,12 @@ def opened(
             journal.fail(error)
             raise
         finally:
-            stack.close()
+            stack.close(kill=throwaway)
 
 
 @contextmanager
 def running(path: Path) -> Iterator[Stack]:
     """A stack whose services all answer, on free ports; nothing is trained."""
-    with opened(path, throwaway=True) as stack:
+    with opened(path) as stack:
         stack.wait_ready()
         yield stack

@@ -27,8 +27,8 @@ def prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value)
 
 
-def spawn(command: list[str], stop_signal: int) -> int:
-    """Pid of the command, which gets its stop signal should this process be killed."""
+def spawn(command: list[str], stop_signal: int) -> "subprocess.Popen[bytes]":
+    """The command, which gets its stop signal should this process be killed. `reap` alone waits for it."""
     warden = os.getpid()
 
     def die_with_warden() -> None:
@@ -36,7 +36,7 @@ def spawn(command: list[str], stop_signal: int) -> int:
         if os.getppid() != warden:  # killed before the line above
             os._exit(1)
 
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_warden).pid  # noqa: PLW1509
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_warden)  # noqa: PLW1509
 
 
 def reap(found: dict[int, int]) -> bool:
@@ -88,11 +88,12 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGCHLD, signal.SIGUSR1, *_ASKED):
         signal.signal(number, lambda *_: None)
     try:
-        child = spawn(command, stop_signal)
+        process = spawn(command, stop_signal)  # kept: once it is garbage, Popen collects the exit code itself
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
     found: dict[int, int] = {}
+    child = process.pid
     watch(child, found, lambda: os.kill(child, stop_signal), grace_s, signals)
     kill_descendants(found)
     code = found.get(child, 1)

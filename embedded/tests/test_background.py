@@ -1,0 +1,76 @@
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from embedded import background
+from embedded.background import State
+from embedded.errors import EmbeddedError
+from embedded.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    background.folder(Settings(home=tmp_path)).make()
+    return Settings(home=tmp_path)
+
+
+def test_state_survives_the_file(settings: Settings) -> None:
+    """What the supervisor writes is what the others read."""
+    place = background.folder(settings)
+    assert State.read(place) is None
+    State(phase="up", pid=1, services={"postgres": 2}).write(place)
+    assert State.read(place) == State(phase="up", pid=1, services={"postgres": 2})
+
+
+def test_a_reused_pid_is_not_the_supervisor() -> None:
+    """A pid counts only with its start time."""
+    me = psutil.Process()
+    assert State(pid=me.pid, created=me.create_time()).supervisor() == me
+    assert State(pid=me.pid, created=me.create_time() - 100).supervisor() is None
+    assert State(pid=2**22 + 1, created=0).supervisor() is None
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (None, "not up"),
+        (State(phase="stopped"), "not up"),
+        (State(phase="failed", message="postgres died"), "not up: postgres died"),
+        (State(phase="up"), "not up: its supervisor was killed"),
+    ],
+)
+def test_status_of_what_does_not_run(
+    settings: Settings, state: State | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status says how it ended, and is 1."""
+    if state:
+        state.write(background.folder(settings))
+    assert background.status(settings) == 1
+    assert capsys.readouterr().out.strip() == said
+
+
+def test_status_of_what_runs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The status shows the addresses, and is 0."""
+    place = background.folder(settings)
+    State(phase="up", mlflow="http://127.0.0.1:5000", predictions="http://127.0.0.1:8080/p").write(place)
+    with place.locked():
+        assert background.status(settings) == 0
+    assert "curl http://127.0.0.1:8080/p -T sample.json" in capsys.readouterr().out
+
+
+def test_down_leaves_others_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """`down` sends no signal to a process that merely has the pid of a supervisor that is gone."""
+    State(phase="up", pid=os.getppid(), created=0).write(background.folder(settings))
+    assert background.down(settings) == 0
+    assert capsys.readouterr().out.strip() == "not up"
+
+
+def test_logs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log's end is shown; an unknown name gets the known ones."""
+    background.folder(settings).log("postgres").write_text("ready\n", encoding="utf-8")
+    assert background.logs(settings, "postgres", follow=False) == 0
+    assert "    ready" in capsys.readouterr().out
+    with pytest.raises(EmbeddedError, match=r"no log of 'x': there are postgres"):
+        background.logs(settings, "x", follow=False)

@@ -1,0 +1,86 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import make_dsn
+
+from embedded import ports, postgres
+from embedded.folder import Folder
+from embedded.journal import Journal
+from embedded.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """PostgreSQL alone."""
+    folder = Folder(tmp_path_factory.mktemp("stack"))
+    folder.make()
+    addresses = ports.free(["postgres", "mlflow", "inference"])
+    made = Stack(folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal())
+    try:
+        made.wait_ready()
+        yield made
+    finally:
+        made.close(kill=True)
+
+
+def ask(stack: Stack, sql: str, **identity: str) -> Any:
+    """First value of the answer."""
+    wanted = {"user": "mlflow", "dbname": "mlflow", "password": stack.folder.key("postgres-password"), **identity}
+    connection = psycopg2.connect(make_dsn(host="127.0.0.1", port=stack.addresses["postgres"], **wanted))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return next(iter(cursor))[0]
+    finally:
+        connection.close()
+
+
+def test_the_role_is_no_superuser(stack: Stack) -> None:
+    """MLflow's role owns its database and nothing more."""
+    assert ask(stack, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+
+
+@pytest.mark.parametrize(
+    "identity", [{"password": "wrong"}, {"user": "postgres", "dbname": "postgres"}, {"dbname": "postgres"}]
+)
+def test_nobody_else_gets_in(stack: Stack, identity: dict[str, str]) -> None:
+    """Neither without the password, nor the superuser, nor into another database."""
+    with pytest.raises(psycopg2.OperationalError):
+        ask(stack, "SELECT 1", **identity)
+
+
+def test_password_is_in_no_command_line_and_no_log(stack: Stack) -> None:
+    """The password stands in files that only this user reads."""
+    password = stack.folder.key("postgres-password")
+    assert password not in stack.log("postgres").read_text(encoding="utf-8")
+    assert not list(stack.folder.path.glob("postgres/setup.sql"))
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert password.encode() not in file.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def test_data_outlives_a_kill(stack: Stack) -> None:
+    """What was committed is there after SIGKILL, and the first start's work is not done again."""
+    ask(stack, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7); SELECT n FROM kept")
+    stack.kill("postgres")
+    stack.start("postgres")
+    assert ask(stack, "SELECT n FROM kept") == 7
+
+
+def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
+    """What an interrupted first start left behind does not stop the next one."""
+    folder = Folder(tmp_path)
+    folder.make()
+    (folder.sub("postgres") / "data.new").mkdir()
+    (folder.sub("postgres") / "data.new" / "PG_VERSION").write_text("18", encoding="ascii")
+    addresses = ports.free(["postgres", "mlflow", "inference"])
+    stack = Stack(folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal())
+    try:
+        stack.wait_ready()
+    finally:
+        stack.close(kill=True)

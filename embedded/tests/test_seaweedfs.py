@@ -1,0 +1,75 @@
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from embedded import http, ports, seaweedfs
+from embedded.folder import Folder
+from embedded.journal import Journal
+from embedded.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """SeaweedFS alone."""
+    folder = Folder(tmp_path_factory.mktemp("stack"))
+    folder.make()
+    addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference"])
+    made = Stack(folder, addresses, [seaweedfs.service(folder, addresses)], Journal())
+    try:
+        made.wait_ready()
+        yield made
+    finally:
+        made.close(kill=True)
+
+
+def client(stack: Stack, secret: str | None = None) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{stack.addresses['s3']}",
+        aws_access_key_id=stack.folder.key("s3-access-key"),
+        aws_secret_access_key=secret or stack.folder.key("s3-secret-key"),
+        region_name="us-east-1",
+        config=Config(retries={"max_attempts": 1}, proxies={}),
+    )
+
+
+def test_the_bucket_takes_and_gives(stack: Stack) -> None:
+    """The key writes, reads, lists and deletes in its bucket."""
+    s3 = client(stack)
+    s3.put_object(Bucket="mlflow", Key="a/b", Body=b"text")
+    assert s3.get_object(Bucket="mlflow", Key="a/b")["Body"].read() == b"text"
+    assert [entry["Key"] for entry in s3.list_objects_v2(Bucket="mlflow")["Contents"]] == ["a/b"]
+    s3.delete_object(Bucket="mlflow", Key="a/b")
+
+
+def test_the_key_reaches_no_other_bucket(stack: Stack) -> None:
+    """It can neither make one nor look into one."""
+    s3 = client(stack)
+    for ask in (s3.create_bucket, s3.list_objects_v2):
+        with pytest.raises(ClientError):
+            ask(Bucket="other")
+
+
+def test_a_wrong_key_reaches_nothing(stack: Stack) -> None:
+    """The bucket is not public."""
+    with pytest.raises(ClientError):
+        client(stack, "wrong").list_objects_v2(Bucket="mlflow")
+
+
+def test_the_inner_doors_are_shut(stack: Stack) -> None:
+    """The filer, which knows no S3 keys, refuses who has no signed token."""
+    answer = http.ask(f"http://127.0.0.1:{stack.addresses['filer']}/buckets/mlflow/")
+    assert answer is not None
+    assert answer.status == 401
+
+
+def test_data_outlives_a_restart(stack: Stack) -> None:
+    """What was stored is there when it starts again."""
+    client(stack).put_object(Bucket="mlflow", Key="kept", Body=b"text")
+    stack.stop("seaweedfs")
+    stack.start("seaweedfs")
+    assert client(stack).get_object(Bucket="mlflow", Key="kept")["Body"].read() == b"text"
