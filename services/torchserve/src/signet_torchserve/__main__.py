@@ -23,12 +23,12 @@ def main() -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from signet_torchserve import torchserve  # noqa: PLC0415
     from signet_torchserve.settings import InvalidSetting, Settings  # noqa: PLC0415
-    from signet_torchserve.store import Store  # noqa: PLC0415
+    from signet_torchserve.store import Store, StoreInUse  # noqa: PLC0415
 
     try:
         settings = Settings.from_environment(os.environ)
         store = Store(settings.home)
-    except (InvalidSetting, OSError) as error:
+    except (InvalidSetting, StoreInUse, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
     server = torchserve.start(settings, store, os.environ)

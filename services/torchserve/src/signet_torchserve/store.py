@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -26,6 +27,15 @@ class Status:
     """`reachable`, or why the registry cannot be read."""
 
 
+class StoreInUse(Exception):
+    """The agent's folder belongs to a running replica."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"SIGNET_HOME {str(home)!r} is in use by another replica: expected a folder of this one's own."
+        )
+
+
 class Store:
     """Folder of the agent.
 
@@ -33,10 +43,17 @@ class Store:
         home: where everything lies; made if it is missing.
 
     Raises:
+        StoreInUse: another replica has it: two would delete each other's files.
         OSError: the folder cannot be written.
     """
 
     def __init__(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._lock = (home / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreInUse(home) from error
         self.home = home
         self.archives = home / "archives"
         self.temporary = home / "tmp"
