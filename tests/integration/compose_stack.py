@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from polling import until
-from stack import ROOT, BringUp, free_port
+from stack import ROOT, BringUp, free_port, head_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +31,8 @@ class ComposeStack:
         self._env_file = folder / "empty.env"
         self._env_file.touch()
         self._ports = {"MLFLOW_PORT": str(free_port()), "TORCHSERVE_PORT": str(free_port())}
+        self.commit = head_commit()
+        self._settings = {**self._ports, "GIT_COMMIT": self.commit or ""}
         self._files = ["-f", "docker-compose.yml"]
         if not self._has_store_image():
             self._files += ["-f", _SEAWEEDFS]
@@ -47,6 +49,12 @@ class ComposeStack:
     @property
     def predictions_url(self) -> str:
         return f"http://127.0.0.1:{self._ports['TORCHSERVE_PORT']}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        files = os.pathsep.join(self._files[1::2])
+        project = {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_FILE": files, "COMPOSE_ENV_FILES": str(self._env_file)}
+        return {**self._settings, **project}
 
     def train(self, *args: str) -> CompletedProcess[str]:
         return self.compose("run", "--rm", "-T", "trainer", *args)
@@ -102,7 +110,7 @@ class ComposeStack:
         command = ["docker", "compose", "-p", PROJECT, "--env-file", str(self._env_file), *self._files, *args]
         done = subprocess.run(
             command,
-            env={**os.environ, **self._ports, **(env or {})},
+            env={**os.environ, **self._settings, **(env or {})},
             cwd=ROOT,
             input=stdin if stdin is not None else "",
             capture_output=True,
@@ -198,5 +206,5 @@ def compose_stack(folder: Path) -> Iterator[ComposeStack]:
 def _remove(folder: Path) -> None:
     """Remove the project whatever came of its start."""
     cleaner = ComposeStack.__new__(ComposeStack)
-    cleaner.__dict__.update(_env_file=folder / "empty.env", _ports={}, _files=["-f", "docker-compose.yml"])
+    cleaner.__dict__.update(_env_file=folder / "empty.env", _settings={}, _files=["-f", "docker-compose.yml"])
     cleaner.down(volumes=True)

@@ -12,7 +12,7 @@ from embedded.stack import Stack as Processes
 from embedded.stack import running
 
 from polling import until
-from stack import MODEL, SAMPLES, BringUp
+from stack import MODEL, SAMPLES, BringUp, head_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ class EmbeddedStack:
         self._folder = folder.resolve()
         self._running = ExitStack()
         self.processes = self._enter()
+        self.commit = head_commit()
         trained = self.train()
         assert trained.returncode == 0, trained.stdout + trained.stderr
         self.first_up = self._scenarios()
@@ -42,6 +43,10 @@ class EmbeddedStack:
     @property
     def predictions_url(self) -> str:
         return self.processes.urls.torchserve
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {}
 
     def train(self, *args: str) -> CompletedProcess[str]:
         return self.processes.run("signet-train", *args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +30,8 @@ class Stack(Protocol):
 
     kind: str
     first_up: BringUp
+    commit: str | None
+    """The repository's commit when the stack trained first, None where this is no clone."""
 
     @property
     def mlflow_url(self) -> str:
@@ -37,6 +40,10 @@ class Stack(Protocol):
     @property
     def predictions_url(self) -> str:
         """TorchServe's inference address, as a person on this machine asks it."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a person's shell would hold, so that the README's commands meet this stack."""
 
     def train(self, *args: str) -> CompletedProcess[str]:
         """Run the trainer to its end."""
@@ -61,6 +68,12 @@ class Stack(Protocol):
 
     def diagnosis(self) -> str:
         """State of the services and the last lines of their logs."""
+
+
+def head_commit() -> str | None:
+    """The commit that is checked out, None where this is no clone."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return head.stdout.strip() if head.returncode == 0 else None
 
 
 def free_port() -> int:

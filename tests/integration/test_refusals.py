@@ -66,7 +66,7 @@ REFUSALS: dict[str, tuple[bytes, str, str, str, str | None]] = {
     ),
     "a boolean": (_split([5.0, 3.4, 1.5, True]), JSON, _type_message(COLUMNS[3], "bool"), "type", COLUMNS[3]),
     "null": (_raw("null"), JSON, "", "null", COLUMNS[0]),
-    "NaN": (_raw("NaN"), JSON, "", "finite", COLUMNS[0]),
+    "NaN": (_raw("NaN"), JSON, "", "null", COLUMNS[0]),
     "Infinity": (_raw("Infinity"), JSON, "", "finite", COLUMNS[0]),
     "-Infinity": (_raw("-Infinity"), JSON, "", "finite", COLUMNS[0]),
     "1e400": (_raw("1e400"), JSON, "", "finite", COLUMNS[0]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pytest
 import requests
 import yaml
 
-from stack import MODEL, ROOT
+from stack import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
+
+    from stack import Stack
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -77,14 +78,11 @@ def _files(registry: MlflowClient, run_id: str, path: str | None = None) -> list
     return found
 
 
-def test_git_commit(run: Run) -> None:
+def test_git_commit(stack: Stack, run: Run) -> None:
     """The run knows the commit of the code that trained it."""
-    commit = run.data.tags.get("mlflow.source.git.commit", "")
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if head.returncode == 0:
-        assert commit == head.stdout.strip()
-    else:
+    if stack.commit is None:
         pytest.skip("this tree is no git clone, so there is no commit to know")
+    assert run.data.tags.get("mlflow.source.git.commit") == stack.commit
 
 
 def test_model_holds_no_pickle(model_folder: Path) -> None:

@@ -1,0 +1,152 @@
+"""What holds for every way to start the containers, read from the merged configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CPU = ("docker-compose.yml",)
+SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml")
+GPU = ("docker-compose.gpu.yml",)
+WAYS = pytest.mark.parametrize("files", [CPU, SEAWEEDFS, GPU], ids=["cpu", "seaweedfs", "gpu"])
+Read = Callable[..., dict[str, Any]]
+
+
+@WAYS
+def test_every_container_is_confined(configuration: Read, files: tuple[str, ...]) -> None:
+    """No capability, no new privilege, a read-only root and a memory limit: nobody is an exception."""
+    for name, service in configuration(*files)["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in service, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert int(service["mem_limit"]) > 0, name
+        assert not service.get("privileged"), name
+        assert service["logging"]["options"]["max-size"], name
+
+
+@WAYS
+def test_nobody_is_root(configuration: Read, files: tuple[str, ...]) -> None:
+    """A fixed uid comes from Compose, or else from the last USER of the image's Dockerfile."""
+    for name, service in configuration(*files)["services"].items():
+        user = service.get("user")
+        if user is None:
+            dockerfile = (ROOT / service["build"]["dockerfile"]).read_text()
+            user = re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE)[-1]
+        uid, _, gid = user.partition(":")
+        assert int(uid) > 0, name
+        assert int(gid) > 0, name
+
+
+@WAYS
+def test_only_two_ports_are_published_and_only_on_loopback(configuration: Read, files: tuple[str, ...]) -> None:
+    """MLflow's and the predictions'; .env moves them."""
+    services = configuration(*files, MLFLOW_PORT="15000", TORCHSERVE_PORT="18080")["services"]
+    published = {
+        (name, port["host_ip"], port["published"], port["target"])
+        for name, service in services.items()
+        for port in service.get("ports", [])
+    }
+    assert published == {
+        ("mlflow-server", "127.0.0.1", "15000", 5000),
+        ("torchserve", "127.0.0.1", "18080", 8080),
+    }
+
+
+@WAYS
+def test_who_can_talk_to_whom(configuration: Read, files: tuple[str, ...]) -> None:
+    """Two services reach each other only through a network that both join."""
+    members: dict[str, set[str]] = {}
+    for name, service in configuration(*files)["services"].items():
+        for network in service.get("networks", {}):
+            members.setdefault(network, set()).add(name)
+    assert members == {
+        "database": {"postgres", "postgres-setup", "mlflow-server"},
+        "artifacts": {"minio", "minio-setup", "mlflow-server"},
+        "registry": {"mlflow-server", "torchserve"},
+        "training": {"mlflow-server", "trainer"},
+        "serving": {"torchserve", "client"},
+    }
+
+
+@WAYS
+def test_no_password_has_a_default(configuration: Read, files: tuple[str, ...]) -> None:
+    """With no .env every password is empty in the configuration, and only `secrets` is told one that is set."""
+    variables = ("POSTGRES_PASSWORD", "MINIO_ROOT_PASSWORD", "S3_SECRET_KEY")
+    services = configuration(*files)["services"]
+    assert [services["secrets"]["environment"][name] for name in variables] == [""] * 3
+    told = configuration(*files, **dict.fromkeys(variables, "sesame-sesame"))["services"]
+    assert {name for name, service in told.items() if "sesame" in json.dumps(service)} == {"secrets"}
+
+
+@WAYS
+def test_every_secret_is_read_only_and_reaches_its_reader_only(configuration: Read, files: tuple[str, ...]) -> None:
+    """One volume per reader; only the one-shot that makes them writes."""
+    readers: dict[str, set[str]] = {}
+    for name, service in configuration(*files)["services"].items():
+        for volume in service.get("volumes", []):
+            if "secrets" in str(volume.get("source")) and name != "secrets":
+                assert volume["read_only"] is True, name
+                readers.setdefault(volume["source"], set()).add(name)
+    assert readers == {
+        "postgres-secrets": {"postgres", "postgres-setup"},
+        "minio-secrets": {"minio", "minio-setup"},
+        "mlflow-server-secrets": {"mlflow-server"},
+    }
+
+
+@WAYS
+def test_dependencies_and_health(configuration: Read, files: tuple[str, ...]) -> None:
+    """What keeps running has a health check and is awaited healthy; a job is awaited until it has succeeded."""
+    services = configuration(*files)["services"]
+    jobs = {name for name, service in services.items() if service["restart"] == "no"}
+    for name, service in services.items():
+        assert (name in jobs) == ("healthcheck" not in service), name
+        for other, dependency in service.get("depends_on", {}).items():
+            expected = "service_completed_successfully" if other in jobs else "service_healthy"
+            assert dependency["condition"] == expected, f"{name} -> {other}"
+
+
+def test_gpu_differs_in_nothing_but_gpus(configuration: Read) -> None:
+    """The CPU file is the single source: image, build arguments and devices of two services are all that differs."""
+    cpu, gpu = configuration(*CPU), deepcopy(configuration(*GPU))
+    for name in ("trainer", "torchserve"):
+        service: dict[str, Any] = gpu["services"][name]
+        plain: dict[str, Any] = cpu["services"][name]
+        assert service["image"] == f"{plain['image']}-cuda"
+        assert service["build"].pop("args") == {"TORCH_INDEX": ""}
+        (device,) = service.pop("deploy")["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "count": -1, "capabilities": ["gpu"]}
+        service["image"] = plain["image"]
+    anchors = {key for key in cpu if key.startswith("x-")}
+    assert {key: value for key, value in gpu.items() if key not in anchors} == {
+        key: value for key, value in cpu.items() if key not in anchors
+    }
+
+
+def test_seaweedfs_differs_in_nothing_but_the_store(configuration: Read) -> None:
+    """Nobody but the store and its setup can tell which product runs."""
+    cpu, other = configuration(*CPU)["services"], configuration(*SEAWEEDFS)["services"]
+    assert {name for name in cpu if cpu[name] != other[name]} == {"minio", "minio-setup"}
+
+
+def test_env_example_lists_every_variable_without_a_value() -> None:
+    """What docker-compose.yml interpolates is what .env.example documents."""
+    used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    lines = [line for line in (ROOT / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
+    assert {line.removesuffix("=") for line in lines} == used
+
+
+def test_images_are_tagged_with_a_version() -> None:
+    """No image is `latest`, neither by name nor by default."""
+    for file in (*SEAWEEDFS, "compose/gpu.yml"):
+        for name, service in yaml.safe_load((ROOT / file).read_text())["services"].items():
+            assert re.search(r":\d", service["image"]), f"{file}: {name}"

@@ -1,0 +1,214 @@
+"""The README's commands are run, its outputs compared, and its table of settings held against the settings objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from stack import ALIAS, MODEL, ROOT
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from stack import Stack
+
+README = (ROOT / "README.md").read_text("utf-8")
+# A command may be followed by its answer; `<!-- run: … -->` before it says which stack it can be run on.
+_BLOCK = re.compile(
+    r"(?:<!-- run: (?P<run>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```\n"
+    r"(?:```(?:text|json)\n(?P<answer>.*?)```\n)?",
+    re.DOTALL,
+)
+_ELLIPSIS = "…"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One of the README's commands."""
+
+    run: str
+    language: str
+    code: str
+    answer: str | None
+
+
+BLOCKS = [
+    Block(match["run"] or "", match["language"], match["code"], match["answer"])
+    for match in _BLOCK.finditer(README)
+    if match["language"] != "mermaid"
+]
+
+
+def _of(kind: str) -> list[Any]:
+    """The blocks of one kind, each named by its last line."""
+    blocks = [block for block in BLOCKS if block.run.partition(",")[0] == kind]
+    return [pytest.param(block, id=block.code.splitlines()[-1][:40]) for block in blocks]
+
+
+def test_every_command_is_run_or_says_why_not() -> None:
+    """Each block says where it is run; one that isn't gives a reason."""
+    for block in BLOCKS:
+        kind, _, reason = block.run.partition(",")
+        assert kind in {"both", "compose", "embedded", "checkout", "never"}, block
+        assert kind != "never" or reason.strip(), block
+    assert len(_of("both")) >= 4
+    assert [block.code for block in BLOCKS if block.run == "checkout"] == ["make demo\n"], "test_processes.py runs it"
+
+
+@pytest.mark.parametrize("block", _of("both"))
+def test_on_both(stack: Stack, registry: MlflowClient, block: Block) -> None:
+    """What works with and without containers answers as written, through curl and a shell."""
+    champion = registry.get_model_version_by_alias(MODEL, ALIAS).version
+    try:
+        _run(stack, block, champion)
+    finally:
+        registry.set_registered_model_alias(MODEL, ALIAS, champion)
+
+
+@pytest.mark.compose
+@pytest.mark.parametrize("block", [param for param in _of("compose") if "compose up" not in param.values[0].code])
+def test_on_compose(stack: Stack, registry: MlflowClient, block: Block) -> None:
+    """`docker compose …` as a person types it, on this suite's project, answers as written."""
+    _run(stack, block, registry.get_model_version_by_alias(MODEL, ALIAS).version)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("block", _of("embedded"))
+def test_on_embedded(stack: Stack, registry: MlflowClient, block: Block) -> None:
+    """What needs `.venv` works in it; the epochs are fewer here."""
+    short = Block(block.run, block.language, block.code.replace("max_epochs=50", "max_epochs=1"), block.answer)
+    _run(stack, short, registry.get_model_version_by_alias(MODEL, ALIAS).version)
+
+
+def _run(stack: Stack, block: Block, champion: object) -> None:
+    code = block.code
+    for port, address in (("8080", stack.predictions_url), ("5000", stack.mlflow_url)):
+        code = code.replace(f"localhost:{port}", f"localhost:{urlsplit(address).port}")
+    command = [sys.executable, "-c", code] if block.language == "python" else ["bash", "-euc", code]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SIGNET_"))}
+    clean["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), clean["PATH"]])
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**clean, **stack.environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if block.answer is not None:
+        _assert_same(done.stdout, block.answer, champion)
+
+
+def _assert_same(got: str, written: str, champion: object) -> None:
+    """Compare JSON as documents and text as text; the champion's version is what it is, and … stands for more of it."""
+    if not written.lstrip().startswith("{"):
+        assert got.strip() == written.strip()
+        return
+    more = _ELLIPSIS in written
+    expected = json.loads(re.sub(r",\s*…", "", written))
+    document = json.loads(got)
+    if "version" in expected:
+        expected["version"] = str(champion)
+    if more:
+        document["errors"] = document["errors"][: len(expected["errors"])]
+    assert document == expected
+
+
+# The table of settings ------------------------------------------------------------------------------------------------
+
+
+def _table() -> dict[str, tuple[str, str]]:
+    """Default and readers by name."""
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| .*? \| (.*?) \|$", README, re.MULTILINE)
+    assert len(rows) == len({name for name, _, _ in rows}), "each setting stands once"
+    return {name: (default.strip("`"), readers) for name, default, readers in rows}
+
+
+def test_client_settings() -> None:
+    """The client's row says what its settings object says."""
+    from signet_client.settings import Settings
+
+    assert _readers("client") == {"SIGNET_URL": Settings.url, "SIGNET_TIMEOUT_S": str(Settings.timeout_s)}
+
+
+def test_torchserve_settings(tmp_path: Path) -> None:
+    """TorchServe's rows say what its settings object says."""
+    from signet_torchserve.settings import Settings
+
+    config = tmp_path / "config.properties"
+    config.touch()
+    settings = Settings.from_environment({"TS_CONFIG_FILE": str(config)})
+    assert _readers("torchserve") == {
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "SIGNET_HOME": str(settings.home),
+        "TS_CONFIG_FILE": "config.properties",
+        "SIGNET_ALIAS": settings.alias,
+        "SIGNET_POLL_INTERVAL_S": str(settings.poll_interval_s),
+    }
+
+
+def test_mlflow_server_settings() -> None:
+    """The MLflow server's rows say what its settings object says; its port is the one that Compose publishes."""
+    from signet_mlflow_server.settings import Settings
+
+    rows = _readers("mlflow-server")
+    assert rows.pop("MLFLOW_SERVER_ALLOWED_HOSTS") == "localhost and `mlflow-server"
+    default = Settings()
+    assert rows == {
+        "MLFLOW_HOST": default.host,
+        "MLFLOW_BACKEND_STORE_URI": default.backend_store_uri,
+        "MLFLOW_ARTIFACTS_DESTINATION": default.artifacts_destination,
+    }
+    assert default.port == int(_table()["MLFLOW_PORT"][0])
+
+
+def test_embedded_settings() -> None:
+    """The two ports of `make up` are the ones in the table."""
+    from embedded.settings import Settings
+
+    expected = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
+    assert _readers("embedded") == expected
+
+
+def test_trainer_settings() -> None:
+    """The trainer reads the two variables that the table says, and has no default server."""
+    from signet_trainer.errors import BadOptions
+    from signet_trainer.settings import read_environment
+
+    assert set(_readers("trainer")) == {"MLFLOW_TRACKING_URI", "GIT_COMMIT"}
+    with pytest.raises(BadOptions):
+        read_environment({})
+    assert read_environment({"MLFLOW_TRACKING_URI": "x", "GIT_COMMIT": "c"}).git_commit == "c"
+
+
+def test_compose_settings() -> None:
+    """What docker-compose.yml and .env.example let people set is what the table lists."""
+    example = re.findall(r"^#? ?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
+    used = re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text("utf-8"))
+    listed = set(_readers("Compose"))
+    assert listed == set(example)
+    assert listed == set(used)
+
+
+def _readers(reader: str) -> dict[str, str]:
+    return {name: default for name, (default, readers) in _table().items() if reader in readers.split(", ")}
+
+
+def test_links_and_folders_exist() -> None:
+    """Every file and folder that the README names in backticks is there."""
+    named = re.findall(r"`((?:services|tests|embedded|minio|postgres|secrets)/?[\w/.-]*)`", README)
+    named += re.findall(r"`([\w.-]+\.(?:txt|properties|yml))`", README)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
