@@ -1,4 +1,5 @@
-"""Makes the stack's passwords: random ones at the first start, the .env file's where it sets them, else those of before.
+# noqa: INP001 - a script, no package
+"""Makes the stack's passwords: random at the first start, the .env file's where it sets them, else those of before.
 
 Each folder below `/secrets` is a volume that one service reads. `docker compose up` runs this before anything else.
 """
@@ -91,7 +92,7 @@ def main() -> int:
     try:
         make(Path("/secrets"), os.environ)
     except UnusablePassword as error:
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr)  # noqa: T201 - a command's output
         return 2
     return 0
 
