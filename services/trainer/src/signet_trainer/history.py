@@ -12,6 +12,8 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 FLUSH_INTERVAL_S = 5.0
+# A server that is away costs seconds for each try: those of MLflow's own retries.
+PAUSE_AFTER_FAILURE_S = 60.0
 # The server refuses more in one request.
 BATCH = 1000
 
@@ -29,7 +31,7 @@ class History(Logger):
         super().__init__()
         self._send: Send | None = None
         self._pending: list[Metric] = []
-        self._flushed_at = time.monotonic()
+        self._flush_at = time.monotonic() + FLUSH_INTERVAL_S
         self.curves: dict[str, dict[int, float]] = defaultdict(dict)
 
     def send_to(self, send: Send) -> None:
@@ -55,11 +57,11 @@ class History(Logger):
             if name != "epoch":
                 self.curves[name][epoch] = value
                 self._pending.append(Metric(name, value, now_ms, epoch))
-        if time.monotonic() - self._flushed_at > FLUSH_INTERVAL_S:
+        if time.monotonic() > self._flush_at:
             try:
                 self.flush()
             except MlflowException:
-                self._flushed_at = time.monotonic()
+                self._flush_at = time.monotonic() + PAUSE_AFTER_FAILURE_S
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The parameters are logged before the training starts."""
@@ -69,4 +71,4 @@ class History(Logger):
         while self._pending and self._send is not None:
             self._send(self._pending[:BATCH])
             del self._pending[:BATCH]
-        self._flushed_at = time.monotonic()
+        self._flush_at = time.monotonic() + FLUSH_INTERVAL_S

@@ -7,7 +7,7 @@ _received: list[int] = []
 
 
 def stop_on_sigterm() -> None:
-    """Make SIGTERM do what Ctrl-C does: Lightning kills its helper processes on KeyboardInterrupt, and on nothing else."""
+    """Make SIGTERM do what Ctrl-C does: only on KeyboardInterrupt does Lightning kill its helper processes."""
     signal.signal(signal.SIGTERM, _interrupt)
 
 

@@ -1,0 +1,25 @@
+"""The rules of `signet_trainer.gate`."""
+
+import pytest
+from signet_trainer.gate import Champion, judge
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "champion", "promoted", "words"),
+    [
+        (0.95, None, True, "there is no champion yet"),
+        (0.90, None, True, "reaches the threshold 0.9"),
+        (0.89, None, False, "0.890 is below the threshold 0.9"),
+        (0.95, Champion("3", 0.95, "measured"), True, "champion version 3 has 0.950 (measured)"),
+        (0.95, Champion("3", 0.94, "measured"), True, "champion version 3 has 0.940 (measured)"),
+        (0.95, Champion("3", 0.96, "measured"), False, "worse than the champion's: champion version 3 has 0.960"),
+        (0.95, Champion("3", None, "is broken"), True, "champion version 3 is broken"),
+        (0.50, Champion("3", None, "is broken"), False, "below the threshold"),
+        (0.50, Champion("3", 0.40, "measured"), False, "below the threshold"),
+    ],
+)
+def test_judge(accuracy: float, champion: Champion | None, promoted: bool, words: str) -> None:  # noqa: FBT001
+    """At least the threshold and not worse than the champion; the reason says which."""
+    verdict = judge(accuracy, 0.9, champion)
+    assert verdict.promoted is promoted
+    assert words in verdict.reason
