@@ -38,6 +38,10 @@ class Journal:
         step.ended, step.note = time.time(), note
         self.tick()
 
+    def note(self, name: str, note: str) -> None:
+        """Says how far that step is; the next tick shows it."""
+        self._last(name).note = note
+
     def fail(self, error: BaseException) -> None:
         """Marks what was under way as broken off."""
         for step in self.steps:

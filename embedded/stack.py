@@ -17,6 +17,7 @@ from embedded.service import Process, Service, tail
 from embedded.settings import ROOT, clean_environment
 
 _PAUSE_S = 0.1
+_NOTE = 70  # characters of a running job's last line
 # Stopped together; a later group only when the ones before are gone, since they may still write to it.
 _STOP_ORDER = ((torchserve.NAME, mlflow_server.NAME), (seaweedfs.NAME, postgres.NAME))
 
@@ -101,12 +102,17 @@ class Stack:
         wanted = set(names or self._services)
         self.wait(lambda: wanted <= self._ready)
 
-    def job(self, name: str, *command: str, show: bool = False) -> int:
+    def job(self, name: str, *command: str, show: bool = False, on_tick: Callable[[], object] = lambda: None) -> int:
         """Exit code of a command run to its end; its output goes to its own log or, with `show`, to the terminal."""
         service = Service(name, (_executable(command[0]), *command[1:]), self.log(name), ROOT)
         process = Process(service, self.env, inherit_output=show)
+
+        def ended() -> bool:
+            on_tick()
+            return process.poll() is not None
+
         try:
-            self.wait(lambda: process.poll() is not None)
+            self.wait(ended)
         finally:
             process.stop()
         return process.poll() or 0
@@ -114,7 +120,9 @@ class Stack:
     def step(self, name: str, *command: str) -> None:
         """A job that has to end well, as a step of the journal; JobFailed otherwise."""
         self.journal.begin(name)
-        code = self.job(name, *command)
+        code = self.job(
+            name, *command, on_tick=lambda: self.journal.note(name, tail(self.log(name), 1).strip()[:_NOTE])
+        )
         if code:
             raise JobFailed(name, code, self.log(name), self.tail(name))
         self.journal.end(name)
