@@ -18,6 +18,9 @@ KNOWN = (
     "ignore:The ``noload`` loader strategy is deprecated",
     # mlflow.pyfunc 3.17 says so about its own types as it is imported: mlflow/types/responses.py
     "ignore:.*Any type hint is inferred as AnyType:UserWarning",
+    # mlflow.pytorch 3.17 hands torch the read-only array of a pandas 3 frame, which it only reads:
+    # https://pandas.pydata.org/docs/user_guide/copy_on_write.html#read-only-numpy-arrays
+    "ignore:The given NumPy array is not writable:UserWarning",
     # Worker processes would cost more than 90 rows in memory: src/signet_trainer/training.py, quieten()
     "ignore:.*does not have many workers:UserWarning",
 )

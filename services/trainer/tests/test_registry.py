@@ -8,9 +8,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from pandas import DataFrame
-from signet_trainer import artifact, registry, training
+from signet_trainer import artifact, registry, tracking, training
 from signet_trainer.data import Iris
-from signet_trainer.names import ALIAS, MODEL
+from signet_trainer.names import MODEL
 from signet_trainer.network import IrisNet, Labeller
 from signet_trainer.settings import Settings
 
@@ -55,7 +55,7 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
         version = registry.register(logged, accuracy)
         verdict = registry.promote(version, accuracy, threshold, iris.test, tmp_path)
         assert client.get_model_version(MODEL, version).tags["gate.reason"] == verdict.reason
-        return verdict.promoted, client.get_registered_model(MODEL).aliases.get(ALIAS)
+        return verdict.promoted, tracking.champion_version(client)
 
     measured = registry.measure(logged, iris.test, tmp_path)
     assert enter(0.5) == (False, None)
