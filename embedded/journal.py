@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embedded.errors import EmbeddedError
-
 
 @dataclass
 class Step:
@@ -42,11 +40,11 @@ class Journal:
         """Says how far that step is; the next tick shows it."""
         self._last(name).note = note
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self) -> None:
         """Marks what was under way as broken off."""
         for step in self.steps:
             if step.ended is None:
-                step.ended, step.failed = time.time(), isinstance(error, EmbeddedError)
+                step.ended, step.failed = time.time(), True
         self.tick()
 
     def tick(self) -> None:

@@ -84,9 +84,18 @@ class Process:
 
 def tail(log: Path, lines: int = 15) -> str:
     """The log's last lines, indented."""
+    return "\n".join(f"    {line}" for line in _end(log, lines) or ["(nothing)"])
+
+
+def last_line(log: Path) -> str:
+    """What it said last; nothing if it said nothing."""
+    return "".join(_end(log, 1)).strip()
+
+
+def _end(log: Path, lines: int) -> list[str]:
+    """The last lines that are not blank; of one that a progress bar wrote over, what was seen last."""
     try:
         with log.open(encoding="utf-8", errors="replace") as file:
-            last = deque((line.rstrip().split("\r")[-1] for line in file if line.strip()), maxlen=lines)
+            return list(deque((line.rstrip().split("\r")[-1] for line in file if line.strip()), maxlen=lines))
     except FileNotFoundError:
-        last = deque()
-    return "\n".join(f"    {line}" for line in last or ["(nothing)"])
+        return []

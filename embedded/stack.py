@@ -13,7 +13,7 @@ from embedded import leftovers, mlflow_server, ports, postgres, seaweedfs, torch
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
 from embedded.folder import Folder
 from embedded.journal import Journal
-from embedded.service import Process, Service, tail
+from embedded.service import Process, Service, last_line, tail
 from embedded.settings import ROOT, clean_environment
 
 _PAUSE_S = 0.1
@@ -120,9 +120,7 @@ class Stack:
     def step(self, name: str, *command: str) -> None:
         """A job that has to end well, as a step of the journal; JobFailed otherwise."""
         self.journal.begin(name)
-        code = self.job(
-            name, *command, on_tick=lambda: self.journal.note(name, tail(self.log(name), 1).strip()[:_NOTE])
-        )
+        code = self.job(name, *command, on_tick=lambda: self.journal.note(name, last_line(self.log(name))[:_NOTE]))
         if code:
             raise JobFailed(name, code, self.log(name), self.tail(name))
         self.journal.end(name)
@@ -211,8 +209,8 @@ def opened(
         stack = Stack(folder, addresses, services, journal)
         try:
             yield stack
-        except BaseException as error:
-            journal.fail(error)
+        except BaseException:
+            journal.fail()
             raise
         finally:
             stack.close(kill=throwaway)

@@ -28,5 +28,6 @@ def service(folder: Folder, ports: dict[str, int], mlflow_url: str) -> Service:
             "SIGNET_HOME": str(folder.sub(NAME)),
             "MLFLOW_TRACKING_URI": mlflow_url,
         },
+        grace_s=6,  # it loses nothing, and while it deploys it does not hear
         ready=lambda: http.answers(f"http://127.0.0.1:{ports['inference']}/ping"),
     )

@@ -3,7 +3,6 @@ import io
 from rich.console import Console
 
 from embedded.display import Display
-from embedded.errors import EmbeddedError
 from embedded.journal import Journal, Step
 
 
@@ -16,7 +15,7 @@ def shown(*, terminal: bool) -> str:
         journal.tick()
         display.pause()
         journal.begin("training")
-        journal.fail(EmbeddedError())
+        journal.fail()
         journal.tick()
     return file.getvalue()
 
