@@ -51,11 +51,18 @@ class Refusal(Exception):
             "message": self.message,
             "model": model,
             "version": version,
-            "errors": [asdict(problem) for problem in self.problems[:MAX_PROBLEMS]],
+            "errors": [_entry(problem) for problem in self.problems[:MAX_PROBLEMS]],
         }
         if len(self.problems) > MAX_PROBLEMS:
             answer["more_errors"] = len(self.problems) - MAX_PROBLEMS
         return answer
+
+
+def _entry(problem: Problem) -> dict[str, object]:
+    """A problem as JSON: a request may name its columns by anything that JSON has, such as lists or huge numbers."""
+    column = problem.column
+    is_plain = column is None or isinstance(column, str) or (isinstance(column, int) and abs(column) < 2**53)
+    return asdict(problem) | {"column": column if is_plain else str(column)}
 
 
 class MalformedPayload(Refusal):

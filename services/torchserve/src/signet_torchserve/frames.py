@@ -24,11 +24,14 @@ from signet_torchserve.payload import Format, Payload
 # JSON has no float32, int32, date or bytes: these take what JSON has, where nothing is lost by it.
 _CONVERTED = {DataType.float, DataType.integer, DataType.datetime, DataType.binary}
 
+# From here on a number rounds to infinity in a float column.
+_BEYOND_FLOAT32 = 2.0**128 - 2.0**103
+
 _KINDS: dict[DataType, tuple[type, ...]] = {
     DataType.double: (float, int),
     DataType.float: (float, int),
     DataType.long: (int,),
-    DataType.integer: (int,),
+    DataType.integer: (float, int),
     DataType.boolean: (bool,),
     DataType.string: (str,),
     DataType.binary: (str, bytes),
@@ -66,6 +69,8 @@ def enforced(schema: Schema, payload: Payload) -> pd.DataFrame:
         raise SignatureMismatch(missing_message(problems), problems)
     if frame.empty:
         problems.append(Problem(rule="empty", expected="at least one row", got="no rows"))
+    if schema.has_input_names():
+        frame = frame[[name for name in schema.input_names() if name in frame.columns]]
     frame = frame.copy(deep=False)
     for name, type_, required in _typed_columns(schema, frame):
         found, frame[name] = _examined(name, type_, frame[name], required=required)
@@ -216,29 +221,24 @@ def _mlflow_admits(name: Any, series: pd.Series, type_: DataType) -> bool:
 
 
 def _converted(series: pd.Series, type_: DataType) -> pd.Series:
-    """The column in a type that JSON lacks.
+    """The column, all of whose values are of the right kind, in a type that JSON lacks.
 
     Raises:
-        ValueError: something would be lost.
+        ValueError: it has nulls that the type cannot hold, or its text is no date or no base64.
     """
     if type_ == DataType.float:
-        single = series.astype(np.float32)
-        if np.isinf(single).any() and not np.isinf(series.astype(np.float64)).any():
-            raise ValueError("a number beyond float32")
-        return single
+        with np.errstate(over="ignore"):
+            return series.astype(np.float32)
     if type_ == DataType.integer:
-        whole = series.astype(np.int32)
-        if (whole != series).any():
-            raise ValueError("a number beyond int32")
-        return whole
+        return series.astype(np.int32)
     if type_ == DataType.datetime:
         return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
     return series.map(_decoded)
 
 
 def _decoded(text: Any) -> Any:
-    """Bytes of a base64 text, which is how MLflow's scoring server takes a binary column."""
-    return base64.b64decode(text, validate=True) if isinstance(text, str) else text
+    """Bytes of a base64 text, which is how MLflow's scoring server takes a binary column; it may be broken in lines."""
+    return base64.b64decode("".join(text.split()), validate=True) if isinstance(text, str) else text
 
 
 def _is_null(value: Any) -> bool:
@@ -249,7 +249,18 @@ def _is_kind(value: Any, type_: DataType) -> bool:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool):
         return bool(type_ == DataType.boolean)
-    return isinstance(value, _KINDS[type_])
+    if not isinstance(value, _KINDS[type_]):
+        return False
+    return _fits_number(value, type_) if isinstance(value, (int, float)) else True
+
+
+def _fits_number(value: float, type_: DataType) -> bool:
+    """Whether a number can be of a type that JSON lacks; infinity has a rule of its own."""
+    if type_ == DataType.integer:  # 2.0 is how some clients write 2
+        return -(2**31) <= value < 2**31 and float(value).is_integer()
+    if type_ == DataType.float:
+        return abs(value) < _BEYOND_FLOAT32 or value in (math.inf, -math.inf)
+    return True
 
 
 def _stricter(problems: list[Problem]) -> str:

@@ -68,7 +68,7 @@ def decode(body: bytes, content_type: str = "") -> Payload:
     Raises:
         MalformedPayload: the body is empty, not UTF-8, not JSON, or JSON in none of the served formats.
     """
-    if content_type == "text/csv":
+    if content_type.partition(";")[0].strip().lower() == "text/csv":
         return Payload(Format.CSV, _text(body))
     return _payload(_json(body))
 
@@ -179,11 +179,21 @@ def _text(body: bytes) -> str:
 def _json(body: bytes) -> Any:
     """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
     try:
-        return orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        text = _text(body)
+        return _exact_json(_text(body))
+    # orjson makes a float of an integer beyond 64 bits, but what JSON typed is the rules' business.
+    return _exact_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else document
+
+
+_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
+_MANY_DIGITS = b"0" * len(str(2**63))
+
+
+def _exact_json(text: str) -> Any:
     try:
         document = json.loads(text)
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno} (char {error.pos})"
         raise MalformedPayload(
@@ -193,17 +203,14 @@ def _json(body: bytes) -> Any:
         raise MalformedPayload(
             "The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply"
         ) from error
-    except ValueError as error:  # more digits than Python converts
-        raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
-    try:
-        text.encode("utf-8")
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
         raise MalformedPayload(
             "The body holds a lone surrogate, which is no character.",
             expected="UTF-8",
             got=f"a lone surrogate: {error.reason}",
         ) from error
+    except ValueError as error:  # more digits than Python converts
+        raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
     return document
 
 

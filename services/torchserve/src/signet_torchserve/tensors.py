@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 
 # Private, as in verdict.py.
@@ -17,9 +18,7 @@ from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatc
 from signet_torchserve.payload import Format, Payload
 
 Array = np.ndarray[Any, Any]
-
-# Kinds of numpy arrays (`dtype.kind`) that JSON values may make, by the kind that the signature asks for.
-_ADMITTED = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "c": "iuf", "U": "U", "S": "U", "O": "biufUO"}
+Input = pd.DataFrame | Array | dict[str, Array]
 
 
 def enforced(schema: Schema, payload: Payload) -> Array | dict[str, Array]:
@@ -28,18 +27,16 @@ def enforced(schema: Schema, payload: Payload) -> Array | dict[str, Array]:
     Raises:
         Refusal: the payload makes no such arrays, or the schema does not admit them.
     """
-    if payload.format in (Format.SPLIT, Format.RECORDS, Format.CSV):
-        subject: Any = _frame(schema, payload)
-    else:
-        subject = _arrays(schema, payload)
-    problems = _value_problems(subject)
+    is_table = payload.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
+    subject, problems = _frame(schema, payload) if is_table else _arrays(schema, payload)
+    problems += _value_problems(subject)
     try:
         result: Array | dict[str, Array] = _enforce_schema(subject, schema)
     except MlflowException as error:
-        generic = Problem(rule="shape", expected=str(schema), got=error.message)
+        generic = Problem("shape", expected=str(schema), got=error.message)
         raise SignatureMismatch(error.message, problems or [generic]) from error
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
-        generic = Problem(rule="shape", expected=str(schema), got=str(error))
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
+        generic = Problem("shape", expected=str(schema), got=str(error))
         raise SignatureMismatch(
             f"The input does not fit the signature's tensors: {error}.", problems or [generic]
         ) from error
@@ -51,20 +48,31 @@ def enforced(schema: Schema, payload: Payload) -> Array | dict[str, Array]:
     return result
 
 
-def _frame(schema: Schema, payload: Payload) -> Any:
-    """Data frame of a table that is meant as a tensor; of scalars only, it gets the tensor's dtype here."""
-    frame = frames.read(schema, payload)
+def _frame(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
+    """Data frame of a table that is meant as tensors; of several columns for one tensor, it gets the dtype here."""
+    frame = frames.read(schema, payload).reset_index(drop=True)  # MLflow looks for a row labelled 0
+    if frame.columns.has_duplicates:
+        twice = list(frame.columns[frame.columns.duplicated()])
+        problem = Problem("columns", "each input once", "the same input twice", column=twice[0])
+        raise SignatureMismatch(f"The input has columns more than once: {twice}.", [problem])
+    if schema.has_input_names():
+        _refuse_other_names(schema, list(frame.columns))
     if frame.empty:
         raise SignatureMismatch(
             "The input is empty: at least one row is expected.", [Problem("empty", "at least one row", "no rows")]
         )
-    if not schema.has_input_names() and len(frame.columns) > 1:
-        spec = schema.inputs[0]
-        return frame.astype({name: _array(spec, None, list(frame[name])).dtype for name in frame.columns})
-    return frame
+    specs: dict[Any, Any] = schema.input_dict() if schema.has_input_names() else {}
+    problems = []
+    for name in frame.columns:
+        spec = specs.get(name, schema.inputs[0])
+        found = _type_problems(spec, name, np.array(list(frame[name]), dtype=object))
+        problems += found
+        if not found and not schema.has_input_names() and len(frame.columns) > 1:
+            frame[name] = frame[name].astype(spec.type)
+    return frame, problems
 
 
-def _arrays(schema: Schema, payload: Payload) -> Array | dict[Any, Array]:
+def _arrays(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
     content = payload.content
     if not schema.has_input_names():
         if isinstance(content, dict):
@@ -73,8 +81,9 @@ def _arrays(schema: Schema, payload: Payload) -> Array | dict[Any, Array]:
                 expected="nested lists of numbers",
                 got="a JSON object",
             )
-        return _array(schema.inputs[0], None, content)
-    names = schema.input_names()
+        (unnamed,) = schema.inputs
+        return _array(unnamed, None, content)
+    names: list[Any] = schema.input_names()
     if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
         given = dict.fromkeys(name for row in content for name in row)
         content = {name: [row[name] for row in content if name in row] for name in given}
@@ -86,14 +95,20 @@ def _arrays(schema: Schema, payload: Payload) -> Array | dict[Any, Array]:
             expected=f"an object with {names}",
             got=type(content).__name__,
         )
-    _refuse_other_names(schema, content)
+    _refuse_other_names(schema, list(content))
     specs: dict[Any, Any] = schema.input_dict()
-    return {name: _array(specs[name], name, content[name]) for name in names if name in content}
+    arrays: dict[str, Array] = {}
+    problems = []
+    for name in names:
+        if name in content:
+            arrays[name], found = _array(specs[name], name, content[name])
+            problems += found
+    return arrays, problems
 
 
-def _refuse_other_names(schema: Schema, content: dict[str, Any]) -> None:
-    missing = [name for name in schema.required_input_names() if name not in content]
-    extra = [name for name in content if name not in schema.input_names()]
+def _refuse_other_names(schema: Schema, given: list[Any]) -> None:
+    missing = [name for name in schema.required_input_names() if name not in given]
+    extra = [name for name in given if name not in schema.input_names()]
     problems = [Problem("columns", "an input of this name", frames.MISSING, column=name) for name in missing]
     problems += [Problem("columns", "no input of this name", frames.EXTRA, column=name) for name in extra]
     if problems:
@@ -101,13 +116,12 @@ def _refuse_other_names(schema: Schema, content: dict[str, Any]) -> None:
         raise SignatureMismatch(message, problems)
 
 
-def _array(spec: Any, name: str | int | None, content: Any) -> Array:
-    """Nested lists as an array of the spec's dtype.
+def _array(spec: Any, name: str | None, content: Any) -> tuple[Array, list[Problem]]:
+    """Nested lists as an array of the spec's dtype; as JSON typed them, with the reasons, if something would be lost.
 
     Raises:
-        SignatureMismatch: they are ragged, or something would be lost.
+        SignatureMismatch: they are ragged.
     """
-    expected = np.dtype(spec.type)
     try:
         array = np.array(content)
     except (ValueError, OverflowError) as error:
@@ -116,39 +130,63 @@ def _array(spec: Any, name: str | int | None, content: Any) -> Array:
             [Problem("shape", f"shape {spec.shape}", "lists of different lengths", column=name)],
         ) from error
     if not array.size:
-        return array.astype(expected)
-    kinds = set(map(type, _leaves(content)))
-    is_mixed = bool in kinds and len(kinds) > 1
-    # A float that is whole may stand for an integer: 2.0, which some clients write for 2.
-    is_whole = expected.kind in "iu" and array.dtype.kind == "f" and bool(np.all(array == np.floor(array)))
-    if is_mixed or not (array.dtype.kind in _ADMITTED.get(expected.kind, "") or is_whole):
-        got = " and ".join(sorted(frames.kind_name(kind() if kind is not type(None) else None) for kind in kinds))
-        raise SignatureMismatch(
-            f"dtype of input {array.dtype} does not match expected dtype {expected}",
-            [Problem("type", str(expected), got, column=name)],
-        )
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted = array.astype(expected)
-    is_lost = expected.kind in "iu" and not np.array_equal(converted, array)
-    is_beyond = expected.kind in "fc" and np.isinf(converted).any() and not np.isinf(array).any()
-    if is_lost or is_beyond:
-        raise SignatureMismatch(
-            f"The input has numbers that {expected} cannot hold.",
-            [Problem("type", str(expected), f"a number beyond {expected}", column=name)],
-        )
-    return converted
+        return array.astype(spec.type), []
+    exact = np.array(content, dtype=object)
+    problems = _type_problems(spec, name, exact)
+    if problems:
+        return array, problems
+    # By way of the exact values: numpy makes a double of 2**53 + 1 beside 1.0.
+    return (exact if array.dtype.kind == "f" and spec.type.kind in "iu" else array).astype(spec.type), []
 
 
-def _leaves(content: Any) -> Iterator[Any]:
-    if isinstance(content, list):
-        for item in content:
-            yield from _leaves(item)
-    else:
-        yield content
+def _type_problems(spec: Any, name: Any, exact: Array) -> list[Problem]:
+    """Every value that the spec's dtype cannot hold, of an array of Python's own objects."""
+    if _all_fit(spec.type, exact.ravel().tolist()):
+        return []
+    column = name if isinstance(name, (str, type(None))) else str(name)
+    return [
+        Problem("type", str(spec.type), frames.kind_name(value), row=index[0] if index else None, column=column)
+        for index, value in np.ndenumerate(exact)
+        if not _all_fit(spec.type, [value])
+    ]
+
+
+def _all_fit(dtype: np.dtype[Any], values: list[Any]) -> bool:
+    """Whether JSON's values can be of a dtype, with nothing lost but what a float rounds away."""
+    kinds = set(map(type, values))
+    match dtype.kind:
+        case "b":
+            return kinds <= {bool}
+        case "i" | "u":  # 2.0 is how some clients write 2
+            info = np.iinfo(dtype)
+            return (
+                kinds <= {int, float}
+                and (float not in kinds or all(map(_is_whole, values)))
+                and info.min <= min(values)
+                and max(values) <= info.max
+            )
+        case "f" | "c":
+            return kinds <= {int, float} and not any(_is_beyond(value, dtype) for value in (min(values), max(values)))
+        case "U" | "S":
+            return kinds <= {str}
+    return True
+
+
+def _is_whole(value: float) -> bool:
+    return isinstance(value, int) or value.is_integer()
+
+
+def _is_beyond(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a number is too great for a dtype; infinity, which has a rule of its own, is not."""
+    try:
+        with np.errstate(over="ignore"):
+            return bool(np.isinf(np.array(float(value)).astype(dtype)) and not np.isinf(value))
+    except OverflowError:
+        return True
 
 
 def _value_problems(subject: Any) -> list[Problem]:
-    named = subject.items() if isinstance(subject, dict) else [(None, subject)]
+    named: Iterable[tuple[Any, Any]] = subject.items() if isinstance(subject, dict) else [(None, subject)]
     problems = []
     for name, array in named:
         if not isinstance(array, np.ndarray):
@@ -156,6 +194,8 @@ def _value_problems(subject: Any) -> list[Problem]:
         if array.size == 0:
             problems.append(Problem("empty", "at least one value", "an empty input", column=name))
         elif array.dtype.kind in "fc" and not np.isfinite(array).all():
-            row = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else None
-            problems.append(Problem("finite", "finite numbers", "a number that is not finite", row=row, column=name))
+            problems += [
+                Problem("finite", "a finite number", str(array[index]), row=index[0] if index else None, column=name)
+                for index in map(tuple, np.argwhere(~np.isfinite(array)).tolist())
+            ]
     return problems

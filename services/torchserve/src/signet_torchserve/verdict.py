@@ -24,7 +24,7 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 
 from signet_torchserve import frames, tensors
-from signet_torchserve.errors import Problem, SignatureMismatch
+from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.payload import Payload
 from signet_torchserve.signature import Feed
 
@@ -41,7 +41,15 @@ def decide(inputs: str, outputs: str | None, params: str | None, payload: Payloa
     Raises:
         Refusal: with MLflow's message where MLflow refuses.
     """
-    signature = _signature(inputs, outputs, params)
+    try:
+        return _decide(_signature(inputs, outputs, params), payload)
+    except RecursionError as error:
+        raise MalformedPayload(
+            "The body is nested too deeply.", expected="rows and columns", got="JSON nested too deeply"
+        ) from error
+
+
+def _decide(signature: ModelSignature, payload: Payload) -> Feed:
     values = _params(signature, payload)
     if signature.inputs.is_tensor_spec():
         return Feed(tensors.enforced(signature.inputs, payload), values, framed=False)
@@ -70,3 +78,6 @@ def _params(signature: ModelSignature, payload: Payload) -> dict[str, Any]:
     except MlflowException as error:
         problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
         raise SignatureMismatch(error.message, [problem]) from error
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:  # MLflow crashes on some nested values
+        problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
+        raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [problem]) from error

@@ -1,0 +1,178 @@
+"""MLflow itself as the judge: what it would feed for a signature and a payload, put together without Signet's code.
+
+The table or array is built from the values as JSON typed them. Where JSON lacks a type (float, integer, datetime,
+binary columns, and tensors) the values are cast as MLflow's scoring server casts them, if that loses nothing. Then come
+MLflow's `_enforce_schema` and what its PyTorch flavor does with the result (`to_numpy(float32)`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models.utils import _enforce_schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.utils.proto_json_utils import MlflowFailedTypeConversion, cast_df_types_according_to_schema
+
+Crash = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """MLflow's answer: the array it would feed, or its message; `crashed` where it raised something else."""
+
+    array: Any = None
+    message: str | None = None
+    crashed: bool = False
+    stricter: str | None = None
+    """The first of the five documented rules that the payload breaks, whatever MLflow says."""
+
+
+def signature_document(inputs: Schema, params: Any = None) -> dict[str, Any]:
+    """The `signature` entry of an MLmodel file."""
+    return {"inputs": inputs.to_json(), "outputs": None, "params": params.to_json() if params else None}
+
+
+def columns_schema(*specs: tuple[Any, ...]) -> Schema:
+    """Column signature of (type, name) or (type, name, required) triples."""
+    return Schema([ColSpec(type_, name, *rest) for type_, name, *rest in specs])
+
+
+def judge_table(schema: Schema, frame: pd.DataFrame) -> Verdict:
+    """MLflow's verdict on a table for a column signature."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame = frame.copy()
+        stricter = _broken_rule(schema, frame)
+        try:
+            for name, type_ in _types(schema, frame):
+                frame[name] = _cast(frame[name], name, type_)
+            enforced = _enforce_schema(frame, schema)
+        except MlflowException as error:
+            return Verdict(message=error.message, stricter=stricter)
+        except Crash as error:
+            return Verdict(message=str(error), crashed=True, stricter=stricter)
+        try:
+            return Verdict(array=enforced.to_numpy(dtype=np.float32), stricter=stricter)
+        except Crash as error:
+            return Verdict(message=str(error), crashed=True, stricter=stricter)
+
+
+def judge_array(spec: TensorSpec, content: Any) -> Verdict:
+    """MLflow's verdict on nested lists for a signature of one unnamed tensor."""
+    try:
+        array = np.array(content)
+    except (ValueError, OverflowError) as error:
+        return Verdict(message=str(error), crashed=True)
+    stricter = None
+    if not array.size:
+        stricter = "empty"
+    elif array.dtype.kind == "f" and not np.isfinite(array).all():
+        stricter = "finite"
+    elif _is_mixed(content):
+        stricter = "type"
+    leaves = np.array(content, dtype=object).ravel().tolist()
+    kinds = set(map(type, leaves))
+    cast = array
+    if not array.size:
+        cast = array.astype(spec.type)
+    elif kinds <= ({bool} if spec.type.kind == "b" else {int, float}):
+        with contextlib.suppress(OverflowError, ValueError), np.errstate(all="ignore"):
+            candidate = np.array(content, dtype=object).astype(spec.type)
+            if spec.type.kind == "f":
+                fits = np.isinf(candidate).sum() == sum(leaf in (math.inf, -math.inf) for leaf in leaves)
+            else:
+                fits = candidate.ravel().tolist() == leaves
+            cast = candidate if fits else array
+    try:
+        return Verdict(array=_enforce_schema(cast, Schema([spec])), stricter=stricter)
+    except MlflowException as error:
+        return Verdict(message=error.message, stricter=stricter)
+
+
+def _is_mixed(content: Any) -> bool:
+    kinds = {type(leaf) for leaf in np.array(content, dtype=object).ravel()}
+    return bool in kinds and len(kinds) > 1
+
+
+def _types(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, DataType]]:
+    if schema.has_input_names():
+        return [(spec.name, spec.type) for spec in schema.inputs if spec.name in frame.columns]
+    return list(zip(frame.columns, schema.input_types(), strict=False))
+
+
+def _cast(series: pd.Series, name: Any, type_: DataType) -> pd.Series:
+    """The scoring server's own cast of one column, if it loses nothing; else the column as it is."""
+    present = [value for value in series if not _is_null(value)]
+    fits = {
+        DataType.float: all(_is_number(value) for value in present),
+        DataType.integer: all(
+            _is_number(value) and value == math.floor(value) for value in present if value != math.inf
+        ),
+        DataType.datetime: all(isinstance(value, str) for value in present),
+        DataType.binary: all(isinstance(value, str) and _is_base64(value) for value in present),
+    }
+    if not present or not fits.get(type_, False):
+        return series
+    try:
+        result = cast_df_types_according_to_schema(pd.DataFrame({name: series}), Schema([ColSpec(type_, name)]))[name]
+    except MlflowFailedTypeConversion:
+        return series
+    if type_ == DataType.integer and [int(value) for value in present] != [int(value) for value in result]:
+        return series
+    if (
+        type_ == DataType.float
+        and np.isinf(result).any()
+        and not any(value in (math.inf, -math.inf) for value in present)
+    ):
+        return series
+    return result
+
+
+def _broken_rule(schema: Schema, frame: pd.DataFrame) -> str | None:
+    is_named = schema.has_input_names()
+    names: list[Any] = schema.input_names() if is_named else list(frame.columns[: len(schema.inputs)])
+    if any(name not in names for name in frame.columns):
+        return "columns"
+    if frame.empty:
+        return "empty"
+    required = schema.required_input_names() if is_named else names
+    broken = (_broken_by(value, type_) for name, type_ in _types(schema, frame) for value in frame[name])
+    nulls = any(frame[name].isna().any() for name in required if name in frame)
+    return "null" if nulls else next(filter(None, broken), None)
+
+
+def _broken_by(value: Any, type_: DataType) -> str | None:
+    if _is_null(value):
+        return None
+    if not _is_of_kind(value, type_):
+        return "type"
+    return "finite" if _is_number(value) and value in (math.inf, -math.inf) else None
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_base64(text: str) -> bool:
+    return len("".join(text.split())) % 4 == 0 and all(c.isascii() and (c.isalnum() or c in "+/=\n") for c in text)
+
+
+def _is_of_kind(value: Any, type_: DataType) -> bool:
+    if type_ == DataType.boolean:
+        return isinstance(value, (bool, np.bool_))
+    if type_ in (DataType.string, DataType.binary, DataType.datetime):
+        return isinstance(value, str)
+    if type_ == DataType.long:
+        return _is_number(value) and not isinstance(value, (float, np.floating))
+    return _is_number(value)

@@ -1,0 +1,162 @@
+"""Hypothesis strategies: column signatures, and requests that fit them, nearly fit them or do not fit at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import strategies as st
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+NAMES = ["a", "b", "data", "inputs", "petal length (cm)", "0", "", "é"]
+TYPES = ["double", "float", "long", "integer", "boolean", "string", "datetime", "binary"]
+# Types whose columns a PyTorch model can take; the rest is mostly of interest for its refusals.
+NUMBERS = ["double", "float", "long", "integer", "boolean"]
+
+_integers = st.one_of(
+    st.integers(-9, 9),
+    st.sampled_from(
+        [0, 1, 2**24 + 1, 2**31 - 1, 2**31, -(2**31) - 1, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**30, -(2**63) - 1]
+    ),
+)
+_floats = st.one_of(
+    st.floats(-9, 9, allow_nan=False, width=32),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([-0.0, 1.0, 2.0, 1e39, 1e308, 5e-324, 2.0**53]),
+)
+_texts = st.sampled_from(["", "a", "3.5", "nan", "true", "2020-01-02", "MS41", "日本", "\x00"])
+_dates = st.sampled_from(
+    ["2020-01-02", "2020-01-02T03:04:05", "2020-01-02T03:04:05.123456Z", "2020-01-02T03:04:05+02:00"]
+)
+_bytes = st.sampled_from(["", "MS41", "aGVsbG8=", "aGVsbG8=\n"])
+_VALUES = {
+    "double": st.one_of(_floats, _floats, _floats, st.integers(0, 1)),
+    "float": st.one_of(_floats, _integers),
+    "long": _integers,
+    "integer": st.one_of(st.integers(-9, 9), st.integers(-(2**31), 2**31 - 1), st.sampled_from([2.0, -3.0])),
+    "boolean": st.booleans(),
+    "string": _texts,
+    "datetime": _dates,
+    "binary": _bytes,
+}
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    _integers,
+    _floats,
+    st.sampled_from([float("nan"), float("inf"), float("-inf")]),
+    _texts,
+    _dates,
+    st.lists(_integers, max_size=2),
+    st.dictionaries(_texts, _integers, max_size=2),
+)
+
+
+@st.composite
+def column_schemas(draw: st.DrawFn, types: list[str] = TYPES, *, optional: bool = True) -> Schema:
+    """Signatures of one to four named columns."""
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
+    kind = draw(st.sampled_from([None, *types]))
+    return Schema(
+        [
+            ColSpec(kind or draw(st.sampled_from(types)), name, required=not optional or draw(st.integers(0, 3)) > 0)
+            for name in names
+        ]
+    )
+
+
+@st.composite
+def _column(draw: st.DrawFn, type_: str, rows: int) -> list[Any]:
+    values = draw(st.lists(_VALUES[type_], min_size=rows, max_size=rows))
+    if rows and draw(st.integers(0, 7)) == 0:
+        for _ in range(draw(st.integers(1, 2))):
+            values[draw(st.integers(0, rows - 1))] = draw(anything)
+    return values
+
+
+@st.composite
+def tables(draw: st.DrawFn, schema: Schema) -> dict[str, list[Any]]:
+    """Columns by name that are mostly what the schema asks for, in any order."""
+    rows = draw(st.sampled_from([1, 1, 2, 3, 4, 0]))
+    columns = {spec.name: draw(_column(spec.type.name, rows)) for spec in schema.inputs}
+    if draw(st.integers(0, 9)) == 0:
+        columns.pop(draw(st.sampled_from(sorted(columns))))
+    if draw(st.integers(0, 9)) == 0:
+        columns[draw(st.sampled_from([*NAMES, "extra"]))] = draw(st.lists(anything, min_size=rows, max_size=rows))
+    order = draw(st.permutations(list(columns)))
+    return {name: columns[name] for name in order}
+
+
+@st.composite
+def requests(draw: st.DrawFn, schema: Schema) -> tuple[bytes, pd.DataFrame]:  # noqa: PLR0911 -- one for each format
+    """A body in one of the formats, and the table that it stands for with the values as JSON typed them."""
+    columns = draw(tables(schema))
+    names, rows = list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+    records = [dict(zip(names, row, strict=True)) for row in rows]
+    match draw(
+        st.sampled_from(["split", "index", "records", "bare records", "instances", "inputs", "bare", "seed", "one"])
+    ):
+        case "split":
+            return _body({"dataframe_split": {"columns": names, "data": rows}}), pd.DataFrame(rows, columns=names)
+        case "index":
+            index = draw(st.lists(st.sampled_from([0, 1, 7, "x"]), min_size=len(rows), max_size=len(rows)))
+            document = {"dataframe_split": {"columns": names, "data": rows, "index": index}}
+            return _body(document), pd.DataFrame(rows, columns=names, index=index)
+        case "records" if records:
+            if draw(st.integers(0, 5)) == 0:
+                records[-1].pop(names[0], None)
+            return _body({"dataframe_records": records}), pd.DataFrame(records)
+        case "bare records" if records:
+            return _body(records), pd.DataFrame(records)
+        case "instances" if records:
+            return _body({"instances": records}), pd.DataFrame(records)
+        case "seed" if names:
+            labelled = {name: {str(row): value for row, value in enumerate(values)} for name, values in columns.items()}
+            return _body({"data": [json.dumps(labelled)]}), pd.DataFrame(labelled)
+        case "one" if len(rows) == 1 and not any(isinstance(value, (list, dict)) for value in rows[0]):
+            return _body({"inputs": records[0]}), pd.DataFrame(records)
+        case _:
+            return _body({"inputs": columns}), pd.DataFrame(columns)
+
+
+def _body(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+DTYPES = ["float32", "float64", "int64", "int32", "int8", "uint8", "uint64", "bool", "float16"]
+
+
+@st.composite
+def tensor_specs(draw: st.DrawFn) -> TensorSpec:
+    """Unnamed tensors of zero to three dimensions, some of them free."""
+    shape = draw(st.lists(st.sampled_from([-1, -1, 1, 2, 3]), max_size=3))
+    return TensorSpec(np.dtype(draw(st.sampled_from(DTYPES))), (-1, *shape))
+
+
+@st.composite
+def nested_lists(draw: st.DrawFn, spec: TensorSpec) -> Any:
+    """Nested lists that mostly fit the spec."""
+    shape = [size if size != -1 else draw(st.integers(1, 3)) for size in spec.shape]
+    if draw(st.integers(0, 7)) == 0:
+        shape[draw(st.integers(0, len(shape) - 1))] = draw(st.integers(0, 4))
+    if draw(st.integers(0, 9)) == 0:
+        shape.append(1)
+    leaves = {
+        "f": st.one_of(_floats, st.integers(-9, 9)),
+        "i": st.one_of(
+            st.integers(-9, 9), st.sampled_from([2.0, 1.5, 127, 128, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64])
+        ),
+        "u": st.one_of(st.integers(0, 9), st.sampled_from([-1, 2.0, 255, 256, 2**53 + 1, 2**63, 2**64 - 1, 2**64])),
+        "b": st.booleans(),
+    }[spec.type.kind]
+    if draw(st.integers(0, 9)) == 0:
+        leaves = st.one_of(leaves, anything)
+    return draw(_nested(leaves, shape))
+
+
+def _nested(leaves: st.SearchStrategy[Any], shape: list[int]) -> st.SearchStrategy[Any]:
+    if not shape:
+        return leaves
+    return st.lists(_nested(leaves, shape[1:]), min_size=shape[0], max_size=shape[0])
