@@ -144,7 +144,7 @@ def test_artifacts_come_through_the_server(run: Run) -> None:
 
 
 def test_nobody_is_sent_to_the_store(stack: Stack) -> None:
-    """MLflow offers no presigned addresses of the S3 store, which nobody but the server can reach: clients would hang."""
+    """MLflow offers no presigned addresses of the S3 store; only the server can reach it, and clients would hang."""
     info = requests.get(f"{stack.mlflow_url}/api/3.0/mlflow/server-info", timeout=10).json()
     assert info["multipart_downloads_enabled"] is False
     assert info["multipart_uploads_enabled"] is False
