@@ -51,7 +51,7 @@ def test_environment_is_what_mlflow_server_hands_to_its_worker(monkeypatch: pyte
         default_artifact_root=module.PROXIED_ARTIFACT_ROOT,
         serve_artifacts=True,
         artifacts_only=False,
-        artifacts_destination=settings.artifacts_destination,
+        artifacts_destination=module.proxied(settings.artifacts_destination),
         host=settings.host,
         port=settings.port,
     )

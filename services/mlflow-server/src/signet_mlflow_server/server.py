@@ -37,7 +37,7 @@ def server_env(settings: Settings) -> dict[str, str]:
         "_MLFLOW_SERVER_REGISTRY_STORE": settings.backend_store_uri,
         "_MLFLOW_SERVER_ARTIFACT_ROOT": PROXIED_ARTIFACT_ROOT,
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts_destination,
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": proxied(settings.artifacts_destination),
         # Both keep stored custom scorer code from ever running in the server.
         "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
@@ -47,6 +47,11 @@ def server_env(settings: Settings) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+
+
+def proxied(destination: str) -> str:
+    """Return the destination that keeps an S3 store to the server; see `artifacts`. Others stay as they are."""
+    return destination.replace("s3://", "proxied-s3://", 1) if destination.startswith("s3://") else destination
 
 
 def serve(settings: Settings) -> None:
