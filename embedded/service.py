@@ -95,7 +95,7 @@ def last_line(log: Path) -> str:
 def _end(log: Path, lines: int) -> list[str]:
     """The last lines that are not blank; of one that a progress bar wrote over, what was seen last."""
     try:
-        with log.open(encoding="utf-8", errors="replace") as file:
+        with log.open(encoding="utf-8", errors="replace", newline="\n") as file:
             return list(deque((line.rstrip().split("\r")[-1] for line in file if line.strip()), maxlen=lines))
     except FileNotFoundError:
         return []
