@@ -33,7 +33,7 @@ class Settings:
 
     max_epochs: PositiveInt = 50
     """Passes over the training rows."""
-    lr: PositiveFloat = 0.02
+    lr: PositiveFloat = 0.05
     """AdamW's learning rate at the start; a cosine takes it down to 0 in the last epoch."""
     batch_size: PositiveInt = 16
     """Training rows per step and process."""
