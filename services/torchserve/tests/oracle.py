@@ -107,7 +107,7 @@ def _types(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, DataType]]:
     return list(zip(frame.columns, schema.input_types(), strict=False))
 
 
-def _cast(series: pd.Series, name: Any, type_: DataType) -> pd.Series:
+def _cast(series: pd.Series, name: Any, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- each is a reason
     """The scoring server's own cast of one column, if it loses nothing; else the column as it is."""
     present = [value for value in series if not _is_null(value)]
     fits = {
@@ -119,6 +119,10 @@ def _cast(series: pd.Series, name: Any, type_: DataType) -> pd.Series:
         DataType.binary: all(isinstance(value, str) and _is_base64(value) for value in present),
     }
     if not present or not fits.get(type_, False):
+        return series
+    if type_ == DataType.datetime:  # ISO dates and times may stand side by side; MLflow's server takes one format only
+        with contextlib.suppress(ValueError):
+            return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
         return series
     try:
         result = cast_df_types_according_to_schema(pd.DataFrame({name: series}), Schema([ColSpec(type_, name)]))[name]

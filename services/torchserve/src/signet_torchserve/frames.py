@@ -49,6 +49,9 @@ _KIND_NAMES = {
     type(None): "null",
 }
 
+# What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to refuse.
+CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError)
+
 MISSING = "no such column"
 EXTRA = "an extra column"
 
@@ -80,8 +83,7 @@ def enforced(schema: Schema, payload: Payload) -> pd.DataFrame:
     except MlflowException as error:
         generic = Problem(rule="signature", expected=str(schema), got=error.message)
         raise SignatureMismatch(error.message, problems or [generic]) from error
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
-        # MLflow crashes on some nested values where it ought to refuse.
+    except CRASHES as error:
         generic = Problem(rule="signature", expected=str(schema), got=str(error))
         raise SignatureMismatch(
             f"The signature's types do not fit the input: {error}.", problems or [generic]
@@ -103,7 +105,7 @@ def read(schema: Schema, payload: Payload) -> pd.DataFrame:
         raise MalformedPayload(
             error.message, expected=f"{payload.format.value} as MLflow reads it", got="something else"
         ) from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except CRASHES as error:
         raise MalformedPayload(
             f"The {payload.format.value} cannot be read as rows and columns: {error}.",
             expected="rows and columns",
@@ -135,18 +137,31 @@ def _as_mlflow_reads(schema: Schema, payload: Payload) -> pd.DataFrame:
     content = payload.content
     if payload.format is Format.CSV:
         frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas shifts the columns of rows that have too many cells
+            raise ValueError("a row has more cells than the header")
     elif payload.format in (Format.SPLIT, Format.RECORDS):
         orient = payload.format.value.removeprefix("dataframe_")
+        if isinstance(content, dict):
+            _refuse_ragged(content.get("data"))
         frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]
     elif isinstance(content, dict):
         frame = _frame_of_columns(schema, content)
     elif isinstance(content, list):
         names = schema.input_names() if schema.has_input_names() else []
         one_column = len(names) == 1 and not any(isinstance(item, dict) for item in content)
+        if not one_column:
+            _refuse_ragged(content)
         frame = pd.DataFrame({names[0]: content} if one_column else content)
     else:
         frame = pd.DataFrame([content])
     return frame
+
+
+def _refuse_ragged(rows: Any) -> None:
+    """Pandas 3 pads short rows with nulls and warns that it will not for long."""
+    lengths = sorted({len(row) for row in rows if isinstance(row, list)}) if isinstance(rows, list) else []
+    if len(lengths) > 1:
+        raise ValueError(f"the rows have from {lengths[0]} to {lengths[-1]} values")
 
 
 def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:
@@ -215,7 +230,7 @@ def _examined(name: Any, type_: Any, series: pd.Series, *, required: bool) -> tu
 def _mlflow_admits(name: Any, series: pd.Series, type_: DataType) -> bool:
     try:
         _enforce_mlflow_datatype(name, series, type_)
-    except MlflowException:
+    except (MlflowException, *CRASHES):
         return False
     return True
 

@@ -78,7 +78,8 @@ class Signature:
         self._name_set = frozenset(self.names)
         scalars = [_SCALARS.get(spec["type"]) if isinstance(spec["type"], str) else None for spec in inputs]
         self._scalars: list[_Scalar] | None = None
-        if self.names and all(scalars) and all(spec.get("required", True) for spec in inputs):
+        # MLflow takes an empty name for none.
+        if self.names and all(self.names) and all(scalars) and all(spec.get("required", True) for spec in inputs):
             self._scalars = [scalar for scalar in scalars if scalar]
         self._all_double = all(spec["type"] == "double" for spec in inputs)
 

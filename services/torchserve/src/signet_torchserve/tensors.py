@@ -35,7 +35,7 @@ def enforced(schema: Schema, payload: Payload) -> Array | dict[str, Array]:
     except MlflowException as error:
         generic = Problem("shape", expected=str(schema), got=error.message)
         raise SignatureMismatch(error.message, problems or [generic]) from error
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
+    except frames.CRASHES as error:
         generic = Problem("shape", expected=str(schema), got=str(error))
         raise SignatureMismatch(
             f"The input does not fit the signature's tensors: {error}.", problems or [generic]

@@ -78,6 +78,6 @@ def _params(signature: ModelSignature, payload: Payload) -> dict[str, Any]:
     except MlflowException as error:
         problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
         raise SignatureMismatch(error.message, [problem]) from error
-    except (AttributeError, TypeError, ValueError, OverflowError) as error:  # MLflow crashes on some nested values
+    except frames.CRASHES as error:
         problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
         raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [problem]) from error

@@ -1,0 +1,431 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests_drawn as drawn
+from hypothesis import event, given
+from hypothesis import strategies as st
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from oracle import columns_schema, signature_document
+from signet_torchserve import payload as payloads
+from signet_torchserve import verdict
+from signet_torchserve.errors import MAX_PROBLEMS, Refusal
+from signet_torchserve.signature import Feed, Signature
+
+IRIS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+
+
+def signature(*specs: tuple[Any, ...]) -> Signature:
+    return Signature(signature_document(columns_schema(*specs)))
+
+
+def outcome(signature: Signature, body: bytes, content_type: str = "") -> Feed | Refusal:
+    try:
+        return signature.check(payloads.decode(body, content_type))
+    except Refusal as refusal:
+        return refusal
+
+
+def slowly(document: dict[str, Any], payload: payloads.Payload) -> Feed | Refusal:
+    try:
+        return verdict.decide(document["inputs"], None, None, payload)
+    except Refusal as refusal:
+        return refusal
+
+
+@given(st.data())
+def test_fast_way_feeds_what_the_slow_way_feeds(data: st.DataObject) -> None:
+    """`check` feeds exactly what `verdict.decide` feeds, bit for bit, or refuses exactly as it does."""
+    types = data.draw(st.sampled_from([["double"], drawn.NUMBERS, drawn.TYPES]))
+    schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))
+    body, _ = data.draw(drawn.requests(schema))
+    document = signature_document(schema)
+    contract = Signature(document)
+    payload = payloads.decode(body)
+    fast = contract._surely_valid(payload) if contract._scalars is not None else None
+    event("fast" if fast is not None else "abstains")
+    slow = slowly(document, payload)
+    if isinstance(slow, Refusal):
+        assert fast is None, slow.message
+        with pytest.raises(Refusal) as caught:
+            contract.check(payload)
+        assert caught.value.message == slow.message
+        return
+    checked = contract.check(payload)
+    assert checked.framed == slow.framed
+    assert checked.params == slow.params
+    for array in [checked.inputs, *([] if fast is None else [fast])]:
+        assert isinstance(array, np.ndarray)
+        assert isinstance(slow.inputs, np.ndarray)
+        assert array.dtype == slow.inputs.dtype
+        assert array.shape == slow.inputs.shape
+        assert array.tobytes() == slow.inputs.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "is_sure"),
+    [
+        ("double", [1.5, 2.0], True),
+        ("double", [-0.0], True),
+        ("double", [1e39], True),
+        ("double", [1.5, 2], False),
+        ("double", [1], False),
+        ("double", [None], False),
+        ("double", ["1.5"], False),
+        ("double", [True], False),
+        ("float", [1, 2.5], True),
+        ("float", [1e39], False),
+        ("long", [1, -(2**53)], True),
+        ("long", [2**53 + 1], False),
+        ("long", [2**63], False),
+        ("long", [True], False),
+        ("integer", [2**31 - 1], True),
+        ("integer", [2**31], False),
+        ("integer", [2.0], False),
+        ("boolean", [True, False], True),
+        ("boolean", [1], False),
+        ("string", ["a"], False),
+        ("datetime", ["2020-01-01"], False),
+        ("double", [], False),
+    ],
+)
+def test_fast_way_takes_what_nobody_could_object_to(kind: str, values: list[Any], *, is_sure: bool) -> None:
+    """The fast way answers for values of exactly the column's JSON type and range, and for nothing else."""
+    payload = payloads.decode(json.dumps({"inputs": {"a": values}}).encode())
+    contract = signature((kind, "a"))
+    fed = contract._surely_valid(payload) if contract._scalars else None
+    assert (fed is not None) is is_sure
+
+
+@pytest.mark.parametrize("order", [IRIS, IRIS[::-1]])
+@pytest.mark.parametrize(
+    "key", ["dataframe_split", "dataframe_records", "instances", "inputs", "records", "seed", "bare", "csv"]
+)
+def test_columns_are_fed_by_name(order: list[str], key: str) -> None:
+    """Whatever order the columns come in, they are fed in the signature's order, every row of them."""
+    values = {name: [index + 0.5, index + 10.25] for index, name in enumerate(IRIS)}
+    rows = [[values[name][row] for name in order] for row in range(2)]
+    records = [dict(zip(order, row, strict=True)) for row in rows]
+    columns = {name: values[name] for name in order}
+    documents: dict[str, Any] = {
+        "dataframe_split": {"dataframe_split": {"columns": order, "data": rows}},
+        "dataframe_records": {"dataframe_records": records},
+        "instances": {"instances": records},
+        "inputs": {"inputs": columns},
+        "records": records,
+        "bare": columns,
+        "seed": {"data": [json.dumps({name: {"0": a, "1": b} for name, (a, b) in columns.items()})]},
+    }
+    csv = "\n".join([",".join(order), *(",".join(map(str, row)) for row in rows)])
+    body, media = (csv.encode(), "text/csv") if key == "csv" else (json.dumps(documents[key]).encode(), "")
+    feed = outcome(signature(*(("double", name) for name in IRIS)), body, media)
+    assert isinstance(feed, Feed)
+    assert isinstance(feed.inputs, np.ndarray)
+    assert feed.inputs.tolist() == [[0.5, 1.5, 2.5, 3.5], [10.25, 11.25, 12.25, 13.25]]
+
+
+def columns(**values: Any) -> bytes:
+    return json.dumps({"inputs": values}).encode()
+
+
+MISSING = "Model is missing inputs ['a', 'b']."
+TWO = (("double", "a"), ("double", "b"))
+UNSAFE = "Incompatible input types for column a. Can not safely convert"
+
+
+@pytest.mark.parametrize(
+    ("specs", "body", "message", "rules"),
+    [
+        (TWO, columns(c=[1.5]), f"{MISSING} Note that there were extra inputs: ['c'].", ["columns"] * 3),
+        (
+            TWO,
+            columns(z=[1.5], y=[1.5], x=[1.5]),
+            f"{MISSING} Note that there were extra inputs: ['z', 'y', 'x'].",
+            None,
+        ),
+        (TWO, columns(a=[1.5]), "Model is missing inputs ['b'].", ["columns"]),
+        (TWO, columns(a=[1.5], b=[1.5], c=[1]), "Model has no inputs ['c']: extra inputs are refused.", ["columns"]),
+        (TWO, columns(a=[5], b=[2]), f"{UNSAFE} int64 to float64.", ["type", "type"]),
+        (
+            TWO,
+            columns(a=[1.5, None], b=[1.5, 1.5]),
+            "Column a is required and has null in row 1: expected double.",
+            ["null"],
+        ),
+        (TWO, columns(a=[1.5, "3.5"], b=[1.5, 1.5]), "Column a has string in row 1: expected double.", ["type"]),
+        (TWO, columns(a=[1.5, True], b=[1.5, 1.5]), "Column a has boolean in row 1: expected double.", ["type"]),
+        (
+            TWO,
+            b'{"inputs": {"a": [1e400], "b": [1.5]}}',
+            "Column a has inf in row 0: expected a finite number.",
+            ["finite"],
+        ),
+        (
+            TWO,
+            b'{"inputs": {"a": [NaN], "b": [-Infinity]}}',
+            "Column a is required and has null in row 0: expected double.",
+            ["null", "finite"],
+        ),
+        (TWO, columns(a=[], b=[]), "The input is empty: at least one row is expected.", ["empty"]),
+        ((("long", "a"),), columns(a=[1, 2.0]), f"{UNSAFE} float64 to int64.", ["type", "type"]),
+        ((("long", "a"),), columns(a=[2**63]), f"{UNSAFE} uint64 to int64.", ["type"]),
+        ((("long", "a"),), columns(a=[2**64]), f"{UNSAFE} object to int64.", ["type"]),
+        ((("double", "a"),), columns(a=[2**63]), f"{UNSAFE} uint64 to float64.", ["type"]),
+        ((("integer", "a"),), columns(a=[1.5]), f"{UNSAFE} float64 to int32.", ["type"]),
+        ((("integer", "a"),), columns(a=[2**31]), f"{UNSAFE} int64 to int32.", ["type"]),
+        ((("float", "a"),), columns(a=[1e39]), f"{UNSAFE} float64 to float32.", ["type"]),
+        ((("boolean", "a"),), columns(a=[1]), f"{UNSAFE} int64 to bool.", ["type"]),
+        ((("string", "a"),), columns(a=[1, "b"]), "Column a has int64 in row 0: expected string.", ["type"]),
+        ((("datetime", "a"),), columns(a=["today-ish"]), f"{UNSAFE} str to datetime64[ns].", ["type"]),
+    ],
+)
+def test_refusals_say_what_mlflow_says(
+    specs: tuple[Any, ...], body: bytes, message: str, rules: list[str] | None
+) -> None:
+    """A refusal has MLflow's message where MLflow refuses, and an entry for each problem, with its rule."""
+    refusal = outcome(signature(*specs), body)
+    assert isinstance(refusal, Refusal)
+    assert refusal.message == message
+    assert rules is None or [problem.rule for problem in refusal.problems] == rules
+
+
+@pytest.mark.parametrize(
+    ("specs", "body", "expected"),
+    [
+        ((("double", "a"),), columns(a=[1.5, 2]), [[1.5], [2.0]]),
+        ((("double", "a"),), columns(a=[0, 1]), [[0.0], [1.0]]),
+        ((("double", "a", False),), columns(a=[1.5, None]), [[1.5], [np.nan]]),
+        ((("double", "a"), ("double", "b", False)), columns(a=[1.5]), [[1.5]]),
+        ((("integer", "a"),), columns(a=[2.0, 3]), [[2.0], [3.0]]),
+        ((("float", "a"),), columns(a=[3, 2.5]), [[3.0], [2.5]]),
+        ((("boolean", "a"), ("long", "b")), columns(a=[True], b=[7]), [[1.0, 7.0]]),
+        ((("double", "data"),), b'{"data": [1.5, 2.5]}', [[1.5], [2.5]]),
+        ((("double", "data"),), b'{"inputs": {"data": [1.5]}}', [[1.5]]),
+        ((("double", "inputs"),), b'[{"inputs": 1.5}]', [[1.5]]),
+        ((("double", "inputs"),), b'{"inputs": {"inputs": [1.5]}}', [[1.5]]),
+        ((("double", "a"),), columns(a=[2**64]), [[2.0**64]]),
+        ((("double", "a"),), b'{"a": 1.5, "a": 2.5}', [[2.5]]),
+        (
+            (("double", "a"),),
+            b'{"dataframe_split": {"columns": ["a"], "data": [[1.5], [2.5]], "index": [7, 7]}}',
+            [[1.5], [2.5]],
+        ),
+        ((("double", None), ("double", None)), b'{"dataframe_split": {"data": [[1.5, 2.5]]}}', [[1.5, 2.5]]),
+        ((("double", None), ("double", None)), b'{"inputs": [[1.5, 2.5]]}', [[1.5, 2.5]]),
+        ((("double", "a"),), b'{"inputs": {"a": [1e39]}}', [[np.inf]]),
+    ],
+)
+def test_admitted_values_are_fed(specs: tuple[Any, ...], body: bytes, expected: list[Any]) -> None:
+    """What the signature admits is fed as float32, as pyfunc does."""
+    feed = outcome(signature(*specs), body)
+    assert isinstance(feed, Feed), feed.message
+    assert isinstance(feed.inputs, np.ndarray)
+    assert feed.inputs.dtype == np.float32
+    np.testing.assert_array_equal(feed.inputs, np.array(expected, np.float32))
+
+
+def test_every_problem_is_listed_up_to_twenty() -> None:
+    """A refusal lists at most 20 problems with row, column, rule, expected and got, and counts the rest."""
+    refusal = outcome(signature(("double", "a")), columns(a=["x"] * 50))
+    assert isinstance(refusal, Refusal)
+    body = refusal.body("iris", "3")
+    assert body["code"] == 400
+    assert body["type"] == "MlflowException"
+    assert body["message"] == f"{UNSAFE} str to float64."
+    assert body["errors"] == [
+        {"row": row, "column": "a", "rule": "type", "expected": "double", "got": "string"}
+        for row in range(MAX_PROBLEMS)
+    ]
+    assert body["more_errors"] == 30
+    assert (body["model"], body["version"]) == ("iris", "3")
+
+
+SIGNATURES = {
+    "doubles": columns_schema(("double", "a"), ("double", "b")),
+    "mixed": columns_schema(*((kind, kind, index % 2 == 0) for index, kind in enumerate(drawn.TYPES))),
+    "unnamed": columns_schema(("double", None), ("long", None)),
+    "tensor": Schema([TensorSpec(np.dtype("float32"), (-1, 2))]),
+    "named tensors": Schema([TensorSpec(np.dtype("int64"), (-1,), "a"), TensorSpec(np.dtype("bool"), (-1, 1), "b")]),
+    "one named tensor": Schema([TensorSpec(np.dtype("float64"), (-1, 2), "a")]),
+}
+PARAMS = ParamSchema(
+    [
+        ParamSpec("t", "double", 1.0),
+        ParamSpec("when", "datetime", np.datetime64("2020-01-01")),
+        ParamSpec("l", "long", [1], (-1,)),
+    ]
+)
+
+_names = st.sampled_from(["a", "b", "double", "long", "t", "data", "columns", "index", "params", "inputs", "instances"])
+_json_values: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_names, inner, max_size=3)),
+    max_leaves=8,
+)
+_documents = st.one_of(
+    _json_values,
+    st.dictionaries(
+        st.sampled_from(["data", "dataframe_split", "dataframe_records", "instances", "inputs", "params"]),
+        st.one_of(_json_values, st.dictionaries(_names, _json_values, max_size=4), st.builds(json.dumps, _json_values)),
+        min_size=1,
+        max_size=2,
+    ),
+    st.fixed_dictionaries(
+        {
+            "dataframe_split": st.fixed_dictionaries(
+                {"data": _json_values}, optional={"columns": _json_values, "index": _json_values}
+            )
+        }
+    ),
+    st.fixed_dictionaries({"inputs": _json_values, "params": st.dictionaries(_names, _json_values, max_size=3)}),
+)
+
+
+@given(document=_documents, name=st.sampled_from(sorted(SIGNATURES)), has_params=st.booleans())
+def test_any_json_is_fed_or_refused(document: Any, name: str, *, has_params: bool) -> None:
+    """Whatever JSON comes for whatever signature, it is fed or refused; nothing else is ever raised."""
+    contract = Signature(signature_document(SIGNATURES[name], PARAMS if has_params else None))
+    result = outcome(contract, json.dumps(document).encode())
+    event(f"{name}: {type(result).__name__}")
+    if isinstance(result, Refusal):
+        assert result.problems
+        json.dumps(result.body("m", "1"), allow_nan=False)
+
+
+@given(
+    text=st.one_of(
+        st.text(st.sampled_from("ab,\n\"'1.5;\t\r\x00 é"), max_size=40),
+        st.builds(lambda rows: "a,b\n" + "\n".join(rows), st.lists(st.text('1.,"e-nTxy', max_size=8), max_size=4)),
+    ),
+    name=st.sampled_from(sorted(SIGNATURES)),
+)
+def test_any_csv_is_fed_or_refused(text: str, name: str) -> None:
+    """Whatever text comes as CSV, it is fed or refused."""
+    outcome(Signature(signature_document(SIGNATURES[name])), text.encode(), "text/csv")
+
+
+NASTY = {
+    "nothing": b"",
+    "blank": b" \n",
+    "NUL": b"\x00",
+    "half a document": b'{"inputs": ',
+    "two documents": b"{} {}",
+    "deep lists": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000,
+    "deep and closed": b'{"inputs": ' + b"[" * 900 + b"1.5" + b"]" * 900 + b"}",
+    "deeper than numpy": b'{"inputs": {"a": ' + b"[" * 70 + b"]" * 70 + b', "b": 1}}',
+    "long number": b'{"inputs": {"a": [' + b"9" * 5000 + b'], "b": [1.5]}}',
+    "UTF-8 with BOM": b'\xef\xbb\xbf{"inputs": {"a": [1.5], "b": [1.5]}}',
+    "UTF-16": '{"inputs": {"a": [1.5], "b": [1.5]}}'.encode("utf-16"),
+    "Latin-1": '{"é": 1}'.encode("latin-1"),
+    "lone surrogate": b'{"\\ud800": 1.5}',
+    "lone surrogate as value": b'{"inputs": {"a": ["\\udfff"], "b": [1.5]}}',
+    "empty list": b"[]",
+    "empty object": b"{}",
+    "list of empty": b"[{}]",
+    "null": b"null",
+    "number": b"1.5",
+    "string": b'"a"',
+    "true": b"true",
+    "ragged": b'{"inputs": [[1.5, 1.5], [1.5]]}',
+    "ragged columns": b'{"inputs": {"a": [1.5, 2.5], "b": [1.5]}}',
+    "ragged split": b'{"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2.5], [1.5]]}}',
+    "twice the column": b'{"dataframe_split": {"columns": ["a", "a"], "data": [[1.5, 2.5]]}}',
+    "no such split": b'{"dataframe_split": {"rows": []}}',
+    "index of another length": b'{"dataframe_split": {"columns": ["a"], "data": [[1.5], [2.5]], "index": [1]}}',
+    "two formats": b'{"inputs": [], "instances": []}',
+    "data of no JSON": b'{"data": ["{"]}',
+    "data of two widths": b'{"data": ["{\\"a\\": [1.5, 2.5], \\"b\\": 1.5}", "{\\"a\\": 1.5}"]}',
+    "data nested in data": b'{"data": ["{\\"data\\": [\\"{}\\"]}"]}',
+    "NaN": b'{"inputs": {"a": [NaN], "b": [1.5]}}',
+    "Infinity": b'{"inputs": {"a": [-Infinity], "b": [1.5]}}',
+    "1e400": b'{"inputs": {"a": [1e400], "b": [1.5]}}',
+    "a huge whole number": b'{"inputs": {"a": [1%s], "b": [1.5]}}' % (b"0" * 400),
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("body", NASTY.values(), ids=NASTY)
+def test_nasty_bodies_are_refused(body: bytes, name: str) -> None:
+    """None of these bodies is admitted by any signature, and each refusal can be written as JSON."""
+    refusal = outcome(Signature(signature_document(SIGNATURES[name])), body)
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == 400
+    json.dumps(refusal.body("m", "1"), allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ('{"data": [[1.5, 2.5]]}', f"{MISSING} Note that there were extra inputs: [0, 1]."),
+        (f'{{"columns": [{10**30}, null], "data": [[1.5, 2.5]]}}', MISSING),
+        ('{"columns": [["a"], ["b"]], "data": [[1.5, 2.5]]}', "Invalid input."),
+        ('{"columns": ["a", "a"], "data": [[1.5, 2.5]]}', "The input has columns more than once: ['a']."),
+        ('{"columns": ["a"], "data": [[1.5, 2.5]]}', "Invalid input. Provided dataframe_split field is not a valid"),
+    ],
+)
+def test_odd_column_names_are_refused(split: str, message: str) -> None:
+    """Names that JSON allows and a signature does not are listed, however odd they are."""
+    refusal = outcome(signature(*TWO), b'{"dataframe_split": %s}' % split.encode())
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.startswith(message)
+    json.dumps(refusal.body("m", "1"), allow_nan=False)
+
+
+@pytest.mark.parametrize("depth", [10, 100, 900, 1010])
+def test_deep_params_are_refused(depth: int) -> None:
+    """Params nested deeply are refused, not a crash."""
+    body = b'{"inputs": {"a": [1.5], "b": [1.5]}, "params": {"t": %s%s}}' % (b"[" * depth, b"]" * depth)
+    refusal = outcome(Signature(signature_document(SIGNATURES["doubles"], PARAMS)), body)
+    assert isinstance(refusal, Refusal)
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        ("a,b\n1,x\n", "Failed to parse input as a Pandas DataFrame."),
+        ("a,b\n1,\n", "Column b is required and has null in row 0: expected double."),
+        ("a,b\n1\n", "Column b is required and has null in row 0: expected double."),
+        ("a,b\n1,2,3\n", "The csv cannot be read as rows and columns: a row has more cells than the header."),
+        ("a,b,c\n1,2,3\n", "Model has no inputs ['c']: extra inputs are refused."),
+        ("a\n1\n", "Model is missing inputs ['b']."),
+        ("a,b\n", "The input is empty"),
+        ("a,b\ninf,1\n", "Column a has inf in row 0: expected a finite number."),
+        ('a,b\n"1,2\n', "Failed to parse input as a Pandas DataFrame."),
+        ("a,a\n1,2\n", "Model is missing inputs ['b']"),
+    ],
+)
+def test_csv_is_refused_where_it_does_not_fit(csv: str, message: str) -> None:
+    """CSV is read by the signature's types; a cell, a row or a header that does not fit is refused."""
+    refusal = outcome(signature(*TWO), csv.encode(), "text/csv; charset=utf-8")
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.startswith(message)
+
+
+def test_fast_way_imports_neither_pandas_nor_mlflow() -> None:
+    """A valid request is checked without pandas and MLflow, which cost a worker hundreds of megabytes."""
+    program = """
+import sys, json
+from signet_torchserve import payload, signature
+spec = json.dumps([{"type": "double", "name": "a", "required": True}])
+contract = signature.Signature({"inputs": spec, "outputs": None, "params": None})
+assert contract.check(payload.decode(b'{"a": 1.5}')).inputs.tolist() == [[1.5]]
+assert not {"pandas", "mlflow", "torch", "ts"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_signature_is_loaded_from_an_mlmodel_file(tmp_path: Path) -> None:
+    """`load` reads the signature of an MLmodel file, and says so where there is none."""
+    path = tmp_path / "MLmodel"
+    path.write_text(json.dumps({"signature": signature_document(columns_schema(*TWO))}))
+    assert Signature.load(path).names == ["a", "b"]
+    path.write_text("flavors: {}")
+    with pytest.raises(KeyError):
+        Signature.load(path)
