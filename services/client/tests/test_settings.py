@@ -10,7 +10,7 @@ from signet_client.settings import Settings
 
 def test_defaults() -> None:
     """Without any variable the client asks the port that `docker compose up` publishes."""
-    assert Settings.from_environ({}) == Settings(url="http://127.0.0.1:8080", timeout_s=10.0)
+    assert Settings.from_environ({}) == Settings(url="http://127.0.0.1:8080", timeout_s=30.0)
 
 
 def test_empty_value_is_the_default() -> None:
