@@ -93,7 +93,6 @@ def install() -> None:
     """Fills `.venv`, making it first if it is not there."""
     python = str(VENV / "bin" / "python")
     pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-c", str(CONSTRAINTS))
-    LOG.unlink(missing_ok=True)
     if not VENV.exists():
         base = Path(sys.base_prefix, "bin", "python3.11")
         run("making .venv", str(base if base.exists() else sys.executable), "-m", "venv", str(VENV))
@@ -109,6 +108,7 @@ def bring_about() -> None:
     before = STAMP.read_text(encoding="utf-8").split("\n") if STAMP.exists() else []
     if before == [fingerprint(), place().replace("\n", " ")]:
         return
+    LOG.write_bytes(b"")  # fails where nothing can be written, before anything is taken apart
     if VENV.exists() and (len(before) < 2 or before[1] != place().replace("\n", " ")):  # noqa: PLR2004 - two lines
         print(f".venv {'was made for another place or Python' if before else 'is half-made'}: making it anew.")
         shutil.rmtree(VENV)

@@ -20,7 +20,7 @@ part() {
 }
 
 part lint scripts/lint.sh
-for folder in services/*/tests embedded/tests; do
+for folder in services/*/tests embedded/tests tests/compose; do
     part "$folder" pytest -q "$folder"
 done
 part "integration, embedded" pytest -q tests/integration --stack embedded
