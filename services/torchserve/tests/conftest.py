@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
@@ -26,39 +27,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("signet")
 
-import logging  # noqa: E402
+with warnings.catch_warnings(action="ignore"):  # both leave their version.txt open
+    import model_archiver.model_archiver  # noqa: F401
+    import ts.service  # noqa: F401
 
 logging.getLogger("mlflow.models.utils").setLevel(logging.ERROR)  # the oracle asks it about extra columns all the time
 
-from signet_torchserve import payload as payloads  # noqa: E402
-from signet_torchserve.errors import Refusal  # noqa: E402
-from signet_torchserve.signature import Feed, Signature  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def refused() -> Callable[[Signature, bytes, str], Refusal]:
-    """Calls with a signature, a body and its media type; the refusal that comes of it."""
-
-    def refusal(signature: Signature, body: bytes, content_type: str = "") -> Refusal:
-        with pytest.raises(Refusal) as caught:
-            signature.check(payloads.decode(body, content_type))
-        return caught.value
-
-    return refusal
-
-
-@pytest.fixture(scope="session")
-def fed() -> Callable[[Signature, bytes, str], Feed]:
-    """Calls with a signature, a body and its media type; what the model would be called with."""
-
-    def feed(signature: Signature, body: bytes, content_type: str = "") -> Feed:
-        return signature.check(payloads.decode(body, content_type))
-
-    return feed
-
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def _no_tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """MLflow writes nothing into the working directory."""
     folder = tmp_path_factory.mktemp("mlflow")
     before = os.environ.get("MLFLOW_TRACKING_URI")

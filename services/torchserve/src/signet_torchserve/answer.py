@@ -34,10 +34,10 @@ def write(output: Any, payload: Payload, feed: Feed, labels: Mapping[int, str] |
 
 def _labelled(output: Any, labels: Mapping[int, str]) -> list[str] | None:
     """Label of each row: of the class that integers name, or of the greatest of several scores."""
-    if not isinstance(output, np.ndarray):
+    if not isinstance(output, np.ndarray) or output.ndim == 0:
         return None
     classes = output
-    if output.ndim == 2 and output.dtype.kind == "f":  # noqa: PLR2004 -- rows of scores
+    if output.ndim == 2 and output.dtype.kind == "f" and output.shape[1] > 1:  # noqa: PLR2004 -- rows of scores
         classes = output.argmax(axis=1)
     if classes.dtype.kind not in "iu" or classes.size != len(classes):
         return None

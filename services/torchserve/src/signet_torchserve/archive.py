@@ -42,6 +42,7 @@ def build(model: Path, name: str, version: str, mar: Path) -> None:
         folder.mkdir()
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
+        _refuse_other_inputs(folder)
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
         config = ModelArchiverConfig(
@@ -125,6 +126,27 @@ def _program(model: Path) -> Path:
             "log it with mlflow.pytorch.log_model(…, serialization_format='pt2')."
         )
     return program
+
+
+def _refuse_other_inputs(folder: Path) -> None:
+    """Hold the program's inputs to the signature's, so that no model is deployed that every request would miss."""
+    signature = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
+    inputs = json.loads(signature["inputs"])
+    params = [spec["name"] for spec in json.loads(signature.get("params") or "[]")]
+    wanted = len(inputs) if inputs[0]["type"] == "tensor" else 1  # all columns are one tensor
+    with zipfile.ZipFile(folder / PROGRAM) as program:
+        model = next((record for record in program.namelist() if record.endswith("/models/model.json")), None)
+        if model is None:
+            raise NotServable(f"{PROGRAM} is not a .pt2 file: it has no models/model.json.")
+        (call, *_) = json.loads(program.read(model))["graph_module"]["module_call_graph"]
+    positional, keywords = json.loads(call["signature"]["in_spec"])[1]["children_spec"]
+    if len(positional["children_spec"]) != wanted:
+        raise NotServable(
+            f"Its signature has {wanted} inputs, but its program takes {len(positional['children_spec'])}."
+        )
+    untaken = [name for name in params if name not in json.loads(keywords["context"])]
+    if untaken:
+        raise NotServable(f"Its signature has the params {untaken}, which its program does not take.")
 
 
 def _copy_json(model: Path, folder: Path, file_name: str) -> None:

@@ -159,9 +159,12 @@ def _as_mlflow_reads(schema: Schema, payload: Payload) -> pd.DataFrame:
 
 def _refuse_ragged(rows: Any) -> None:
     """Pandas 3 pads short rows with nulls and warns that it will not for long."""
-    lengths = sorted({len(row) for row in rows if isinstance(row, list)}) if isinstance(rows, list) else []
+    lists = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    lengths = sorted({len(row) for row in lists})
     if len(lengths) > 1:
         raise ValueError(f"the rows have from {lengths[0]} to {lengths[-1]} values")
+    if lists and len(lists) < len(rows):
+        raise ValueError("some rows are lists and some are not")
 
 
 def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:

@@ -74,7 +74,8 @@ class SignatureHandler:
 
 def _decode(request: dict[str, Any], context: Context, index: int) -> payload.Payload:
     """Payload of one of TorchServe's requests: its parameter `body`, or the fields of a form."""
-    parts: dict[str, dict[str, str]] = context.get_all_request_header(index)
-    if "body" in request and "content-type" in parts.get("body", {}):
-        return payload.decode(request["body"], parts["body"]["content-type"])
+    headers: dict[str, Any] = context.get_all_request_header(index)
+    part = headers.get("body")  # or, where a client sends an HTTP header of that name, a text
+    if "body" in request:
+        return payload.decode(request["body"], part["content-type"] if isinstance(part, dict) else "")
     return payload.decode_form(request)

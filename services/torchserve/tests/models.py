@@ -1,0 +1,153 @@
+"""Tiny real models, written by MLflow itself as pt2, and how one gets to stand behind the handler."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow.pytorch
+import numpy as np
+import torch
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+from signet_torchserve import archive
+from signet_torchserve.handler import SignatureHandler
+from ts.context import Context
+from ts.service import Service
+
+NAME = "iris_classification"
+
+
+class Formula(torch.nn.Module):
+    """A function of one tensor, with one weight so that it has a state."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+        self.one = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.function(x)
+
+
+class Difference(torch.nn.Module):
+    """Two named inputs whose order matters."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a - b
+
+
+def save(
+    folder: Path,
+    module: torch.nn.Module,
+    example: Any,
+    signature: ModelSignature | None = None,
+    **extra_files: Any,
+) -> Path:
+    """Save a module with MLflow as pt2, its rows free.
+
+    Args:
+        folder: a new folder.
+        module: what is exported.
+        example: its input, more than one row of it; a tuple for several.
+        signature: what the model is to be held to, if not to the shape of its example; a column signature is put on
+            afterwards, as the trainer does.
+        extra_files: JSON documents by the stem of their file name.
+    """
+    exported = signature
+    if signature is None or not signature.inputs.is_tensor_spec():
+        exported = ModelSignature(Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]))
+    paths = [folder.parent / f"{stem}.json" for stem in extra_files]
+    for path in paths:
+        path.write_text(json.dumps(extra_files[path.stem]))
+    mlflow.pytorch.save_model(
+        module,
+        folder,
+        signature=exported,
+        input_example=example,
+        extra_files=[str(path) for path in paths] or None,
+        pip_requirements=["torch"],
+        serialization_format="pt2",
+    )
+    if signature is not None and signature is not exported:
+        document = Model.load(str(folder))
+        document.signature = signature
+        document.save(str(folder / "MLmodel"))
+    return folder
+
+
+def unpack(model: Path, folder: Path, version: str = "7") -> Path:
+    """Build the model's archive and unzip it, as TorchServe does, into a new folder."""
+    mar = folder / "model.mar"
+    folder.mkdir()
+    archive.build(model, NAME, version, mar)
+    with zipfile.ZipFile(mar) as file:
+        file.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+class Server:
+    """A handler that has loaded an unpacked archive, and is handed batches as TorchServe hands them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest = json.loads((folder / "MAR-INF/MANIFEST.json").read_text())
+        self.context = Context(NAME, str(folder), self.manifest, 32, None, "0.12.0")
+        self.handler = SignatureHandler()
+        self.handler.initialize(self.context)
+
+    def answer(self, *requests: dict[str, Any]) -> list[Answer]:
+        """Answers to a batch of requests, each in TorchServe's own message form (see `body` and `form`)."""
+        headers, batch, ids = Service.retrieve_data_for_inference(list(requests))
+        self.context.request_processor = headers
+        self.context.request_ids = ids
+        answers = self.handler.handle(batch, self.context)
+        assert len(answers) == len(requests)
+        return [Answer(self.context, index, content) for index, content in enumerate(answers)]
+
+
+class Answer:
+    """What one client gets."""
+
+    def __init__(self, context: Context, index: int, content: bytes) -> None:
+        assert isinstance(content, bytes)
+        self.content = content
+        self.status = context.get_response_status(index)[0]
+        self.headers = dict(context.get_response_headers(index))
+
+    def json(self) -> Any:
+        return json.loads(self.content, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(token: str) -> None:
+    raise AssertionError(f"{token} is not JSON")
+
+
+def body(
+    content: Any, content_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """One request with a body, as it comes off TorchServe's wire; anything but bytes is written as JSON."""
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return _request([("body", raw, content_type)], headers or {"content-type": content_type})
+
+
+def form(fields: Mapping[str, bytes], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """One request with a form."""
+    return _request([(name, value, "") for name, value in fields.items()], headers or {})
+
+
+def _request(parameters: Sequence[tuple[str, bytes, str]], headers: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "requestId": b"1",
+        "parameters": [
+            {"name": name, "value": bytearray(value), "contentType": media} for name, value, media in parameters
+        ],
+        "headers": [{"name": name.encode(), "value": value.encode()} for name, value in headers.items()],
+    }
+
+
+def rows(*shape: int, dtype: str = "float32") -> Any:
+    """Numbers that differ from one another, of a shape."""
+    return (np.arange(int(np.prod(shape))).reshape(shape) / 4 - 1).astype(dtype)
