@@ -9,22 +9,29 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+
+from signet_torchserve import torchserve
+from signet_torchserve.settings import InvalidSetting, Settings
+from signet_torchserve.store import Store, StoreInUse
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
 
 
+logger = logging.getLogger(__name__)
+
+
 def main() -> int:
-    """Exit code: TorchServe's if it ends, 0 after a signal, 2 for a wrong setting."""
+    """Exit code: 0 after a signal, 1 if TorchServe or the agent ended by itself, 2 for a wrong setting."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s agent: %(message)s")
     # While MLflow is away the agent must notice within seconds, not after MLflow's own minutes of retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from signet_torchserve import torchserve  # noqa: PLC0415
-    from signet_torchserve.settings import InvalidSetting, Settings  # noqa: PLC0415
-    from signet_torchserve.store import Store, StoreInUse  # noqa: PLC0415
-
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
     try:
         settings = Settings.from_environment(os.environ)
         store = Store(settings.home)
@@ -32,36 +39,50 @@ def main() -> int:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
     server = torchserve.start(settings, store, os.environ)
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
-    # The agent's imports (MLflow) take as long as TorchServe's own start: both at once.
+    ended: list[str] = []
+    for what, work in (
+        ("TorchServe", server.wait),
+        ("The agent", lambda: follow(settings, store, server, stop)),
+    ):
+        threading.Thread(target=_until_it_ends, args=(what, work, ended, stop), daemon=True).start()
+    stop.wait()
+    torchserve.stop(server, STOP_TIMEOUT_S)
+    if ended:
+        logger.error("%s ended.", ended[0])
+    return 1 if ended else 0
+
+
+def follow(settings: Settings, store: Store, server: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    """Wait for TorchServe to come up, then follow the registry until `stop` is set.
+
+    Raises:
+        TimeoutError: it did not come up.
+    """
+    # These imports (MLflow) take as long as TorchServe's own start: both at once.
     from signet_torchserve.agent import Agent  # noqa: PLC0415
     from signet_torchserve.management import TorchServe  # noqa: PLC0415
     from signet_torchserve.registry import Registry  # noqa: PLC0415
 
     client = TorchServe(*torchserve.addresses(settings, os.environ))
     agent = Agent(Registry(settings.tracking_uri, settings.alias), client, store, settings.poll_interval_s)
-    threading.Thread(target=_watch, args=(server, stop), daemon=True).start()
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not stop.is_set() and not client.is_up():
+    while not client.is_up():
         if time.monotonic() > deadline:
-            logging.getLogger(__name__).error("TorchServe did not answer within %s s.", START_TIMEOUT_S)
-            torchserve.stop(server, STOP_TIMEOUT_S)
-            return 1
-        stop.wait(0.2)
+            raise TimeoutError(f"TorchServe (process {server.pid}) did not answer within {START_TIMEOUT_S} s.")
+        if stop.wait(0.2):
+            return
     agent.run(stop)
-    died = server.poll()
-    if died is not None:
-        logging.getLogger(__name__).error("TorchServe ended with exit code %s.", died)
-        return died or 1
-    torchserve.stop(server, STOP_TIMEOUT_S)
-    return 0
 
 
-def _watch(server: subprocess.Popen[bytes], stop: threading.Event) -> None:
-    server.wait()
-    stop.set()
+def _until_it_ends(what: str, work: Callable[[], object], ended: list[str], stop: threading.Event) -> None:
+    """The process's edge: neither of the two may end, however it does, without the other."""
+    try:
+        work()
+    except Exception:
+        logger.exception("%s failed.", what)
+    if not stop.is_set():
+        ended.append(what)
+        stop.set()
 
 
 if __name__ == "__main__":

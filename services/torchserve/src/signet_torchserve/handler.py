@@ -6,8 +6,9 @@ code.
 
 from __future__ import annotations
 
+import importlib
 import json
-import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from signet_torchserve.signature import Feed, Signature
 
 if TYPE_CHECKING:
     from ts.context import Context
-
-logger = logging.getLogger(__name__)
 
 
 class SignatureHandler:
@@ -44,6 +43,7 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
+        self._verdict_is_loaded = False
 
     def handle(self, batch: list[dict[str, Any]], context: Context) -> list[bytes]:
         """Answers to a batch, in its order; a refusal is that request's alone and leaves its neighbours as they are."""
@@ -64,7 +64,17 @@ class SignatureHandler:
                     continue
                 answers[index], content_type = answer.write(output, decoded, feed, self.labels)
                 context.set_response_content_type(index, content_type)
+        if not self._verdict_is_loaded:
+            self._load_verdict()
         return answers
+
+    def _load_verdict(self) -> None:
+        """Import MLflow beside the first batch, which is the agent's golden check.
+
+        It takes seconds: earlier it would hold a rollout up, and left to the first refusal that one's whole batch.
+        """
+        self._verdict_is_loaded = True
+        threading.Thread(target=importlib.import_module, args=("signet_torchserve.verdict",), daemon=True).start()
 
     def _refuse(self, refusal: Refusal, context: Context, index: int) -> bytes:
         context.set_response_status(refusal.status, "Bad Request", index)
