@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from polling import until
@@ -161,9 +162,12 @@ class ComposeStack:
 
     def _up(self) -> BringUp:
         """`docker compose up`, until the client's container has ended."""
+        began = datetime.now(UTC).isoformat()
         self.compose("up", "--detach", timeout_s=_UP_S, check=True)
         exit_code = until("the client ends", self._client_exit, timeout_s=_UP_S, interval_s=0.5)[0]
-        return BringUp(exit_code, self.compose("logs", "--no-log-prefix", "--no-color", "client").stdout)
+        # A container that is started again goes on in the log that it has.
+        logs = self.compose("logs", "--no-log-prefix", "--no-color", "--since", began, "client").stdout
+        return BringUp(exit_code, logs)
 
     def _client_exit(self) -> tuple[int] | None:
         if "client" not in self.containers():
