@@ -7,10 +7,13 @@ puts an archive's folder on its workers' import path, so a file of the model's o
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import yaml
 from model_archiver.model_archiver import ModelArchiver
@@ -19,6 +22,18 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, PROGRAM
 
 MAX_JSON_BYTES = 1 << 20
+
+_SAMPLE_INPUTS = "data/sample_inputs/model.pt"
+# Every record of a .pt2 file that MLflow writes; torch would unpickle some others.
+_PLAIN_RECORD = re.compile(
+    r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)|models/model\.json"
+    r"|data/weights/(model_weights_config\.json|weight_\d+)"
+    r"|data/constants/(model_constants_config\.json|tensor_\d+)"
+    rf"|{re.escape(_SAMPLE_INPUTS)}"
+)
+_PLAIN_PAYLOAD = re.compile(r"(weight|tensor)_\d+")
+# What reading a document of another form than expected raises.
+_UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
 class NotServable(Exception):
@@ -70,30 +85,37 @@ def golden(mar: Path) -> dict[str, object] | None:
 def strip_pickles(source: Path, target: Path) -> None:
     """Copy a .pt2 file without its sample inputs, the one record that is always a pickle.
 
-    `torch.export.load` reads the copy alike.
+    `torch.export.load` reads the copy alike, and finds nothing else that it would unpickle: not in the records of
+    older formats, nor in constants that are no tensors.
 
     Raises:
         NotServable: a weight, a constant or the file as a whole is not plain data.
     """
     try:
         with zipfile.ZipFile(source) as program, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:
-            for record in program.namelist():
-                content = program.read(record)
-                if "/data/sample_inputs/" in record:
-                    content = b""
-                elif record.endswith("_config.json"):
-                    _refuse_pickled(record, json.loads(content))
-                elif "/data/aotinductor/" in record:
+            root = program.namelist()[0].partition("/")[0]
+            for record in dict.fromkeys(program.namelist()):
+                folder, _, inner = record.partition("/")
+                if inner.startswith("data/aotinductor/"):
                     raise NotServable(
                         f"The program brings compiled code ({record}): expected an exported program of plain data."
                     )
+                if folder != root or not _PLAIN_RECORD.fullmatch(inner):
+                    raise NotServable(f"The program holds a record {record!r}, which may be a pickle.")
+                content = b"" if inner == _SAMPLE_INPUTS else program.read(record)
+                if inner.endswith("_config.json"):
+                    _refuse_pickled(record, json.loads(content))
                 copy.writestr(record, content)
-    except (zipfile.BadZipFile, json.JSONDecodeError) as error:
+    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
 
 
 def _refuse_pickled(record: str, config: dict[str, dict[str, dict[str, object]]]) -> None:
-    pickled = [name for name, payload in config.get("config", {}).items() if payload.get("use_pickle")]
+    pickled = [
+        name
+        for name, payload in config["config"].items()
+        if payload["use_pickle"] is not False or not _PLAIN_PAYLOAD.fullmatch(str(payload["path_name"]))
+    ]
     if pickled:
         raise NotServable(f"The program holds pickled values {pickled} ({record}): expected plain tensors only.")
 
@@ -102,25 +124,41 @@ def _is_servable_name(name: str) -> bool:
     return name[:1].isascii() and name[:1].isalnum() and all(c.isascii() and (c.isalnum() or c in "_-.") for c in name)
 
 
-def _copy_contract(model: Path, folder: Path) -> None:
-    mlmodel = model / MLMODEL
-    if not mlmodel.exists():
+def _mlmodel(model: Path) -> dict[str, Any]:
+    if not (model / MLMODEL).is_file():
         raise NotServable("It is no MLflow model: it has no MLmodel file.")
-    signature = yaml.safe_load(mlmodel.read_text("utf-8")).get("signature")
-    if not signature or not signature.get("inputs"):
+    try:
+        document = yaml.safe_load((model / MLMODEL).read_text("utf-8"))
+    except (*_UNREADABLE, yaml.YAMLError) as error:
+        raise NotServable(f"Its MLmodel file cannot be read: {error}.") from error
+    if not isinstance(document, dict):
+        raise NotServable("Its MLmodel file cannot be read: expected a YAML mapping.")
+    return document
+
+
+def _copy_contract(model: Path, folder: Path) -> None:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds that the health check need not spend
+    from mlflow.models import ModelSignature  # noqa: PLC0415
+
+    signature = _mlmodel(model).get("signature")
+    if not signature or not signature.get("inputs") or signature["inputs"] == "[]":
         raise NotServable(
             "It has no signature: log it with one (TensorSpec), or put one on it with mlflow.models.set_signature, "
             "and register it again."
         )
-    shutil.copyfile(mlmodel, folder / MLMODEL)
+    try:
+        ModelSignature.from_dict(signature)
+    except (*_UNREADABLE, MlflowException) as error:
+        raise NotServable(f"Its signature cannot be read: {error}.") from error
+    shutil.copyfile(model / MLMODEL, folder / MLMODEL)
 
 
 def _program(model: Path) -> Path:
-    flavor = yaml.safe_load((model / MLMODEL).read_text("utf-8")).get("flavors", {}).get("pytorch")
+    flavor = (_mlmodel(model).get("flavors") or {}).get("pytorch")
     if flavor is None:
         raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
     program = model / str(flavor.get("model_data", "data")) / PROGRAM
-    if not program.resolve().is_relative_to(model.resolve()) or not program.is_file():
+    if not program.is_file() or not _is_inside(program, model):
         raise NotServable(
             "It holds a pickle, or no exported program: "
             "log it with mlflow.pytorch.log_model(…, serialization_format='pt2')."
@@ -128,23 +166,27 @@ def _program(model: Path) -> Path:
     return program
 
 
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def _refuse_other_inputs(folder: Path) -> None:
     """Hold the program's inputs to the signature's, so that no model is deployed that every request would miss."""
-    signature = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
+    signature = _mlmodel(folder)["signature"]
     inputs = json.loads(signature["inputs"])
     params = [spec["name"] for spec in json.loads(signature.get("params") or "[]")]
     wanted = len(inputs) if inputs[0]["type"] == "tensor" else 1  # all columns are one tensor
-    with zipfile.ZipFile(folder / PROGRAM) as program:
-        model = next((record for record in program.namelist() if record.endswith("/models/model.json")), None)
-        if model is None:
-            raise NotServable(f"{PROGRAM} is not a .pt2 file: it has no models/model.json.")
-        (call, *_) = json.loads(program.read(model))["graph_module"]["module_call_graph"]
-    positional, keywords = json.loads(call["signature"]["in_spec"])[1]["children_spec"]
-    if len(positional["children_spec"]) != wanted:
-        raise NotServable(
-            f"Its signature has {wanted} inputs, but its program takes {len(positional['children_spec'])}."
-        )
-    untaken = [name for name in params if name not in json.loads(keywords["context"])]
+    try:
+        with zipfile.ZipFile(folder / PROGRAM) as program:
+            (graph,) = (record for record in program.namelist() if record.endswith("/models/model.json"))
+            (call, *_) = json.loads(program.read(graph))["graph_module"]["module_call_graph"]
+        positional, keywords = json.loads(call["signature"]["in_spec"])[1]["children_spec"]
+        taken, names = len(positional["children_spec"]), json.loads(keywords["context"])
+    except _UNREADABLE as error:
+        raise NotServable(f"{PROGRAM} is not a .pt2 file: its models/model.json cannot be read: {error}.") from error
+    if taken != wanted:
+        raise NotServable(f"Its signature has {wanted} inputs, but its program takes {taken}.")
+    untaken = [name for name in params if name not in names]
     if untaken:
         raise NotServable(f"Its signature has the params {untaken}, which its program does not take.")
 
@@ -153,14 +195,22 @@ def _copy_json(model: Path, folder: Path, file_name: str) -> None:
     found = sorted(model.rglob(file_name))
     if not found:
         return
+    if not found[0].is_file() or not _is_inside(found[0], model):
+        raise NotServable(f"{file_name} is no file of the model.")
     if found[0].stat().st_size > MAX_JSON_BYTES:
         raise NotServable(f"{file_name} is larger than {MAX_JSON_BYTES} bytes.")
     try:
         content = json.loads(found[0].read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotServable(f"{file_name} is not JSON: {error}.") from error
-    if file_name == LABELS and not (isinstance(content, dict) and all(key.isdigit() for key in content)):
+    if file_name == LABELS and not _are_labels(content):
         raise NotServable(f"{file_name} has the wrong form: expected an object like {{'0': 'SETOSA'}}.")
     if file_name == GOLDEN and not (isinstance(content, dict) and {"request", "response"} <= content.keys()):
         raise NotServable(f"{file_name} has the wrong form: expected an object with 'request' and 'response'.")
     shutil.copyfile(found[0], folder / file_name)
+
+
+def _are_labels(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        key.isdecimal() and isinstance(label, str) for key, label in content.items()
+    )

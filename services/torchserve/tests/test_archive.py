@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow.pytorch
+import models
+import pytest
+import torch
+import yaml
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from models import Difference, Formula, rows
+from oracle import columns_schema
+from signet_torchserve import archive
+from signet_torchserve.archive import NotServable
+
+LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
+GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": ["SETOSA"]}}
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with everything that an archive may hold, logged once."""
+    folder = tmp_path_factory.mktemp("logged")
+    signature = ModelSignature(columns_schema(("double", "a")))
+    return models.save(
+        folder / "model", Formula(lambda x: x), rows(3, 1), signature, index_to_name=LABELS, golden=GOLDEN
+    )
+
+
+@pytest.fixture
+def model(logged: Path, tmp_path: Path) -> Path:
+    """A copy of the model to spoil."""
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", str(logged), str(folder)], check=True)
+    return folder
+
+
+NO_PROGRAM = "It holds a pickle, or no exported program: "
+
+
+def refusal(model: Path, name: str = "iris") -> str:
+    mar = model.parent / "refused.mar"
+    with pytest.raises(NotServable) as caught:
+        archive.build(model, name, "1", mar)
+    assert not mar.exists()
+    assert not list(model.parent.glob(".building-*"))
+    return str(caught.value)
+
+
+def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
+    """Of a model's folder only the contract, the program, the labels and the golden rows reach the archive."""
+    (model / "handler.py").write_text("raise SystemExit")
+    (model / "extra_files" / "torch.py").write_text("raise SystemExit")
+    (model / "data" / "sitecustomize.py").write_text("raise SystemExit")
+    mar = model.parent / "iris@3.mar"
+    archive.build(model, "iris", "3", mar)
+    with zipfile.ZipFile(mar) as file:
+        assert set(file.namelist()) - {"MAR-INF/"} == {
+            "MAR-INF/MANIFEST.json", "MLmodel", "golden.json", "index_to_name.json", "model.pt2",
+        }  # fmt: skip
+        manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
+        assert json.loads(file.read("index_to_name.json")) == LABELS
+    assert manifest["model"]["modelName"] == "iris"
+    assert manifest["model"]["modelVersion"] == "3"
+    assert not manifest["model"].get("handler")
+    assert archive.golden(mar) == GOLDEN
+
+
+def test_labels_and_golden_rows_may_be_missing(tmp_path: Path) -> None:
+    """A model with neither is servable, and has no golden rows."""
+    model = models.save(tmp_path / "model", Formula(lambda x: x), rows(3, 1))
+    archive.build(model, "iris", "1", tmp_path / "iris.mar")
+    assert archive.golden(tmp_path / "iris.mar") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ü", "a b", "../a", "a/b", "-a", ".a", "_a", "a\n", "a%2e", "a?b", "a@b", "a,b", "日本"]
+)
+def test_a_name_that_no_url_can_carry_is_refused(name: str, model: Path) -> None:
+    """A registered model whose name TorchServe cannot serve is refused by name."""
+    assert refusal(model, name).startswith(f"TorchServe cannot serve a model named {name!r}: ")
+
+
+def _edit(model: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    document = yaml.safe_load((model / "MLmodel").read_text())
+    change(document)
+    (model / "MLmodel").write_text(yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: document.pop("signature"), "It has no signature: "),
+        (lambda document: document["signature"].update(inputs=None), "It has no signature: "),
+        (lambda document: document["signature"].update(inputs="[]"), "It has no signature: "),
+        (lambda document: document["signature"].update(inputs="["), "Its signature cannot be read: "),
+        (
+            lambda document: document["signature"].update(inputs='[{"type": "no such"}]'),
+            "Its signature cannot be read: ",
+        ),
+        (lambda document: document["flavors"].pop("pytorch"), "It has no pytorch flavor: "),
+        (lambda document: document["flavors"]["pytorch"].update(model_data=".."), NO_PROGRAM),
+        (lambda document: document["flavors"]["pytorch"].update(model_data="/etc"), NO_PROGRAM),
+        (lambda document: document["flavors"]["pytorch"].update(model_data="none"), NO_PROGRAM),
+    ],
+)
+def test_a_contract_that_does_not_do_is_refused(
+    change: Callable[[dict[str, Any]], Any], message: str, model: Path
+) -> None:
+    """No signature, no PyTorch program or a path out of the model's folder: refused, with the reason."""
+    _edit(model, change)
+    assert refusal(model).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["", "[", "a: [", "\x00", "- a", "!!python/object/apply:os.system ['true']"])
+def test_an_mlmodel_file_that_is_none_is_refused(text: str, model: Path) -> None:
+    """An MLmodel file that is missing or cannot be read is refused, and none of it is run."""
+    (model / "MLmodel").write_text(text)
+    assert "MLmodel" in refusal(model) or "signature" in refusal(model)
+    (model / "MLmodel").unlink()
+    assert refusal(model) == "It is no MLflow model: it has no MLmodel file."
+
+
+def test_a_pickled_model_is_refused(tmp_path: Path) -> None:
+    """A model that was logged as a pickle is refused, with the way to log it."""
+    folder = tmp_path / "model"
+    mlflow.pytorch.save_model(
+        torch.nn.Linear(1, 1),
+        folder,
+        signature=ModelSignature(columns_schema(("double", "a"))),
+        pip_requirements=["torch"],
+        serialization_format="pickle",
+    )
+    assert "serialization_format='pt2'" in refusal(folder)
+
+
+def test_a_program_that_is_a_link_out_of_the_model_is_refused(model: Path, tmp_path: Path) -> None:
+    """A link in place of the program leads nowhere."""
+    program = model / "data" / "model.pt2"
+    program.rename(tmp_path / "elsewhere.pt2")
+    program.symlink_to(tmp_path / "elsewhere.pt2")
+    assert refusal(model).startswith("It holds a pickle, or no exported program")
+
+
+@pytest.mark.parametrize("file_name", ["index_to_name.json", "golden.json"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "has the wrong form"),
+        (b'{"x": 1}', "has the wrong form"),
+        (b'"' + b"a" * (1 << 20) + b'"', "is larger than 1048576 bytes"),
+    ],
+)
+def test_documents_beside_the_model_are_held_to_their_form(
+    file_name: str, content: bytes, message: str, model: Path
+) -> None:
+    """Labels and golden rows that are huge, no JSON or of the wrong form are refused by name."""
+    (model / "extra_files" / file_name).write_bytes(content)
+    assert refusal(model).startswith(f"{file_name} {message}")
+
+
+@pytest.mark.parametrize(
+    "labels", ['{"²": "a"}', '{"-1": "a"}', '{"": "a"}', '{"0": ["a"]}', '{"0": null}', '{"0": 1}']
+)
+def test_labels_are_texts_by_number(labels: str, model: Path) -> None:
+    """Labels are an object of texts whose keys are whole numbers that Python reads as such."""
+    (model / "extra_files" / "index_to_name.json").write_text(labels)
+    assert refusal(model).startswith("index_to_name.json has the wrong form")
+
+
+def test_documents_that_link_out_of_the_model_are_refused(model: Path, tmp_path: Path) -> None:
+    """A link in place of the labels is never followed out of the model's folder."""
+    (tmp_path / "secret.json").write_text(json.dumps(LABELS))
+    labels = model / "extra_files" / "index_to_name.json"
+    labels.unlink()
+    labels.symlink_to(tmp_path / "secret.json")
+    assert refusal(model).startswith("index_to_name.json")
+
+
+def _rewrite(program: Path, change: Callable[[str, bytes], bytes | None], **added: bytes) -> None:
+    with zipfile.ZipFile(program) as file:
+        records = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(program, "w") as file:
+        for name, content in records.items():
+            changed = change(name, content)
+            if changed is not None:
+                file.writestr(name, changed)
+        for name, content in added.items():
+            file.writestr(f"model/data/{name.replace('__', '/')}", content)
+
+
+def _pickled(name: str, content: bytes) -> bytes:
+    if not name.endswith("weights_config.json"):
+        return content
+    config = json.loads(content)
+    next(iter(config["config"].values()))["use_pickle"] = True
+    return json.dumps(config).encode()
+
+
+def _keep(_: str, content: bytes) -> bytes:
+    return content
+
+
+def _opaque(name: str, content: bytes) -> bytes:
+    return content.replace(b"weight_0", b"opaque_obj_0") if name.endswith("weights_config.json") else content
+
+
+def _without_graph(name: str, content: bytes) -> bytes | None:
+    return None if name.endswith("models/model.json") else content
+
+
+def _other_config(name: str, content: bytes) -> bytes:
+    return b'{"config": []}' if name.endswith("weights_config.json") else content
+
+
+@pytest.mark.parametrize(
+    ("change", "added", "message"),
+    [
+        (_pickled, {}, "The program holds pickled values ['one']"),
+        (_keep, {"aotinductor__model__code.so": b"\x7fELF"}, "The program brings compiled code"),
+        (_opaque, {}, "The program holds pickled values ['one']"),
+        (_keep, {"weights__model.pt": b""}, "The program holds a record 'model/data/weights/model.pt', which may be"),
+        (_keep, {"constants__model.pt": b""}, "The program holds a record 'model/data/constants/model.pt'"),
+        (_keep, {"constants__custom_obj_0": b""}, "The program holds a record 'model/data/constants/custom_obj_0'"),
+        (_without_graph, {}, "model.pt2 is not a .pt2 file: "),
+        (_other_config, {}, "model.pt2 is not a .pt2 file: "),
+    ],
+)
+def test_a_program_that_is_more_than_data_is_refused(
+    change: Any, added: dict[str, bytes], message: str, model: Path
+) -> None:
+    """Pickled weights, compiled code and half a program are refused."""
+    _rewrite(model / "data" / "model.pt2", change, **added)
+    assert refusal(model).startswith(message)
+
+
+def test_a_program_of_an_older_format_is_refused(model: Path) -> None:
+    """The records of torch's older formats, which it reads when it cannot read the new, are all pickles."""
+    program = model / "data" / "model.pt2"
+    with zipfile.ZipFile(program, "a") as file:
+        file.writestr("version", b"8.14")
+        file.writestr("serialized_state_dict.pt", b"a pickle")
+    assert refusal(model).startswith("The program holds a record 'version', which may be a pickle.")
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 half a zip"])
+def test_a_program_that_is_no_archive_is_refused(content: bytes, model: Path) -> None:
+    """A file that is no .pt2 file is refused."""
+    (model / "data" / "model.pt2").write_bytes(content)
+    assert refusal(model).startswith("model.pt2 is not a .pt2 file")
+
+
+NOTHING_UNPICKLES = """
+import builtins, pickle, sys
+import torch
+from torch.export.pt2_archive import _package
+
+def never(*args, **kwargs):
+    raise SystemExit("something was unpickled")
+
+class Never:
+    def __init__(self, *args, **kwargs):
+        never()
+
+pickle.load = pickle.loads = torch.load = never
+pickle.Unpickler = pickle._Unpickler = Never
+program = torch.export.load(sys.argv[1])
+print(program.module()(torch.ones(2, 1)).tolist())
+"""
+
+
+def test_the_program_of_an_archive_loads_without_a_pickle(model: Path) -> None:
+    """`torch.export.load` reads the archive's program while every way to unpickle raises; the original's does not."""
+    unpacked = models.unpack(model, model.parent / "mar")
+
+    def load(path: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "ignore", "-c", NOTHING_UNPICKLES, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    stripped, original = load(unpacked / "model.pt2"), load(model / "data" / "model.pt2")
+    assert (stripped.returncode, stripped.stdout) == (0, "[[1.0], [1.0]]\n"), stripped.stderr
+    assert "something was unpickled" in original.stderr
+    with zipfile.ZipFile(unpacked / "model.pt2") as file:
+        assert not [name for name in file.namelist() if file.read(name)[:1] == b"\x80" or file.read(name)[:2] == b"PK"]
+
+
+def test_params_that_the_program_does_not_take_are_refused(model: Path) -> None:
+    """A signature with params, which an exported program cannot take, is refused at deployment."""
+    document = Model.load(str(model))
+    document.signature = ModelSignature(document.signature.inputs, None, ParamSchema([ParamSpec("t", "double", 0.5)]))
+    document.save(str(model / "MLmodel"))
+    assert refusal(model) == "Its signature has the params ['t'], which its program does not take."
+
+
+def test_inputs_that_the_program_does_not_take_are_refused(tmp_path: Path) -> None:
+    """A signature with more or fewer inputs than the program is refused at deployment."""
+    named = Schema([TensorSpec(rows(1).dtype, (-1, 2), name) for name in "ab"])
+    model = models.save(tmp_path / "model", Difference(), (rows(3, 2), rows(3, 2)), ModelSignature(named))
+    document = Model.load(str(model))
+    document.signature = ModelSignature(Schema(named.inputs[:1]))
+    document.save(str(model / "MLmodel"))
+    assert refusal(model) == "Its signature has 1 inputs, but its program takes 2."
