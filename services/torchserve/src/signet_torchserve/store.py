@@ -53,6 +53,7 @@ class Store:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self._lock.close()
             raise StoreInUse(home) from error
         self.home = home
         self.archives = home / "archives"

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from signet_torchserve import answer
+from signet_torchserve.payload import Format, Payload
+from signet_torchserve.signature import Feed
+
+LABELS = {0: "a", 1: "é"}
+CLASSES = np.array([1, 0])
+SCORES = np.array([[0.1, 0.9], [0.8, 0.2]], np.float32)
+
+
+def written(
+    output: Any, *, wrapped: bool, framed: bool = True, labels: dict[int, str] | None = None
+) -> tuple[str, str]:
+    payload = Payload(Format.INPUTS, None, wrapped=wrapped)
+    body, media = answer.write(output, payload, Feed(np.zeros(1), {}, framed), labels)
+    return body.decode(), media
+
+
+@pytest.mark.parametrize(
+    ("output", "labels", "bare", "wrapped"),
+    [
+        (CLASSES, LABELS, '["é","a"]', '{"predictions":["é","a"]}'),
+        (CLASSES[:1], LABELS, "é", '{"predictions":["é"]}'),
+        (CLASSES[:, None], LABELS, '["é","a"]', '{"predictions":["é","a"]}'),
+        (SCORES, LABELS, '["é","a"]', '{"predictions":["é","a"]}'),
+        (np.array([7]), LABELS, "7", '{"predictions":["7"]}'),
+        (np.array(1), LABELS, "1", '{"predictions":1}'),
+        (np.array([[0.5]]), LABELS, "[0.5]", '{"predictions":[{"0":0.5}]}'),
+        (CLASSES, None, "[1,0]", '{"predictions":[{"0":1},{"0":0}]}'),
+        (CLASSES[:1], None, "1", '{"predictions":[{"0":1}]}'),
+        (np.array([[1.5, np.nan]]), None, "[1.5,null]", '{"predictions":[{"0":1.5,"1":null}]}'),
+        (np.array([np.inf, -np.inf]), None, "[null,null]", '{"predictions":[{"0":null},{"0":null}]}'),
+        (np.zeros((1, 1, 2)), None, "[[0.0,0.0]]", '{"predictions":[[[0.0,0.0]]]}'),
+        (
+            [CLASSES, SCORES[:1, :1]],
+            None,
+            "[[1,0],[[0.10000000149011612]]]",
+            '{"predictions":[[1,0],[[0.10000000149011612]]]}',
+        ),
+        ({"y": CLASSES}, None, '{"y":[1,0]}', '{"predictions":{"y":[1,0]}}'),
+        (np.zeros((0,), np.int64), LABELS, "[]", '{"predictions":[]}'),
+    ],
+)
+def test_an_output_is_written_in_the_manner_of_its_request(
+    output: Any, labels: dict[int, str] | None, bare: str, wrapped: str
+) -> None:
+    """Labels where there are any, else raw values; bare for the seed's formats, under `predictions` for MLflow's."""
+    assert written(output, wrapped=False, labels=labels)[0] == bare
+    assert written(output, wrapped=True, labels=labels) == (wrapped, answer.JSON)
+
+
+def test_only_a_label_alone_is_plain_text() -> None:
+    """One row's label is text; everything else is JSON."""
+    assert written(CLASSES[:1], wrapped=False, labels=LABELS)[1] == answer.TEXT
+    assert written(CLASSES, wrapped=False, labels=LABELS)[1] == answer.JSON
+    assert written(CLASSES[:1], wrapped=False)[1] == answer.JSON
+
+
+def test_tensors_are_answered_as_lists() -> None:
+    """Pyfunc answers an array with an array, which MLflow's server writes as nested lists."""
+    assert written(SCORES[:1] > 0, wrapped=True, framed=False) == ('{"predictions":[[true,true]]}', answer.JSON)

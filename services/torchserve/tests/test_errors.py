@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from signet_torchserve.errors import MalformedPayload, Problem, Refusal, SignatureMismatch
+
+
+@pytest.mark.parametrize("column", [None, "a", 0, 10**30, ("a", "b"), float("nan"), True])
+def test_a_refusal_is_json_whatever_its_columns_are_called(column: Any) -> None:
+    """Column names that came in a request never keep a refusal from being written."""
+    body = Refusal("no", [Problem("type", "double", "string", row=1, column=column)]).body("iris", "3")
+    json.dumps(body, allow_nan=False)
+    assert body["errors"] == [
+        {
+            "row": 1,
+            "column": column if column is None or column in ("a", 0, True) else str(column),
+            "rule": "type",
+            "expected": "double",
+            "got": "string",
+        }
+    ]
+
+
+@pytest.mark.parametrize(("count", "listed", "more"), [(1, 1, None), (20, 20, None), (21, 20, 1), (1000, 20, 980)])
+def test_the_list_is_cut_and_the_rest_counted(count: int, listed: int, more: int | None) -> None:
+    """At most twenty problems are listed."""
+    body = SignatureMismatch("no", [Problem("null", "double", "null")] * count).body("iris", "3")
+    assert isinstance(body["errors"], list)
+    assert len(body["errors"]) == listed
+    assert body.get("more_errors") == more
+
+
+def test_a_malformed_payload_has_one_problem() -> None:
+    """What cannot be read is one problem of the rule `format`."""
+    refusal = MalformedPayload("no", expected="JSON", got="nothing")
+    assert refusal.problems == [Problem("format", "JSON", "nothing")]
+    assert refusal.status == 400

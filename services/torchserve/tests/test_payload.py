@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from signet_torchserve.errors import MalformedPayload
+from signet_torchserve.payload import Format, Payload, decode, decode_form
+
+ROW = {"a": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"data": ['{"a": 1.5}']}, Payload(Format.COLUMNS, ROW)),
+        ({"data": '{"a": 1.5}'}, Payload(Format.COLUMNS, ROW)),
+        ({"data": ['[{"a": 1.5}]']}, Payload(Format.RECORDS, [ROW])),
+        ({"data": ['{"a": 1.5}', '{"a": {"0": 2.5, "1": 3}}']}, Payload(Format.RECORDS, [ROW, {"a": 2.5}, {"a": 3}])),
+        ({"data": ROW}, Payload(Format.COLUMNS, ROW)),
+        ({"data": [ROW]}, Payload(Format.RECORDS, [ROW])),
+        ({"data": [1.5, 2.5]}, Payload(Format.COLUMNS, {"data": [1.5, 2.5]})),
+        ({"data": 1.5}, Payload(Format.COLUMNS, {"data": 1.5})),
+        ({"data": [[1.5]]}, Payload(Format.INPUTS, [[1.5]])),
+        (ROW, Payload(Format.COLUMNS, ROW)),
+        ([ROW], Payload(Format.RECORDS, [ROW])),
+        ([[1.5]], Payload(Format.INPUTS, [[1.5]])),
+        ({"inputs": ROW}, Payload(Format.INPUTS, ROW, wrapped=True)),
+        ({"instances": [ROW]}, Payload(Format.INSTANCES, [ROW], wrapped=True)),
+        ({"dataframe_records": [ROW]}, Payload(Format.RECORDS, [ROW], wrapped=True)),
+        ({"dataframe_split": {"data": []}}, Payload(Format.SPLIT, {"data": []}, wrapped=True)),
+        ({"inputs": ROW, "params": {"t": 1}}, Payload(Format.INPUTS, ROW, wrapped=True, params={"t": 1})),
+        ({"inputs": 1.5, "more": 2.5}, Payload(Format.COLUMNS, {"inputs": 1.5, "more": 2.5})),
+        ({"data": 1.5, "a": 2.5}, Payload(Format.COLUMNS, {"data": 1.5, "a": 2.5})),
+    ],
+)
+def test_json_is_recognised_by_its_shape(document: Any, expected: Payload) -> None:
+    """Each format is known by its keys; what has none of them is columns, records or nested lists."""
+    assert decode(json.dumps(document).encode()) == expected
+
+
+@pytest.mark.parametrize("media", ["text/csv", "text/csv; charset=utf-8", "Text/CSV"])
+def test_csv_is_known_by_its_media_type(media: str) -> None:
+    """Text is CSV only where the Content-Type says so."""
+    assert decode("é\n1\n".encode(), media) == Payload(Format.CSV, "é\n1\n")
+
+
+@pytest.mark.parametrize("media", ["", "application/json", "application/vnd.iris+json", "text/plain", "nonsense"])
+def test_every_other_media_type_is_read_as_json(media: str) -> None:
+    """JSON needs no Content-Type."""
+    assert decode(bytearray(b'{"a": 1.5}'), media) == Payload(Format.COLUMNS, ROW)
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (b'{"a": 1.5}', Payload(Format.COLUMNS, ROW)),
+        (b'[{"a": 1.5}]', Payload(Format.RECORDS, [ROW])),
+        (b'{"inputs": {"a": 1.5}}', Payload(Format.INPUTS, ROW, wrapped=True)),
+        (b'{"data": ["{\\"a\\": 1.5}"]}', Payload(Format.COLUMNS, ROW)),
+    ],
+)
+def test_a_form_holds_json_in_its_field_data(field: bytes, expected: Payload) -> None:
+    """The form field `data` holds what a body may hold."""
+    assert decode_form({"other": b"x", "data": field}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("18446744073709551616", 2**64),
+        ("-9223372036854775809", -(2**63) - 1),
+        ("9223372036854775807", 2**63 - 1),
+        ("1" + "0" * 30, 10**30),
+        ("0.1000000000000000000000000", 0.1),
+        ("1e400", float("inf")),
+        ("-Infinity", float("-inf")),
+    ],
+)
+def test_numbers_stay_as_json_typed_them(text: str, expected: float) -> None:
+    """Whole numbers stay whole however long they are, and what JSON lacks is left for the rules to name."""
+    content = decode(f'{{"a": {text}}}'.encode()).content["a"]
+    assert content == expected
+    assert type(content) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "got"),
+    [
+        (b"", "The body is empty.", "an empty body"),
+        (b"\n ", "The body is empty.", "an empty body"),
+        (
+            b'{"a": ',
+            "The body is not JSON: Expecting value: line 1 column 7 (char 6).",
+            "Expecting value: line 1 column 7 (char 6)",
+        ),
+        (
+            b'{"a": 1}\n}',
+            "The body is not JSON: Extra data: line 2 column 1 (char 9).",
+            "Extra data: line 2 column 1 (char 9)",
+        ),
+        (b'{"a": "\xff"}', "The body is not UTF-8: byte 0xff at position 7.", "byte 0xff at position 7"),
+        (b"[" * 100_000, "The body is nested too deeply.", "JSON nested too deeply"),
+        (
+            b'{"a": "\\ud800"}',
+            "The body holds a lone surrogate, which is no character.",
+            "a lone surrogate: surrogates not allowed",
+        ),
+        (b"1.5", "The body is a JSON number; expected ", "a JSON number"),
+        (b"null", "The body is a JSON null; expected ", "a JSON null"),
+        (
+            b'{"inputs": 1, "instances": 2}',
+            "The body has ['inputs', 'instances']: exactly one of them is expected.",
+            "['inputs', 'instances']",
+        ),
+        (b'{"data": ["1.5", "2.5"]}', "The body is a JSON number; expected ", "a JSON number"),
+        (
+            b'{"data": ["[[1.5]]", "{}"]}',
+            "Several texts under 'data' must each hold columns or records.",
+            "a JSON list",
+        ),
+        (
+            b'{"data": ["{}", "{\\"a\\": [1, 2], \\"b\\": 3}"]}',
+            "The columns under 'data' have different lengths: {'a': 2, 'b': 1}.",
+            "{'a': 2, 'b': 1}",
+        ),
+        (b'{"data": ["{"]}', "The body is not JSON: Expecting property name", "Expecting property name"),
+    ],
+)
+def test_what_cannot_be_read_says_where(body: bytes, message: str, got: str) -> None:
+    """A body in no format is refused with what was found, and where."""
+    with pytest.raises(MalformedPayload) as caught:
+        decode(body)
+    assert caught.value.message.startswith(message)
+    (problem,) = caught.value.problems
+    assert problem.rule == "format"
+    assert problem.got.startswith(got)
+
+
+def test_a_form_without_the_field_is_refused() -> None:
+    """A form with other fields says which it has."""
+    with pytest.raises(MalformedPayload, match=r"The form has no field 'data': it has \['a', 'b'\]."):
+        decode_form({"a": b"1", "b": b"2"})

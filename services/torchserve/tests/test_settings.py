@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from signet_torchserve.settings import InvalidSetting, Settings
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> str:
+    path = tmp_path / "config.properties"
+    path.write_text("inference_address=http://127.0.0.1:8080\n")
+    return str(path)
+
+
+def test_defaults(config_file: str) -> None:
+    """Only the config file must be there; the rest has defaults that suit the container."""
+    settings = Settings.from_environment({"TS_CONFIG_FILE": config_file})
+    assert settings == Settings(
+        tracking_uri="http://127.0.0.1:5000",
+        home=Path("/var/lib/signet"),
+        config_file=Path(config_file),
+        alias="champion",
+        poll_interval_s=2.0,
+    )
+
+
+def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
+    """Each variable reaches its setting."""
+    settings = Settings.from_environment(
+        {
+            "TS_CONFIG_FILE": config_file,
+            "MLFLOW_TRACKING_URI": "http://mlflow-server:5000",
+            "SIGNET_HOME": str(tmp_path),
+            "SIGNET_ALIAS": "live",
+            "SIGNET_POLL_INTERVAL_S": "0.5",
+        }
+    )
+    assert settings == Settings("http://mlflow-server:5000", tmp_path, Path(config_file), "live", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("TS_CONFIG_FILE", "/no/such/file", "a readable file"),
+        ("SIGNET_POLL_INTERVAL_S", "soon", "a number of seconds"),
+        ("SIGNET_POLL_INTERVAL_S", "0", "between 0.1 and 3600 seconds"),
+        ("SIGNET_POLL_INTERVAL_S", "-1", "between 0.1 and 3600 seconds"),
+        ("SIGNET_POLL_INTERVAL_S", "nan", "between 0.1 and 3600 seconds"),
+        ("SIGNET_POLL_INTERVAL_S", "inf", "between 0.1 and 3600 seconds"),
+        ("SIGNET_ALIAS", "", "an alias of the model registry, such as 'champion'"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected: str, config_file: str) -> None:
+    """The message has the setting, its value and what was expected."""
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.from_environment({"TS_CONFIG_FILE": config_file, name: value})
+    assert str(caught.value) == f"Setting {name} has value {value!r}: expected {expected}."
