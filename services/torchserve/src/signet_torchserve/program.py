@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.export.passes import move_to_device_pass
 
 from signet_torchserve.errors import Problem, SignatureMismatch
 from signet_torchserve.signature import Feed
@@ -30,15 +31,16 @@ class Program:
 
     Args:
         path: the .pt2 file, as `archive` wrote it.
-        device: torch device the inputs are put on; the weights stay where they were when the model was logged.
+        device: torch device it runs on, wherever the weights were when the model was logged.
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
+        self._device = torch.device(device)
         exported = torch.export.load(path)
+        if any(weight.device != self._device for weight in exported.state_dict.values()):
+            exported = move_to_device_pass(exported, self._device)
         self._module = exported.module()
         self._names = list(inspect.signature(self._module.forward).parameters)
-        weights = next(iter(exported.state_dict.values()), None)
-        self._device = torch.device(device) if weights is None or weights.device.type != "cpu" else torch.device("cpu")
         self._rows_are_free = _rows_are_free(exported)
         self._trials = TRIALS if self._rows_are_free else 0
 
