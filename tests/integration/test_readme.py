@@ -58,10 +58,15 @@ def test_every_command_is_run_or_says_why_not() -> None:
     """Each block says where it is run; one that isn't gives a reason."""
     for block in BLOCKS:
         kind, _, reason = block.run.partition(",")
-        assert kind in {"both", "compose", "embedded", "checkout", "never"}, block
+        assert kind in {"both", "compose", "checkout", "training", "never"}, block
         assert kind != "never" or reason.strip(), block
     assert len(_of("both")) >= 4
     assert [block.code for block in BLOCKS if block.run == "checkout"] == ["make demo\n"], "test_processes.py runs it"
+    assert [block.code for block in BLOCKS if block.run == "training"] == [
+        "docker compose run --rm trainer --max_epochs 50\n",
+        "export MLFLOW_TRACKING_URI=http://localhost:5000\n"
+        "mlflow run services/trainer -P max_epochs=50 --env-manager local\n",
+    ], "test_training.py runs them"
 
 
 @pytest.mark.parametrize("block", _of("both"))
@@ -79,14 +84,6 @@ def test_on_both(stack: Stack, registry: MlflowClient, block: Block) -> None:
 def test_on_compose(stack: Stack, registry: MlflowClient, block: Block) -> None:
     """`docker compose …` as a person types it, on this suite's project, answers as written."""
     _run(stack, block, registry.get_model_version_by_alias(MODEL, ALIAS).version)
-
-
-@pytest.mark.embedded
-@pytest.mark.parametrize("block", _of("embedded"))
-def test_on_embedded(stack: Stack, registry: MlflowClient, block: Block) -> None:
-    """What needs `.venv` works in it; the epochs are fewer here."""
-    short = Block(block.run, block.language, block.code.replace("max_epochs=50", "max_epochs=1"), block.answer)
-    _run(stack, short, registry.get_model_version_by_alias(MODEL, ALIAS).version)
 
 
 def _run(stack: Stack, block: Block, champion: object) -> None:
