@@ -64,8 +64,10 @@ def test_every_command_is_run_or_says_why_not() -> None:
     assert [block.code for block in BLOCKS if block.run == "checkout"] == ["make demo\n"], "test_processes.py runs it"
     assert [block.code for block in BLOCKS if block.run == "training"] == [
         "docker compose run --rm trainer --max_epochs 50\n",
-        "export MLFLOW_TRACKING_URI=http://localhost:5000\n"
-        "mlflow run services/trainer -P max_epochs=50 --env-manager local\n",
+        (
+            "export MLFLOW_TRACKING_URI=http://localhost:5000\n"
+            "mlflow run services/trainer -P max_epochs=50 --env-manager local\n"
+        ),
     ], "test_training.py runs them"
 
 
