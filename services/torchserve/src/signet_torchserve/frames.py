@@ -100,7 +100,8 @@ def read(schema: Schema, payload: Payload) -> pd.DataFrame:
         MalformedPayload: the payload is no table.
     """
     try:
-        return _as_mlflow_reads(schema, payload)
+        frame = _as_mlflow_reads(schema, payload)
+        frame.columns.is_unique  # noqa: B018 -- raises for labels such as lists
     except MlflowException as error:
         raise MalformedPayload(
             error.message, expected=f"{payload.format.value} as MLflow reads it", got="something else"
@@ -111,6 +112,7 @@ def read(schema: Schema, payload: Payload) -> pd.DataFrame:
             expected="rows and columns",
             got=type(payload.content).__name__,
         ) from error
+    return frame
 
 
 def missing_message(problems: list[Problem]) -> str:

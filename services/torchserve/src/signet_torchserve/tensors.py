@@ -180,7 +180,7 @@ def _is_beyond(value: float, dtype: np.dtype[Any]) -> bool:
     """Whether a number is too great for a dtype; infinity, which has a rule of its own, is not."""
     try:
         with np.errstate(over="ignore"):
-            return bool(np.isinf(np.array(float(value)).astype(dtype)) and not np.isinf(value))
+            return bool(np.isinf(np.array(float(value)).astype(dtype)) and value not in (np.inf, -np.inf))
     except OverflowError:
         return True
 
