@@ -50,9 +50,10 @@ def judge_table(schema: Schema, frame: pd.DataFrame) -> Verdict:
         warnings.simplefilter("ignore")
         frame = frame.copy()
         stricter = _broken_rule(schema, frame)
+        for name, type_ in _types(schema, frame):
+            if frame.columns.is_unique:
+                frame[name] = _cast(frame[name], type_)
         try:
-            for name, type_ in _types(schema, frame):
-                frame[name] = _cast(frame[name], name, type_)
             enforced = _enforce_schema(frame, schema)
         except MlflowException as error:
             return Verdict(message=error.message, stricter=stricter)
@@ -107,13 +108,13 @@ def _types(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, DataType]]:
     return list(zip(frame.columns, schema.input_types(), strict=False))
 
 
-def _cast(series: pd.Series, name: Any, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- each is a reason
+def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- each is a reason
     """The scoring server's own cast of one column, if it loses nothing; else the column as it is."""
     present = [value for value in series if not _is_null(value)]
     fits = {
         DataType.float: all(_is_number(value) for value in present),
         DataType.integer: all(
-            _is_number(value) and value == math.floor(value) for value in present if value != math.inf
+            _is_number(value) and (abs(value) == math.inf or value == math.floor(value)) for value in present
         ),
         DataType.datetime: all(isinstance(value, str) for value in present),
         DataType.binary: all(isinstance(value, str) and _is_base64(value) for value in present),
@@ -125,7 +126,7 @@ def _cast(series: pd.Series, name: Any, type_: DataType) -> pd.Series:  # noqa: 
             return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
         return series
     try:
-        result = cast_df_types_according_to_schema(pd.DataFrame({name: series}), Schema([ColSpec(type_, name)]))[name]
+        result = cast_df_types_according_to_schema(pd.DataFrame({"x": series}), Schema([ColSpec(type_, "x")]))["x"]
     except MlflowFailedTypeConversion:
         return series
     if type_ == DataType.integer and [int(value) for value in present] != [int(value) for value in result]:

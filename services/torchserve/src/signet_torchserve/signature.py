@@ -134,7 +134,8 @@ class Signature:
                 return None
             if scalar.dtype != "bool" and not np.abs(column).max() <= scalar.limit:
                 return None
-            inputs[:, index] = column
+            with np.errstate(over="ignore"):  # pyfunc feeds a double beyond float32 as infinity too
+                inputs[:, index] = column
         return inputs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -166,7 +167,9 @@ def _all_fit(dtype: np.dtype[Any], values: list[Any]) -> bool:
                 and max(values) <= info.max
             )
         case "f" | "c":
-            return kinds <= {int, float} and not any(_is_beyond(value, dtype) for value in (min(values), max(values)))
+            finite = [value for value in values if not isinstance(value, float) or math.isfinite(value)]
+            extremes = (min(finite), max(finite)) if kinds <= {int, float} and finite else ()
+            return kinds <= {int, float} and not any(_is_beyond(value, dtype) for value in extremes)
         case "U" | "S":
             return kinds <= {str}
     return True
@@ -177,10 +180,10 @@ def _is_whole(value: float) -> bool:
 
 
 def _is_beyond(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a number is too great for a dtype; infinity, which has a rule of its own, is not."""
+    """Whether a finite number is too great for a dtype."""
     try:
         with np.errstate(over="ignore"):
-            return bool(np.isinf(np.array(float(value)).astype(dtype)) and value not in (np.inf, -np.inf))
+            return bool(np.isinf(np.array(float(value)).astype(dtype)))
     except OverflowError:
         return True
 
