@@ -74,7 +74,7 @@ def judge_array(spec: TensorSpec, content: Any) -> Verdict:
     stricter = None
     if not array.size:
         stricter = "empty"
-    elif array.dtype.kind == "f" and not np.isfinite(array).all():
+    elif any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in np.array(content, dtype=object).flat):
         stricter = "finite"
     elif _is_mixed(content):
         stricter = "type"
