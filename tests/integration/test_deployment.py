@@ -41,6 +41,7 @@ def test_rollout_and_rollback_without_a_failed_request(
                 outcomes[f"{answer.status_code} {answer.text[:200]}"] += 1
             except requests.RequestException as error:
                 outcomes[repr(error)] += 1
+            done.wait(0.01)  # a steady load, not all that the machine has: the new version's worker starts beside it
 
     threads = [threading.Thread(target=ask_on_and_on) for _ in range(2)]
     for thread in threads:

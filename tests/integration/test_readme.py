@@ -65,6 +65,7 @@ def test_every_command_is_run_or_says_why_not() -> None:
     assert [block.code for block in BLOCKS if block.run == "training"] == [
         "docker compose run --rm trainer --max_epochs 50\n",
         (
+            ". .venv/bin/activate\n"
             "export MLFLOW_TRACKING_URI=http://localhost:5000\n"
             "mlflow run services/trainer -P max_epochs=50 --env-manager local\n"
         ),
