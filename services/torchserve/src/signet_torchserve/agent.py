@@ -7,6 +7,7 @@ nobody.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import tempfile
@@ -46,7 +47,7 @@ class Agent:
         self._store = store
         self._poll_interval_s = poll_interval_s
         self._status = Status()
-        self._refused: dict[tuple[str, str], float] = {}
+        self._not_before: dict[tuple[str, str], float] = {}
         self._failures = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -65,7 +66,7 @@ class Agent:
             self._report(wanted, served)
             for name, version in sorted(wanted.items()):
                 if served.get(name) != version and self._may_try(name, version):
-                    served[name] = self._deploy(name, version) or served.get(name)
+                    served[name] = self._tried(name, version, live=served.get(name))
                     self._report(wanted, served)
                 elif served.get(name) == version:
                     self._retire(name, keep=version)
@@ -91,29 +92,41 @@ class Agent:
         self._failures = 0
         self._status.registry = "reachable"
         self._store.remember(champions)
-        self._refused = {key: until for key, until in self._refused.items() if champions.get(key[0]) == key[1]}
+        self._not_before = {key: until for key, until in self._not_before.items() if champions.get(key[0]) == key[1]}
         return champions
 
     def _may_try(self, name: str, version: str) -> bool:
-        return time.monotonic() >= self._refused.get((name, version), 0.0)
+        return time.monotonic() >= self._not_before.get((name, version), 0.0)
 
-    def _deploy(self, name: str, version: str) -> str | None:
+    def _tried(self, name: str, version: str, *, live: str | None) -> str | None:
+        """The version that answers after a deployment was tried; one model's trouble is not another's."""
+        try:
+            return self._deploy(name, version, live=live) or live
+        except TorchServeError:
+            raise
+        except Exception as error:
+            logger.exception("Deploying %s version %s.", name, version)
+            self._give_up(name, version, "failed", repr(error), live, retry_in_s=RETRY_FAILED_S)
+            return live
+
+    def _deploy(self, name: str, version: str, *, live: str | None) -> str | None:
         """Bring a version into service beside the live one; the version if it answers now."""
         logger.info("Deploying %s version %s.", name, version)
         begin = time.monotonic()
         try:
             mar = self._archived(name, version)
-            self._serve(name, version, mar)
         except NotServable as refusal:
-            self._turn_down(name, version, "refused", str(refusal))
-            self._refused[name, version] = float("inf")
+            self._give_up(name, version, "refused", str(refusal), live, retry_in_s=math.inf)
             return None
         except RegistryUnreachable as error:
             logger.warning("%s version %s cannot be fetched now: %s", name, version, error)
             return None
-        except (TorchServeError, OSError) as error:
-            self._turn_down(name, version, "failed", str(error))
-            self._refused[name, version] = time.monotonic() + RETRY_FAILED_S
+        try:
+            self._serve(name, version, mar)
+        except TorchServeError as error:
+            self._give_up(name, version, "failed", str(error), live, retry_in_s=RETRY_FAILED_S)
+            if version != live and any(served.version == version for served in self._torchserve.versions(name)):
+                self._torchserve.unregister(name, version)
             return None
         duration_s = time.monotonic() - begin
         self._mark(name, version, "ready", f"answers on this replica after {duration_s:.1f} s")
@@ -147,10 +160,10 @@ class Agent:
                 raise TorchServeError(f"The golden rows are answered with {answer}: expected {golden['response']}.")
         self._torchserve.set_default(name, version)
 
-    def _turn_down(self, name: str, version: str, status: str, reason: str) -> None:
-        live = self._torchserve.default_version(name)
-        if version != live and any(served.version == version for served in self._torchserve.versions(name)):
-            self._torchserve.unregister(name, version)
+    def _give_up(  # noqa: PLR0913 -- all of it is said in one line of the log
+        self, name: str, version: str, status: str, reason: str, live: str | None, *, retry_in_s: float
+    ) -> None:
+        self._not_before[name, version] = time.monotonic() + retry_in_s
         goes_on = f" Version {live} goes on." if live else ""
         logger.error("%s version %s is %s: %s%s", name, version, status, reason, goes_on)
         self._mark(name, version, status, reason)
@@ -188,5 +201,7 @@ class Agent:
 
     def _report(self, wanted: dict[str, str], served: dict[str, str | None]) -> None:
         self._status.deployments = {name: version for name, version in served.items() if version is not None}
-        self._status.pending = sorted(name for name, version in wanted.items() if served.get(name) != version)
+        missing = sorted((name, version) for name, version in wanted.items() if served.get(name) != version)
+        self._status.refused = [name for name, version in missing if self._not_before.get((name, version)) == math.inf]
+        self._status.pending = [name for name, _ in missing if name not in self._status.refused]
         self._store.report(self._status)

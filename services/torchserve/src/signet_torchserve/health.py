@@ -44,7 +44,8 @@ def check(settings: Settings) -> tuple[bool, str]:
         if golden is not None and client.predict(name, version, golden["request"]) != golden["response"]:
             return False, f"{name} version {version} does not give its golden answer."
     served = ", ".join(f"{name} version {version}" for name, version in status.deployments.items())
-    return True, f"Serving {served}.{registry}"
+    refused = f" Refused: {', '.join(status.refused)}." if status.refused else ""
+    return True, f"Serving {served}.{refused}{registry}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ class Status:
     """Version that answers, by name of the deployment."""
     pending: list[str] = field(default_factory=list)
     """Deployments whose champion does not answer yet."""
+    refused: list[str] = field(default_factory=list)
+    """Deployments whose champion is refused for good; what they served before goes on."""
     registry: str = "not asked yet"
     """`reachable`, or why the registry cannot be read."""
 
