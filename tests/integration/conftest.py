@@ -147,10 +147,10 @@ def served_version(url: str) -> Callable[[], str]:
 
 
 @pytest.fixture
-def wait_for_version(served_version: Callable[[], str]) -> Callable[[str], None]:
+def wait_for_version(served_version: Callable[[], str]) -> Callable[..., None]:
     """Wait until a version serves; 10 s is what the project promises."""
 
-    def wait(version: object) -> None:
-        until(f"version {version} serves", lambda: served_version() == str(version), timeout_s=10)
+    def wait(version: object, timeout_s: float = 10) -> None:
+        until(f"version {version} serves", lambda: served_version() == str(version), timeout_s=timeout_s)
 
     return wait
