@@ -30,8 +30,8 @@ def test_rollout_and_rollback_without_a_failed_request(
 ) -> None:
     """The alias moves there and back under load, and no request fails.
 
-    The 10 s that test_training.py holds a deployment to are for one: here the second starts while the first still
-    retires its old version, on two cores that the load shares.
+    A single deployment is held to 10 s by test_training.py. Tests before this one have restarted MLflow, so the agent
+    may still be waiting to ask it again, and the second rollout starts while the first retires its old version.
     """
     champion = str(registry.get_model_version_by_alias(MODEL, ALIAS).version)
     wait_for_version(champion)
