@@ -72,7 +72,6 @@ class Signature:
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
         inputs = json.loads(document["inputs"])
-        self.is_tensor = any(spec["type"] == "tensor" for spec in inputs)
         self.names: list[str] = [spec["name"] for spec in inputs if "name" in spec]
         self.has_params = bool(json.loads(document.get("params") or "[]"))
         self._name_set = frozenset(self.names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -80,5 +79,3 @@ def addresses(settings: Settings, environment: Mapping[str, str]) -> tuple[str, 
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1 and os.getpid() != 1:  # the parent was gone before the line above
-        pass
