@@ -18,8 +18,8 @@ MLflow's four formats take `params` beside them. Neither TorchServe nor torch no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -47,7 +47,7 @@ class Format(Enum):
 MLFLOW_FORMATS = {member.value: member for member in (Format.SPLIT, Format.RECORDS, Format.INSTANCES, Format.INPUTS)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen would take as long to make as the body takes to parse
 class Payload:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
@@ -58,6 +58,12 @@ class Payload:
     content: Any
     wrapped: bool = False
     params: Any = None
+    again: Callable[[], Payload] | None = field(default=None, compare=False, repr=False)
+    """Decodes the body anew, slower and more exactly."""
+
+    def exact(self) -> Payload:
+        """The same, but with the integers beyond 64 bits that orjson takes for floats."""
+        return self.again() if self.again else self
 
 
 def decode(body: bytes, content_type: str = "") -> Payload:
@@ -68,9 +74,11 @@ def decode(body: bytes, content_type: str = "") -> Payload:
     Raises:
         MalformedPayload: the body is empty, not UTF-8, not JSON, or JSON in none of the served formats.
     """
-    if content_type.partition(";")[0].strip().lower() == "text/csv":
+    if content_type[:4].lower() == "text" and content_type.partition(";")[0].strip().lower() == "text/csv":
         return Payload(Format.CSV, _text(body))
-    return _payload(_json(body))
+    payload = _payload(_json(body), _json)
+    payload.again = lambda: _payload(_exact_json(body), _exact_json)
+    return payload
 
 
 def decode_form(fields: Mapping[str, bytes]) -> Payload:
@@ -85,14 +93,22 @@ def decode_form(fields: Mapping[str, bytes]) -> Payload:
             expected="a form field 'data'",
             got=str(list(fields)),
         )
-    document = _json(fields["data"])
+    payload = _of_field(fields["data"], _json)
+    payload.again = lambda: _of_field(fields["data"], _exact_json)
+    return payload
+
+
+def _of_field(text: bytes, loads: Callable[[bytes], Any]) -> Payload:
+    document = loads(text)
     if isinstance(document, dict) and ("data" in document or MLFLOW_FORMATS.keys() & document.keys()):
-        return _payload(document)
+        return _payload(document, loads)
     return _bare(document)
 
 
-def _payload(document: Any) -> Payload:
+def _payload(document: Any, loads: Callable[[bytes], Any]) -> Payload:
     if isinstance(document, dict):
+        if "data" in document and len(document) == 1:
+            return _seed(document["data"], loads)
         named = [key for key in document if key in MLFLOW_FORMATS]
         if len(named) == 1 and not document.keys() - {named[0], "params"}:
             return Payload(MLFLOW_FORMATS[named[0]], document[named[0]], wrapped=True, params=document.get("params"))
@@ -100,18 +116,16 @@ def _payload(document: Any) -> Payload:
             raise MalformedPayload(
                 f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named)
             )
-        if document.keys() == {"data"}:
-            return _seed(document["data"])
     return _bare(document)
 
 
-def _seed(data: Any) -> Payload:
+def _seed(data: Any, loads: Callable[[bytes], Any]) -> Payload:
     """The seed's `{"data": ["<json>"]}`: one JSON text, or several whose rows follow one another."""
     texts = data if isinstance(data, list) else [data]
     if not texts or not all(isinstance(text, str) for text in texts):
         # `data` may be an ordinary column's name, or hold the rows unquoted.
         return Payload(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
-    payloads = [_bare(_json(text.encode("utf-8", "surrogatepass"))) for text in texts]
+    payloads = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
     if len(payloads) == 1:
         return payloads[0]
     records: list[Any] = []
@@ -179,18 +193,21 @@ def _text(body: bytes) -> str:
 def _json(body: bytes) -> Any:
     """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
     try:
-        document = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _exact_json(_text(body))
-    # orjson makes a float of an integer beyond 64 bits, but what JSON typed is the rules' business.
-    return _exact_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else document
+        return _typed_json(_text(body))
+
+
+def _exact_json(body: bytes) -> Any:
+    """As `_json`, but an integer beyond 64 bits is none that orjson made a float of: what JSON typed is for the rules."""
+    return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _json(body)
 
 
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * len(str(2**63))
 
 
-def _exact_json(text: str) -> Any:
+def _typed_json(text: str) -> Any:
     try:
         document = json.loads(text)
         json.dumps(document, ensure_ascii=False).encode("utf-8")

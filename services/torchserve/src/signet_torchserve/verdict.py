@@ -42,7 +42,7 @@ def decide(inputs: str, outputs: str | None, params: str | None, payload: Payloa
         Refusal: with MLflow's message where MLflow refuses.
     """
     try:
-        return _decide(_signature(inputs, outputs, params), payload)
+        return _decide(_signature(inputs, outputs, params), payload.exact())
     except RecursionError as error:
         raise MalformedPayload(
             "The body is nested too deeply.", expected="rows and columns", got="JSON nested too deeply"
