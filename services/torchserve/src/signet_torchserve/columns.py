@@ -6,7 +6,7 @@ that its column asks for and far from where types end. What is not surely valid 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import lt
 from typing import Any
@@ -77,19 +77,21 @@ class Columns:
     def _of_split(self, content: Any) -> list[list[Any]] | None:
         if type(content) is not dict or content.keys() != {"columns", "data"}:
             return None
-        rows = content["data"]
-        return self._cut(content["columns"], rows) if type(rows) is list and set(map(type, rows)) == {list} else None
+        names, rows = content["columns"], content["data"]
+        if type(rows) is not list or set(map(type, rows)) != {list} or set(map(len, rows)) != {len(self._names)}:
+            return None
+        return self._cut(names, rows)
 
     def _of_records(self, content: Any) -> list[list[Any]] | None:
         if type(content) is not list or set(map(type, content)) != {dict}:
             return None
         orders = set(map(tuple, content))
-        return self._cut(list(orders.pop()), list(map(dict.values, content))) if len(orders) == 1 else None
+        return self._cut(list(orders.pop()), map(dict.values, content)) if len(orders) == 1 else None
 
-    def _cut(self, names: Any, rows: list[Any]) -> list[list[Any]] | None:
-        """Columns of rows whose values stand in the order of `names`."""
+    def _cut(self, names: Any, rows: Iterable[Iterable[Any]]) -> list[list[Any]] | None:
+        """Columns of rows, each as long as `names`, whose values stand in their order."""
         width = len(self._names)
-        if type(names) is not list or len(names) != width or set(map(len, rows)) != {width}:
+        if type(names) is not list or len(names) != width:
             return None
         values = list(chain.from_iterable(rows))
         if names == self._names:
