@@ -16,7 +16,8 @@ from oracle import columns_schema, signature_document
 from signet_torchserve import payload as payloads
 from signet_torchserve import verdict
 from signet_torchserve.errors import MAX_PROBLEMS, Refusal
-from signet_torchserve.signature import Feed, Signature
+from signet_torchserve.feed import Feed
+from signet_torchserve.signature import Signature
 
 IRIS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 
@@ -58,6 +59,43 @@ def test_fast_way_feeds_tensors_as_the_slow_way_does(data: st.DataObject) -> Non
         specs = [TensorSpec(spec.type, spec.shape, f"t{index}") for index, spec in enumerate(specs)]
         document = {"inputs": {spec.name: data.draw(drawn.nested_lists(spec)) for spec in specs}}
     hold_to_the_slow_way(Schema(specs), json.dumps(document).encode())
+
+
+def varied(draw: st.DrawFn, document: Any) -> Any:  # noqa: PLR0911 -- one for each kind
+    """Other values of the same kinds."""
+    if isinstance(document, dict):
+        names = ("columns",) if "data" in document else ()
+        return {name: value if name in names else varied(draw, value) for name, value in document.items()}
+    if isinstance(document, list):
+        return [varied(draw, value) for value in document]
+    if isinstance(document, str):
+        if document[:1] in ("{", "["):  # the seed's JSON in JSON
+            return json.dumps(varied(draw, json.loads(document)))
+        return draw(st.sampled_from(["", "abc", "1.5", "2020-01-01", "true", "nan"]))
+    if isinstance(document, bool) or document is None:
+        return draw(st.booleans()) if document is not None else None
+    if isinstance(document, int):
+        return draw(st.integers(-(2**31) + 1, 2**31 - 1)) if abs(document) < 2**31 else document
+    if abs(document) >= 2**31:
+        return document
+    return draw(st.integers(-99, 99)) + (0.0 if document.is_integer() else 0.25)
+
+
+@given(st.data())
+def test_refusals_that_repeat_are_those_that_the_slow_way_gives(data: st.DataObject) -> None:
+    """A refusal that is remembered for one payload is word for word what another of its kind would get."""
+    schema = data.draw(drawn.column_schemas(drawn.NUMBERS, optional=data.draw(st.booleans())))
+    body, _ = data.draw(drawn.requests(schema))
+    document = signature_document(schema)
+    contract = Signature(document)
+    outcome(contract, body)
+    other = json.dumps(varied(data.draw, json.loads(body))).encode() if body[:1] in b"{[" else body
+    slow = slowly(document, payloads.decode(other))
+    again = outcome(contract, other)
+    assert isinstance(again, Refusal) is isinstance(slow, Refusal)
+    if isinstance(again, Refusal) and isinstance(slow, Refusal):
+        event("remembered" if contract._refusals._by_kind else "particular")
+        assert again.as_document() == slow.as_document()
 
 
 def hold_to_the_slow_way(schema: Schema, body: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from operator import lt
+from operator import contains, lt
 from typing import Any
 
 import numpy as np
@@ -58,21 +58,44 @@ class Columns:
 
     def read(self, payload: Payload) -> Array | None:
         """float32 [rows, columns], in the signature's order; None if the payload is not surely valid."""
+        row = self._only_row(payload)
+        if row is not None:
+            is_sure = all(map(contains, self._types, map(type, row))) and all(map(lt, map(abs, row), self._limits))
+            return np.array([row], np.float32) if is_sure else None
         reader = self._readers.get(payload.format)
         columns = reader(payload.content) if reader else None
         if not columns or not columns[0]:
             return None
         rows = len(columns[0])
-        for types, values in zip(self._types, columns, strict=True):
+        inputs = np.empty((rows, len(columns)))
+        for index, (types, values) in enumerate(zip(self._types, columns, strict=True)):
             if len(values) != rows or not types.issuperset(map(type, values)):
                 return None
-        if rows == 1:
-            row = [value for (value,) in columns]
-            return np.array([row], np.float32) if all(map(lt, map(abs, row), self._limits)) else None
-        inputs = np.empty((rows, len(columns)))
-        for index, values in enumerate(columns):
             inputs[:, index] = np.fromiter(values, np.float64, rows)
         return inputs.astype(np.float32) if (np.abs(inputs) < self._limits).all() else None
+
+    def _only_row(self, payload: Payload) -> Sequence[Any] | None:
+        """Values, in the signature's order, of a payload of one row in a usual form, as most requests are."""
+        content, width = payload.content, len(self._names)
+        try:
+            if payload.format is Format.SPLIT:
+                (row,) = content["data"]
+                is_plain = content["columns"] == self._names and type(row) is list and len(content) == 2  # noqa: PLR2004
+                return row if is_plain and len(row) == width else None
+            if payload.format is Format.RECORDS or payload.format is Format.INSTANCES:
+                (content,) = content
+            if type(content) is not dict or len(content) != width:
+                return None
+            row = [content[name] for name in self._names]
+            if type(row[0]) is list:
+                return [value for (value,) in row] if set(map(type, row)) == {list} else None
+            if type(row[0]) is dict:
+                (label,) = row[0]
+                is_plain = set(map(type, row)) == {dict} and set(map(len, row)) == {1}
+                return [column[label] for column in row] if is_plain else None
+        except (KeyError, TypeError, ValueError):
+            return None
+        return row
 
     def _of_split(self, content: Any) -> list[list[Any]] | None:
         if type(content) is not dict or content.keys() != {"columns", "data"}:

@@ -34,6 +34,9 @@ SERVED = (
 )
 
 
+Loads = Callable[[bytes], Any]
+
+
 class Format(Enum):
     """How the rows of a payload are written down."""
 
@@ -59,12 +62,36 @@ class Payload:
     content: Any
     wrapped: bool = False
     params: Any = None
-    again: Callable[[], Payload] | None = field(default=None, compare=False, repr=False)
-    """Decodes the body anew, slower and more exactly."""
+    source: Source | None = field(default=None, compare=False, repr=False)
+    """What it was decoded from."""
 
     def exact(self) -> Payload:
         """The same, but with the integers beyond 64 bits that orjson takes for floats."""
-        return self.again() if self.again else self
+        return self.source.decode(_exact_json) if self.source else self
+
+
+@dataclass(slots=True)
+class Source:
+    """A body, or a form's field `data`, as it came."""
+
+    text: bytes
+    is_form: bool = False
+    is_csv: bool = False
+
+    def decode(self, loads: Loads | None = None) -> Payload:
+        """Its payload.
+
+        Raises:
+            MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
+        """
+        if self.is_csv:
+            payload = Payload(Format.CSV, _text(self.text))
+        else:
+            loads = loads or _json
+            document = loads(self.text)
+            payload = _of_field(document, loads) if self.is_form else _payload(document, loads)
+        payload.source = self
+        return payload
 
 
 def decode(body: bytes, content_type: str = "") -> Payload:
@@ -75,11 +102,8 @@ def decode(body: bytes, content_type: str = "") -> Payload:
     Raises:
         MalformedPayload: the body is empty, not UTF-8, not JSON, or JSON in none of the served formats.
     """
-    if content_type[:4].lower() == "text" and content_type.partition(";")[0].strip().lower() == "text/csv":
-        return Payload(Format.CSV, _text(body))
-    payload = _payload(_json(body), _json)
-    payload.again = lambda: _payload(_exact_json(body), _exact_json)
-    return payload
+    is_csv = content_type[:4].lower() == "text" and content_type.partition(";")[0].strip().lower() == "text/csv"
+    return Source(body, is_csv=is_csv).decode()
 
 
 def decode_form(fields: Mapping[str, bytes]) -> Payload:
@@ -94,19 +118,16 @@ def decode_form(fields: Mapping[str, bytes]) -> Payload:
             expected="a form field 'data'",
             got=str(list(fields)),
         )
-    payload = _of_field(fields["data"], _json)
-    payload.again = lambda: _of_field(fields["data"], _exact_json)
-    return payload
+    return Source(fields["data"], is_form=True).decode()
 
 
-def _of_field(text: bytes, loads: Callable[[bytes], Any]) -> Payload:
-    document = loads(text)
+def _of_field(document: Any, loads: Loads) -> Payload:
     if isinstance(document, dict) and ("data" in document or MLFLOW_FORMATS.keys() & document.keys()):
         return _payload(document, loads)
     return _bare(document)
 
 
-def _payload(document: Any, loads: Callable[[bytes], Any]) -> Payload:
+def _payload(document: Any, loads: Loads) -> Payload:
     if isinstance(document, dict):
         if "data" in document and len(document) == 1:
             return _seed(document["data"], loads)
@@ -120,10 +141,10 @@ def _payload(document: Any, loads: Callable[[bytes], Any]) -> Payload:
     return _bare(document)
 
 
-def _seed(data: Any, loads: Callable[[bytes], Any]) -> Payload:
+def _seed(data: Any, loads: Loads) -> Payload:
     """The seed's `{"data": ["<json>"]}`: one JSON text, or several whose rows follow one another."""
-    texts = data if isinstance(data, list) else [data]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    texts = data if type(data) is list else [data]
+    if set(map(type, texts)) != {str}:
         # `data` may be an ordinary column's name, or hold the rows unquoted.
         return Payload(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
     payloads = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
@@ -211,7 +232,7 @@ def _many_objects(body: bytes) -> Any:
 
 
 def _exact_json(body: bytes) -> Any:
-    """As `_json`, but an integer beyond 64 bits is none that orjson made a float of: what JSON typed is for the rules."""
+    """As `_json`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
     return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _json(body)
 
 

@@ -1,42 +1,29 @@
 """The contract: an MLflow model signature, compiled once, that every request is held to.
 
-A request takes one of two ways. `Signature.check` first looks whether it is *surely valid*: named scalar columns, all
-there, each value of exactly the JSON type that the column asks for. That costs microseconds, and nearly all traffic
+A request takes one of two ways. `Signature.check` first looks whether it is *surely valid* (`columns`, `arrays`): all
+there, each value of exactly the JSON type that the signature asks for. That costs microseconds, and nearly all traffic
 is of that kind. Whatever is not surely valid goes to `verdict`, where MLflow itself decides with pandas, and where
 what is wrong gets its name. The first way never refuses and the second never guesses, so both together accept and
-feed exactly what MLflow would.
+feed exactly what MLflow would. Verdicts are given by another process (`judge`), and those that only repeat are
+remembered (`refusals`).
 
-Neither TorchServe nor torch is imported here; MLflow and pandas only when a request needs their verdict.
+Neither TorchServe nor torch, MLflow or pandas is imported here.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
+from signet_torchserve import judge, refusals
 from signet_torchserve.arrays import Arrays
 from signet_torchserve.columns import Columns
+from signet_torchserve.errors import Refusal
+from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
-
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(slots=True)
-class Feed:
-    """What the model is called with.
-
-    `inputs` is one array (float32 [rows, columns] for a column signature), or for named tensors a dict of arrays.
-    `framed` tells that pyfunc would have fed a data frame, and so would answer in records.
-    """
-
-    inputs: Array | dict[str, Array]
-    params: dict[str, Any]
-    framed: bool
 
 
 class Signature:
@@ -48,15 +35,15 @@ class Signature:
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
+        self._contract = {part: document.get(part) for part in ("inputs", "outputs", "params")}
         inputs = json.loads(document["inputs"])
-        self._is_columns = Columns.can_read(inputs)
+        has_params = bool(json.loads(document.get("params") or "[]"))
         self._fast: Columns | Arrays | None = None
-        if not json.loads(document.get("params") or "[]"):
-            if self._is_columns:
-                self._fast = Columns(inputs)
-            elif Arrays.can_read(inputs):
-                self._fast = Arrays(inputs)
+        if Columns.can_read(inputs) and not has_params:
+            self._fast = Columns(inputs)
+        elif Arrays.can_read(inputs) and not has_params:
+            self._fast = Arrays(inputs)
+        self._refusals = refusals.Refusals()
 
     @classmethod
     def load(cls, mlmodel: Path) -> Signature:
@@ -76,14 +63,19 @@ class Signature:
         feed = self.surely_valid(payload)
         if feed is not None:
             return feed
-        from signet_torchserve.verdict import decide  # noqa: PLC0415 -- pandas and MLflow load only when they are needed
-
-        document = self._document
-        return decide(document["inputs"], document.get("outputs"), document.get("params"), payload)
+        kind = refusals.kind(payload) if isinstance(self._fast, Columns) else None
+        remembered = self._refusals.recall(kind)
+        if remembered:
+            raise remembered.with_traceback(None)  # else it would grow each time
+        try:
+            return judge.decide(self._contract, payload)
+        except Refusal as refusal:
+            self._refusals.remember(kind, refusal)
+            raise
 
     def surely_valid(self, payload: Payload) -> Feed | None:
         """What to call the model with, found in microseconds; None if that takes a verdict."""
         if self._fast is None or payload.params is not None:
             return None
         inputs = self._fast.read(payload)
-        return None if inputs is None else Feed(inputs, {}, self._is_columns)
+        return None if inputs is None else Feed(inputs, {}, framed=isinstance(self._fast, Columns))

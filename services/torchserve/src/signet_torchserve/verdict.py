@@ -25,8 +25,8 @@ from mlflow.models.utils import _enforce_params_schema
 
 from signet_torchserve import frames, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
+from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
-from signet_torchserve.signature import Feed
 
 
 def decide(inputs: str, outputs: str | None, params: str | None, payload: Payload) -> Feed:
