@@ -62,13 +62,13 @@ def _names(columns: Any) -> Hashable:
 
 
 def _kind(value: Any) -> Hashable:
-    type_: Hashable = type(value)
+    type_ = type(value)
     if type_ is dict:
         return (dict, *value, *map(_kind, value.values()))
     if type_ is list:
         return (list, *map(_kind, value))
     if type_ not in (int, float):
-        return type_
+        return (type_,)
     if not -_FAR < value < _FAR:
         raise _Particular
     # MLflow takes zeros and ones for numbers of any type, and hints at whole numbers beside nulls.
