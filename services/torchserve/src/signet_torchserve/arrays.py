@@ -31,9 +31,7 @@ class Arrays:
     def __init__(self, specs: list[dict[str, Any]]) -> None:
         tensors = [_Tensor(spec["tensor-spec"]) for spec in specs]
         self._unnamed = None if specs[0].get("name") else tensors[0]
-        self._named: dict[str, _Tensor] = {
-            spec.get("name"): tensor for spec, tensor in zip(specs, tensors, strict=True)
-        }
+        self._named = {str(spec.get("name")): tensor for spec, tensor in zip(specs, tensors, strict=True)}
 
     @staticmethod
     def can_read(specs: list[dict[str, Any]]) -> bool:
@@ -50,7 +48,7 @@ class Arrays:
             return self._unnamed.read(content) if is_list else None
         if payload.format is not Format.INPUTS or type(content) is not dict or content.keys() != self._named.keys():
             return None
-        arrays = {}
+        arrays: dict[str, Array] = {}
         for name, tensor in self._named.items():
             array = tensor.read(content[name])
             if array is None:
@@ -67,7 +65,9 @@ class _Tensor:
         self._read_as = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype
         self._limit = min(_EXACT, float(np.finfo(self._dtype).max)) if self._dtype.kind == "f" else _EXACT
 
-    def read(self, values: Any) -> Array | None:
+    def read(self, values: Any) -> Array | None:  # noqa: PLR0911 -- each is a doubt
+        if isinstance(values, np.ndarray):
+            return self._of_floats(values)
         shape = []
         for axis, size in enumerate(self._shape):
             if axis:
@@ -90,8 +90,15 @@ class _Tensor:
             return None
         return array.astype(self._dtype, copy=False).reshape(shape) if self._is_far(values, array) else None
 
+    def _of_floats(self, array: Array) -> Array | None:
+        fits = len(array.shape) == len(self._shape) and all(
+            size in (-1, length) for size, length in zip(self._shape, array.shape, strict=True)
+        )
+        is_sure = fits and self._dtype.kind == "f" and array.size and self._is_far([], array)
+        return array.astype(self._dtype) if is_sure else None
+
     def _is_far(self, values: list[Any], array: Array) -> bool:
         """Whether every value is well inside of the dtype, and none is NaN."""
-        if len(values) < _FEW:
+        if 0 < len(values) < _FEW:
             return all(map(lt, map(abs, values), repeat(self._limit)))
         return bool(array.max() < self._limit and array.min() > -self._limit)

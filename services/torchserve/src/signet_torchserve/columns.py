@@ -16,6 +16,7 @@ import numpy as np
 from signet_torchserve.payload import Format, Payload
 
 Array = np.ndarray[Any, Any]
+Values = list[Any] | Array
 
 # Integers up to here are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
 _EXACT = 2.0**53
@@ -39,6 +40,7 @@ class Columns:
 
     def __init__(self, specs: list[dict[str, Any]]) -> None:
         self._names = [spec["name"] for spec in specs]
+        self._sorted_names = sorted(self._names)
         self._types, limits = zip(*(_SCALARS[spec["type"]] for spec in specs), strict=True)
         self._limits: tuple[float, ...] = limits
         self._readers = {
@@ -64,17 +66,24 @@ class Columns:
             return np.array([row], np.float32) if is_sure else None
         reader = self._readers.get(payload.format)
         columns = reader(payload.content) if reader else None
-        if not columns or not columns[0]:
+        if not columns or not len(columns[0]):
             return None
         rows = len(columns[0])
         inputs = np.empty((rows, len(columns)))
         for index, (types, values) in enumerate(zip(self._types, columns, strict=True)):
-            if len(values) != rows or not types.issuperset(map(type, values)):
+            if len(values) != rows:
+                return None
+            if isinstance(values, np.ndarray):
+                if values.ndim != 1 or float not in types:
+                    return None
+                inputs[:, index] = values
+                continue
+            if not types.issuperset(map(type, values)):
                 return None
             inputs[:, index] = np.fromiter(values, np.float64, rows)
         return inputs.astype(np.float32) if (np.abs(inputs) < self._limits).all() else None
 
-    def _only_row(self, payload: Payload) -> Sequence[Any] | None:
+    def _only_row(self, payload: Payload) -> Sequence[Any] | None:  # noqa: PLR0911 -- each is a form
         """Values, in the signature's order, of a payload of one row in a usual form, as most requests are."""
         content, width = payload.content, len(self._names)
         try:
@@ -87,6 +96,8 @@ class Columns:
             if type(content) is not dict or len(content) != width:
                 return None
             row = [content[name] for name in self._names]
+            if type(row[0]) is np.ndarray:
+                return None
             if type(row[0]) is list:
                 return [value for (value,) in row] if set(map(type, row)) == {list} else None
             if type(row[0]) is dict:
@@ -97,33 +108,32 @@ class Columns:
             return None
         return row
 
-    def _of_split(self, content: Any) -> list[list[Any]] | None:
+    def _of_split(self, content: Any) -> Sequence[Values] | None:
         if type(content) is not dict or content.keys() != {"columns", "data"}:
             return None
-        names, rows = content["columns"], content["data"]
-        if type(rows) is not list or set(map(type, rows)) != {list} or set(map(len, rows)) != {len(self._names)}:
+        places, rows = self._places(content["columns"]), content["data"]
+        if isinstance(rows, np.ndarray):
+            return [rows[:, place] for place in places] if rows.shape[1:] == (len(places),) else None
+        if type(rows) is not list or set(map(type, rows)) != {list} or set(map(len, rows)) != {len(places)}:
             return None
-        return self._cut(names, rows)
+        return _cut(rows, places)
 
-    def _of_records(self, content: Any) -> list[list[Any]] | None:
+    def _of_records(self, content: Any) -> Sequence[Values] | None:
         if type(content) is not list or set(map(type, content)) != {dict}:
             return None
         orders = set(map(tuple, content))
-        return self._cut(list(orders.pop()), map(dict.values, content)) if len(orders) == 1 else None
+        places = self._places(list(orders.pop()))
+        return _cut(map(dict.values, content), places) if not orders and places else None
 
-    def _cut(self, names: Any, rows: Iterable[Iterable[Any]]) -> list[list[Any]] | None:
-        """Columns of rows, each as long as `names`, whose values stand in their order."""
-        width = len(self._names)
-        if type(names) is not list or len(names) != width:
-            return None
-        values = list(chain.from_iterable(rows))
+    def _places(self, names: Any) -> Sequence[int]:
+        """Where the signature's columns stand among `names`; nowhere if these are not all of them and no others."""
         if names == self._names:
-            return [values[index::width] for index in range(width)]
-        if not all(type(name) is str for name in names) or set(names) != set(self._names):
-            return None
-        return [values[names.index(name) :: width] for name in self._names]
+            return range(len(names))
+        if type(names) is not list or set(map(type, names)) != {str} or sorted(names) != self._sorted_names:
+            return ()
+        return [names.index(name) for name in self._names]
 
-    def _of_columns(self, content: Any) -> Sequence[list[Any]] | None:
+    def _of_columns(self, content: Any) -> Sequence[Values] | None:
         if type(content) is not dict or len(content) != len(self._names):
             return None
         try:
@@ -131,10 +141,16 @@ class Columns:
         except KeyError:
             return None
         kinds = set(map(type, values))
-        if kinds == {list}:
+        if kinds <= {list, np.ndarray}:
             return values
         if kinds == {dict}:
             labels = list(values[0])
             # pandas puts rows in the order of their labels when the columns' labels differ in order.
             return [list(column.values()) for column in values] if all(list(c) == labels for c in values) else None
         return None if kinds & {list, dict} else [[value] for value in values]
+
+
+def _cut(rows: Iterable[Iterable[Any]], places: Sequence[int]) -> list[Values]:
+    """Columns of rows that are as long as there are places."""
+    values = list(chain.from_iterable(rows))
+    return [values[place :: len(places)] for place in places]

@@ -17,6 +17,7 @@ MLflow's four formats take `params` beside them. Neither TorchServe nor torch no
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 from collections.abc import Callable, Mapping
@@ -24,8 +25,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import orjson
 
+from signet_torchserve import numbers
 from signet_torchserve.errors import MalformedPayload
 
 SERVED = (
@@ -55,6 +58,8 @@ MLFLOW_FORMATS = {member.value: member for member in (Format.SPLIT, Format.RECOR
 class Payload:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
+    In a large body lists of floats may have become float64 arrays.
+
     `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
     """
 
@@ -66,7 +71,7 @@ class Payload:
     """What it was decoded from."""
 
     def exact(self) -> Payload:
-        """The same, but with the integers beyond 64 bits that orjson takes for floats."""
+        """The same, but of lists only, and with the integers beyond 64 bits that orjson takes for floats."""
         return self.source.decode(_exact_json) if self.source else self
 
 
@@ -157,15 +162,17 @@ def _seed(data: Any, loads: Loads) -> Payload:
 
 
 def _is_column(data: Any) -> bool:
+    if isinstance(data, np.ndarray):
+        return data.ndim == 1
     return not isinstance(data, dict) and not (isinstance(data, list) and data and isinstance(data[0], (dict, list)))
 
 
 def _bare(document: Any) -> Payload:
     if isinstance(document, dict):
         return Payload(Format.COLUMNS, document)
-    if isinstance(document, list):
-        if document and all(isinstance(item, dict) for item in document):
-            return Payload(Format.RECORDS, document)
+    if isinstance(document, list) and document and all(isinstance(item, dict) for item in document):
+        return Payload(Format.RECORDS, document)
+    if isinstance(document, (list, np.ndarray)):
         return Payload(Format.INPUTS, document)
     raise MalformedPayload(
         f"The body is a JSON {_kind(document)}; expected {SERVED}.", expected=SERVED, got=f"a JSON {_kind(document)}"
@@ -196,6 +203,8 @@ def _records(payload: Payload) -> list[Any]:
 def _values(column: Any) -> list[Any]:
     if isinstance(column, dict):
         return list(column.values())
+    if isinstance(column, np.ndarray):
+        return list(column.tolist())
     return column if isinstance(column, list) else [column]
 
 
@@ -213,6 +222,14 @@ def _text(body: bytes) -> str:
 
 
 def _json(body: bytes) -> Any:
+    """Parsed JSON, of which a large one may hold arrays in place of lists of floats (`numbers`)."""
+    if len(body) > _LARGE_BYTES:
+        with contextlib.suppress(ValueError):
+            return numbers.loads(body)
+    return _plain_json(body)
+
+
+def _plain_json(body: bytes) -> Any:
     """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
     try:
         return _many_objects(body) if len(body) > _LARGE_BYTES else orjson.loads(body)
@@ -232,11 +249,11 @@ def _many_objects(body: bytes) -> Any:
 
 
 def _exact_json(body: bytes) -> Any:
-    """As `_json`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
-    return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _json(body)
+    """As `_plain_json`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
+    return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _plain_json(body)
 
 
-_LARGE_BYTES = 1 << 16
+_LARGE_BYTES = 1 << 14
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * len(str(2**63))
 
