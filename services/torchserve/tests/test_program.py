@@ -32,7 +32,7 @@ def test_feeds_that_share_a_pass_get_the_outputs_that_they_get_alone(tmp_path: P
         outputs = served.run(feeds)
         assert [output.tolist() for output in outputs] == [one.inputs.sum(1).tolist() for one in feeds]
     assert served._trials == 0
-    assert served._rows_are_free
+    assert served._rows_are_shared
 
 
 def test_outputs_of_several_tensors_are_kept_apart(tmp_path: Path) -> None:
