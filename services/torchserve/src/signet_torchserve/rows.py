@@ -18,11 +18,10 @@ _MAGNITUDES = (1.0, 0.1, 10.0, 1.0, 3.0)
 
 def are_free(forms: Sequence[Form]) -> bool:
     """Whether a program has one tensor as input and does not fix how many rows it has."""
-    return (
-        len(forms) == 1
-        and isinstance(forms[0].sizes[:1] and forms[0].sizes[0], str)
-        and (forms[0].sizes.count(forms[0].sizes[0]) == 1)
-    )
+    if len(forms) != 1 or not forms[0].sizes:
+        return False
+    rows, *others = forms[0].sizes
+    return isinstance(rows, str) and rows not in others
 
 
 def are_independent(module: Callable[..., Any], form: Form, at_fault: tuple[type[Exception], ...]) -> bool:
@@ -52,7 +51,8 @@ def _batches(form: Form, rows: int) -> Iterator[torch.Tensor]:
     shape = (rows, *form.example[1:])
     if form.dtype.is_floating_point or form.dtype.is_complex:
         numbers = torch.randn(shape, dtype=torch.float64, generator=generator)
-        yield (numbers.mT * torch.tensor(_MAGNITUDES[:rows])).mT.to(form.dtype)
+        magnitudes = torch.tensor(_MAGNITUDES[:rows]).reshape(-1, *(1 for _ in shape[1:]))
+        yield (numbers * magnitudes).to(form.dtype)
     for least in (0, 1):
         yield torch.randint(least, least + 2, shape, generator=generator).to(form.dtype)
 
