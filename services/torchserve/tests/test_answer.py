@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 from signet_torchserve import answer
+from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Format, Payload
-from signet_torchserve.signature import Feed
 
 LABELS = {0: "a", 1: "é"}
 CLASSES = np.array([1, 0])

@@ -13,7 +13,7 @@ from mlflow.types import ParamSchema, Schema
 from signet_torchserve import payload as payloads
 from signet_torchserve import verdict
 from signet_torchserve.errors import Refusal
-from signet_torchserve.signature import Feed
+from signet_torchserve.feed import Feed
 
 
 def decided(schema: Schema, body: bytes, params: ParamSchema | None = None) -> Feed | Refusal:

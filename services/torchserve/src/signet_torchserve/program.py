@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.export.passes import move_to_device_pass
 
+from signet_torchserve import rows
 from signet_torchserve.errors import Problem, SignatureMismatch
-from signet_torchserve.feed import Feed
+from signet_torchserve.feed import Array, Feed
+from signet_torchserve.graph import Form, Graph
+from signet_torchserve.source import Unsupported
 
 # What an input that the program cannot take makes torch raise.
 _AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
@@ -36,49 +39,57 @@ class Program:
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         self._device = torch.device(device)
-        exported = torch.export.load(path)
-        if any(weight.device != self._device for weight in exported.state_dict.values()):
-            exported = move_to_device_pass(exported, self._device)
-        self._module = exported.module()
-        self._names = list(inspect.signature(self._module.forward).parameters)
-        self._rows_are_free = _rows_are_free(exported)
-        self._trials = TRIALS if self._rows_are_free else 0
+        self._on_cpu = self._device.type == "cpu"
+        # First on the CPU: an index out of range, which the probe may try, would break a GPU for good.
+        module = _load(path, torch.device("cpu"))
+        versions = [weight._version for weight in module.weights]  # noqa: SLF001 -- documented, but has no other name
+        with torch.inference_mode():
+            self._rows_are_shared = rows.are_free(module.forms) and rows.are_independent(
+                module, module.forms[0], _AT_FAULT
+            )
+        is_changed = versions != [weight._version for weight in module.weights]  # noqa: SLF001
+        self._rows_are_shared &= not is_changed
+        self._module = _load(path, self._device) if is_changed or not self._on_cpu else module
+        self._trials = TRIALS
 
     def run(self, feeds: Sequence[Feed]) -> list[Any]:
         """Output of the program for each feed, on the CPU; a `Refusal` in its place where the program refuses.
 
-        Outputs are arrays, or lists and dicts of them. Feeds of one row shape share a forward pass if the program was
-        exported with a free number of rows and the first passes have shown that no row depends on its neighbours. One
-        that the program cannot take is answered alone and harms no other.
+        Outputs are arrays, or lists and dicts of them. Feeds share a forward pass if the program was exported with a
+        free number of rows, and neither loading it nor the first passes have shown a row that depends on its
+        neighbours. One that the program cannot take is answered alone and harms no other.
         """
-        if len(feeds) > 1 and self._rows_are_free and all(map(_is_table, feeds)):
-            widths = {feed.inputs.shape[1:] for feed in feeds if isinstance(feed.inputs, np.ndarray)}
-            if len(widths) == 1:
-                with contextlib.suppress(*_AT_FAULT):  # if one of them is at fault, find out which
-                    return self._together(feeds)
-        return [self._alone(feed) for feed in feeds]
-
-    def _together(self, feeds: Sequence[Feed]) -> list[Any]:
-        arrays = [feed.inputs for feed in feeds if isinstance(feed.inputs, np.ndarray)]
-        output = self._call(np.concatenate(arrays), {})
-        if not isinstance(output, np.ndarray) or output.shape[:1] != (sum(map(len, arrays)),):
+        with torch.inference_mode():
+            if len(feeds) > 1 and self._rows_are_shared:
+                arrays = [feed.inputs for feed in feeds if isinstance(feed.inputs, np.ndarray) and not feed.params]
+                if len(arrays) == len(feeds):
+                    with contextlib.suppress(*_AT_FAULT):  # if one of them is at fault, find out which
+                        return self._together(feeds, arrays)
             return [self._alone(feed) for feed in feeds]
-        outputs = np.split(output, np.cumsum([len(array) for array in arrays])[:-1])
-        return self._tried(feeds, outputs) if self._trials else outputs
+
+    def _together(self, feeds: Sequence[Feed], arrays: list[Array]) -> list[Any]:
+        batch = np.concatenate(arrays)
+        # Equal rows prove nothing, and are what a load test sends.
+        is_trial = self._trials > 0 and bool((batch != batch[:1]).any())
+        output = _plain(self._module(self._tensor(batch)))
+        if not isinstance(output, np.ndarray) or output.shape[:1] != (len(batch),):
+            return [self._alone(feed) for feed in feeds]
+        ends = itertools.accumulate(map(len, arrays))
+        outputs = [output[end - len(array) : end] for array, end in zip(arrays, ends, strict=True)]
+        return self._tried(feeds, outputs) if is_trial else outputs
 
     def _tried(self, feeds: Sequence[Feed], together: list[Any]) -> list[Any]:
         """Outputs that each feed gets alone; if those of a shared pass are others, no pass is ever shared again."""
         alone = [self._alone(feed) for feed in feeds]
         if not all(map(_is_about, together, alone)):
-            self._rows_are_free = False
-        arrays = [feed.inputs for feed in feeds if isinstance(feed.inputs, np.ndarray)]
-        if any(not np.array_equal(array, arrays[0]) for array in arrays):  # equal rows prove nothing
-            self._trials -= 1
+            self._rows_are_shared = False
+        self._trials -= 1
         return alone
 
     def _alone(self, feed: Feed) -> Any:
         try:
-            return self._call(feed.inputs, feed.params)
+            tensors = map(self._tensor, self._arrays(feed.inputs))
+            return _plain(self._module(*tensors, **feed.params))
         except _AT_FAULT as error:
             if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
                 raise
@@ -88,29 +99,50 @@ class Program:
                 [Problem(rule="model", expected="an input that the model can take", got=reason)],
             )
 
-    def _call(self, inputs: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]], params: dict[str, Any]) -> Any:
-        with torch.inference_mode():
-            if not isinstance(inputs, dict):
-                output = self._module(self._tensor(inputs), **params)
-            elif set(inputs) == set(self._names):  # by name, but MLflow exports programs that take no keywords
-                output = self._module(*(self._tensor(inputs[name]) for name in self._names), **params)
-            else:
-                output = self._module(*map(self._tensor, inputs.values()), **params)
-            return _on_cpu(output)
+    def _arrays(self, inputs: Array | dict[str, Array]) -> Sequence[Array]:
+        if not isinstance(inputs, dict):
+            return [inputs]
+        if set(inputs) == set(self._module.names):  # by name, but MLflow exports programs that take no keywords
+            return [inputs[name] for name in self._module.names]
+        return list(inputs.values())
 
-    def _tensor(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
-        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
+    def _tensor(self, array: Array) -> torch.Tensor:
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        return tensor if self._on_cpu else tensor.to(self._device)
 
 
-def _rows_are_free(exported: torch.export.ExportedProgram) -> bool:
-    """Whether the program has one tensor as input and does not fix how many rows it has."""
-    names = set(exported.graph_signature.user_inputs)
-    inputs = [node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder" and node.name in names]
-    return (
-        len(inputs) == 1
-        and isinstance(inputs[0], torch.Tensor)
-        and inputs[0].ndim > 0
-        and not isinstance(inputs[0].shape[0], int)
+class _Exported:
+    """A program that PyTorch itself loads and runs, with the attributes of a `Graph`."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- seconds and 100 MB, for few programs
+
+        exported = torch.export.load(path)
+        if any(weight.device != device for weight in exported.state_dict.values()):
+            exported = move_to_device_pass(exported, device)
+        self._module = exported.module()
+        self.weights = [*exported.state_dict.values(), *exported.tensor_constants.values()]
+        inputs = set(exported.graph_signature.user_inputs)
+        nodes = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in inputs]
+        self.forms = [_form(node.meta["val"]) for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
+        self.names = list(inspect.signature(self._module.forward).parameters)[: len(self.forms)]
+
+    def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
+        return self._module(*inputs, **params)
+
+
+def _load(path: Path, device: torch.device) -> Graph | _Exported:
+    try:
+        return Graph(path, device)
+    except Unsupported:
+        return _Exported(path, device)
+
+
+def _form(tensor: torch.Tensor) -> Form:
+    return Form(
+        tensor.dtype,
+        tuple(size if isinstance(size, int) else str(size) for size in tensor.shape),
+        tuple(size if isinstance(size, int) else size.node.hint for size in tensor.shape),
     )
 
 
@@ -122,15 +154,12 @@ def _is_about(one: Any, other: Any) -> bool:
     )
 
 
-def _is_table(feed: Feed) -> bool:
-    return isinstance(feed.inputs, np.ndarray) and feed.inputs.ndim > 0 and not feed.params
-
-
-def _on_cpu(output: Any) -> Any:
+def _plain(output: Any) -> Any:
+    """The output as arrays on the CPU, in lists and dicts."""
     if isinstance(output, torch.Tensor):
         return output.cpu().numpy()
     if isinstance(output, dict):
-        return {name: _on_cpu(value) for name, value in output.items()}
+        return {name: _plain(value) for name, value in output.items()}
     if isinstance(output, (list, tuple)):
-        return [_on_cpu(value) for value in output]
+        return [_plain(value) for value in output]
     return output
