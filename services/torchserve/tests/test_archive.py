@@ -13,12 +13,11 @@ import models
 import pytest
 import torch
 import yaml
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from models import Difference, Formula, rows
+from mlflow.models import ModelSignature
+from models import Formula, rows
 from oracle import columns_schema
 from signet_torchserve import archive
-from signet_torchserve.archive import NotServable
+from signet_torchserve.errors import NotServable
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": ["SETOSA"]}}
@@ -289,21 +288,3 @@ def test_the_program_of_an_archive_loads_without_a_pickle(model: Path) -> None:
     assert loaded.stdout == "[[1.0], [1.0]]\nthe original is unpickled\n", loaded.stderr
     with zipfile.ZipFile(stripped) as file:
         assert not [name for name in file.namelist() if file.read(name).startswith((b"\x80", b"PK"))]
-
-
-def test_params_that_the_program_does_not_take_are_refused(model: Path) -> None:
-    """A signature with params, which an exported program cannot take, is refused at deployment."""
-    document = Model.load(str(model))
-    document.signature = ModelSignature(document.signature.inputs, None, ParamSchema([ParamSpec("t", "double", 0.5)]))
-    document.save(str(model / "MLmodel"))
-    assert refusal(model) == "Its signature has the params ['t'], which its program does not take."
-
-
-def test_inputs_that_the_program_does_not_take_are_refused(tmp_path: Path) -> None:
-    """A signature with more or fewer inputs than the program is refused at deployment."""
-    named = Schema([TensorSpec(rows(1).dtype, (-1, 2), name) for name in "ab"])
-    model = models.save(tmp_path / "model", Difference(), (rows(3, 2), rows(3, 2)), ModelSignature(named))
-    document = Model.load(str(model))
-    document.signature = ModelSignature(Schema(named.inputs[:1]))
-    document.save(str(model / "MLmodel"))
-    assert refusal(model) == "Its signature has 1 inputs, but its program takes 2."

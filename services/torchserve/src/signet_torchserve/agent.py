@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from signet_torchserve import archive
-from signet_torchserve.archive import NotServable
+from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.registry import Registry, RegistryUnreachable
 from signet_torchserve.store import Status, Store
