@@ -1,4 +1,4 @@
-"""`signet-torchserve`: TorchServe and the agent that looks after it, in the foreground until one of them ends."""
+"""`signet-torchserve`: TorchServe, its judge and the agent, in the foreground until TorchServe or the agent ends."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from signet_torchserve.store import Store, StoreInUse
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
+JUDGE_PAUSE_S = 1
 
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def main() -> int:
     for what, work in (
         ("TorchServe", server.wait),
         ("The agent", lambda: follow(settings, store, server, stop)),
+        ("The judge", lambda: keep_judging(store, stop)),
     ):
         threading.Thread(target=_until_it_ends, args=(what, work, ended, stop), daemon=True).start()
     stop.wait()
@@ -74,8 +76,17 @@ def follow(settings: Settings, store: Store, server: subprocess.Popen[bytes], st
     agent.run(stop)
 
 
+def keep_judging(store: Store, stop: threading.Event) -> None:
+    """Have a judge until `stop` is set; while there is none, the workers decide by themselves."""
+    while not stop.is_set():
+        judge = torchserve.start_judge(store, os.environ)
+        judge.wait()
+        logger.warning("The judge ended with exit code %s; the next one starts.", judge.returncode)
+        stop.wait(JUDGE_PAUSE_S)
+
+
 def _until_it_ends(what: str, work: Callable[[], object], ended: list[str], stop: threading.Event) -> None:
-    """The process's edge: neither of the two may end, however it does, without the other."""
+    """The process's edge: none of them may end, however it does, without the others."""
     try:
         work()
     except Exception:

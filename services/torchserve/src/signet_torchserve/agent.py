@@ -24,7 +24,7 @@ from signet_torchserve.store import Status, Store
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
-MAX_BATCH_DELAY_MS = 1
+MAX_BATCH_DELAY_MS = 0  # a batch is what is queued: nobody waits for others to come (frontend.py)
 WORKERS = 1
 DRAIN_TIMEOUT_S = 30
 RETRY_FAILED_S = 30

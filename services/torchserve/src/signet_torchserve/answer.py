@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
-from signet_torchserve.signature import Feed
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"

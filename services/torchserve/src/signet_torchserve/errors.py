@@ -43,6 +43,12 @@ class Refusal(Exception):
         super().__init__(message)
         self.message = message
         self.problems = problems
+        self.written: bytes | None = None
+        """Its HTTP body, once it was answered."""
+
+    def as_document(self) -> dict[str, object]:
+        """The refusal as JSON, whole."""
+        return {"message": self.message, "problems": [_entry(problem) for problem in self.problems]}
 
     def body(self, model: str, version: str) -> dict[str, object]:
         """The JSON answer: at most `MAX_PROBLEMS` problems, and how many more there are."""

