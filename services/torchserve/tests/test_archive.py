@@ -18,6 +18,7 @@ from models import Formula, rows
 from oracle import columns_schema
 from signet_torchserve import archive
 from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Champion
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": ["SETOSA"]}}
@@ -47,7 +48,7 @@ NO_PROGRAM = "It holds a pickle, or no exported program: "
 def refusal(model: Path, name: str = "iris") -> str:
     mar = model.parent / "refused.mar"
     with pytest.raises(NotServable) as caught:
-        archive.build(model, name, "1", mar)
+        archive.build(model, name, Champion("1"), mar)
     assert not mar.exists()
     assert not list(model.parent.glob(".building-*"))
     return str(caught.value)
@@ -59,10 +60,10 @@ def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
     (model / "extra_files" / "torch.py").write_text("raise SystemExit")
     (model / "data" / "sitecustomize.py").write_text("raise SystemExit")
     mar = model.parent / "iris@3.mar"
-    archive.build(model, "iris", "3", mar)
+    archive.build(model, "iris", Champion("3"), mar)
     with zipfile.ZipFile(mar) as file:
         assert set(file.namelist()) - {"MAR-INF/"} == {
-            "MAR-INF/MANIFEST.json", "MLmodel", "golden.json", "index_to_name.json", "model.pt2",
+            "MAR-INF/MANIFEST.json", "MLmodel", "golden.json", "index_to_name.json", "model.pt2", "options.json",
         }  # fmt: skip
         manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
         assert json.loads(file.read("index_to_name.json")) == LABELS
@@ -75,7 +76,7 @@ def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
 def test_labels_and_golden_rows_may_be_missing(tmp_path: Path) -> None:
     """A model with neither is servable, and has no golden rows."""
     model = models.save(tmp_path / "model", Formula(lambda x: x), rows(3, 1))
-    archive.build(model, "iris", "1", tmp_path / "iris.mar")
+    archive.build(model, "iris", Champion("1"), tmp_path / "iris.mar")
     assert archive.golden(tmp_path / "iris.mar") is None
 
 

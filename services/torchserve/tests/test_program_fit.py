@@ -14,6 +14,7 @@ from models import Difference, Formula, rows
 from oracle import columns_schema
 from signet_torchserve import archive
 from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Champion
 
 
 def tensors(*shapes: tuple[int, ...], names: str = "ab", dtype: Any = "float32") -> Schema:
@@ -30,7 +31,7 @@ def build(model: Path, schema: Schema | None = None, params: ParamSchema | None 
         document = Model.load(str(model))
         document.signature = ModelSignature(schema, None, params)
         document.save(str(model / "MLmodel"))
-    archive.build(model, "iris", "1", model.parent / "iris.mar")
+    archive.build(model, "iris", Champion("1"), model.parent / "iris.mar")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """Turns a logged MLflow model into a .mar, or says why it must not be served.
 
-The .mar holds data only: the signature (MLmodel), the exported program, the labels and the golden rows. TorchServe
-puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code that runs.
+The .mar holds data only: the signature (MLmodel), the exported program, the labels, the golden rows and the options.
+TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
+that runs.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 
 from signet_torchserve import program_check, program_fit
-from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, PROGRAM
+from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Champion, Options
 
 MAX_JSON_BYTES = 1 << 20
 
@@ -39,18 +41,19 @@ _PLAIN_PAYLOAD = re.compile(r"(weight|tensor)_\d+")
 _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
-def build(model: Path, name: str, version: str, mar: Path) -> None:
-    """Write the archive `mar` of the MLflow model in the folder `model`.
+def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
+    """Write the archive `mar` of the MLflow model in the folder `model`, to be served as its tags say.
 
     Raises:
-        NotServable: it has no signature, is no exported program, holds a pickle, or its labels or golden rows cannot
-            be read.
+        NotServable: it has no signature, is no exported program, holds a pickle, its labels or golden rows cannot be
+            read, or a tag has a wrong value.
     """
     if not _is_servable_name(name):
         raise NotServable(
             f"TorchServe cannot serve a model named {name!r}: "
             "expected letters, digits, '_', '-' and '.', with a letter or digit first."
         )
+    options = {"version": champion.version, "allow": sorted(Options.from_tags(champion.tags).allow)}
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
         folder.mkdir()
@@ -62,9 +65,10 @@ def build(model: Path, name: str, version: str, mar: Path) -> None:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
+        (folder / OPTIONS).write_text(json.dumps(options))
         config = ModelArchiverConfig(
             model_name=name,
-            version=version,
+            version=champion.revision,
             handler="",  # every archive is served by default_service_handler of config.properties
             extra_files=",".join(str(path) for path in sorted(folder.iterdir())),
             export_path=temporary,
