@@ -15,6 +15,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from signet_torchserve import archive
 from signet_torchserve.handler import SignatureHandler
+from signet_torchserve.options import Champion
 from ts.context import Context
 from ts.service import Service
 
@@ -79,11 +80,11 @@ def save(
     return folder
 
 
-def unpack(model: Path, folder: Path, version: str = "7") -> Path:
+def unpack(model: Path, folder: Path, version: str = "7", **tags: str) -> Path:
     """Build the model's archive and unzip it, as TorchServe does, into a new folder."""
     mar = folder / "model.mar"
     folder.mkdir()
-    archive.build(model, NAME, version, mar)
+    archive.build(model, NAME, Champion(version, {f"serving.{tag}": value for tag, value in tags.items()}), mar)
     with zipfile.ZipFile(mar) as file:
         file.extractall(folder / "unpacked")
     return folder / "unpacked"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,8 @@ class Verdict:
     array: Any = None
     message: str | None = None
     crashed: bool = False
-    stricter: str | None = None
-    """The first of the five documented rules that the payload breaks, whatever MLflow says."""
+    stricter: frozenset[str] = frozenset()
+    """Those of the five documented rules that the payload breaks, whatever MLflow says, each by what would lift it."""
 
 
 def signature_document(inputs: Schema, params: Any = None) -> dict[str, Any]:
@@ -44,15 +45,17 @@ def columns_schema(*specs: tuple[Any, ...]) -> Schema:
     return Schema([ColSpec(type_, name, *rest) for type_, name, *rest in specs])
 
 
-def judge_table(schema: Schema, frame: pd.DataFrame) -> Verdict:
-    """MLflow's verdict on a table for a column signature."""
+def judge_table(schema: Schema, frame: pd.DataFrame, allow: frozenset[str] = frozenset()) -> Verdict:
+    """MLflow's verdict on a table for a column signature, with whole numbers made doubles if they are allowed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         frame = frame.copy()
-        stricter = _broken_rule(schema, frame)
+        stricter = frozenset(_broken_rules(schema, frame))
         for name, type_ in _types(schema, frame):
             if frame.columns.is_unique:
                 frame[name] = _cast(frame[name], type_)
+                if type_ == DataType.double and "whole_numbers" in allow:
+                    frame[name] = _as_doubles(frame[name])
         try:
             enforced = _enforce_schema(frame, schema)
         except MlflowException as error:
@@ -65,25 +68,26 @@ def judge_table(schema: Schema, frame: pd.DataFrame) -> Verdict:
             return Verdict(message=str(error), crashed=True, stricter=stricter)
 
 
-def judge_array(spec: TensorSpec, content: Any) -> Verdict:
+def judge_array(spec: TensorSpec, content: Any, allow: frozenset[str] = frozenset()) -> Verdict:
     """MLflow's verdict on nested lists for a signature of one unnamed tensor."""
     try:
         array = np.array(content)
     except (ValueError, OverflowError) as error:
         return Verdict(message=str(error), crashed=True)
-    stricter = None
-    if not array.size:
-        stricter = "empty"
-    elif any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in np.array(content, dtype=object).flat):
-        stricter = "finite"
-    elif _is_mixed(content):
-        stricter = "type"
     leaves = np.array(content, dtype=object).ravel().tolist()
     kinds = set(map(type, leaves))
+    is_mixed = bool in kinds and len(kinds) > 1
+    broken = {
+        "empty": not array.size,
+        "non_finite": any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in leaves),
+        "mixed_types": is_mixed,
+    }
+    stricter = frozenset(rule for rule, is_broken in broken.items() if is_broken)
+    fitting = {bool, int, float} if is_mixed and "mixed_types" in allow else {int, float}
     cast = array
     if not array.size:
         cast = array.astype(spec.type)
-    elif kinds <= ({bool} if spec.type.kind == "b" else {int, float}):
+    elif kinds <= ({bool} if spec.type.kind == "b" and bool not in fitting else fitting):
         with contextlib.suppress(OverflowError, ValueError), np.errstate(all="ignore"):
             candidate = np.array(content, dtype=object).astype(spec.type)
             if spec.type.kind == "f":
@@ -97,15 +101,16 @@ def judge_array(spec: TensorSpec, content: Any) -> Verdict:
         return Verdict(message=error.message, stricter=stricter)
 
 
-def _is_mixed(content: Any) -> bool:
-    kinds = {type(leaf) for leaf in np.array(content, dtype=object).ravel()}
-    return bool in kinds and len(kinds) > 1
-
-
 def _types(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, DataType]]:
     if schema.has_input_names():
         return [(spec.name, spec.type) for spec in schema.inputs if spec.name in frame.columns]
     return list(zip(frame.columns, schema.input_types(), strict=False))
+
+
+def _as_doubles(series: pd.Series) -> pd.Series:
+    present = [value for value in series if not _is_null(value)]
+    is_whole = all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in present)
+    return series.astype(float) if present and is_whole and all(abs(value) <= 2**53 for value in present) else series
 
 
 def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- each is a reason
@@ -140,25 +145,22 @@ def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- 
     return result
 
 
-def _broken_rule(schema: Schema, frame: pd.DataFrame) -> str | None:
+def _broken_rules(schema: Schema, frame: pd.DataFrame) -> Iterator[str]:
     is_named = schema.has_input_names()
     names: list[Any] = schema.input_names() if is_named else list(frame.columns[: len(schema.inputs)])
     if any(name not in names for name in frame.columns):
-        return "columns"
+        yield "extra_columns"
     if frame.empty:
-        return "empty"
+        yield "empty"
     required = schema.required_input_names() if is_named else names
-    broken = (_broken_by(value, type_) for name, type_ in _types(schema, frame) for value in frame[name])
-    nulls = any(frame[name].isna().any() for name in required if name in frame)
-    return "null" if nulls else next(filter(None, broken), None)
-
-
-def _broken_by(value: Any, type_: DataType) -> str | None:
-    if _is_null(value):
-        return None
-    if not _is_of_kind(value, type_):
-        return "type"
-    return "finite" if _is_number(value) and value in (math.inf, -math.inf) else None
+    if any(frame[name].isna().any() for name in required if name in frame):
+        yield "nulls"
+    for name, type_ in _types(schema, frame):
+        present = [value for value in frame[name] if not _is_null(value)]
+        if not all(_is_of_kind(value, type_) for value in present):
+            yield "mixed_types"
+        if any(_is_number(value) and value in (math.inf, -math.inf) for value in present):
+            yield "non_finite"
 
 
 def _is_null(value: Any) -> bool:

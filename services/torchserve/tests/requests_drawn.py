@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 from mlflow.types import ColSpec, Schema, TensorSpec
+from signet_torchserve.relaxations import Relaxation
 
 NAMES = ["a", "b", "data", "inputs", "petal length (cm)", "0", "", "é"]
 TYPES = ["double", "float", "long", "integer", "boolean", "string", "datetime", "binary"]
@@ -124,6 +125,8 @@ def requests(draw: st.DrawFn, schema: Schema) -> tuple[bytes, pd.DataFrame]:  # 
 def _body(document: Any) -> bytes:
     return json.dumps(document).encode()
 
+
+allowances = st.sets(st.sampled_from(sorted(Relaxation)), max_size=len(Relaxation)).map(frozenset)
 
 DTYPES = ["float32", "float64", "int64", "int32", "int8", "uint8", "uint64", "bool", "float16"]
 

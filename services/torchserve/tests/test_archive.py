@@ -13,12 +13,12 @@ import models
 import pytest
 import torch
 import yaml
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from models import Difference, Formula, rows
+from mlflow.models import ModelSignature
+from models import Formula, rows
 from oracle import columns_schema
 from signet_torchserve import archive
-from signet_torchserve.archive import NotServable
+from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Champion
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": ["SETOSA"]}}
@@ -48,7 +48,7 @@ NO_PROGRAM = "It holds a pickle, or no exported program: "
 def refusal(model: Path, name: str = "iris") -> str:
     mar = model.parent / "refused.mar"
     with pytest.raises(NotServable) as caught:
-        archive.build(model, name, "1", mar)
+        archive.build(model, name, Champion("1"), mar)
     assert not mar.exists()
     assert not list(model.parent.glob(".building-*"))
     return str(caught.value)
@@ -60,10 +60,10 @@ def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
     (model / "extra_files" / "torch.py").write_text("raise SystemExit")
     (model / "data" / "sitecustomize.py").write_text("raise SystemExit")
     mar = model.parent / "iris@3.mar"
-    archive.build(model, "iris", "3", mar)
+    archive.build(model, "iris", Champion("3"), mar)
     with zipfile.ZipFile(mar) as file:
         assert set(file.namelist()) - {"MAR-INF/"} == {
-            "MAR-INF/MANIFEST.json", "MLmodel", "golden.json", "index_to_name.json", "model.pt2",
+            "MAR-INF/MANIFEST.json", "MLmodel", "golden.json", "index_to_name.json", "model.pt2", "options.json",
         }  # fmt: skip
         manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
         assert json.loads(file.read("index_to_name.json")) == LABELS
@@ -76,7 +76,7 @@ def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
 def test_labels_and_golden_rows_may_be_missing(tmp_path: Path) -> None:
     """A model with neither is servable, and has no golden rows."""
     model = models.save(tmp_path / "model", Formula(lambda x: x), rows(3, 1))
-    archive.build(model, "iris", "1", tmp_path / "iris.mar")
+    archive.build(model, "iris", Champion("1"), tmp_path / "iris.mar")
     assert archive.golden(tmp_path / "iris.mar") is None
 
 
@@ -289,21 +289,3 @@ def test_the_program_of_an_archive_loads_without_a_pickle(model: Path) -> None:
     assert loaded.stdout == "[[1.0], [1.0]]\nthe original is unpickled\n", loaded.stderr
     with zipfile.ZipFile(stripped) as file:
         assert not [name for name in file.namelist() if file.read(name).startswith((b"\x80", b"PK"))]
-
-
-def test_params_that_the_program_does_not_take_are_refused(model: Path) -> None:
-    """A signature with params, which an exported program cannot take, is refused at deployment."""
-    document = Model.load(str(model))
-    document.signature = ModelSignature(document.signature.inputs, None, ParamSchema([ParamSpec("t", "double", 0.5)]))
-    document.save(str(model / "MLmodel"))
-    assert refusal(model) == "Its signature has the params ['t'], which its program does not take."
-
-
-def test_inputs_that_the_program_does_not_take_are_refused(tmp_path: Path) -> None:
-    """A signature with more or fewer inputs than the program is refused at deployment."""
-    named = Schema([TensorSpec(rows(1).dtype, (-1, 2), name) for name in "ab"])
-    model = models.save(tmp_path / "model", Difference(), (rows(3, 2), rows(3, 2)), ModelSignature(named))
-    document = Model.load(str(model))
-    document.signature = ModelSignature(Schema(named.inputs[:1]))
-    document.save(str(model / "MLmodel"))
-    assert refusal(model) == "Its signature has 1 inputs, but its program takes 2."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from signet_torchserve.options import Champion
 from signet_torchserve.store import Status, Store, StoreInUse, read_status
 
 
@@ -39,18 +40,19 @@ def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
     for file in ("tmp/models/a", "archives/.building-x/b", "archives/iris@1.mar", "status.json"):
         (tmp_path / file).write_text("{}")
-    (tmp_path / "champions.json").write_text('{"iris": "1"}')
+    (tmp_path / "champions.json").write_text('{"iris": {"version": "1", "tags": {}}}')
     store = Store(tmp_path)
     store._lock.close()
     assert _left(store) == ["iris@1"]
     assert not list(store.temporary.iterdir())
     assert read_status(tmp_path) is None
-    assert store.remembered() == {"iris": "1"}
+    assert store.remembered() == {"iris": Champion("1")}
 
 
 def test_an_archive_is_named_after_its_version(store: Store) -> None:
-    """Each version of a model has its own archive."""
-    assert store.archive("iris", "3") == store.archives / "iris@3.mar"
+    """Each version of a model has its own archive, and another for other tags."""
+    assert store.archive("iris", Champion("3")) == store.archives / "iris@3.mar"
+    assert store.archive("iris", Champion("3", {"serving.workers": "2"})).name.startswith("iris@3-")
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,9 @@ def test_old_archives_are_pruned(store: Store, archives: list[str], keep: set[st
 def test_champions_are_remembered(store: Store) -> None:
     """What the registry last wanted survives; nothing is remembered before, nor from a damaged file."""
     assert store.remembered() == {}
-    store.remember({"iris": "3"})
-    assert store.remembered() == {"iris": "3"}
+    champions = {"iris": Champion("3", {"serving.allow": "nulls"}), "digits": Champion("1")}
+    store.remember(champions)
+    assert store.remembered() == champions
     (store.home / "champions.json").write_text('{"iris"')
     assert store.remembered() == {}
 

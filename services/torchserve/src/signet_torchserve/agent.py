@@ -1,7 +1,8 @@
 """Makes TorchServe serve what the registry wants: it compares the two and does what is missing, again and again.
 
 Nothing is remembered that the registry, TorchServe or the store do not know, so a restart of any of them needs
-nobody.
+nobody. TorchServe knows a version by its revision (`options.Champion`), so that one whose tags have changed is rolled
+out like any other: beside the one that serves until then.
 """
 
 from __future__ import annotations
@@ -16,16 +17,14 @@ import time
 from pathlib import Path
 
 from signet_torchserve import archive
-from signet_torchserve.archive import NotServable
+from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe, TorchServeError
+from signet_torchserve.options import Champion, Options
 from signet_torchserve.registry import Registry, RegistryUnreachable
 from signet_torchserve.store import Status, Store
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 32
-MAX_BATCH_DELAY_MS = 0  # a batch is what is queued: nobody waits for others to come (frontend.py)
-WORKERS = 1
 DRAIN_TIMEOUT_S = 30
 RETRY_FAILED_S = 30
 MAX_BACKOFF_S = 5.0
@@ -64,12 +63,12 @@ class Agent:
         try:
             served = {name: self._torchserve.default_version(name) for name in self._torchserve.models()}
             self._report(wanted, served)
-            for name, version in sorted(wanted.items()):
-                if served.get(name) != version and self._may_try(name, version):
-                    served[name] = self._tried(name, version, live=served.get(name))
+            for name, champion in sorted(wanted.items()):
+                if served.get(name) == champion.revision:
+                    self._retire(name, keep=champion.revision)
+                elif self._may_try(name, champion):
+                    served[name] = self._tried(name, champion, live=served.get(name))
                     self._report(wanted, served)
-                elif served.get(name) == version:
-                    self._retire(name, keep=version)
             for name in sorted(served.keys() - wanted.keys()):
                 self._withdraw(name)
                 del served[name]
@@ -78,7 +77,7 @@ class Agent:
             return
         self._report(wanted, served)
 
-    def _wanted(self) -> dict[str, str]:
+    def _wanted(self) -> dict[str, Champion]:
         try:
             champions = self._registry.champions()
         except RegistryUnreachable as error:
@@ -92,84 +91,90 @@ class Agent:
         self._failures = 0
         self._status.registry = "reachable"
         self._store.remember(champions)
-        self._not_before = {key: until for key, until in self._not_before.items() if champions.get(key[0]) == key[1]}
+        current = {(name, champion.revision) for name, champion in champions.items()}
+        self._not_before = {key: until for key, until in self._not_before.items() if key in current}
         return champions
 
-    def _may_try(self, name: str, version: str) -> bool:
-        return time.monotonic() >= self._not_before.get((name, version), 0.0)
+    def _may_try(self, name: str, champion: Champion) -> bool:
+        return time.monotonic() >= self._not_before.get((name, champion.revision), 0.0)
 
-    def _tried(self, name: str, version: str, *, live: str | None) -> str | None:
-        """The version that answers after a deployment was tried; one model's trouble is not another's."""
+    def _tried(self, name: str, champion: Champion, *, live: str | None) -> str | None:
+        """The revision that answers after a deployment was tried; one model's trouble is not another's."""
         try:
-            return self._deploy(name, version, live=live) or live
+            return self._deploy(name, champion, live=live) or live
         except TorchServeError:
             raise
         except Exception as error:
-            logger.exception("Deploying %s version %s.", name, version)
-            self._give_up(name, version, "failed", repr(error), live, retry_in_s=RETRY_FAILED_S)
+            logger.exception("Deploying %s version %s.", name, champion.revision)
+            self._give_up(name, champion, "failed", repr(error), live, retry_in_s=RETRY_FAILED_S)
             return live
 
-    def _deploy(self, name: str, version: str, *, live: str | None) -> str | None:
-        """Bring a version into service beside the live one; the version if it answers now."""
-        logger.info("Deploying %s version %s.", name, version)
+    def _deploy(self, name: str, champion: Champion, *, live: str | None) -> str | None:
+        """Bring a version into service beside the live one; its revision if it answers now."""
+        revision = champion.revision
+        logger.info("Deploying %s version %s.", name, revision)
         begin = time.monotonic()
         try:
-            mar = self._archived(name, version)
+            options = Options.from_tags(champion.tags)
+            mar = self._archived(name, champion)
         except NotServable as refusal:
-            self._give_up(name, version, "refused", str(refusal), live, retry_in_s=math.inf)
+            self._give_up(name, champion, "refused", str(refusal), live, retry_in_s=math.inf)
             return None
         except RegistryUnreachable as error:
-            logger.warning("%s version %s cannot be fetched now: %s", name, version, error)
+            logger.warning("%s version %s cannot be fetched now: %s", name, revision, error)
             return None
         try:
-            self._serve(name, version, mar)
+            self._serve(name, revision, mar, options)
         except TorchServeError as error:
-            self._give_up(name, version, "failed", str(error), live, retry_in_s=RETRY_FAILED_S)
-            if version != live and any(served.version == version for served in self._torchserve.versions(name)):
-                self._torchserve.unregister(name, version)
+            self._give_up(name, champion, "failed", str(error), live, retry_in_s=RETRY_FAILED_S)
+            if revision != live and any(served.version == revision for served in self._torchserve.versions(name)):
+                self._torchserve.unregister(name, revision)
             return None
         duration_s = time.monotonic() - begin
-        self._mark(name, version, "ready", f"answers on this replica after {duration_s:.1f} s")
-        logger.info("%s version %s answers after %.1f s.", name, version, duration_s)
-        self._retire(name, keep=version)
-        return version
+        self._mark(name, champion, "ready", f"answers on this replica after {duration_s:.1f} s")
+        logger.info("%s version %s answers after %.1f s.", name, revision, duration_s)
+        self._retire(name, keep=revision)
+        return revision
 
-    def _archived(self, name: str, version: str) -> Path:
-        mar = self._store.archive(name, version)
+    def _archived(self, name: str, champion: Champion) -> Path:
+        mar = self._store.archive(name, champion)
         if mar.exists():
             os.utime(mar)
         else:
-            self._mark(name, version, "pending", "its archive is being built")
+            self._mark(name, champion, "pending", "its archive is being built")
             with tempfile.TemporaryDirectory(dir=self._store.temporary) as folder:
-                archive.build(self._registry.download(name, version, Path(folder)), name, version, mar)
+                archive.build(self._registry.download(name, champion.version, Path(folder)), name, champion, mar)
         return mar
 
-    def _serve(self, name: str, version: str, mar: Path) -> None:
+    def _serve(self, name: str, revision: str, mar: Path, options: Options) -> None:
         registered = {served.version: served for served in self._torchserve.versions(name)}
-        if version in registered and not registered[version].ready_workers:
-            self._torchserve.unregister(name, version)
-            del registered[version]
-        if version not in registered:
+        if revision in registered and not registered[revision].ready_workers:
+            self._torchserve.unregister(name, revision)
+            del registered[revision]
+        if revision not in registered:
             self._torchserve.register(
-                mar, batch_size=BATCH_SIZE, max_batch_delay_ms=MAX_BATCH_DELAY_MS, workers=WORKERS
+                mar,
+                batch_size=options.batch_size,
+                max_batch_delay_ms=options.max_batch_delay_ms,
+                workers=options.workers,
             )
         golden = archive.golden(mar)
         if golden is not None:
-            answer = self._torchserve.predict(name, version, golden["request"])
+            answer = self._torchserve.predict(name, revision, golden["request"])
             if answer != golden["response"]:
                 raise TorchServeError(f"The golden rows are answered with {answer}: expected {golden['response']}.")
-        self._torchserve.set_default(name, version)
+        self._torchserve.set_default(name, revision)
 
     def _give_up(  # noqa: PLR0913 -- all of it is said in one line of the log
-        self, name: str, version: str, status: str, reason: str, live: str | None, *, retry_in_s: float
+        self, name: str, champion: Champion, status: str, reason: str, live: str | None, *, retry_in_s: float
     ) -> None:
-        self._not_before[name, version] = time.monotonic() + retry_in_s
+        self._not_before[name, champion.revision] = time.monotonic() + retry_in_s
         goes_on = f" Version {live} goes on." if live else ""
-        logger.error("%s version %s is %s: %s%s", name, version, status, reason, goes_on)
-        self._mark(name, version, status, reason)
+        logger.error("%s version %s is %s: %s%s", name, champion.revision, status, reason, goes_on)
+        self._mark(name, champion, status, reason)
 
     def _retire(self, name: str, *, keep: str) -> None:
-        """Unregister every version but `keep`, each after it has answered what it had accepted."""
+        """Unregister every revision but `keep`, each after it has answered what it had accepted."""
         for served in self._torchserve.versions(name):
             if served.version != keep:
                 self._drain(name, served.version)
@@ -193,15 +198,15 @@ class Agent:
             self._drain(name, default)
             self._torchserve.unregister(name, default)
 
-    def _mark(self, name: str, version: str, status: str, reason: str) -> None:
+    def _mark(self, name: str, champion: Champion, status: str, reason: str) -> None:
         try:
-            self._registry.mark(name, version, status, reason)
+            self._registry.mark(name, champion.version, status, reason)
         except RegistryUnreachable as error:
-            logger.warning("%s version %s cannot be marked as %s now: %s", name, version, status, error)
+            logger.warning("%s version %s cannot be marked as %s now: %s", name, champion.version, status, error)
 
-    def _report(self, wanted: dict[str, str], served: dict[str, str | None]) -> None:
+    def _report(self, wanted: dict[str, Champion], served: dict[str, str | None]) -> None:
         self._status.deployments = {name: version for name, version in served.items() if version is not None}
-        missing = sorted((name, version) for name, version in wanted.items() if served.get(name) != version)
-        self._status.refused = [name for name, version in missing if self._not_before.get((name, version)) == math.inf]
+        missing = sorted((name, it.revision) for name, it in wanted.items() if served.get(name) != it.revision)
+        self._status.refused = [name for name, it in missing if self._not_before.get((name, it)) == math.inf]
         self._status.pending = [name for name, _ in missing if name not in self._status.refused]
         self._store.report(self._status)

@@ -1,7 +1,8 @@
 """Turns a logged MLflow model into a .mar, or says why it must not be served.
 
-The .mar holds data only: the signature (MLmodel), the exported program, the labels and the golden rows. TorchServe
-puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code that runs.
+The .mar holds data only: the signature (MLmodel), the exported program, the labels, the golden rows and the options.
+TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
+that runs.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ import yaml
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 
-from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, PROGRAM
+from signet_torchserve import program_check, program_fit
+from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
+from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Champion, Options
 
 MAX_JSON_BYTES = 1 << 20
 
+_GRAPH = "models/model.json"
 _SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 # Every record of a .pt2 file that MLflow writes; torch would unpickle some others.
 _PLAIN_RECORD = re.compile(
@@ -36,33 +41,34 @@ _PLAIN_PAYLOAD = re.compile(r"(weight|tensor)_\d+")
 _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
-class NotServable(Exception):
-    """A model version that is refused for good; the message is what stands on it in the registry."""
-
-
-def build(model: Path, name: str, version: str, mar: Path) -> None:
-    """Write the archive `mar` of the MLflow model in the folder `model`.
+def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
+    """Write the archive `mar` of the MLflow model in the folder `model`, to be served as its tags say.
 
     Raises:
-        NotServable: it has no signature, is no exported program, holds a pickle, or its labels or golden rows cannot
-            be read.
+        NotServable: it has no signature, is no exported program, holds a pickle, its labels or golden rows cannot be
+            read, or a tag has a wrong value.
     """
     if not _is_servable_name(name):
         raise NotServable(
             f"TorchServe cannot serve a model named {name!r}: "
             "expected letters, digits, '_', '-' and '.', with a letter or digit first."
         )
+    options = {"version": champion.version, "allow": sorted(Options.from_tags(champion.tags).allow)}
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
         folder.mkdir()
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
-        _refuse_other_inputs(folder)
+        try:
+            program_fit.refuse_unfit(_graph(folder / PROGRAM), _mlmodel(folder)["signature"])
+        except _UNREADABLE as error:
+            raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
+        (folder / OPTIONS).write_text(json.dumps(options))
         config = ModelArchiverConfig(
             model_name=name,
-            version=version,
+            version=champion.revision,
             handler="",  # every archive is served by default_service_handler of config.properties
             extra_files=",".join(str(path) for path in sorted(folder.iterdir())),
             export_path=temporary,
@@ -86,10 +92,10 @@ def strip_pickles(source: Path, target: Path) -> None:
     """Copy a .pt2 file without its sample inputs, the one record that is always a pickle.
 
     `torch.export.load` reads the copy alike, and finds nothing else that it would unpickle: not in the records of
-    older formats, nor in constants that are no tensors.
+    older formats, nor in constants that are no tensors. Nor is there a text that it would run (see `program_check`).
 
     Raises:
-        NotServable: a weight, a constant or the file as a whole is not plain data.
+        NotServable: a weight, a constant, the program or the file as a whole is not plain data.
     """
     try:
         with zipfile.ZipFile(source) as program, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:
@@ -105,6 +111,8 @@ def strip_pickles(source: Path, target: Path) -> None:
                 content = b"" if inner == _SAMPLE_INPUTS else program.read(record)
                 if inner.endswith("_config.json"):
                     _refuse_pickled(record, json.loads(content))
+                if inner.endswith(".json"):
+                    content = json.dumps(program_check.harmless(json.loads(content))).encode()
                 copy.writestr(record, content)
     except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
@@ -170,25 +178,11 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
-def _refuse_other_inputs(folder: Path) -> None:
-    """Hold the program's inputs to the signature's, so that no model is deployed that every request would miss."""
-    signature = _mlmodel(folder)["signature"]
-    inputs = json.loads(signature["inputs"])
-    params = [spec["name"] for spec in json.loads(signature.get("params") or "[]")]
-    wanted = len(inputs) if inputs[0]["type"] == "tensor" else 1  # all columns are one tensor
-    try:
-        with zipfile.ZipFile(folder / PROGRAM) as program:
-            (graph,) = (record for record in program.namelist() if record.endswith("/models/model.json"))
-            (call, *_) = json.loads(program.read(graph))["graph_module"]["module_call_graph"]
-        positional, keywords = json.loads(call["signature"]["in_spec"])[1]["children_spec"]
-        taken, names = len(positional["children_spec"]), json.loads(keywords["context"])
-    except _UNREADABLE as error:
-        raise NotServable(f"{PROGRAM} is not a .pt2 file: its models/model.json cannot be read: {error}.") from error
-    if taken != wanted:
-        raise NotServable(f"Its signature has {wanted} inputs, but its program takes {taken}.")
-    untaken = [name for name in params if name not in names]
-    if untaken:
-        raise NotServable(f"Its signature has the params {untaken}, which its program does not take.")
+def _graph(program: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(program) as file:
+        (record,) = (record for record in file.namelist() if record.endswith(_GRAPH))
+        graph: dict[str, Any] = json.loads(file.read(record))
+    return graph
 
 
 def _copy_json(model: Path, folder: Path, file_name: str) -> None:

@@ -1,8 +1,9 @@
-"""What is wrong with a request, said once and said precisely.
+"""What is wrong with a request or a model version, said once and said precisely.
 
 Refusal                 the request is wrong: an HTTP 4xx, never the server's fault
 ├── MalformedPayload    the body cannot be read as any format that is served
 └── SignatureMismatch   it can be read, and the model's signature refuses it
+NotServable             the model version is wrong: it is refused at deployment
 """
 
 from __future__ import annotations
@@ -80,3 +81,7 @@ class MalformedPayload(Refusal):
 
 class SignatureMismatch(Refusal):
     """The model's signature does not admit the request."""
+
+
+class NotServable(Exception):
+    """A model version that is refused for good; the message is what stands on it in the registry."""

@@ -20,9 +20,13 @@ from mlflow.utils.proto_json_utils import dataframe_from_parsed_json
 
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.payload import Format, Payload
+from signet_torchserve.relaxations import Relaxation, refused
 
 # JSON has no float32, int32, date or bytes: these take what JSON has, where nothing is lost by it.
 _CONVERTED = {DataType.float, DataType.integer, DataType.datetime, DataType.binary}
+
+# Doubles hold every whole number up to here.
+EXACT_INTEGER = 2**53
 
 # From here on a number rounds to infinity in a float column.
 _BEYOND_FLOAT32 = 2.0**128 - 2.0**103
@@ -56,8 +60,10 @@ MISSING = "no such column"
 EXTRA = "an extra column"
 
 
-def enforced(schema: Schema, payload: Payload) -> pd.DataFrame:
+def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
     """The data frame that pyfunc would feed: the signature's columns in its order, in its types.
+
+    `allow` has the words of `relaxations` that hold.
 
     Raises:
         Refusal: the payload is no table, or the schema does not admit it.
@@ -76,7 +82,10 @@ def enforced(schema: Schema, payload: Payload) -> pd.DataFrame:
         frame = frame[[name for name in schema.input_names() if name in frame.columns]]
     frame = frame.copy(deep=False)
     for name, type_, required in _typed_columns(schema, frame):
-        found, frame[name] = _examined(name, type_, frame[name], required=required)
+        series = frame[name]
+        if type_ == DataType.double and Relaxation.WHOLE_NUMBERS in allow and _are_exact_doubles(series):
+            series = series.astype(np.float64)
+        found, frame[name] = _examined(name, type_, series, required=required)
         problems.extend(found)
     try:
         result: pd.DataFrame = _enforce_schema(frame, schema)
@@ -88,7 +97,7 @@ def enforced(schema: Schema, payload: Payload) -> pd.DataFrame:
         raise SignatureMismatch(
             f"The signature's types do not fit the input: {error}.", problems or [generic]
         ) from error
-    if problems:
+    if problems := refused(problems, allow):
         raise SignatureMismatch(_stricter(problems), problems)
     return result
 
@@ -201,6 +210,12 @@ def _typed_columns(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, Any, 
         return [(name, spec.type, spec.required) for name, spec in specs if name in frame.columns]
     types = zip(frame.columns, schema.input_types(), strict=False)
     return [(name, type_, True) for name, type_ in types]
+
+
+def _are_exact_doubles(series: pd.Series) -> bool:
+    """Whether a column holds whole numbers and nulls only, each of which a double holds exactly."""
+    present = [value for value in series if not _is_null(value)]
+    return set(map(type, present)) == {int} and max(map(abs, present)) <= EXACT_INTEGER
 
 
 def _examined(name: Any, type_: Any, series: pd.Series, *, required: bool) -> tuple[list[Problem], pd.Series]:

@@ -15,7 +15,7 @@ import orjson
 import torch
 
 from signet_torchserve import answer, payload, wire
-from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
+from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.errors import Refusal
 from signet_torchserve.feed import Feed
 from signet_torchserve.program import Program
@@ -35,8 +35,9 @@ class SignatureHandler:
         folder = Path(properties["model_dir"])
         gpu = properties.get("gpu_id")
         self.model = context.model_name
-        self.version = context.manifest["model"]["modelVersion"]
-        self.signature = Signature.load(folder / MLMODEL)
+        options = json.loads((folder / OPTIONS).read_text("utf-8"))
+        self.version = options["version"]
+        self.signature = Signature.load(folder / MLMODEL, frozenset(options["allow"]))
         self.program = Program(
             folder / PROGRAM, f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
         )

@@ -35,7 +35,8 @@ def decide(contract: dict[str, Any], payload: Payload) -> Feed:
     """The verdict on a payload: the judge's, or where there is none, that of this process.
 
     Args:
-        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None.
+        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `allow` the words
+            of `relaxations` that hold.
         payload: what the contract is held against.
 
     Raises:
@@ -54,7 +55,8 @@ def decide(contract: dict[str, Any], payload: Payload) -> Feed:
 def _decide_here(contract: dict[str, Any], payload: Payload) -> Feed:
     from signet_torchserve.verdict import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
 
-    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), payload)
+    allow = frozenset(contract.get("allow", ()))
+    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), payload, allow)
 
 
 def _ask(contract: bytes, source: payloads.Source) -> Feed:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import mlflow.artifacts
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
+
+from signet_torchserve.options import TAGS, Champion
 
 STATUS = "serving.status"
 REASON = "serving.reason"
@@ -32,23 +35,30 @@ class Registry:
         self._tracking_uri = tracking_uri
         self._alias = alias
 
-    def champions(self) -> dict[str, str]:
-        """Version that carries the alias, by name of the registered model.
+    def champions(self) -> dict[str, Champion]:
+        """Version that carries the alias, with its tags, by name of the registered model.
 
         Raises:
             RegistryUnreachable: the registry cannot be read.
         """
-        champions: dict[str, str] = {}
+        champions: dict[str, Champion] = {}
         token = None
         while True:
             try:
                 page = self._client.search_registered_models(page_token=token)
+                champions |= {model.name: self._champion(model) for model in page if self._alias in model.aliases}
             except (MlflowException, OSError) as error:
                 raise RegistryUnreachable(f"{self._tracking_uri}: {error}") from error
-            champions |= {model.name: str(model.aliases[self._alias]) for model in page if self._alias in model.aliases}
             token = page.token
             if not token:
                 return champions
+
+    def _champion(self, model: RegisteredModel) -> Champion:
+        version = str(model.aliases[self._alias])
+        # The latest version came with the model; any other has to be asked for.
+        known = {str(latest.version): latest for latest in model.latest_versions}
+        found = known.get(version) or self._client.get_model_version(model.name, version)
+        return Champion(version, {tag: value for tag, value in found.tags.items() if tag in TAGS})
 
     def download(self, name: str, version: str, folder: Path) -> Path:
         """Folder below `folder` with the files of a model version.

@@ -32,10 +32,12 @@ class Signature:
     Args:
         document: the `signature` entry of an MLmodel file: `inputs`, `outputs` and `params`, each a JSON text or
             None.
+        allow: what is let through after all, words of `relaxations`.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._contract = {part: document.get(part) for part in ("inputs", "outputs", "params")}
+    def __init__(self, document: dict[str, Any], allow: frozenset[str] = frozenset()) -> None:
+        self._contract: dict[str, Any] = {part: document.get(part) for part in ("inputs", "outputs", "params")}
+        self._contract["allow"] = sorted(allow)
         inputs = json.loads(document["inputs"])
         has_params = bool(json.loads(document.get("params") or "[]"))
         self._fast: Columns | Arrays | None = None
@@ -46,13 +48,13 @@ class Signature:
         self._refusals = refusals.Refusals()
 
     @classmethod
-    def load(cls, mlmodel: Path) -> Signature:
+    def load(cls, mlmodel: Path, allow: frozenset[str] = frozenset()) -> Signature:
         """Signature of the MLmodel file at `mlmodel`.
 
         Raises:
             KeyError: the model was logged without one.
         """
-        return cls(yaml.safe_load(mlmodel.read_text("utf-8"))["signature"])
+        return cls(yaml.safe_load(mlmodel.read_text("utf-8"))["signature"], allow)
 
     def check(self, payload: Payload) -> Feed:
         """What to call the model with for `payload`.

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from signet_torchserve.options import Champion
+
 KEPT_ARCHIVES = 2
 
 
@@ -20,7 +22,7 @@ class Status:
     """The agent's own account of itself, read by the health check."""
 
     deployments: dict[str, str] = field(default_factory=dict)
-    """Version that answers, by name of the deployment."""
+    """Revision that answers, by name of the deployment."""
     pending: list[str] = field(default_factory=list)
     """Deployments whose champion does not answer yet."""
     refused: list[str] = field(default_factory=list)
@@ -70,24 +72,24 @@ class Store:
             shutil.rmtree(half_made, ignore_errors=True)
         self._status.unlink(missing_ok=True)
 
-    def archive(self, name: str, version: str) -> Path:
-        """Where the archive of a model version lies, or would lie."""
-        return self.archives / f"{name}@{version}.mar"
+    def archive(self, name: str, champion: Champion) -> Path:
+        """Where the archive of a model version, served as its tags say, lies or would lie."""
+        return self.archives / f"{name}@{champion.revision}.mar"
 
     def prune(self, name: str, keep: set[str]) -> None:
-        """Delete a model's archives, but for `keep` and the most recently used others up to `KEPT_ARCHIVES`."""
+        """Delete a model's archives, but for those of `keep` and the last used others up to `KEPT_ARCHIVES`."""
         archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == name]
         archives.sort(key=lambda path: (path.stem.rpartition("@")[2] in keep, path.stat().st_mtime), reverse=True)
         for path in archives[max(KEPT_ARCHIVES, len(keep)) :]:
             path.unlink(missing_ok=True)
 
-    def remember(self, champions: Mapping[str, str]) -> None:
+    def remember(self, champions: Mapping[str, Champion]) -> None:
         """Keep what the registry last wanted, for a start without it."""
-        _write(self._champions, dict(champions))
+        _write(self._champions, {name: asdict(champion) for name, champion in champions.items()})
 
-    def remembered(self) -> dict[str, str]:
+    def remembered(self) -> dict[str, Champion]:
         """What the registry last wanted; nothing if that was never learnt."""
-        return dict(_read(self._champions) or {})
+        return {name: Champion(**champion) for name, champion in (_read(self._champions) or {}).items()}
 
     def report(self, status: Status) -> None:
         """Write the status where the health check reads it."""

@@ -17,19 +17,22 @@ from mlflow.types import Schema
 from signet_torchserve import frames
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.payload import Format, Payload
+from signet_torchserve.relaxations import Relaxation, refused
 
 Array = np.ndarray[Any, Any]
 Input = pd.DataFrame | Array | dict[str, Array]
 
 
-def enforced(schema: Schema, payload: Payload) -> Array | dict[str, Array]:
+def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> Array | dict[str, Array]:
     """What pyfunc would feed: one array for an unnamed tensor, a dict of them for named ones.
+
+    `allow` has the words of `relaxations` that hold.
 
     Raises:
         Refusal: the payload makes no such arrays, or the schema does not admit them.
     """
     is_table = payload.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
-    subject, problems = _frame(schema, payload) if is_table else _arrays(schema, payload)
+    subject, problems = _frame(schema, payload, allow) if is_table else _arrays(schema, payload, allow)
     problems += _value_problems(subject)
     try:
         result: Array | dict[str, Array] = _enforce_schema(subject, schema)
@@ -41,7 +44,9 @@ def enforced(schema: Schema, payload: Payload) -> Array | dict[str, Array]:
         raise SignatureMismatch(
             f"The input does not fit the signature's tensors: {error}.", problems or [generic]
         ) from error
-    problems = problems or _value_problems(result)
+    # Mixed types were let through above; what is left would lose something, which MLflow does not mind in a data frame.
+    lifted = allow - {Relaxation.MIXED_TYPES}
+    problems = refused(problems, lifted) or refused(_value_problems(result), lifted)
     if problems:
         first = problems[0]
         where = "The input" if first.column is None else f"Input {first.column}"
@@ -49,7 +54,7 @@ def enforced(schema: Schema, payload: Payload) -> Array | dict[str, Array]:
     return result
 
 
-def _frame(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
+def _frame(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Input, list[Problem]]:
     """Data frame of a table that is meant as tensors; of several columns for one tensor, it gets the dtype here."""
     frame = frames.read(schema, payload).reset_index(drop=True)  # MLflow looks for a row labelled 0
     if frame.columns.has_duplicates:
@@ -57,8 +62,9 @@ def _frame(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
         problem = Problem("columns", "each input once", "the same input twice", column=twice[0])
         raise SignatureMismatch(f"The input has columns more than once: {twice}.", [problem])
     if schema.has_input_names():
-        _refuse_other_names(schema, list(frame.columns))
-    if frame.empty:
+        _refuse_other_names(schema, list(frame.columns), allow)
+        frame = frame[[name for name in schema.input_names() if name in frame.columns]]
+    if frame.empty and Relaxation.EMPTY not in allow:
         raise SignatureMismatch(
             "The input is empty: at least one row is expected.", [Problem("empty", "at least one row", "no rows")]
         )
@@ -66,14 +72,14 @@ def _frame(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
     problems = []
     for name in frame.columns:
         spec = specs.get(name, schema.inputs[0])
-        found = _type_problems(spec, name, np.array(list(frame[name]), dtype=object))
+        found = _type_problems(spec, name, np.array(list(frame[name]), dtype=object), allow)
         problems += found
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
             frame[name] = frame[name].astype(spec.type)
     return frame, problems
 
 
-def _arrays(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
+def _arrays(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Input, list[Problem]]:
     content = payload.content
     if not schema.has_input_names():
         if isinstance(content, dict):
@@ -83,7 +89,7 @@ def _arrays(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
                 got="a JSON object",
             )
         (unnamed,) = schema.inputs
-        return _array(unnamed, None, content)
+        return _array(unnamed, None, content, allow)
     names: list[Any] = schema.input_names()
     if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
         given = dict.fromkeys(name for row in content for name in row)
@@ -96,28 +102,28 @@ def _arrays(schema: Schema, payload: Payload) -> tuple[Input, list[Problem]]:
             expected=f"an object with {names}",
             got=type(content).__name__,
         )
-    _refuse_other_names(schema, list(content))
+    _refuse_other_names(schema, list(content), allow)
     specs: dict[Any, Any] = schema.input_dict()
     arrays: dict[str, Array] = {}
     problems = []
     for name in names:
         if name in content:
-            arrays[name], found = _array(specs[name], name, content[name])
+            arrays[name], found = _array(specs[name], name, content[name], allow)
             problems += found
     return arrays, problems
 
 
-def _refuse_other_names(schema: Schema, given: list[Any]) -> None:
+def _refuse_other_names(schema: Schema, given: list[Any], allow: frozenset[str]) -> None:
     missing = [name for name in schema.required_input_names() if name not in given]
     extra = [name for name in given if name not in schema.input_names()]
     problems = [Problem("columns", "an input of this name", frames.MISSING, column=name) for name in missing]
     problems += [Problem("columns", "no input of this name", frames.EXTRA, column=name) for name in extra]
-    if problems:
+    if missing or refused(problems, allow):
         message = frames.missing_message(problems) if missing else frames.extra_message(problems)
         raise SignatureMismatch(message, problems)
 
 
-def _array(spec: Any, name: str | None, content: Any) -> tuple[Array, list[Problem]]:
+def _array(spec: Any, name: str | None, content: Any, allow: frozenset[str]) -> tuple[Array, list[Problem]]:
     """Nested lists as an array of the spec's dtype; as JSON typed them, with the reasons, if something would be lost.
 
     Raises:
@@ -133,16 +139,19 @@ def _array(spec: Any, name: str | None, content: Any) -> tuple[Array, list[Probl
     if not array.size:
         return array.astype(spec.type), []
     exact = np.array(content, dtype=object)
-    problems = _type_problems(spec, name, exact)
+    problems = _type_problems(spec, name, exact, allow)
     if problems:
         return array, problems
     # By way of the exact values: numpy makes a double of 2**53 + 1 beside 1.0.
     return (exact if array.dtype.kind == "f" and spec.type.kind in "iu" else array).astype(spec.type), []
 
 
-def _type_problems(spec: Any, name: Any, exact: Array) -> list[Problem]:
+def _type_problems(spec: Any, name: Any, exact: Array, allow: frozenset[str]) -> list[Problem]:
     """Every value that the spec's dtype cannot hold, of an array of Python's own objects."""
-    if _all_fit(spec.type, exact.ravel().tolist()):
+    values = exact.ravel().tolist()
+    if Relaxation.MIXED_TYPES in allow:
+        values = _unmixed(spec.type, values)
+    if _all_fit(spec.type, values):
         return []
     column = name if isinstance(name, (str, type(None))) else str(name)
     return [
@@ -152,9 +161,21 @@ def _type_problems(spec: Any, name: Any, exact: Array) -> list[Problem]:
     ]
 
 
+def _unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
+    """Numbers for booleans that stand among numbers, or for a boolean dtype booleans for the zeros and ones."""
+    kinds = set(map(type, values))
+    if bool not in kinds or not {int, float} & kinds:
+        return values
+    if dtype.kind == "b":
+        return [bool(value) if value in (0, 1) else value for value in values]
+    return [int(value) if isinstance(value, bool) else value for value in values]
+
+
 def _all_fit(dtype: np.dtype[Any], values: list[Any]) -> bool:
     """Whether JSON's values can be of a dtype, with nothing lost but what a float rounds away."""
     kinds = set(map(type, values))
+    if not kinds:
+        return True
     match dtype.kind:
         case "b":
             return kinds <= {bool}

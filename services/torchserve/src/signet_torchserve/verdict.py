@@ -9,6 +9,8 @@ each for what it would let through silently:
 3. a number that is not finite,
 4. an empty input,
 5. and a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`).
+
+Each can be lifted (see `relaxations`), and the rest is then MLflow's.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
 
 
-def decide(inputs: str, outputs: str | None, params: str | None, payload: Payload) -> Feed:
+def decide(
+    inputs: str, outputs: str | None, params: str | None, payload: Payload, allow: frozenset[str] = frozenset()
+) -> Feed:
     """What pyfunc would feed a model with this signature for `payload`.
 
     Args:
@@ -37,23 +41,24 @@ def decide(inputs: str, outputs: str | None, params: str | None, payload: Payloa
         outputs: likewise its outputs.
         params: likewise its params.
         payload: the request.
+        allow: what is let through after all, words of `relaxations`.
 
     Raises:
         Refusal: with MLflow's message where MLflow refuses.
     """
     try:
-        return _decide(_signature(inputs, outputs, params), payload.exact())
+        return _decide(_signature(inputs, outputs, params), payload.exact(), allow)
     except RecursionError as error:
         raise MalformedPayload(
             "The body is nested too deeply.", expected="rows and columns", got="JSON nested too deeply"
         ) from error
 
 
-def _decide(signature: ModelSignature, payload: Payload) -> Feed:
+def _decide(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
     values = _params(signature, payload)
     if signature.inputs.is_tensor_spec():
-        return Feed(tensors.enforced(signature.inputs, payload), values, framed=False)
-    frame = frames.enforced(signature.inputs, payload)
+        return Feed(tensors.enforced(signature.inputs, payload, allow), values, framed=False)
+    frame = frames.enforced(signature.inputs, payload, allow)
     try:
         with np.errstate(over="ignore"):
             return Feed(frame.to_numpy(dtype=np.float32), values, framed=True)

@@ -1,0 +1,83 @@
+"""What a model version's registry tags ask of its deployment.
+
+| tag                       | value                                          | default |
+| ------------------------- | ---------------------------------------------- | ------- |
+| `serving.allow`           | words of `relaxations`, separated by commas    | none    |
+| `serving.batch_size`      | most requests in one forward pass, 1 to 1024   | 32      |
+| `serving.max_batch_delay` | ms to wait for others, 0 to 1000               | 0       |
+| `serving.workers`         | processes that serve it, 1 to 64               | 1       |
+
+Changing one on a version that serves rolls it out again, beside the one that serves until then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from signet_torchserve.errors import NotServable
+from signet_torchserve.relaxations import Relaxation
+
+ALLOW = "serving.allow"
+BATCH_SIZE = "serving.batch_size"
+MAX_BATCH_DELAY = "serving.max_batch_delay"
+WORKERS = "serving.workers"
+
+TAGS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a version is served; by default strictly, by one worker, in batches of what is queued."""
+
+    allow: frozenset[str] = frozenset()
+    batch_size: int = 32
+    max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (frontend.py)
+    workers: int = 1
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> Options:
+        """Options that the tags name, and the defaults of the others.
+
+        Raises:
+            NotServable: a value is none that its tag can have.
+        """
+        default = cls()
+        return cls(
+            allow=_words(tags.get(ALLOW, "")),
+            batch_size=_number(tags, BATCH_SIZE, default.batch_size, 1, 1024),
+            max_batch_delay_ms=_number(tags, MAX_BATCH_DELAY, default.max_batch_delay_ms, 0, 1000),
+            workers=_number(tags, WORKERS, default.workers, 1, 64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A model version that ought to be served, with those of its tags that say how."""
+
+    version: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def revision(self) -> str:
+        """The version's name in TorchServe, another one for other tags: both serve while one follows the other."""
+        if not self.tags:
+            return self.version
+        digest = hashlib.sha256(json.dumps(dict(self.tags), sort_keys=True).encode()).hexdigest()
+        return f"{self.version}-{digest[:8]}"
+
+
+def _words(value: str) -> frozenset[str]:
+    words = frozenset(filter(None, (word.strip() for word in value.split(","))))
+    if unknown := sorted(words.difference(Relaxation)):
+        raise NotServable(f"The tag {ALLOW} has {unknown}: expected some of {[str(word) for word in Relaxation]}.")
+    return words
+
+
+def _number(tags: Mapping[str, str], tag: str, default: int, least: int, greatest: int) -> int:
+    value = tags.get(tag, str(default)).strip()
+    if not (value.isascii() and value.isdecimal() and len(value) < 10 and least <= int(value) <= greatest):  # noqa: PLR2004 -- digits
+        raise NotServable(f"The tag {tag} has {value!r}: expected a whole number from {least} to {greatest}.")
+    return int(value)

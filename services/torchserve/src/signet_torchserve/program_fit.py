@@ -1,0 +1,116 @@
+"""Whether a program takes what its signature admits, and returns what an answer can hold.
+
+What is found here would otherwise be found by every request. Whatever depends on the values of a request is left to
+the request, and so is the dtype of an input: some programs take any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from signet_torchserve.errors import NotServable
+
+# Of torch's ScalarType, as the program's JSON counts them: what numpy and JSON have too.
+_ANSWERABLE = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 12, 28, 34, 35})
+_DTYPES = {9: "complex32", 10: "complex64", 11: "complex128", 13: "bfloat16"}
+_STRIDED = 7
+
+_NESTED = ("array", "object", "map")
+
+Shape = Sequence[int]
+
+
+def refuse_unfit(program: dict[str, Any], signature: dict[str, Any]) -> None:
+    """Hold a program's inputs and outputs to its model's signature.
+
+    Args:
+        program: the JSON of its `models/model.json`.
+        signature: the `signature` entry of its MLmodel file.
+
+    Raises:
+        NotServable: no request could be answered.
+        KeyError: the program's JSON has another form than torch's; so can IndexError, TypeError and ValueError.
+    """
+    module = program["graph_module"]
+    metas = module["graph"]["tensor_values"]
+    call = module["module_call_graph"][0]["signature"]
+    _refuse_inputs(module["signature"]["input_specs"], metas, call, signature)
+    outputs = [spec["user_output"]["arg"] for spec in module["signature"]["output_specs"] if "user_output" in spec]
+    for index, output in enumerate(outputs):
+        _refuse_output(index, output, metas)
+
+
+def _refuse_inputs(
+    specs: list[dict[str, Any]], metas: dict[str, Any], call: dict[str, Any], signature: dict[str, Any]
+) -> None:
+    wanted = _wanted(json.loads(signature["inputs"]))
+    params = [spec["name"] for spec in json.loads(signature.get("params") or "[]")]
+    positional, keywords = json.loads(call["in_spec"])[1]["children_spec"]
+    names = json.loads(keywords["context"])
+    if len(positional["children_spec"]) != len(wanted):
+        raise NotServable(
+            f"Its signature has {len(wanted)} inputs, but its program takes {len(positional['children_spec'])}."
+        )
+    if untaken := [name for name in params if name not in names]:
+        raise NotServable(f"Its signature has the params {untaken}, which its program does not take.")
+    if unfed := [name for name in names if name not in params]:
+        raise NotServable(f"Its program needs the keywords {unfed}, which are no params of its signature.")
+    if any(tree["type"] is not None for tree in positional["children_spec"]):
+        raise NotServable("Its program takes lists or dicts of tensors as one input: expected tensors.")
+    taken = [
+        spec["user_input"]["arg"] if "user_input" in spec else spec["constant_input"]
+        for spec in specs
+        if "user_input" in spec or "constant_input" in spec
+    ]
+    order = call["forward_arg_names"] or []
+    by_name = {name for name, _ in wanted} == set(order[: len(wanted)])  # as `Program` calls it
+    for (name, shape), argument in zip(
+        sorted(wanted, key=lambda item: order.index(item[0])) if by_name else wanted, taken, strict=False
+    ):
+        what = "input" if name is None else f"input {name!r}"
+        if "as_tensor" not in argument:
+            raise NotServable(f"The {what} of its program is no tensor.")
+        sizes = [size.get("as_int", -1) for size in metas[argument["as_tensor"]["name"]]["sizes"]]
+        if not _may_be(shape, sizes):
+            raise NotServable(
+                f"The {what} of its signature has the shape {tuple(shape)}, but its program takes {tuple(sizes)}."
+            )
+
+
+def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
+    """Name and shape of each tensor that a signature's requests are made into; -1 is any size."""
+    if inputs[0]["type"] == "tensor":
+        for spec in inputs:
+            dtype = np.dtype(spec["tensor-spec"]["dtype"])
+            if dtype.kind not in "biufc":
+                raise NotServable(f"Its signature has a tensor of {dtype}, which torch has not: expected numbers.")
+        return [(spec.get("name"), spec["tensor-spec"]["shape"]) for spec in inputs]
+    for index, spec in enumerate(inputs):
+        if spec["type"] in _NESTED and spec.get("required", True):
+            column = repr(spec.get("name", index))
+            raise NotServable(
+                f"Column {column} of its signature is of type {spec['type']}: expected a type that one number can have."
+            )
+    # All columns are one tensor; those that are optional may be left out.
+    return [(None, (-1, len(inputs) if all(spec.get("required", True) for spec in inputs) else -1))]
+
+
+def _may_be(shape: Shape, other: Shape) -> bool:
+    return len(shape) == len(other) and all(
+        one == two or -1 in (one, two) for one, two in zip(shape, other, strict=True)
+    )
+
+
+def _refuse_output(index: int, output: dict[str, Any], metas: dict[str, Any]) -> None:
+    if "as_tensor" not in output:
+        raise NotServable(f"Output {index} of its program is no tensor: expected tensors, or lists or dicts of them.")
+    meta = metas[output["as_tensor"]["name"]]
+    if meta["dtype"] not in _ANSWERABLE:
+        dtype = _DTYPES.get(meta["dtype"], "of a dtype that numpy has not")
+        raise NotServable(f"Output {index} of its program is {dtype}: expected real numbers that numpy has too.")
+    if meta["layout"] != _STRIDED:
+        raise NotServable(f"Output {index} of its program is sparse: expected a dense tensor.")

@@ -1,0 +1,46 @@
+"""What a deployment may let through after all, each by the registry tag `serving.allow`; by default nothing.
+
+| word            | lets through                                                    | what becomes of it        |
+| --------------- | --------------------------------------------------------------- | ------------------------- |
+| `extra_columns` | columns or inputs that the signature does not have              | dropped                   |
+| `nulls`         | null and NaN in required columns                                | NaN, if the type has it   |
+| `non_finite`    | infinities, and in tensors NaN                                  | fed as they are           |
+| `empty`         | inputs without rows or values                                   | fed as they are           |
+| `mixed_types`   | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
+| `whole_numbers` | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
+
+The first five lift a rule that is stricter than MLflow's (see `verdict`); MLflow itself may still refuse. The last
+is less strict than MLflow: JavaScript writes 4.0 as 4. Neither torch nor MLflow is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from signet_torchserve.errors import Problem
+
+
+class Relaxation(StrEnum):
+    """One word of `serving.allow`."""
+
+    EXTRA_COLUMNS = "extra_columns"
+    NULLS = "nulls"
+    NON_FINITE = "non_finite"
+    EMPTY = "empty"
+    MIXED_TYPES = "mixed_types"
+    WHOLE_NUMBERS = "whole_numbers"
+
+
+_LIFTS = {
+    "columns": Relaxation.EXTRA_COLUMNS,
+    "null": Relaxation.NULLS,
+    "finite": Relaxation.NON_FINITE,
+    "empty": Relaxation.EMPTY,
+    "type": Relaxation.MIXED_TYPES,
+}
+
+
+def refused(problems: Sequence[Problem], allow: frozenset[str]) -> list[Problem]:
+    """Those of the problems, none of which MLflow minds, that no word of `allow` lets through."""
+    return [problem for problem in problems if _LIFTS.get(problem.rule) not in allow]

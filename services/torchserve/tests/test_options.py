@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Champion, Options
+from signet_torchserve.relaxations import Relaxation
+
+
+@pytest.mark.parametrize(
+    ("tags", "options"),
+    [
+        ({}, Options()),
+        ({"serving.allow": ""}, Options()),
+        ({"serving.allow": "nulls, whole_numbers,"}, Options(allow=frozenset({"nulls", "whole_numbers"}))),
+        ({"serving.allow": ",".join(Relaxation)}, Options(allow=frozenset(Relaxation))),
+        (
+            {"serving.batch_size": "8", "serving.max_batch_delay": " 5", "serving.workers": "2"},
+            Options(batch_size=8, max_batch_delay_ms=5, workers=2),
+        ),
+        ({"serving.max_batch_delay": "0", "owner": "me"}, Options(max_batch_delay_ms=0)),
+    ],
+)
+def test_tags_say_how_a_version_is_served(tags: dict[str, str], options: Options) -> None:
+    """Each tag sets its option, and what is not tagged keeps its default: strict, 32, 0 ms, one worker."""
+    assert Options.from_tags(tags) == options
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "message"),
+    [
+        ("allow", "nulls,Nulls,all", "The tag serving.allow has ['Nulls', 'all']: expected some of ['extra_columns', "),
+        ("batch_size", "0", "The tag serving.batch_size has '0': expected a whole number from 1 to 1024."),
+        ("batch_size", "1025", "The tag serving.batch_size has '1025': "),
+        ("max_batch_delay", "-1", "The tag serving.max_batch_delay has '-1': expected a whole number from 0 to 1000."),
+        ("max_batch_delay", "1.5", "The tag serving.max_batch_delay has '1.5': "),
+        ("workers", "²", "The tag serving.workers has '²': expected a whole number from 1 to 64."),
+        ("workers", "9" * 5000, "The tag serving.workers has "),
+        ("workers", "", "The tag serving.workers has '': "),
+    ],
+)
+def test_other_values_are_refused(tag: str, value: str, message: str) -> None:
+    """A word that is none and a number out of range are refused, with tag, value and what was expected."""
+    with pytest.raises(NotServable) as caught:
+        Options.from_tags({f"serving.{tag}": value})
+    assert str(caught.value).startswith(message)
+
+
+def test_a_revision_tells_tags_apart() -> None:
+    """A version without tags goes by its number; the same tags make the same revision, others another."""
+    assert Champion("3").revision == "3"
+    tagged = Champion("3", {"serving.workers": "2", "serving.allow": "nulls"}).revision
+    assert tagged.startswith("3-")
+    assert tagged == Champion("3", {"serving.allow": "nulls", "serving.workers": "2"}).revision
+    others = {Champion("3", {"serving.allow": "nulls"}).revision, Champion("4", {"serving.allow": "nulls"}).revision}
+    assert len(others | {tagged, "3"}) == 4
