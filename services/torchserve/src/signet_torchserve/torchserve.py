@@ -17,6 +17,7 @@ from ts.model_server import load_properties
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
+METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 PR_SET_PDEATHSIG = 1
 
 
@@ -59,6 +60,7 @@ def start(
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
+            "TS_METRICS_CONFIG": str(METRICS_CONFIG),
         },
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, before any thread is started
     )
