@@ -35,6 +35,10 @@ down: ## stops it; the data stays in .signet
 test: venv ## lint, types, unit tests, integration tests; the containers too where a Docker engine answers
 	@scripts/test.sh
 
+.PHONY: bench
+bench: venv ## measures the handler beside a no-op, the seed's way and MLflow's server, in 6 minutes; needs wrk
+	@exec .venv/bin/python -m bench $(BENCH)
+
 .PHONY: lint
 lint: venv ## ruff, mypy, hadolint, compose-lint
 	@scripts/lint.sh

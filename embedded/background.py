@@ -36,6 +36,7 @@ class State:
     created: float = 0.0
     mlflow: str = ""
     predictions: str = ""
+    metrics: str = ""
     services: dict[str, int] = field(default_factory=dict)
     steps: list[dict[str, object]] = field(default_factory=list)
 
@@ -109,6 +110,7 @@ def _bring_up(stack: Stack, state: State) -> None:
     stack.wait_ready()
     deployment.wait(stack)
     state.mlflow, state.predictions = stack.urls.mlflow, deployment.url(stack)
+    state.metrics = f"{stack.urls.metrics}/metrics"
     state.services = {name: stack.pid(name) for name in stack.names}
 
 
@@ -168,6 +170,7 @@ def _addresses(state: State) -> str:
     return (
         f"  MLflow       {state.mlflow}\n"
         f"  predictions  {state.predictions}\n"
+        f"  metrics      {state.metrics}\n"
         f"  try it:      curl {state.predictions} -T sample.json"
     )
 

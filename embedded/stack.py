@@ -28,6 +28,7 @@ class Urls:
 
     mlflow: str
     torchserve: str
+    metrics: str
 
 
 class Stack:
@@ -37,7 +38,7 @@ class Stack:
         self.folder = folder
         self.addresses = addresses
         self.journal = journal
-        self.urls = Urls(f"http://127.0.0.1:{addresses['mlflow']}", f"http://127.0.0.1:{addresses['inference']}")
+        self.urls = Urls(*(f"http://127.0.0.1:{addresses[name]}" for name in ("mlflow", "inference", "metrics")))
         self._marked = {**clean_environment(), **leftovers.mark(folder.path)}
         self.env = {**self._marked, "MLFLOW_TRACKING_URI": self.urls.mlflow, "SIGNET_URL": self.urls.torchserve}
         self._services = {service.name: service for service in services}

@@ -51,6 +51,10 @@ class ComposeStack:
     def predictions_url(self) -> str:
         return f"http://127.0.0.1:{self._ports['TORCHSERVE_PORT']}"
 
+    def metrics(self) -> str:
+        code = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8082/metrics').read().decode())"
+        return self.compose("exec", "-T", "torchserve", "python", "-c", code, check=True).stdout
+
     @property
     def environment(self) -> dict[str, str]:
         files = os.pathsep.join(self._files[1::2])

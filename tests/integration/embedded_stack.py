@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import psutil
+import requests
 from embedded.errors import ServiceDied
 from embedded.stack import Stack as Processes
 from embedded.stack import running
@@ -43,6 +44,11 @@ class EmbeddedStack:
     @property
     def predictions_url(self) -> str:
         return self.processes.urls.torchserve
+
+    def metrics(self) -> str:
+        answer = requests.get(f"{self.processes.urls.metrics}/metrics", timeout=10)
+        answer.raise_for_status()
+        return answer.text
 
     @property
     def environment(self) -> dict[str, str]:

@@ -41,6 +41,9 @@ class Stack(Protocol):
     def predictions_url(self) -> str:
         """TorchServe's inference address, as a person on this machine asks it."""
 
+    def metrics(self) -> str:
+        """What TorchServe tells Prometheus at its metrics address."""
+
     @property
     def environment(self) -> dict[str, str]:
         """What a person's shell would hold, so that the README's commands meet this stack."""

@@ -73,6 +73,8 @@ def test_up_status_logs_down(checkout: Checkout) -> None:
     assert (again.returncode, "already up" in again.stdout) == (0, True), _output(again)
     status = checkout.make("status", env=env)
     assert (status.returncode, url in status.stdout) == (0, True), _output(status)
+    (metrics,) = re.findall(r"http://\S+/metrics", status.stdout)
+    assert "signet_predictions_total{" in requests.get(metrics, timeout=10).text
     logs = checkout.make("logs", "SERVICE=mlflow-server", env=env)
     assert (logs.returncode, "mlflow-server" in logs.stdout) == (0, True), _output(logs)
 

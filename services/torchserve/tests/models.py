@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from mlflow.types import Schema, TensorSpec
 from signet_torchserve import archive
 from signet_torchserve.handler import SignatureHandler
 from signet_torchserve.options import Champion
+from signet_torchserve.torchserve import METRICS_CONFIG
 from ts.context import Context
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from ts.service import Service
 
 NAME = "iris_classification"
@@ -90,12 +93,20 @@ def unpack(model: Path, folder: Path, version: str = "7", **tags: str) -> Path:
     return folder / "unpacked"
 
 
+def declared_metrics() -> MetricsCacheYamlImpl:
+    """A worker's metrics, as TorchServe makes them from our metrics.yaml."""
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # it leaves the file open
+        metrics = MetricsCacheYamlImpl(str(METRICS_CONFIG))
+        metrics.initialize_cache()
+    return metrics
+
+
 class Server:
     """A handler that has loaded an unpacked archive, and is handed batches as TorchServe hands them."""
 
     def __init__(self, folder: Path) -> None:
         self.manifest = json.loads((folder / "MAR-INF/MANIFEST.json").read_text())
-        self.context = Context(NAME, str(folder), self.manifest, 32, None, "0.12.0")
+        self.context = Context(NAME, str(folder), self.manifest, 32, None, "0.12.0", metrics=declared_metrics())
         self.handler = SignatureHandler()
         self.handler.initialize(self.context)
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 MAX_PROBLEMS = 20
+
+Rule = Literal["columns", "type", "null", "finite", "empty", "shape", "params", "format", "model", "signature"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,10 @@ class Problem:
 
     `row` counts from 0 in the order the rows came; None where the problem is not of one row. `column` is the
     signature's or the request's name of the column, None where the problem is not of one column. `rule` is one of a
-    closed set of short words, safe to count by: columns, type, null, finite, empty, shape, params, format, model,
-    signature.
+    closed set of short words, safe to count by.
     """
 
-    rule: str
+    rule: Rule
     expected: str
     got: str
     row: int | None = None
@@ -49,6 +52,11 @@ class Refusal(Exception):
     def as_document(self) -> dict[str, object]:
         """The refusal as JSON, whole."""
         return {"message": self.message, "problems": [_entry(problem) for problem in self.problems]}
+
+    @property
+    def rule(self) -> Rule:
+        """The first rule that the request broke."""
+        return self.problems[0].rule
 
     def body(self, model: str, version: str) -> dict[str, object]:
         """The JSON answer: at most `MAX_PROBLEMS` problems, and how many more there are."""

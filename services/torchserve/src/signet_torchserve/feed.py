@@ -21,3 +21,9 @@ class Feed:
     inputs: Array | dict[str, Array]
     params: dict[str, Any]
     framed: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows of the request; 1 where its input has no axis for them."""
+        inputs = next(iter(self.inputs.values())) if isinstance(self.inputs, dict) else self.inputs
+        return len(inputs) if inputs.ndim else 1

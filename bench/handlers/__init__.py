@@ -1,0 +1,1 @@
+"""Handlers for comparison, each packed into an archive of its own."""

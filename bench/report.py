@@ -1,0 +1,232 @@
+"""Tables and bars, as Markdown: readable as it is, and ready for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import Contender
+from bench.load import Memory, Rate
+from bench.micro import SIZES, Bulk, OneRow
+
+Point = tuple[str, int, bool]
+"""Contender's name, connections, whether the requests are valid."""
+
+
+@dataclass(slots=True)
+class Results:
+    """All that was measured."""
+
+    contenders: list[Contender] = field(default_factory=list)
+    rates: dict[Point, Rate] = field(default_factory=dict)
+    drift: dict[int, float] = field(default_factory=dict)
+    """By connections: the ceiling's rate at the end over its rate in the rounds."""
+    memory_before: dict[str, Memory] = field(default_factory=dict)
+    """By contender, when it has answered valid requests only."""
+    memory: dict[str, Memory] = field(default_factory=dict)
+    """By contender, at the end."""
+    program_mib: float = 0.0
+    one_row: OneRow | None = None
+    bulk: list[Bulk] = field(default_factory=list)
+
+    @property
+    def connections(self) -> list[int]:
+        return sorted({connections for _, connections, _ in self.rates})
+
+    def ceiling(self, connections: int) -> tuple[str, Rate]:
+        """Name and rate of the fastest no-op."""
+        return max(
+            ((c.name, self.rates[c.name, connections, True]) for c in self.contenders if c.is_noop),
+            key=lambda each: each[1].requests_per_s,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rates": [
+                {"contender": name, "connections": connections, "valid": valid, **asdict(rate)}
+                for (name, connections, valid), rate in self.rates.items()
+            ],
+            "drift": self.drift,
+            "memory_before_refusals": {name: asdict(memory) for name, memory in self.memory_before.items()},
+            "memory": {name: asdict(memory) for name, memory in self.memory.items()},
+            "program_mib": self.program_mib,
+            "one_row": self.one_row and asdict(self.one_row),
+            "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
+            "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What must hold of one figure."""
+
+    what: str
+    value: float
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def met(self) -> bool:
+        return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
+
+    @property
+    def asked(self) -> str:
+        return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
+
+
+def bars(results: Results) -> list[Bar]:
+    """Every bar whose figures were measured."""
+    found: list[Bar] = []
+    for connections in results.connections:
+        found += _of_rates(results, connections)
+    return [*found, *_of_memory(results), *_of_steps(results)]
+
+
+def _of_rates(results: Results, connections: int) -> Iterator[Bar]:
+    at = f"at {connections} connection{'s' * (connections > 1)}"
+    valid = {contender.name: results.rates[contender.name, connections, True] for contender in results.contenders}
+    if "ours" not in valid:
+        return
+    ours = valid["ours"]
+    if any(contender.is_noop for contender in results.contenders):
+        _, ceiling = results.ceiling(connections)
+        yield Bar(f"Signet / the fastest no-op, {at}", ours.requests_per_s / ceiling.requests_per_s, least=0.9)
+        yield Bar(f"Signet's p99 / the fastest no-op's, {at}", ours.p99_ms / ceiling.p99_ms, most=1.3)
+    for contender in results.contenders:
+        least = _LEAST.get((contender.name, connections))
+        if least is not None:
+            ratio = ours.requests_per_s / valid[contender.name].requests_per_s
+            yield Bar(f"Signet / {contender.title}, {at}", ratio, least=least)
+    refused = results.rates["ours", connections, False]
+    yield Bar(f"Signet's refusals / its predictions, {at}", refused.requests_per_s / ours.requests_per_s, least=0.5)
+
+
+# How many times a contender's rate ours must be, by connections: one setting is to serve a lone client and a crowd.
+_LEAST = {
+    ("noop", 1): 0.9,
+    ("noop_batched", 64): 0.85,
+    ("noop_waiting", 64): 0.85,
+    ("seed", 64): 20,
+    ("mlflow", 64): 40,
+}
+
+
+def _of_memory(results: Results) -> Iterator[Bar]:
+    if not {"noop", "ours"} <= results.memory.keys():
+        return
+    allowed = 1.3 * results.memory["noop"].rss_mib + results.program_mib
+    for when, memory in (("before any refusal", results.memory_before), ("at the end", results.memory)):
+        yield Bar(f"worker's RSS / (1.3 × no-op's + model), {when}", memory["ours"].rss_mib / allowed, most=1)
+
+
+def _of_steps(results: Results) -> Iterator[Bar]:
+    if results.one_row:
+        yield Bar("one row, body to model input, µs", results.one_row.check_us, most=5)
+    for name in dict.fromkeys(each.format for each in results.bulk):
+        of_format = [each for each in results.bulk if each.format == name]
+        # Where the parser itself takes microseconds, the bar in µs is the one that counts.
+        worst = max((each for each in of_format if each.rows >= 1000), key=lambda each: each.ratio)  # noqa: PLR2004
+        yield Bar(f"{name}, 1,000 rows and more: body to input / parsing alone", worst.ratio, most=1.6)
+        per_row = {each.rows: each.check_s / each.rows for each in of_format}
+        yield Bar(f"{name}: a row among 1,000,000 / a row among 1,000", per_row[SIZES[-1]] / per_row[1000], most=2)
+
+
+def markdown(results: Results) -> str:
+    """Every table there are figures for."""
+    parts = [_rates(results), _memory(results)] if results.rates else []
+    parts += [_one_row(results.one_row)] if results.one_row else []
+    parts += [_bulk(results.bulk)] if results.bulk else []
+    parts.append(_bars(bars(results)))
+    return "\n\n".join(parts)
+
+
+def _rates(results: Results) -> str:
+    heads = [
+        "requests/s (p50, p99 in ms)",
+        *(f"{count} connection{'s' * (count > 1)}" for count in results.connections),
+    ]
+    rows = []
+    for contender in results.contenders:
+        for valid in (True, False):
+            if (contender.name, results.connections[0], valid) not in results.rates:
+                continue
+            title = contender.title if valid else f"{contender.title}, invalid requests"
+            rows.append([title, *(_cell(results.rates[contender.name, each, valid]) for each in results.connections)])
+    if results.drift:
+        drift = [f"{results.drift[each] - 1:+.0%}" for each in results.connections]
+        rows.append(["drift: the fastest no-op once more at the end", *drift])
+    return _table(heads, rows)
+
+
+def _cell(rate: Rate) -> str:
+    return f"{rate.requests_per_s:,.0f} ({rate.p50_ms:.2f}, {rate.p99_ms:.2f})"
+
+
+def _memory(results: Results) -> str:
+    rows = [
+        [contender.title, *(f"{value:,.0f}" for memory in pair for value in (memory.rss_mib, memory.pss_mib))]
+        for contender in results.contenders
+        for pair in [(results.memory_before[contender.name], results.memory[contender.name])]
+    ]
+    return _table(
+        [
+            "worker's memory in MiB",
+            "RSS before any refusal",
+            "PSS before any refusal",
+            "RSS at the end",
+            "PSS at the end",
+        ],
+        rows,
+    )
+
+
+def _one_row(one: OneRow) -> str:
+    return _table(
+        ["one row", "µs"],
+        [
+            ["body to model input, Signet", f"{one.check_us:,.1f}"],
+            ["body to model input, MLflow", f"{one.mlflow_us:,.0f}"],
+            ["model's call, Signet", f"{one.program_us:,.1f}"],
+            ["model's call, the exported module", f"{one.module_us:,.1f}"],
+        ],
+    )
+
+
+def _bulk(bulk: Sequence[Bulk]) -> str:
+    by_size: Mapping[tuple[str, int], Bulk] = {(each.format, each.rows): each for each in bulk}
+    formats = list(dict.fromkeys(each.format for each in bulk))
+    rows = []
+    for size in SIZES:
+        of_size = [by_size[name, size] for name in formats]
+        rows.append([f"{size:,}", *(f"{each.check_s * 1e3:,.3f} ({each.ratio:.2f} ×)" for each in of_size)])
+    return _table(["rows: ms from body to model input (× parsing alone)", *formats], rows)
+
+
+def _bars(found: Sequence[Bar]) -> str:
+    return _table(
+        ["bar", "measured", "asked", ""],
+        [[bar.what, f"{bar.value:.2f}", bar.asked, "✓" if bar.met else "✗"] for bar in found],
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(bulk: Sequence[Bulk], path: Path) -> None:
+    """Draw time over rows, ours and the parser's, both axes logarithmic: a straight line of slope 1 is linear."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 -- a second that the other parts need not spend
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="rows in one request", ylabel="seconds")
+    for number, name in enumerate(dict.fromkeys(each.format for each in bulk)):
+        of_format = [each for each in bulk if each.format == name]
+        rows = [each.rows for each in of_format]
+        axes.plot(rows, [each.check_s for each in of_format], "o-", color=f"C{number}", label=f"{name}: body to input")
+        axes.plot(rows, [each.parse_s for each in of_format], ":", color=f"C{number}", label=f"{name}: parsing alone")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path)

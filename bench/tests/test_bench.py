@@ -1,0 +1,64 @@
+"""`make bench` runs from end to end; whether its bars are met is for a quiet machine to tell."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # `bench` is run from the repository's root, not installed
+
+with warnings.catch_warnings(action="ignore"):  # TorchServe leaves its version.txt open
+    from bench import micro, model
+
+
+def _bench(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *options],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+def test_load(tmp_path: Path) -> None:
+    """The no-op and ours answer under load as they must, and the figures arrive as tables and as JSON."""
+    done = _bench(tmp_path, "--only", "noop,ours", "--seconds", "1", "--rounds", "1", "--connections", "8")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / ".signet/bench/bench.json").read_text())
+    points = [(rate["contender"], rate["connections"], rate["valid"]) for rate in document["rates"]]
+    assert points == [("noop", 8, True), ("ours", 8, True), ("ours", 8, False)]
+    assert all(0 < rate["p50_ms"] <= rate["p99_ms"] for rate in document["rates"])
+    assert document["drift"]["8"] > 0
+    assert document["memory"]["ours"]["rss_mib"] > 100
+    assert len(document["bars"]) > 3
+    assert all(f"| {bar['what']} |" in done.stdout for bar in document["bars"])
+
+
+def test_every_format_is_the_same_rows() -> None:
+    """What is timed in bulk reaches the model, in every format alike."""
+    rows = [model.ROW, [6.6, 3.0, 5.6, 2.0]]
+    bodies = [body_of(rows) for body_of, _ in micro._FORMATS.values()]
+    assert len(set(bodies)) == 3
+    for body in bodies:
+        inputs = micro._model_input(body).inputs
+        assert not isinstance(inputs, dict)
+        assert inputs.tolist() == [pytest.approx(row) for row in rows]
+
+
+def test_wrk_is_missing(tmp_path: Path) -> None:
+    """One line says what to install."""
+    done = _bench(tmp_path, "--only", "ours", PATH="")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "wrk was not found: expected the load generator on the path (Debian, Ubuntu: apt install wrk)."
+    ]
