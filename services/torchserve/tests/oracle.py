@@ -136,11 +136,7 @@ def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- 
         return series
     if type_ == DataType.integer and [int(value) for value in present] != [int(value) for value in result]:
         return series
-    if (
-        type_ == DataType.float
-        and np.isinf(result).any()
-        and not any(value in (math.inf, -math.inf) for value in present)
-    ):
+    if type_ == DataType.float and np.isinf(result).sum() != sum(abs(value) == math.inf for value in present):
         return series
     return result
 
