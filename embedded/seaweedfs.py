@@ -55,6 +55,7 @@ def service(folder: Folder, ports: dict[str, int]) -> Service:
         "webdav": "false",
         "admin.ui": "false",
         "master.telemetry": "false",
+        "master.electionTimeout": "1s",  # there is no other master to wait for
         "filer.localSocket": _socket(ports["filer"]),
     }
     return Service(
