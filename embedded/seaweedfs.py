@@ -55,6 +55,7 @@ def service(folder: Folder, ports: dict[str, int]) -> Service:
         "webdav": "false",
         "admin.ui": "false",
         "master.telemetry": "false",
+        "master.electionTimeout": "1s",  # there is no other master to wait for
         "filer.localSocket": _socket(ports["filer"]),
     }
     return Service(
@@ -85,11 +86,15 @@ def _socket(port: int) -> Path:
 
 
 def _answers(url: str, access_key: str, secret_key: str) -> bool:
-    """Whether the key reaches the bucket."""
+    """Whether the key stores an object and reads it back: the bucket is there before the volumes that hold its data."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow: imported while the store starts
 
+    s3 = _client(url, access_key, secret_key)
+    probe = {"Bucket": BUCKET, "Key": ".signet-probe"}
     try:
-        _client(url, access_key, secret_key).head_bucket(Bucket=BUCKET)
+        s3.put_object(**probe, Body=b"text")
+        s3.get_object(**probe)["Body"].read()
+        s3.delete_object(**probe)
     except (BotoCoreError, ClientError):
         return False
     return True

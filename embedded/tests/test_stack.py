@@ -81,9 +81,9 @@ def test_service_that_dies(tiny: Tiny) -> None:
 
 def test_service_that_never_answers(tiny: Tiny) -> None:
     """A service that runs but does not answer is given up when its time is over."""
-    stack = tiny.stack(tiny.shell("postgres", "echo waiting; sleep 60", ready=False, ready_timeout_s=0.5))
+    stack = tiny.stack(tiny.shell("postgres", "echo waiting; sleep 60", ready=False, ready_timeout_s=2))
     with pytest.raises(
-        ServiceNotReady, match=r"postgres did not answer within 0 s\. Its log, .*, ends so:\n    waiting"
+        ServiceNotReady, match=r"postgres did not answer within 2 s\. Its log, .*, ends so:\n    waiting"
     ):
         stack.wait_ready()
     stack.close()

@@ -23,7 +23,10 @@ def warden(*command: str, stop_signal: int = signal.SIGTERM, grace_s: float = 5)
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def pid_in(file: Path, eventually: Eventually) -> int:
@@ -70,7 +73,8 @@ def test_kills_after_the_grace_time(tmp_path: Path, eventually: Eventually) -> N
 
 def test_descendants_in_sessions_of_their_own(tmp_path: Path, eventually: Eventually) -> None:
     """Nothing that the command started outlives it, not even what left its session and its parent."""
-    with warden("sh", "-c", f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & sleep 0.3; exit 0") as process:
+    script = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & until [ -s {tmp_path}/pid ]; do sleep 0.05; done"
+    with warden("sh", "-c", script) as process:
         pid = pid_in(tmp_path / "pid", eventually)
         assert process.wait(10) == 0
     assert gone(pid)

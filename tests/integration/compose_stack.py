@@ -130,7 +130,7 @@ class ComposeStack:
 
     def down(self, *, volumes: bool) -> None:
         """Remove containers and networks, and the data too if `volumes` says so."""
-        data = ("--volumes",) if volumes else ()
+        data = ("--volumes", "--timeout", "1") if volumes else ()  # nothing is left to be closed in good order
         self.compose("--profile", "*", "down", "--remove-orphans", *data, check=True)
 
     def config(self) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def test_next_version_serves_by_itself(
     wait_for_version(before + 1)
 
 
+@pytest.mark.embedded  # the same gate in both
 def test_gate_refuses(
     stack: Stack, registry: MlflowClient, champion: Callable[[], ModelVersion], served_version: Callable[[], str]
 ) -> None:
@@ -105,6 +106,7 @@ def test_bad_option(stack: Stack, registry: MlflowClient, args: list[str], named
     assert _runs(registry) == runs
 
 
+@pytest.mark.embedded  # a process of this machine in both
 def test_mlflow_run(stack: Stack, registry: MlflowClient, champion: Callable[[], ModelVersion]) -> None:
     """`mlflow run services/trainer` trains against the running server, in the run that MLflow made for it."""
     newest, runs, before = _newest(registry), _runs(registry), champion().version
