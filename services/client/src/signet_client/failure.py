@@ -48,7 +48,7 @@ _CODES: tuple[tuple[type[ClientError], int], ...] = (
     (ClientError, INTERNAL_ERROR),
 )
 # MLflow's client would go on asking a server that is down for four minutes, and fill a log with bars.
-_MANNERS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_MANNERS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _MANNERS_IN_A_LOG = {**_MANNERS, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 

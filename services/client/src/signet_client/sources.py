@@ -16,7 +16,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREA
 # Private to MLflow: the one place where `models:/name@alias` and the like are read. Pinned by tests/integration.
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
-from signet_client.failure import DeploymentError
+from signet_client.failure import DeploymentError, is_unanswered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,9 +60,9 @@ def fetched(model_uri: str, folder: Path) -> Path:
             )
         try:
             path = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
-        except MlflowException:
-            raise
         except Exception as error:  # every kind of address has a driver with errors of its own
+            if is_unanswered(error):
+                raise
             raise DeploymentError(f"Model {model_uri!r} can't be had: {error}", INVALID_PARAMETER_VALUE) from error
     if not (path / _MLMODEL).is_file():
         raise DeploymentError(
