@@ -23,7 +23,7 @@ def body(inputs: Any) -> bytes:
     if isinstance(inputs, str | bytes):
         return inputs.encode() if isinstance(inputs, str) else inputs
     if hasattr(inputs, "to_dict"):  # a DataFrame; pandas, numpy and torch need not be installed
-        split = inputs.to_dict(orient="split")
+        split = inputs.astype(object).where(inputs.notna(), None).to_dict(orient="split")  # what is missing is null
         request = {"dataframe_split": {"columns": split["columns"], "data": split["data"]}}
     elif isinstance(inputs, dict) and _FORMATS & inputs.keys():
         request = inputs
