@@ -71,7 +71,7 @@ def test_who_can_talk_to_whom(configuration: Read, files: tuple[str, ...]) -> No
     assert members == {
         "database": {"postgres", "postgres-setup", "mlflow-server"},
         "artifacts": {"minio", "minio-setup", "mlflow-server"},
-        "registry": {"mlflow-server", "torchserve"},
+        "registry": {"mlflow-server", "torchserve", "client"},
         "training": {"mlflow-server", "trainer"},
         "serving": {"torchserve", "client"},
     }

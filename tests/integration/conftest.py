@@ -129,6 +129,15 @@ def champion(registry: MlflowClient) -> Callable[[], ModelVersion]:
 
 
 @pytest.fixture
+def made_here(registry: MlflowClient) -> Iterator[None]:
+    """Whatever else a test has registered, and so deployed, is deleted after it."""
+    yield
+    for model in registry.search_registered_models():
+        if model.name != MODEL:
+            registry.delete_registered_model(model.name)
+
+
+@pytest.fixture
 def url(stack: Stack) -> str:
     """Where the deployment's predictions are asked for."""
     return f"{stack.predictions_url}/predictions/{MODEL}"

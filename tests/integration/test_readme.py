@@ -58,7 +58,7 @@ def test_every_command_is_run_or_says_why_not() -> None:
     """Each block says where it is run; one that isn't gives a reason."""
     for block in BLOCKS:
         kind, _, reason = block.run.partition(",")
-        assert kind in {"both", "compose", "checkout", "training", "never"}, block
+        assert kind in {"both", "compose", "own model", "checkout", "training", "never"}, block
         assert kind != "never" or reason.strip(), block
     assert len(_of("both")) >= 4
     assert [block.code for block in BLOCKS if block.run == "checkout"] == ["make demo\n"], "test_processes.py runs it"
@@ -82,7 +82,17 @@ def test_on_both(stack: Stack, registry: MlflowClient, block: Block) -> None:
         registry.set_registered_model_alias(MODEL, ALIAS, champion)
 
 
+@pytest.mark.usefixtures("made_here")
+def test_own_model(stack: Stack, registry: MlflowClient) -> None:
+    """A stranger's model goes from `log_model` to its answer in under 20 lines."""
+    blocks = [block for block in BLOCKS if block.run == "own model"]
+    assert sum(len(block.code.splitlines()) for block in blocks) < 20
+    for block in blocks:
+        _run(stack, block, registry.get_model_version_by_alias(MODEL, ALIAS).version)
+
+
 @pytest.mark.compose
+@pytest.mark.usefixtures("made_here")
 @pytest.mark.parametrize("block", [param for param in _of("compose") if "compose up" not in param.values[0].code])
 def test_on_compose(stack: Stack, registry: MlflowClient, block: Block) -> None:
     """`docker compose …` as a person types it, on this suite's project, answers as written."""
@@ -95,6 +105,7 @@ def _run(stack: Stack, block: Block, champion: object) -> None:
         code = code.replace(f"localhost:{port}", f"localhost:{urlsplit(address).port}")
     command = [sys.executable, "-c", code] if block.language == "python" else ["bash", "-euc", code]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SIGNET_"))}
+    clean |= {"MLFLOW_TRACKING_URI": stack.mlflow_url, "SIGNET_URL": stack.predictions_url}
     clean["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), clean["PATH"]])
     done = subprocess.run(
         command,
@@ -140,7 +151,12 @@ def test_client_settings() -> None:
     """The client's row says what its settings object says."""
     from signet_client.settings import Settings
 
-    assert _readers("client") == {"SIGNET_URL": Settings.url, "SIGNET_TIMEOUT_S": str(Settings.timeout_s)}
+    assert _readers("client") == {
+        "SIGNET_URL": Settings.url,
+        "SIGNET_TIMEOUT_S": str(Settings.timeout_s),
+        "MLFLOW_TRACKING_URI": Settings.tracking_uri,
+        "SIGNET_ALIAS": Settings.alias,
+    }
 
 
 def test_torchserve_settings(tmp_path: Path) -> None:

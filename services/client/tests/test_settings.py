@@ -9,19 +9,27 @@ from signet_client.settings import Settings
 
 
 def test_defaults() -> None:
-    """Without any variable the client asks the port that `docker compose up` publishes."""
-    assert Settings.from_environ({}) == Settings(url="http://127.0.0.1:8080", timeout_s=30.0)
+    """Without any variable the client asks the ports that `docker compose up` publishes."""
+    assert Settings.from_environ({}) == Settings("http://127.0.0.1:8080", 30.0, "http://127.0.0.1:5000", "champion")
 
 
 def test_empty_value_is_the_default() -> None:
     """Compose passes an unset variable on as an empty string; that is no address."""
-    assert Settings.from_environ({"SIGNET_URL": "", "SIGNET_TIMEOUT_S": ""}) == Settings()
+    names = ("SIGNET_URL", "SIGNET_TIMEOUT_S", "MLFLOW_TRACKING_URI", "SIGNET_ALIAS")
+    assert Settings.from_environ(dict.fromkeys(names, "")) == Settings()
 
 
 def test_values_are_taken() -> None:
-    """Both variables are read, and a trailing slash is dropped."""
-    environ = {"SIGNET_URL": "http://torchserve:8080/", "SIGNET_TIMEOUT_S": "2.5"}
-    assert Settings.from_environ(environ) == Settings("http://torchserve:8080", 2.5)
+    """Every variable is read, and a trailing slash of the server's address is dropped."""
+    environ = {
+        "SIGNET_URL": "http://torchserve:8080/",
+        "SIGNET_TIMEOUT_S": "2.5",
+        "MLFLOW_TRACKING_URI": "http://mlflow-server:5000",
+        "SIGNET_ALIAS": "live",
+    }
+    assert Settings.from_environ(environ) == Settings(
+        "http://torchserve:8080", 2.5, "http://mlflow-server:5000", "live"
+    )
 
 
 @pytest.mark.parametrize(

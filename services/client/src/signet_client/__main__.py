@@ -1,4 +1,4 @@
-"""The command `signet`: predict, and prove by scenarios that the server keeps its word."""
+"""The command `signet`: deploy, predict, and prove by scenarios that the server keeps its word."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 
+from signet_client.deploy import DeployOptions, deploy
 from signet_client.errors import ClientError
 from signet_client.predict import PredictOptions, predict
 from signet_client.scenarios import ScenarioOptions, run_scenarios
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.subcommand == "deploy":
+            return deploy(DeployOptions(**vars(arguments.deploy)))
         settings = Settings.from_environ(os.environ)
         server = PredictionServer(settings.url, settings.timeout_s)
         if arguments.subcommand == "predict":
@@ -42,9 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="signet", description="Predict, and prove that wrong requests are refused.")
+    parser = ArgumentParser(prog="signet", description="Deploy, predict, and prove that wrong requests are refused.")
     commands = parser.add_subcommands()
     for name, options, summary in (
+        ("deploy", DeployOptions, "put a model into service and wait until it is served"),
         ("predict", PredictOptions, "ask for the prediction of one file"),
         ("scenarios", ScenarioOptions, "send every kind of right and wrong request and judge the answers"),
     ):

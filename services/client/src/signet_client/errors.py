@@ -10,6 +10,7 @@ ClientError
 │   ├── ServerUnreachable
 │   ├── ServerTooSlow
 │   └── ServerFailed
+├── MlflowUnreachable
 ├── UnknownDeployment
 └── UnexpectedAnswer
 """
@@ -76,6 +77,13 @@ class ServerFailed(ServerError):
 
     def __init__(self, url: str, status: int, message: str) -> None:
         super().__init__(f"{url} failed with status {status}: {message}. Expected 200 or a refusal with 400.")
+
+
+class MlflowUnreachable(ClientError):
+    """Nothing answers where the model registry should be."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(f"No answer from {uri}: {reason}. Expected the MLflow server there (MLFLOW_TRACKING_URI).")
 
 
 class UnknownDeployment(ClientError):

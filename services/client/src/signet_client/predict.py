@@ -47,17 +47,22 @@ def predict(options: PredictOptions, server: PredictionServer) -> int:
         raise InvalidSetting("--deployment_name", options.deployment_name, "a registered model's name")
     body = _read(options.input_file_path)
     content_type = _CONTENT_TYPES.get(Path(options.input_file_path).suffix.lower())
-    answer = server.ask(options.deployment_name, body, {"Content-Type": content_type} if content_type else None)
-    address = server.address(options.deployment_name)
-
+    answer = ask(server, options.deployment_name, body, content_type)
     if answer.status == _OK:
-        print(f"Prediction Result {_prediction(answer, address)}")
+        print(f"Prediction Result {answer.text.strip()}")
         return 0
-    if answer.status == _BAD_REQUEST and answer.message is not None:
-        print(f"mlflow.exceptions.MlflowException: {answer.message}")
-        return 1
-    if answer.status == _NOT_FOUND and is_unknown_deployment(answer):
-        raise UnknownDeployment(options.deployment_name, server.url)
+    print(f"mlflow.exceptions.MlflowException: {answer.message}")
+    return 1
+
+
+def ask(server: PredictionServer, deployment: str, body: bytes, content_type: str | None) -> Answer:
+    """The server's prediction (status 200) or its refusal (400, with a message). Raises ClientError for all else."""
+    answer = server.ask(deployment, body, {"Content-Type": content_type} if content_type else None)
+    if (answer.status == _OK and _is_prediction(answer)) or (answer.status == _BAD_REQUEST and answer.message):
+        return answer
+    address = server.address(deployment)
+    if is_unknown_deployment(answer):
+        raise UnknownDeployment(deployment, server.url)
     if answer.status >= _SERVER_ERROR:
         raise ServerFailed(address, answer.status, answer.message or answer.summary())
     raise UnexpectedAnswer(address, answer.summary())
@@ -70,16 +75,14 @@ def is_unknown_deployment(answer: Answer) -> bool:
     return answer.status == _NOT_FOUND and kind in {"ModelNotFoundException", "ModelVersionNotFoundException"}
 
 
-def _prediction(answer: Answer, address: str) -> str:
-    """The labels as the server wrote them: a bare word for one row, JSON for more. Raises UnexpectedAnswer."""
+def _is_prediction(answer: Answer) -> bool:
+    """Whether it is labels as the prediction server writes them: a bare word for one row, JSON for more."""
     try:
         text = answer.body.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise UnexpectedAnswer(address, answer.summary()) from error
+    except UnicodeDecodeError:
+        return False
     broken_json = answer.media_type == "application/json" and answer.document is None
-    if not text or answer.media_type == "text/html" or broken_json:
-        raise UnexpectedAnswer(address, answer.summary())
-    return text
+    return bool(text) and answer.media_type != "text/html" and not broken_json
 
 
 def _read(path: str) -> bytes:

@@ -100,7 +100,7 @@ class PredictionServer:
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise ServerTooSlow(url, self.timeout_s) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise ServerUnreachable(url, _reason(error)) from error
+            raise ServerUnreachable(url, reason(error)) from error
         return Answer(response.status_code, response.headers, content, (time.perf_counter() - started) * 1000)
 
     def _read(self, response: requests.Response, url: str, started: float) -> bytes:
@@ -113,7 +113,7 @@ class PredictionServer:
         return bytes(content)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The innermost cause in the operating system's words, such as 'Connection refused'."""
     reason = ""
     cause: BaseException | None = error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where predictions are asked for, and for how long an answer is waited for."""
+    """Where predictions are asked for, for how long an answer is waited for, and where deployments are made."""
 
     url: str = "http://127.0.0.1:8080"
     """SIGNET_URL: the prediction server's address, without a path."""
@@ -23,16 +23,25 @@ class Settings:
     timeout_s: float = 30.0
     """SIGNET_TIMEOUT_S: how long one answer may take, in seconds."""
 
+    tracking_uri: str = "http://127.0.0.1:5000"
+    """MLFLOW_TRACKING_URI: the MLflow server whose registry says what is deployed."""
+
+    alias: str = "champion"
+    """SIGNET_ALIAS: the alias that deploys."""
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Read SIGNET_URL and SIGNET_TIMEOUT_S; an empty value is the default. Raises InvalidSetting."""
+        """Read the variables named above; an empty value is the default. Raises InvalidSetting."""
         return cls(
-            url=_url(environ.get("SIGNET_URL") or cls.url),
+            url=server_url("SIGNET_URL", environ.get("SIGNET_URL") or cls.url),
             timeout_s=_timeout(environ.get("SIGNET_TIMEOUT_S") or str(cls.timeout_s)),
+            tracking_uri=environ.get("MLFLOW_TRACKING_URI") or cls.tracking_uri,
+            alias=environ.get("SIGNET_ALIAS") or cls.alias,
         )
 
 
-def _url(value: str) -> str:
+def server_url(name: str, value: str) -> str:
+    """The address without a slash at its end. Raises InvalidSetting in the name of the setting."""
     expected = "http://HOST:PORT or https://HOST:PORT"
     try:
         parts = urlsplit(value)
@@ -40,7 +49,7 @@ def _url(value: str) -> str:
     except ValueError:  # a port that is no number, or a bracket that isn't closed
         valid = False
     if not valid or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise InvalidSetting("SIGNET_URL", value, expected)
+        raise InvalidSetting(name, value, expected)
     return value.rstrip("/")
 
 

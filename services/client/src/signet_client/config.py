@@ -1,0 +1,52 @@
+"""What `-C name=value` may say about a deployment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from signet_client.failure import DeploymentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "serving."
+_WAIT = "wait"
+# The smallest value of each, in TorchServe's words: requests, milliseconds, processes.
+_LEAST = {"batch_size": 1, "max_batch_delay": 0, "workers": 1}
+
+
+@dataclass(frozen=True)
+class Config:
+    """How one version is served, and whether to wait until it is."""
+
+    tags: dict[str, str]
+    """Tags of the model version, such as `serving.workers`, as the agent beside TorchServe reads them."""
+
+    wait: bool = True
+
+    @classmethod
+    def parse(cls, config: Mapping[str, object] | None) -> Config:
+        """Read texts of the command line, or numbers and booleans. Raises DeploymentError."""
+        given = {name: str(value) for name, value in (config or {}).items()}
+        wait = given.pop(_WAIT, "true").lower()
+        if wait not in {"true", "false"}:
+            raise _invalid(_WAIT, wait, "true or false")
+        for name, value in given.items():
+            if name not in _LEAST:
+                known = ", ".join((*_LEAST, _WAIT))
+                raise DeploymentError(f"Config {name!r} is unknown. Expected {known}.", INVALID_PARAMETER_VALUE)
+            if not (value.isascii() and value.isdecimal() and int(value) >= _LEAST[name]):
+                raise _invalid(name, value, f"a whole number from {_LEAST[name]} up")
+        return cls({PREFIX + name: str(int(value)) for name, value in given.items()}, wait == "true")
+
+
+def configured(tags: Mapping[str, str]) -> dict[str, str]:
+    """The config that stands on a version with these tags."""
+    return {name: tags[PREFIX + name] for name in _LEAST if PREFIX + name in tags}
+
+
+def _invalid(name: str, value: str, expected: str) -> DeploymentError:
+    return DeploymentError(f"Config {name!r} has value {value!r}. Expected {expected}.", INVALID_PARAMETER_VALUE)

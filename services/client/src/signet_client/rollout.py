@@ -1,0 +1,106 @@
+"""From the alias to an answer: what a client sees of the agent's work through the tags of a model version."""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, DEADLINE_EXCEEDED, INTERNAL_ERROR
+from rich.console import Console
+from rich.text import Text
+
+from signet_client.failure import DeploymentError, is_unanswered
+from signet_client.predict import is_unknown_deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mlflow import MlflowClient
+
+    from signet_client.server import PredictionServer
+
+STATUS = "serving.status"
+REASON = "serving.reason"
+_POLL_S = 0.5
+_SILENCE_S = 300
+
+
+class NotServed(DeploymentError):
+    """The agent has refused the version, or could not bring it into service."""
+
+
+def ask_for(client: MlflowClient, name: str, version: str, config: Mapping[str, str]) -> None:
+    """Note on a version, before the alias moves, how it is to be served; what an earlier deployment left there goes."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    pending = {REASON: f"{now} {platform.node()}: its deployment is asked for", STATUS: "pending"}
+    for tag, value in {**config, **pending}.items():
+        client.set_model_version_tag(name, version, tag, value)
+
+
+def wait_until_served(
+    client: MlflowClient, name: str, version: str, *, alive: Callable[[], bool] = lambda: True
+) -> None:
+    """Show on standard error how the version comes into service; return when it is.
+
+    Raises NotServed with the agent's reason, or DeploymentError if nothing was heard for five minutes, or the agent is
+    known not to be `alive`.
+    """
+    said, deadline = "", time.monotonic() + _SILENCE_S
+    with _progress() as show:
+        while True:
+            status, reason = _status(client, name, version)
+            line = f"{name} version {version} is {status}: {reason.partition(': ')[2]}"
+            if line != said:
+                said, deadline = line, time.monotonic() + _SILENCE_S
+                show(line)
+            if status == "ready":
+                return
+            if status in {"refused", "failed"}:
+                raise NotServed(line, BAD_REQUEST if status == "refused" else INTERNAL_ERROR)
+            if not alive():
+                raise DeploymentError(f"{line}; TorchServe has ended. Expected it to run.", INTERNAL_ERROR)
+            if time.monotonic() > deadline:
+                raise DeploymentError(
+                    f"{line}; nothing new for {_SILENCE_S} s. Expected a TorchServe whose agent follows this registry.",
+                    DEADLINE_EXCEEDED,
+                )
+            time.sleep(_POLL_S)
+
+
+def wait_until_withdrawn(server: PredictionServer, name: str) -> None:
+    """Return when the prediction server knows no such deployment any more. Raises ClientError or DeploymentError."""
+    deadline = time.monotonic() + _SILENCE_S
+    with _progress() as show:
+        show(f"{name} is being withdrawn")
+        while not is_unknown_deployment(server.ask(name, b"")):
+            if time.monotonic() > deadline:
+                raise DeploymentError(
+                    f"{server.address(name)} still answers after {_SILENCE_S} s. Expected that {name} is withdrawn.",
+                    DEADLINE_EXCEEDED,
+                )
+            time.sleep(_POLL_S)
+
+
+def _status(client: MlflowClient, name: str, version: str) -> tuple[str, str]:
+    try:
+        tags = client.get_model_version(name, version).tags
+    except MlflowException as error:
+        if not is_unanswered(error):
+            raise
+        return "pending", ": MLflow doesn't answer"
+    return tags.get(STATUS, "pending"), tags.get(REASON, "")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """A line that changes on a terminal, a line for each change elsewhere."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda line: console.print(Text(line), soft_wrap=True)
+        return
+    with console.status("") as status:
+        yield lambda line: status.update(Text(line))

@@ -1,0 +1,61 @@
+"""signet_client.deployments; tests/integration/test_deployments_plugin.py proves the rest against real servers"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.deployments import get_deploy_client, interface
+from mlflow.exceptions import MlflowException
+
+from signet_client.deployments import TorchServeClient, run_local, target_help
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("target", ["torchserve", "torchserve:/http://127.0.0.1:9", "torchserve:/https://host"])
+def test_entry_point(target: str) -> None:
+    """MLflow finds the plugin by its name, with and without an address."""
+    client = get_deploy_client(target)
+    assert isinstance(client, TorchServeClient)
+    assert interface._target_help(target) == target_help()
+
+
+@pytest.mark.parametrize("target", ["torchserve:/host", "torchserve:/ftp://host", "torchserve:/http://host/path"])
+def test_wrong_target(target: str) -> None:
+    """What is no address is refused with what would be one."""
+    with pytest.raises(MlflowException, match=r"Expected http://HOST:PORT or https://HOST:PORT\.$") as caught:
+        get_deploy_client(target)
+    assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+@pytest.mark.parametrize(
+    "word", ["batch_size", "max_batch_delay", "workers", "wait=false", "models:/", "s3://", "runs:/"]
+)
+def test_help(word: str) -> None:
+    """The help names every config key and every kind of model."""
+    assert word in target_help()
+
+
+def test_run_local_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A taken port and missing settings of TorchServe are said before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("SIGNET_URL", url)
+        monkeypatch.setenv("TS_CONFIG_FILE", str(ROOT / "config.properties"))
+        with pytest.raises(MlflowException, match=f"^Nothing can listen at {url}: Address already in use"):
+            run_local("name", str(tmp_path))
+    monkeypatch.setenv("TS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(MlflowException, match=r"are no file\. Expected one there, or named by TS_CONFIG_FILE"):
+        run_local("name", str(tmp_path))
+
+
+def test_light() -> None:
+    """The plugin can be imported where neither torch nor pandas nor numpy nor the rest of MLflow is installed."""
+    absent = ("torch", "pandas", "numpy", "sqlalchemy", "flask", "boto3")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import signet_client.deployments"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
