@@ -20,6 +20,7 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve import archive, torchserve
 from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
 from signet_torchserve.management import TorchServe
+from signet_torchserve.options import Champion
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
@@ -97,13 +98,14 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = torchserve.start(settings, store, environment, output)
+        judge = torchserve.start_judge(store, environment)
     try:
         management, inference = torchserve.addresses(settings, environment)
         api = TorchServe(management, inference)
         _wait_until(api.is_up, server, log)
         contenders = []
         for name, handler in handlers.items():
-            mar = store.archive(name, VERSION)
+            mar = store.archive(name, Champion(VERSION))
             _build(mar, name, handler.source, saved)
             api.register(mar, batch_size=handler.batch_size, max_batch_delay_ms=handler.max_batch_delay_ms, workers=1)
             (described,) = requests.get(f"{management}/models/{name}", timeout=10).json()
@@ -113,11 +115,12 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
         yield contenders
     finally:
         torchserve.stop(server, STOP_TIMEOUT_S)
+        torchserve.stop(judge, STOP_TIMEOUT_S)
 
 
 def _build(mar: Path, name: str, source: Path | None, saved: Path) -> None:
     """Write our archive of the saved model; with a handler's source, the same files behind that handler."""
-    archive.build(saved, name, VERSION, mar)
+    archive.build(saved, name, Champion(VERSION), mar)
     if source is None:
         return
     with tempfile.TemporaryDirectory(dir=mar.parent) as folder:

@@ -17,8 +17,9 @@ import torch
 from mlflow.models.utils import _enforce_schema
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from signet_torchserve import payload
+from signet_torchserve.feed import Feed
 from signet_torchserve.program import Program
-from signet_torchserve.signature import Feed, Signature
+from signet_torchserve.signature import Signature
 
 from bench import model
 
