@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from signet_torchserve import archive
 from signet_torchserve.handler import SignatureHandler
+from signet_torchserve.management import TorchServe
 from signet_torchserve.options import Champion
 from signet_torchserve.torchserve import METRICS_CONFIG
 from ts.context import Context
@@ -163,3 +166,27 @@ def _request(parameters: Sequence[tuple[str, bytes, str]], headers: Mapping[str,
 def rows(*shape: int, dtype: str = "float32") -> Any:
     """Numbers that differ from one another, of a shape."""
     return (np.arange(int(np.prod(shape))).reshape(shape) / 4 - 1).astype(dtype)
+
+
+def free_addresses() -> dict[str, str]:
+    """Environment of a TorchServe whose ports nobody has."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
+    inference, management, metrics, *grpc = (opened.getsockname()[1] for opened in sockets)
+    for opened in sockets:
+        opened.close()
+    return {
+        "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
+        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
+        "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
+        "TS_GRPC_INFERENCE_PORT": str(grpc[0]),
+        "TS_GRPC_MANAGEMENT_PORT": str(grpc[1]),
+    }
+
+
+def wait_until_up(server: TorchServe) -> None:
+    waiting = threading.Event()
+    for _ in range(300):
+        if server.is_up():
+            return
+        waiting.wait(0.2)
+    raise AssertionError("TorchServe did not come up.")

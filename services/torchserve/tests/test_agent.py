@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from models import NAME, Formula, rows
+from models import NAME, Formula, free_addresses, rows, wait_until_up
 from oracle import columns_schema
 from signet_torchserve import torchserve
 from signet_torchserve.agent import Agent
@@ -66,27 +65,12 @@ class Replica:
         return requests.post(self.url, json=document, timeout=30)
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     """A replica that serves version 1 of a model whose one column is a double."""
     folder = tmp_path_factory.mktemp("replica")
     uri = f"sqlite:///{folder}/registry.db"
-    inference, management, metrics, *grpc = _free_ports(5)
-    environment = os.environ | {
-        "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
-        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
-        "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
-        "TS_GRPC_INFERENCE_PORT": str(grpc[0]),
-        "TS_GRPC_MANAGEMENT_PORT": str(grpc[1]),
-    }
+    environment = os.environ | free_addresses()
     client = MlflowClient(uri)
     model = models.save(
         folder / "model", Formula(lambda x: x * 2), rows(3, 1), ModelSignature(columns_schema(("double", "a")))
@@ -100,23 +84,15 @@ def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     server = TorchServe(*torchserve.addresses(settings, environment))
     try:
         agent = Agent(Registry(uri, "champion"), server, store, 1.0)
-        _wait_until_up(server)
+        wait_until_up(server)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MLFLOW_TRACKING_URI", uri)  # as the container has it: artifacts are looked up there
             agent.reconcile()
-            yield Replica(agent, client, server, settings.home, f"http://127.0.0.1:{inference}/predictions/{NAME}")
+            url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{NAME}"
+            yield Replica(agent, client, server, settings.home, url)
     finally:
         torchserve.stop(process, 10)
         store._lock.close()
-
-
-def _wait_until_up(server: TorchServe) -> None:
-    waiting = threading.Event()
-    for _ in range(300):
-        if server.is_up():
-            return
-        waiting.wait(0.2)
-    raise AssertionError("TorchServe did not come up.")
 
 
 def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) -> None:

@@ -1,0 +1,76 @@
+"""TorchServe's frontend with the class that was changed, in a real TorchServe."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from model_archiver.model_archiver import ModelArchiver
+from model_archiver.model_archiver_config import ModelArchiverConfig
+from models import free_addresses, wait_until_up
+from signet_torchserve import frontend, torchserve
+from signet_torchserve.management import TorchServe
+from signet_torchserve.settings import Settings
+from signet_torchserve.store import Store
+
+ROOT = Path(__file__).parents[3]
+HANDLER = """
+import time
+
+class Counter:
+    def initialize(self, context):
+        pass
+
+    def handle(self, batch, context):
+        time.sleep(0.5)
+        return [str(len(batch))] * len(batch)
+"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A model that answers, after half a second, how many requests its batch has; it has one worker."""
+    folder = tmp_path_factory.mktemp("frontend")
+    environment = os.environ | free_addresses()
+    store = Store(folder / "home")
+    (folder / "counter.py").write_text(HANDLER)
+    config = ModelArchiverConfig(
+        "counter", str(folder / "counter.py"), export_path=str(store.archives), version="1", archive_format="zip-store"
+    )
+    ModelArchiver.generate_model_archive(config)
+    settings = Settings("", store.home, ROOT / "config.properties", "champion", 1.0)
+    process = torchserve.start(settings, store, environment)
+    server = TorchServe(*torchserve.addresses(settings, environment))
+    try:
+        wait_until_up(server)
+        server.register(store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
+        yield f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
+    finally:
+        torchserve.stop(process, 10)
+        store._lock.close()
+
+
+def test_a_batch_is_all_that_is_queued(url: str) -> None:
+    """With no delay a request that is alone goes alone, and those that come meanwhile go together, not in pairs."""
+
+    def batch_of(request: int) -> int:
+        time.sleep(0.1 if request else 0)
+        return int(requests.post(url, data=b"x", timeout=30).text)
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(batch_of, range(12))) == [1, *[11] * 11]
+
+
+def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a TorchServe whose class is another one nothing is guessed."""
+    with zipfile.ZipFile(tmp_path / "model-server.jar", "w") as jar:
+        jar.writestr("org/pytorch/serve/wlm/Model.class", b"another one")
+    monkeypatch.setattr(frontend, "JARS", tmp_path)
+    with pytest.raises(RuntimeError, match=r"is not the one of 0\.12\.0"):
+        frontend.classpath(tmp_path / "changed")
