@@ -29,6 +29,9 @@ class Counter:
 
     def handle(self, batch, context):
         time.sleep(0.5)
+        for index, request in enumerate(batch):
+            if request["body"].isdigit():
+                context.set_response_status(int(request["body"]), "Status", index)
         return [str(len(batch))] * len(batch)
 """
 
@@ -65,6 +68,14 @@ def test_a_batch_is_all_that_is_queued(url: str) -> None:
 
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(batch_of, range(12))) == [1, *[11] * 11]
+
+
+@pytest.mark.parametrize(("status", "is_kept"), [(200, True), (400, True), (404, False), (413, False), (503, False)])
+def test_a_refusal_does_not_cost_the_connection(url: str, status: int, *, is_kept: bool) -> None:
+    """A connection outlives a 400 as it outlives a 200; after other errors TorchServe closes it."""
+    answer = requests.post(url, data=str(status), timeout=30)
+    assert answer.status_code == status
+    assert (answer.headers["connection"] == "keep-alive") is is_kept
 
 
 def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,6 +254,7 @@ def test_answers_follow_the_request(iris: Server, request_: dict[str, Any], cont
 
 
 REFUSED = {
+    "explanation": body(SETOSA, headers={"explain": "True"}),
     "missing": body({"a": 1.5}),
     "type": body({"inputs": {name: [5] for name in IRIS}}),
     "JSON": body(b"{"),
@@ -273,7 +274,7 @@ def test_a_mixed_batch_is_answered_as_if_each_request_were_alone(iris: Server) -
     alone = [iris.answer(request)[0] for request in mixed]
     together = iris.answer(*mixed)
     assert [answer.content for answer in together] == [answer.content for answer in alone]
-    assert [answer.status for answer in together] == [200, 400, 400, 400, 200, *[400] * 5, 200, 200]
+    assert [answer.status for answer in together] == [200, 400, 400, 400, 200, *[400] * 6, 200, 200]
     assert [answer.headers for answer in together] == [answer.headers for answer in alone]
     for answer in together:
         assert answer.headers["X-Model-Version"] == "7"

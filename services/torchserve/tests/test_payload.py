@@ -141,3 +141,8 @@ def test_a_form_without_the_field_is_refused() -> None:
     """A form with other fields says which it has."""
     with pytest.raises(MalformedPayload, match=r"The form has no field 'data': it has \['a', 'b'\]."):
         decode_form({"a": b"1", "b": b"2"})
+    with pytest.raises(
+        MalformedPayload, match=r"It looks like JSON: send it with the header 'Content-Type: appl"
+    ) as caught:
+        decode_form({'{"data": ["' + "x" * 10_000: b"1"})
+    assert len(caught.value.message) < 300

@@ -17,7 +17,7 @@ import torch
 
 from signet_torchserve import answer, payload, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
-from signet_torchserve.errors import Refusal, Rule
+from signet_torchserve.errors import MalformedPayload, Refusal, Rule
 from signet_torchserve.feed import Feed
 from signet_torchserve.metrics import Metrics
 from signet_torchserve.program import Program
@@ -60,6 +60,8 @@ class SignatureHandler:
         for index, request in enumerate(batch):
             context.set_response_header(index, "X-Model-Version", self.version)
             try:
+                if context.get_request_header(index, "explain"):
+                    raise self._no_explanations()
                 decoded = _decode(request, context, index)
                 waiting.append((index, decoded, self.signature.check(decoded)))
             except Refusal as refusal:
@@ -77,6 +79,13 @@ class SignatureHandler:
                 rows.append(feed.rows)
         self.metrics.count(time.perf_counter() - began, rows, refused)
         return answers
+
+    def _no_explanations(self) -> Refusal:
+        return MalformedPayload(
+            f"{self.model} has no explanations: ask for a prediction at /predictions/{self.model}.",
+            expected="a request for a prediction",
+            got="one for an explanation",
+        )
 
     def _refuse(self, refusal: Refusal, context: Context, index: int) -> bytes:
         context.set_response_status(refusal.status, "Bad Request", index)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -118,10 +119,11 @@ def decode_form(fields: Mapping[str, bytes]) -> Payload:
         MalformedPayload: no field is called `data`, or what it holds is not JSON.
     """
     if "data" not in fields:
+        names = reprlib.repr(list(fields))  # cut short: a name may be as long as a body
+        is_json = any(name.lstrip().startswith(("{", "[")) for name in fields)
+        hint = " It looks like JSON: send it with the header 'Content-Type: application/json'." if is_json else ""
         raise MalformedPayload(
-            f"The form has no field 'data': it has {list(fields)}.",
-            expected="a form field 'data'",
-            got=str(list(fields)),
+            f"The form has no field 'data': it has {names}.{hint}", expected="a form field 'data'", got=names
         )
     return Source(fields["data"], is_form=True).decode()
 

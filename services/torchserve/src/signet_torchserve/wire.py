@@ -17,6 +17,10 @@ from ts.protocol import otf_message_handler
 
 _CHUNK_BYTES = 1 << 20
 _END = -1
+
+EXPLAIN = b"explain"
+"""Header that TorchServe adds to a request that came to /explanations."""
+
 _int = struct.Struct("!i").unpack_from
 
 
@@ -28,7 +32,7 @@ def install() -> None:
 def read_batch(connection: socket.socket) -> list[dict[str, Any]]:
     """Requests of one message, whose first byte, its kind, has been read; exits when the frontend is gone.
 
-    The headers of the HTTP requests are left out: nothing here depends on them.
+    Of the headers of the HTTP requests only `EXPLAIN` is kept: nothing here depends on others.
     """
     message = bytearray()
     requests = []
@@ -54,7 +58,10 @@ def _request(message: bytearray, at: int) -> tuple[dict[str, Any], int]:
         struct.error: it goes on beyond the message.
     """
     identifier, at = _field(message, at)
+    headers = []
     while (length := _int(message, at)[0]) != _END:
+        if message[at + 4 : at + 4 + length] == EXPLAIN:
+            headers.append({"name": EXPLAIN, "value": b"True"})
         at += 4 + length
         at += 4 + _int(message, at)[0]
     at += 4
@@ -64,7 +71,7 @@ def _request(message: bytearray, at: int) -> tuple[dict[str, Any], int]:
         content_type, at = _field(message, at)
         value, at = _field(message, at)
         parameters.append({"name": name.decode(), "contentType": content_type.decode(), "value": value})
-    return {"requestId": identifier, "headers": [], "parameters": parameters}, at + 4
+    return {"requestId": identifier, "headers": headers, "parameters": parameters}, at + 4
 
 
 def _field(message: bytearray, at: int) -> tuple[bytes, int]:
