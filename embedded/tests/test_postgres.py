@@ -17,7 +17,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL alone."""
     folder = Folder(tmp_path_factory.mktemp("stack"))
     folder.make()
-    addresses = ports.free(["postgres", "mlflow", "inference"])
+    addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
     made = Stack(folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal())
     try:
         made.wait_ready()
@@ -78,7 +78,7 @@ def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
     folder.make()
     (folder.sub("postgres") / "data.new").mkdir()
     (folder.sub("postgres") / "data.new" / "PG_VERSION").write_text("18", encoding="ascii")
-    addresses = ports.free(["postgres", "mlflow", "inference"])
+    addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
     stack = Stack(folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal())
     try:
         stack.wait_ready()

@@ -17,7 +17,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """SeaweedFS alone."""
     folder = Folder(tmp_path_factory.mktemp("stack"))
     folder.make()
-    addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference"])
+    addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference", "metrics"])
     made = Stack(folder, addresses, [seaweedfs.service(folder, addresses)], Journal())
     try:
         made.wait_ready()

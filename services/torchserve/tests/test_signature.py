@@ -26,6 +26,12 @@ def signature(*specs: tuple[Any, ...]) -> Signature:
     return Signature(signature_document(columns_schema(*specs)))
 
 
+@pytest.mark.parametrize("body", [b'[{"a": [1.5]}]', b'{"instances": [{"a": {"0": 1.5}}]}', b'[{"a": [[1.5]]}]'])
+def test_a_list_in_a_record_is_no_column(body: bytes) -> None:
+    """What stands in a record is a value: only in an object of columns a list is a column."""
+    assert isinstance(outcome(signature(("double", "a")), body), Refusal)
+
+
 def outcome(signature: Signature, body: bytes, content_type: str = "") -> Feed | Refusal:
     try:
         return signature.check(payloads.decode(body, content_type))

@@ -92,7 +92,9 @@ class Columns:
                 is_plain = content["columns"] == self._names and type(row) is list and len(content) == 2  # noqa: PLR2004
                 return row if is_plain and len(row) == width else None
             if payload.format is Format.RECORDS or payload.format is Format.INSTANCES:
-                (content,) = content
+                (record,) = content
+                is_plain = type(record) is dict and len(record) == width
+                return [record[name] for name in self._names] if is_plain else None
             if type(content) is not dict or len(content) != width:
                 return None
             row = [content[name] for name in self._names]

@@ -75,7 +75,10 @@ def _frame(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Inp
         found = _type_problems(spec, name, np.array(list(frame[name]), dtype=object), allow)
         problems += found
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
-            frame[name] = frame[name].astype(spec.type)
+            try:
+                frame[name] = frame[name].astype(spec.type)
+            except frames.CRASHES as error:  # a cell that is a list
+                problems.append(Problem("shape", str(spec), str(error), column=str(name)))
     return frame, problems
 
 
