@@ -243,6 +243,7 @@ MEDIA_JSON = "application/json"
         ),
         (body({"dataframe_split": SPLIT, "params": {"x": 1}}), b'{"predictions":["SETOSA","VIRGINICA"]}', MEDIA_JSON),
         (body(SETOSA, headers={"body": "content-type"}), b"SETOSA", MEDIA_TEXT),
+        (body(SETOSA, headers={"explain": "False"}), b"SETOSA", MEDIA_TEXT),
     ],
 )
 def test_answers_follow_the_request(iris: Server, request_: dict[str, Any], content: bytes, media: str) -> None:

@@ -17,7 +17,7 @@ _names = st.text(max_size=8).map(str.encode)
 _requests = st.fixed_dictionaries(
     {
         "id": _names,
-        "headers": st.lists(st.one_of(st.tuples(_names, _names), st.just((b"explain", b"True"))), max_size=3),
+        "headers": st.lists(st.one_of(st.tuples(_names, _names), st.just((b"explain", b"False"))), max_size=3),
         "parameters": st.lists(st.tuples(_names, _names, st.binary(max_size=3000)), max_size=3),
     }
 )

@@ -60,7 +60,7 @@ class SignatureHandler:
         for index, request in enumerate(batch):
             context.set_response_header(index, "X-Model-Version", self.version)
             try:
-                if context.get_request_header(index, "explain"):
+                if context.get_request_header(index, "explain") == "True":
                     raise self._no_explanations()
                 decoded = _decode(request, context, index)
                 waiting.append((index, decoded, self.signature.check(decoded)))

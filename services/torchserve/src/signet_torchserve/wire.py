@@ -19,7 +19,7 @@ _CHUNK_BYTES = 1 << 20
 _END = -1
 
 EXPLAIN = b"explain"
-"""Header that TorchServe adds to a request that came to /explanations."""
+"""Header that TorchServe adds: `True` for a request that came to /explanations, else `False`."""
 
 _int = struct.Struct("!i").unpack_from
 
@@ -60,10 +60,12 @@ def _request(message: bytearray, at: int) -> tuple[dict[str, Any], int]:
     identifier, at = _field(message, at)
     headers = []
     while (length := _int(message, at)[0]) != _END:
-        if message[at + 4 : at + 4 + length] == EXPLAIN:
-            headers.append({"name": EXPLAIN, "value": b"True"})
-        at += 4 + length
-        at += 4 + _int(message, at)[0]
+        start, at = at + 4, at + 4 + length
+        if message[start:at] == EXPLAIN:
+            value, at = _field(message, at)
+            headers.append({"name": EXPLAIN, "value": value})
+        else:
+            at += 4 + _int(message, at)[0]
     at += 4
     parameters = []
     while _int(message, at)[0] != _END:

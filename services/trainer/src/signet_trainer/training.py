@@ -59,6 +59,8 @@ def train(trainer: Trainer, settings: Settings, iris: Iris) -> IrisNet:
             trainer.fit(classifier, datamodule=data)
         except SystemExit as stop:  # Lightning's answer to KeyboardInterrupt
             raise TrainingStopped(signals.received()) from stop
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # else its threads may abort a process that ends
     return net.cpu().eval()
 
 
