@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from signet_torchserve.feed import Array
 from signet_torchserve.payload import Format, Payload
-
-Array = np.ndarray[Any, Any]
 
 _EXACT = 2.0**53
 _FEW = 50  # from there on numpy is faster

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from signet_torchserve.feed import Array
 from signet_torchserve.payload import Format, Payload
 
-Array = np.ndarray[Any, Any]
 Values = list[Any] | Array
 
 # Integers up to here are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
