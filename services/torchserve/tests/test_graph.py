@@ -297,15 +297,13 @@ def test_a_graph_refuses_params_that_it_was_not_exported_for(params: dict[str, A
 def test_a_file_of_another_form_is_unsupported(change: Callable[[Any], None], tmp_path: Path) -> None:
     """Nothing of what the file says is looked up outside PyTorch's operators on tensors, or evaluated."""
     path = save(tmp_path, nn.Linear(4, 3), (floats(3, 4),), ({0: AUTO},))
-    changed = tmp_path / "changed.pt2"
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w") as new:
-        for record in old.namelist():
-            content = old.read(record)
-            if record.endswith("models/model.json"):
-                program = json.loads(content)
-                change(program)
-                content = json.dumps(program).encode()
-            new.writestr(record, content)
+
+    def rewritten(text: bytes) -> bytes:
+        program = json.loads(text)
+        change(program)
+        return json.dumps(program).encode()
+
+    changed = with_program(path, rewritten)
     with pytest.raises(Unsupported):
         Graph(changed, CPU)
 
@@ -313,13 +311,9 @@ def test_a_file_of_another_form_is_unsupported(change: Callable[[Any], None], tm
 def test_names_in_the_file_are_never_compiled(tmp_path: Path) -> None:
     """Names that are no identifiers, or that PyTorch or Python use, are names like any other."""
     path = save(tmp_path, nn.Linear(4, 3), (floats(3, 4),), ({0: AUTO},))
-    changed = tmp_path / "changed.pt2"
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w") as new:
-        for record in old.namelist():
-            content = old.read(record)
-            if record.endswith("models/model.json"):
-                content = content.replace(b'"linear"', b'"c0 = print(1); x"').replace(b'"p_weight"', b'"v0"')
-            new.writestr(record, content)
+    changed = with_program(
+        path, lambda text: text.replace(b'"linear"', b'"c0 = print(1); x"').replace(b'"p_weight"', b'"v0"')
+    )
     x = floats(3, 4)
     torch.testing.assert_close(Graph(changed, CPU)(x), Graph(path, CPU)(x))
 
@@ -343,3 +337,13 @@ def test_values_are_freed_after_their_last_use(tmp_path: Path) -> None:
     code = graph._function.__code__
     assert code.co_nlocals == 6
     assert dis.Bytecode(code).dis().count("LOAD_CONST               0 (None)") == 5
+
+
+def with_program(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    """Copy of a .pt2 file whose program's JSON is changed."""
+    changed = path.with_name("changed.pt2")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w") as new:
+        for record in old.namelist():
+            content = old.read(record)
+            new.writestr(record, change(content) if record.endswith("models/model.json") else content)
+    return changed
