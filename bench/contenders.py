@@ -19,8 +19,8 @@ from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve import archive, torchserve
 from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
+from signet_torchserve.champion import Champion
 from signet_torchserve.management import TorchServe
-from signet_torchserve.options import Champion
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
@@ -107,7 +107,8 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
         for name, handler in handlers.items():
             mar = store.archive(name, Champion(VERSION))
             _build(mar, name, handler.source, saved)
-            api.register(mar, batch_size=handler.batch_size, max_batch_delay_ms=handler.max_batch_delay_ms, workers=1)
+            api.start(mar, batch_size=handler.batch_size, max_batch_delay_ms=handler.max_batch_delay_ms, workers=1)
+            api.wait_until_ready(name, VERSION, workers=1)
             (described,) = requests.get(f"{management}/models/{name}", timeout=10).json()
             pids = tuple(int(worker["pid"]) for worker in described["workers"])
             url = f"{inference}/predictions/{name}"

@@ -9,7 +9,7 @@ from embedded.service import Service
 from embedded.settings import ROOT
 
 NAME = "torchserve"
-PORTS = ("inference", "management", "metrics", "grpc-inference", "grpc-management")
+PORTS = ("inference", "management", "metrics", "grpc-inference", "grpc-management", "health")
 
 
 def service(folder: Folder, ports: dict[str, int], mlflow_url: str) -> Service:
@@ -26,6 +26,7 @@ def service(folder: Folder, ports: dict[str, int], mlflow_url: str) -> Service:
             "TS_GRPC_MANAGEMENT_PORT": str(ports["grpc-management"]),
             "TS_CONFIG_FILE": str(ROOT / "config.properties"),
             "SIGNET_HOME": str(folder.sub(NAME)),
+            "SIGNET_HEALTH_ADDRESS": f"http://127.0.0.1:{ports['health']}",
             "MLFLOW_TRACKING_URI": mlflow_url,
         },
         grace_s=6,  # it loses nothing, and while it deploys it does not hear

@@ -17,9 +17,9 @@ import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from signet_torchserve import archive
+from signet_torchserve.champion import Champion
 from signet_torchserve.handler import SignatureHandler
 from signet_torchserve.management import TorchServe
-from signet_torchserve.options import Champion
 from signet_torchserve.torchserve import METRICS_CONFIG
 from ts.context import Context
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import models
 import pytest
 import requests
+import torch
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from models import NAME, Formula, free_addresses, rows, wait_until_up
 from oracle import columns_schema
 from signet_torchserve import torchserve
 from signet_torchserve.agent import Agent
+from signet_torchserve.health import Health
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.registry import Registry
 from signet_torchserve.settings import Settings
-from signet_torchserve.store import Status, Store, read_status
+from signet_torchserve.status import Status
+from signet_torchserve.store import Store
 
 ROOT = Path(__file__).parents[3]
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
@@ -28,88 +35,151 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 STRICT = {"inputs": {"a": [1.5]}}
 LAX = {"inputs": {"a": [4], "extra": ["x"]}}
+ONE_COLUMN = ModelSignature(columns_schema(("double", "a")))
+TWO_COLUMNS = ModelSignature(columns_schema(("double", "a"), ("double", "b")))
 
 
-@dataclass
+class Slow(torch.nn.Module):
+    """Takes a while."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.ones(1000, 1000)
+        for _ in range(8):
+            y = torch.tanh(y @ y)
+        return x * 2 + y.sum() * 0
+
+
 class Replica:
     """A TorchServe, its agent and the registry that it follows."""
 
-    agent: Agent
-    client: MlflowClient
-    server: TorchServe
-    home: Path
-    url: str
+    def __init__(self, folder: Path, uri: str) -> None:
+        self.folder, self.uri = folder, uri
+        self.client = MlflowClient(uri)
+        self.start()
 
-    def tag(self, **tags: str | None) -> None:
+    def start(self, *, uri: str | None = None) -> None:
+        """Bring it up, with another registry if one is given."""
+        environment = os.environ | free_addresses()
+        self.status = Status()
+        self.store = Store(self.folder / "home")
+        settings = Settings("", self.store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
+        self.process = torchserve.start(settings, self.store, environment)
+        self.server = TorchServe(*torchserve.addresses(settings, environment))
+        self.agent = Agent(Registry(uri or self.uri, "champion"), self.server, self.store, self.status, 1.0)
+        self.health = Health(self.status, self.server, self.store)
+        self.url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{NAME}"
+        wait_until_up(self.server)
+
+    def stop(self) -> None:
+        torchserve.stop(self.process, 10)
+        self.store.close()
+
+    def settle(self) -> None:
+        """Let the agent do all that there is to do."""
+        while (wait_s := self.agent.reconcile()) < 0.5:
+            time.sleep(wait_s)
+
+    def promote(self, version: str) -> None:
+        self.client.set_registered_model_alias(NAME, "champion", version)
+        self.settle()
+
+    def tag(self, version: str, **tags: str | None) -> None:
         for name, value in tags.items():
             if value is None:
-                self.client.delete_model_version_tag(NAME, "1", f"serving.{name}")
+                self.client.delete_model_version_tag(NAME, version, f"serving.{name}")
             else:
-                self.client.set_model_version_tag(NAME, "1", f"serving.{name}", value)
+                self.client.set_model_version_tag(NAME, version, f"serving.{name}", value)
 
-    def marks(self) -> tuple[str, str]:
-        tags = self.client.get_model_version(NAME, "1").tags
-        return tags["serving.status"], tags["serving.reason"].partition(": ")[2]
+    def tags(self, version: str) -> dict[str, str]:
+        found = self.client.get_model_version(NAME, version).tags
+        return {name.removeprefix("serving."): value for name, value in found.items() if name.startswith("serving.")}
 
-    def revision(self) -> str:
-        revision = self.server.default_version(NAME)
-        assert revision is not None
-        return revision
+    def marks(self, version: str) -> tuple[str, str]:
+        """Status and reason."""
+        tags = self.tags(version)
+        return tags["status"], tags["reason"].partition(": ")[2]
 
-    def status(self) -> Status:
-        status = read_status(self.home)
-        assert status is not None
-        return status
+    def revision(self) -> str | None:
+        served = self.server.version(NAME)
+        return served and served.version
 
-    def ask(self, document: object) -> requests.Response:
+    def ask(self, document: object = STRICT) -> requests.Response:
         return requests.post(self.url, json=document, timeout=30)
 
 
+@dataclass
+class Versions:
+    """Registers versions of one model in a registry."""
+
+    client: MlflowClient
+    folder: Path
+    last: int = 0
+
+    def log(self, module: torch.nn.Module, signature: ModelSignature = ONE_COLUMN, **extra_files: Any) -> str:
+        self.last += 1
+        folder = self.folder / f"logged-{self.last}" / "model"
+        folder.parent.mkdir()
+        model = models.save(folder, module, rows(3, len(signature.inputs.inputs)), signature, **extra_files)
+        return str(self.client.create_model_version(NAME, str(model)).version)
+
+    def files(self, version: str) -> Path:
+        return self.folder / f"logged-{version}" / "model"
+
+
 @pytest.fixture(scope="module")
-def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
-    """A replica that serves version 1 of a model whose one column is a double."""
-    folder = tmp_path_factory.mktemp("replica")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Versions]:
+    """A registry with one model, whose first version doubles."""
+    folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/registry.db"
-    environment = os.environ | free_addresses()
     client = MlflowClient(uri)
-    model = models.save(
-        folder / "model", Formula(lambda x: x * 2), rows(3, 1), ModelSignature(columns_schema(("double", "a")))
-    )
     client.create_registered_model(NAME)
-    client.create_model_version(NAME, str(model))
-    client.set_registered_model_alias(NAME, "champion", "1")
-    settings = Settings(uri, folder / "home", ROOT / "config.properties", "champion", 1.0)
-    store = Store(settings.home)
-    process = torchserve.start(settings, store, environment)
-    server = TorchServe(*torchserve.addresses(settings, environment))
-    try:
-        agent = Agent(Registry(uri, "champion"), server, store, 1.0)
-        wait_until_up(server)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MLFLOW_TRACKING_URI", uri)  # as the container has it: artifacts are looked up there
-            agent.reconcile()
-            url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{NAME}"
-            yield Replica(agent, client, server, settings.home, url)
-    finally:
-        torchserve.stop(process, 10)
-        store._lock.close()
+    versions = Versions(client, folder)
+    versions.log(Formula(lambda x: x * 2))
+    return uri, versions
+
+
+@pytest.fixture(scope="module")
+def versions(registry: tuple[str, Versions]) -> Versions:
+    return registry[1]
+
+
+@pytest.fixture(scope="module")
+def replica(tmp_path_factory: pytest.TempPathFactory, registry: tuple[str, Versions]) -> Iterator[Replica]:
+    """A replica that serves version 1."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", registry[0])  # as the container has it: artifacts are looked up there
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        replica = Replica(tmp_path_factory.mktemp("replica"), registry[0])
+        try:
+            replica.promote("1")
+            yield replica
+        finally:
+            replica.stop()
+
+
+@pytest.fixture(autouse=True)
+def _version_1_serves(replica: Replica) -> Iterator[None]:
+    """Every test finds and leaves version 1 in service, without tags that ask for anything."""
+    yield
+    if replica.process.poll() is None:
+        replica.promote("1")
+        assert replica.revision() == "1"
 
 
 def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) -> None:
     """Tags on the live version hold at the next look, and every request meanwhile is answered."""
-    assert replica.revision() == "1"
     assert replica.ask(LAX).status_code == 400
     stop, answers = threading.Event(), list[int]()
 
     def load() -> None:
         while not stop.is_set():
-            answers.append(replica.ask(STRICT).status_code)
+            answers.append(replica.ask().status_code)
 
     thread = threading.Thread(target=load)
     thread.start()
     try:
-        replica.tag(allow="whole_numbers,extra_columns", workers="2", batch_size="4", max_batch_delay="3")
-        replica.agent.reconcile()
+        replica.tag("1", allow="whole_numbers,extra_columns", workers="2", batch_size="4", max_batch_delay="3")
+        replica.settle()
     finally:
         stop.set()
         thread.join()
@@ -118,60 +188,235 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"predictions": [{"0": 8.0}]}
     assert answer.headers["X-Model-Version"] == "1"
-    assert replica.revision().startswith("1-")
-    (served,) = replica.server.versions(NAME)
+    revision = replica.revision()
+    assert revision is not None
+    assert revision.startswith("1-")
+    served = replica.server.version(NAME, revision)
+    assert served is not None
     assert served.ready_workers == 2
+    assert replica.server.version(NAME, "1") is None
     described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
     assert (described["batchSize"], described["maxBatchDelay"]) == (4, 3)
-    assert replica.marks()[0] == "ready"
+    assert replica.marks("1")[0] == "ready"
+    replica.tag("1", allow=None, workers=None, batch_size=None, max_batch_delay=None)
 
 
 def test_a_tag_with_a_wrong_value_is_refused(replica: Replica) -> None:
     """A tag that says nothing is refused by name, and what was served goes on; taken back, all is well again."""
-    before = replica.revision()
     for tag, value in {"allow": "everything", "batch_size": "many"}.items():
-        replica.tag(**{tag: value})
-        replica.agent.reconcile()
-        status, reason = replica.marks()
+        replica.tag("1", **{tag: value})
+        replica.settle()
+        status, reason = replica.marks("1")
         assert status == "refused"
         assert reason.startswith(f"The tag serving.{tag} has ")
-        assert replica.status().refused == [NAME]
-        assert replica.revision() == before
-        replica.tag(allow="whole_numbers,extra_columns", batch_size="4")
-        replica.agent.reconcile()
-        assert (replica.status().refused, replica.status().pending) == ([], [])
+        assert replica.status.refused == [NAME]
+        assert replica.revision() == "1"
+        assert replica.health.ready()[0]
+        replica.tag("1", **{tag: None})
+        replica.settle()
+        assert (replica.status.refused, replica.status.pending) == ([], [])
 
 
-def test_tags_taken_away_make_it_strict_again(replica: Replica) -> None:
-    """Without tags the version serves by its number, from the archive that is still there."""
-    replica.tag(allow=None, workers=None, batch_size=None, max_batch_delay=None)
-    replica.agent.reconcile()
+def test_a_rollout_tells_its_steps_and_records_the_digest(replica: Replica, versions: Versions) -> None:
+    """The reason has the seconds of each step; the digest of what was served first stands on the version."""
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.promote(version)
+    assert replica.ask().json() == {"predictions": [{"0": 4.5}]}
+    status, reason = replica.marks(version)
+    assert status == "ready"
+    for step in ("download", "archive", "workers", "golden", "default"):
+        assert f"{step} " in reason
+    assert replica.tags(version)["digest"].startswith("sha256:")
+    assert replica.tags(version)["contract"] == "unchanged for clients of version 1"
+
+
+def test_requests_at_work_are_answered_before_their_workers_end(replica: Replica, versions: Versions) -> None:
+    """A request that the old version has begun with when the new one takes over is answered by the old one."""
+    slow = versions.log(Slow())
+    replica.promote(slow)
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(replica.ask) for _ in range(3)]
+        replica.promote("1")
+        assert {answer.result().status_code for answer in answers} == {200}
+        assert {answer.result().headers["X-Model-Version"] for answer in answers} <= {slow, "1"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status", "reason"),
+    [
+        (lambda model: (model / "data/model.pt2").write_bytes(b"junk"), "refused", "model.pt2 is not a .pt2 file"),
+        (lambda model: (model / "serving_input_example.json").unlink(), "refused", "It has no input example: "),
+        (
+            lambda model: (model / "serving_input_example.json").write_text('{"inputs": [["x"]]}'),
+            "refused",
+            "Its own input example is refused by its signature: ",
+        ),
+    ],
+)
+def test_what_must_not_be_served_is_refused(
+    spoil: Callable[[Path], Any], status: str, reason: str, replica: Replica, versions: Versions
+) -> None:
+    """The refusal stands on the version, and what serves goes on."""
+    version = versions.log(Formula(lambda x: x))
+    spoil(versions.files(version))
+    replica.promote(version)
+    marks = replica.marks(version)
+    assert marks[0] == status
+    assert marks[1].startswith(reason)
     assert replica.revision() == "1"
-    assert replica.ask(LAX).status_code == 400
+    assert replica.health.ready()[0]
+
+
+def test_files_that_are_not_those_that_were_logged_are_refused(replica: Replica, versions: Versions) -> None:
+    """Where a digest was recorded, other files are not served."""
+    version = versions.log(Formula(lambda x: x))
+    replica.tag(version, digest="sha256:" + "0" * 64)
+    replica.promote(version)
+    status, reason = replica.marks(version)
+    assert status == "refused"
+    assert reason.startswith("Its files have the digest sha256:")
+    assert reason.endswith(f"expected sha256:{'0' * 64}, which was recorded in serving.digest.")
+
+
+def test_a_version_that_fails_its_golden_rows_never_answers(replica: Replica, versions: Versions) -> None:
+    """It is rolled back by itself and marked, and TorchServe has forgotten it."""
+    golden = {"request": STRICT, "response": {"predictions": [{"0": 9.0}]}}
+    version = versions.log(Formula(lambda x: x * 4), golden=golden)
+    replica.promote(version)
+    assert replica.marks(version) == (
+        "failed",
+        "The golden rows are answered with {'predictions': [{'0': 6.0}]}: expected {'predictions': [{'0': 9.0}]}.",
+    )
+    assert replica.status.failed == [NAME]
+    assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
+    assert replica.server.version(NAME, version) is None
+
+
+def test_workers_that_do_not_come_up_are_given_up(replica: Replica, versions: Versions) -> None:
+    """A worker that ends while it loads is noticed at once, and no further one is tried."""
+    version = versions.log(Formula(lambda x: x))
+    mar = replica.store.archives / f"{NAME}@{version}.mar"
+    subprocess.run(["cp", replica.store.archives / f"{NAME}@1.mar", mar], check=True)
+    subprocess.run(["zip", "-q", "-d", mar, "model.pt2"], check=True)
+    replica.store.seal(mar)
+    began = time.monotonic()
+    replica.promote(version)
+    assert time.monotonic() - began < 30
+    status, reason = replica.marks(version)
+    assert status == "failed"
+    assert "answers" not in reason
+    assert replica.revision() == "1"
+
+
+def test_an_alias_that_moves_on_is_not_overrun(
+    replica: Replica, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version whose alias went elsewhere while its workers came up does not go live, not for a moment."""
+    version = versions.log(Formula(lambda x: x * 5))
+    start = replica.server.start
+
+    def start_and_move(*args: Any, **options: Any) -> None:
+        start(*args, **options)
+        replica.client.set_registered_model_alias(NAME, "champion", "1")
+
+    monkeypatch.setattr(replica.server, "start", start_and_move)
+    replica.promote(version)
+    assert replica.marks(version) == ("failed", "The alias has moved on to version 1.")
+    assert replica.revision() == "1"
+
+
+def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions) -> None:
+    """A version that breaks the live one's clients is refused and says whom it breaks, until a tag allows it.
+
+    The way back is nobody's surprise, and open.
+    """
+    version = versions.log(Formula(lambda x: x), TWO_COLUMNS)
+    replica.promote(version)
+    breaks = "column 'b' is new and is required: who leaves it out would be refused"
+    status, reason = replica.marks(version)
+    assert status == "refused"
+    assert reason.startswith(f"It would break clients of version 1: {breaks}. Set the tag serving.allow_breaking ")
+    assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}"
+    assert replica.revision() == "1"
+    replica.tag(version, allow_breaking="true")
+    replica.settle()
+    assert replica.marks(version)[0] == "ready"
+    assert replica.revision() == version
+    replica.promote("1")
+    assert replica.revision() == "1"
+
+
+def test_a_changed_archive_is_built_again(replica: Replica) -> None:
+    """What was changed on the replica's disk is not served."""
+    mar = replica.store.archives / f"{NAME}@1.mar"
+    with mar.open("ab") as file:
+        file.write(b"more")
+    replica.client.delete_registered_model_alias(NAME, "champion")
+    replica.settle()
+    assert replica.server.version(NAME) is None
+    assert not replica.health.ready()[0] or replica.status.deployments == {}
+    replica.promote("1")
+    assert not mar.read_bytes().endswith(b"more")
+    assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
+
+
+def test_what_somebody_asks_for_again_is_said_to_serve(replica: Replica) -> None:
+    """A client that marks the live version as pending finds it ready, though nothing was to be done."""
+    replica.tag("1", status="pending", reason="now deploy: its deployment is asked for")
+    replica.settle()
+    assert replica.marks("1") == ("ready", "answers on this replica")
 
 
 def test_torchserve_says_what_is_wrong(replica: Replica) -> None:
     """An error of the management API is told in its own words; an unknown model has no versions."""
-    assert replica.server.versions("unknown") == []
-    assert replica.server.default_version("unknown") is None
+    assert replica.server.version("unknown") is None
+    replica.server.stop("unknown", "1")
     with pytest.raises(TorchServeError, match="answered 404: Model not found"):
-        replica.server.unregister("unknown", "1")
+        replica.server.set_default("unknown", "1")
     with pytest.raises(TorchServeError, match=r"answered 400: .*Model is missing inputs"):
-        replica.server.predict(NAME, replica.revision(), {"inputs": {"b": [1.5]}})
+        replica.server.predict(NAME, "1", {"inputs": {"b": [1.5]}})
 
 
-def test_the_registry_going_away_changes_nothing(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the registry cannot be read, what was last wanted is served on, and the status says so."""
-    monkeypatch.setattr(replica.agent, "_registry", Registry("http://127.0.0.1:9", "champion"))
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    replica.agent.reconcile()
-    assert replica.status().deployments == {NAME: "1"}
-    assert "127.0.0.1:9" in replica.status().registry
+def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica, versions: Versions) -> None:
+    """While the registry is away, what serves is served on, also after a restart, though its champion was refused."""
+    version = versions.log(Formula(lambda x: x))
+    (versions.files(version) / "MLmodel").unlink()
+    replica.promote(version)
+    assert replica.marks(version)[0] == "refused"
+    replica.stop()
+    replica.start(uri="http://127.0.0.1:9")
+    assert not replica.health.ready()[0]
+    for _ in range(3):
+        replica.agent.reconcile()
+    assert replica.status.deployments == {NAME: "1"}
+    assert "127.0.0.1:9" in replica.status.registry
+    is_ready, document = replica.health.ready()
+    assert is_ready, document
+    assert "The registry is not reachable" in str(document["message"])
+    assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
+    replica.stop()
+    replica.start()
+
+
+def test_a_new_replica_begins_with_what_served_last(
+    replica: Replica, versions: Versions, tmp_path: Path, registry: tuple[str, Versions]
+) -> None:
+    """It does not serve what the others have refused as breaking, but what they serve."""
+    version = versions.log(Formula(lambda x: x), TWO_COLUMNS)
+    replica.promote(version)
+    other = Replica(tmp_path, registry[0])
+    try:
+        other.settle()
+        assert other.revision() == "1"
+        assert other.status.refused == [NAME]
+        assert other.health.ready()[0]
+    finally:
+        other.stop()
 
 
 def test_a_model_without_the_alias_is_withdrawn(replica: Replica) -> None:
     """Taking the alias away takes the model out of service."""
     replica.client.delete_registered_model_alias(NAME, "champion")
-    replica.agent.reconcile()
-    assert replica.server.models() == []
-    assert replica.status().deployments == {}
+    replica.settle()
+    assert replica.server.version(NAME) is None
+    assert replica.status.deployments == {}

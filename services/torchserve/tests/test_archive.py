@@ -17,8 +17,9 @@ from mlflow.models import ModelSignature
 from models import Formula, rows
 from oracle import columns_schema
 from signet_torchserve import archive
+from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Champion
+from signet_torchserve.golden import Golden
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": ["SETOSA"]}}
@@ -67,17 +68,21 @@ def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
         }  # fmt: skip
         manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
         assert json.loads(file.read("index_to_name.json")) == LABELS
+        assert json.loads(file.read("golden.json")) == GOLDEN
     assert manifest["model"]["modelName"] == "iris"
     assert manifest["model"]["modelVersion"] == "3"
     assert not manifest["model"].get("handler")
-    assert archive.golden(mar) == GOLDEN
 
 
-def test_labels_and_golden_rows_may_be_missing(tmp_path: Path) -> None:
-    """A model with neither is servable, and has no golden rows."""
-    model = models.save(tmp_path / "model", Formula(lambda x: x), rows(3, 1))
+def test_the_example_stands_in_for_golden_rows(tmp_path: Path) -> None:
+    """A model with neither labels nor golden rows is servable; its own example must be answered, whatever with."""
+    model = models.save(tmp_path / "model", Formula(lambda x: x), rows(2, 1))
     archive.build(model, "iris", Champion("1"), tmp_path / "iris.mar")
-    assert archive.golden(tmp_path / "iris.mar") is None
+    with zipfile.ZipFile(tmp_path / "iris.mar") as file:
+        file.extractall(tmp_path / "unpacked")
+    golden = Golden.of(tmp_path / "unpacked")
+    assert golden == Golden({"inputs": [[-1.0], [-0.75]]})
+    assert golden.objection({"predictions": ["whatever"]}) is None
 
 
 @pytest.mark.parametrize(

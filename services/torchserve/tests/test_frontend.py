@@ -47,16 +47,17 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "counter", str(folder / "counter.py"), export_path=str(store.archives), version="1", archive_format="zip-store"
     )
     ModelArchiver.generate_model_archive(config)
-    settings = Settings("", store.home, ROOT / "config.properties", "champion", 1.0)
+    settings = Settings("", store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
     process = torchserve.start(settings, store, environment)
     server = TorchServe(*torchserve.addresses(settings, environment))
     try:
         wait_until_up(server)
-        server.register(store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
+        server.start(store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
+        server.wait_until_ready("counter", "1", workers=1)
         yield f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
     finally:
         torchserve.stop(process, 10)
-        store._lock.close()
+        store.close()
 
 
 def test_a_batch_is_all_that_is_queued(url: str) -> None:

@@ -56,7 +56,7 @@ TABLE: dict[str, tuple[Any, Any, ModelSignature | None, Any, Any]] = {
     ),
     "columns of several types": (
         Formula(lambda x: x * 2),
-        rows(3, 5),
+        np.ones((3, 5), np.float32),
         MIXED,
         {"inputs": MIXED_ROWS},
         pd.DataFrame(MIXED_ROWS).astype({"f": "float32", "i": "int32"}),

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Champion, Options
+from signet_torchserve.options import Options
 from signet_torchserve.relaxations import Relaxation
 
 

@@ -13,8 +13,8 @@ from mlflow.types.schema import Array, DataType, Map, Object, Property
 from models import Difference, Formula, rows
 from oracle import columns_schema
 from signet_torchserve import archive
+from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Champion
 
 
 def tensors(*shapes: tuple[int, ...], names: str = "ab", dtype: Any = "float32") -> Schema:

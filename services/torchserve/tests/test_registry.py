@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from signet_torchserve.options import Champion
+from signet_torchserve.champion import Champion
 from signet_torchserve.registry import MAX_TAG_LENGTH, Registry, RegistryUnreachable
 
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
@@ -27,17 +27,42 @@ def uri(tmp_path: Path) -> str:
 
 
 def test_champions_come_with_their_tags(uri: str) -> None:
-    """Of each model that carries the alias comes the version, latest or not, with the tags that say how to serve it."""
+    """Of each model that carries the alias comes the version, latest or not, with its tags that are about serving."""
     client = MlflowClient(uri)
     for name, version, value in (("a", "2", "2"), ("a", "1", "3"), ("b", "1", "4"), ("b", "2", "5")):
         client.set_model_version_tag(name, version, "serving.workers", value)
         client.set_model_version_tag(name, version, "owner", "me")
     registry = Registry(uri, "champion")
-    registry.mark("a", "2", "ready", "it answers")
     assert registry.champions() == {
         "a": Champion("2", {"serving.workers": "2"}),
         "b": Champion("1", {"serving.workers": "4"}),
     }
+    registry.mark("a", "2", "ready", "it answers", {"serving.digest": "sha256:1"})
+    champion = registry.champions()["a"]
+    assert champion.revision == Champion("2", {"serving.workers": "2"}).revision
+    assert champion.tags["serving.digest"] == "sha256:1"
+    assert champion.has_served
+
+
+def test_the_version_that_carries_the_alias_now(uri: str) -> None:
+    """One model alone can be asked for; where none carries the alias there is none."""
+    registry = Registry(uri, "champion")
+    assert registry.champion_version("a") == "2"
+    assert registry.champion_version("c") is None
+
+
+def test_what_served_last_stands_in_the_registry(uri: str) -> None:
+    """It is the version that came into service last, whichever has the greater number; copies have served nobody."""
+    registry = Registry(uri, "champion")
+    assert registry.last_served("a") is None
+    for version, status in (("2", "ready"), ("1", "ready"), ("2", "failed")):
+        registry.mark("a", version, status, "so it is")
+    last = registry.last_served("a")
+    assert last is not None
+    assert last.version == "1"
+    copied = MlflowClient(uri).get_model_version("a", "1").tags["serving.served_at"]
+    MlflowClient(uri).set_model_version_tag("b", "1", "serving.served_at", copied)
+    assert registry.last_served("b") is None
 
 
 def test_what_became_of_a_version_stands_on_it(uri: str) -> None:
@@ -59,3 +84,7 @@ def test_a_registry_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, 
         registry.download("a", "1", tmp_path)
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
         registry.mark("a", "1", "ready", "it answers")
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
+        registry.champion_version("a")
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
+        registry.last_served("a")

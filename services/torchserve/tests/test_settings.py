@@ -22,6 +22,7 @@ def test_defaults(config_file: str) -> None:
         config_file=Path(config_file),
         alias="champion",
         poll_interval_s=2.0,
+        health_address="http://127.0.0.1:8083",
     )
 
 
@@ -34,9 +35,12 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
             "SIGNET_HOME": str(tmp_path),
             "SIGNET_ALIAS": "live",
             "SIGNET_POLL_INTERVAL_S": "0.5",
+            "SIGNET_HEALTH_ADDRESS": "http://0.0.0.0:9000",
         }
     )
-    assert settings == Settings("http://mlflow-server:5000", tmp_path, Path(config_file), "live", 0.5)
+    assert settings == Settings(
+        "http://mlflow-server:5000", tmp_path, Path(config_file), "live", 0.5, "http://0.0.0.0:9000"
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,8 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
         ("SIGNET_POLL_INTERVAL_S", "-1", "between 0.1 and 3600 seconds"),
         ("SIGNET_POLL_INTERVAL_S", "nan", "between 0.1 and 3600 seconds"),
         ("SIGNET_POLL_INTERVAL_S", "inf", "between 0.1 and 3600 seconds"),
+        ("SIGNET_HEALTH_ADDRESS", "8083", "an address such as 'http://127.0.0.1:8083'"),
+        ("SIGNET_HEALTH_ADDRESS", "http://127.0.0.1:port", "an address such as 'http://127.0.0.1:8083'"),
         ("SIGNET_ALIAS", "", "an alias of the model registry, such as 'champion'"),
     ],
 )

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from signet_torchserve.options import Champion
-from signet_torchserve.store import Status, Store, StoreInUse, read_status
+from signet_torchserve.champion import Champion
+from signet_torchserve.store import Store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path / "home")
     yield store
-    store._lock.close()
+    store.close()
 
 
 def _archives(store: Store, *names: str) -> None:
@@ -28,31 +28,58 @@ def _left(store: Store) -> list[str]:
     return sorted(path.stem for path in store.archives.iterdir())
 
 
-def test_a_folder_belongs_to_one_replica(store: Store) -> None:
-    """A second store in the same folder is refused while the first lives."""
-    with pytest.raises(StoreInUse, match="in use by another replica"):
-        Store(store.home)
+def test_replicas_share_a_home(store: Store) -> None:
+    """A second replica takes the next folder, and whoever starts after one has ended takes that one's."""
+    home = store.home.parent
+    second = Store(home)
+    assert [store.home.name, second.home.name] == ["replica-1", "replica-2"]
+    second.close()
+    third = Store(home)
+    assert third.home.name == "replica-2"
+    third.close()
 
 
 def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
-    """Unpacked models, half-made archives and the old status go; archives and the memory stay."""
-    for folder in ("tmp/models", "archives/.building-x"):
-        (tmp_path / folder).mkdir(parents=True)
-    for file in ("tmp/models/a", "archives/.building-x/b", "archives/iris@1.mar", "status.json"):
-        (tmp_path / file).write_text("{}")
-    (tmp_path / "champions.json").write_text('{"iris": {"version": "1", "tags": {}}}')
+    """Unpacked models and half-made archives go; archives and the memory stay."""
+    home = tmp_path / "replica-1"
+    for folder in ("tmp/downloads", "archives/.building-x", "archives/iris@1"):
+        (home / folder).mkdir(parents=True)
+    for file in ("tmp/downloads/a", "archives/.building-x/b", "archives/iris@1/MLmodel", "archives/iris@1.mar"):
+        (home / file).write_text("{}")
+    (home / "champions.json").write_text('{"iris": {"version": "1", "tags": {}}}')
     store = Store(tmp_path)
-    store._lock.close()
-    assert _left(store) == ["iris@1"]
+    store.close()
+    assert [path.name for path in store.archives.iterdir()] == ["iris@1.mar"]
     assert not list(store.temporary.iterdir())
-    assert read_status(tmp_path) is None
     assert store.remembered() == {"iris": Champion("1")}
+
+
+def test_only_what_was_sealed_is_unpacked(store: Store) -> None:
+    """An archive is at hand once it is sealed; one that has changed since is deleted, not served."""
+    mar = store.archive("iris", Champion("1"))
+    with zipfile.ZipFile(mar, "w") as archive:
+        archive.writestr("MLmodel", "signature")
+    assert not store.is_at_hand(mar)
+    store.seal(mar)
+    assert store.is_at_hand(mar)
+    folder = store.unpack(mar, "iris", "1")
+    assert folder == store.unpacked("iris", "1")
+    assert (folder / "MLmodel").read_text() == "signature"
+    store.discard("iris", "1")
+    assert not folder.exists()
+    with zipfile.ZipFile(mar, "a") as archive:
+        archive.writestr("handler.py", "raise SystemExit")
+    assert store.unpack(mar, "iris", "1") is None
+    assert not store.is_at_hand(mar)
+    assert not folder.exists()
+    assert not mar.exists()
 
 
 def test_an_archive_is_named_after_its_version(store: Store) -> None:
     """Each version of a model has its own archive, and another for other tags."""
     assert store.archive("iris", Champion("3")) == store.archives / "iris@3.mar"
     assert store.archive("iris", Champion("3", {"serving.workers": "2"})).name.startswith("iris@3-")
+    assert store.archive("iris", Champion("3", {"serving.status": "ready"})).name == "iris@3.mar"
 
 
 @pytest.mark.parametrize(
@@ -82,14 +109,11 @@ def test_champions_are_remembered(store: Store) -> None:
     assert store.remembered() == {}
 
 
-def test_the_status_is_what_was_reported(store: Store) -> None:
-    """The health check reads what the agent last wrote, and an unchanged status is not written again."""
-    status = Status({"iris": "3"}, ["digits"], "reachable")
-    store.report(status)
-    assert read_status(store.home) == status
-    written = (store.home / "status.json").stat().st_ino
-    store.report(status)
-    assert (store.home / "status.json").stat().st_ino == written
-    store.report(Status())
-    assert json.loads((store.home / "status.json").read_text())["pending"] == []
+def test_what_served_last_is_noted(store: Store) -> None:
+    """Each deployment has what served last; what was withdrawn has nothing."""
+    assert store.last_served() == {}
+    store.note_served("iris", Champion("3", {"serving.allow": "nulls"}))
+    store.note_served("digits", Champion("1"))
+    store.note_served("digits", None)
+    assert store.last_served() == {"iris": Champion("3", {"serving.allow": "nulls"})}
     assert not list(store.home.glob("*.tmp"))

@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from signet_torchserve import torchserve
+from signet_torchserve import health, torchserve
+from signet_torchserve.management import TorchServe
 from signet_torchserve.settings import InvalidSetting, Settings
-from signet_torchserve.store import Store, StoreInUse
+from signet_torchserve.status import Status
+from signet_torchserve.store import Store
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
@@ -36,14 +38,16 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         store = Store(settings.home)
-    except (InvalidSetting, StoreInUse, OSError) as error:
+        status = Status()
+        health.serve(settings.health_address, health.Health(status, _client(settings), store))
+    except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
     server = torchserve.start(settings, store, os.environ)
     ended: list[str] = []
     for what, work in (
         ("TorchServe", server.wait),
-        ("The agent", lambda: follow(settings, store, server, stop)),
+        ("The agent", lambda: follow(settings, store, status, server, stop)),
         ("The judge", lambda: keep_judging(store, stop)),
     ):
         threading.Thread(target=_until_it_ends, args=(what, work, ended, stop), daemon=True).start()
@@ -54,7 +58,9 @@ def main() -> int:
     return 1 if ended else 0
 
 
-def follow(settings: Settings, store: Store, server: subprocess.Popen[bytes], stop: threading.Event) -> None:
+def follow(
+    settings: Settings, store: Store, status: Status, server: subprocess.Popen[bytes], stop: threading.Event
+) -> None:
     """Wait for TorchServe to come up, then follow the registry until `stop` is set.
 
     Raises:
@@ -62,11 +68,11 @@ def follow(settings: Settings, store: Store, server: subprocess.Popen[bytes], st
     """
     # These imports (MLflow) take as long as TorchServe's own start: both at once.
     from signet_torchserve.agent import Agent  # noqa: PLC0415
-    from signet_torchserve.management import TorchServe  # noqa: PLC0415
     from signet_torchserve.registry import Registry  # noqa: PLC0415
 
-    client = TorchServe(*torchserve.addresses(settings, os.environ))
-    agent = Agent(Registry(settings.tracking_uri, settings.alias), client, store, settings.poll_interval_s)
+    client = _client(settings)
+    registry = Registry(settings.tracking_uri, settings.alias)
+    agent = Agent(registry, client, store, status, settings.poll_interval_s)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not client.is_up():
         if time.monotonic() > deadline:
@@ -74,6 +80,10 @@ def follow(settings: Settings, store: Store, server: subprocess.Popen[bytes], st
         if stop.wait(0.2):
             return
     agent.run(stop)
+
+
+def _client(settings: Settings) -> TorchServe:
+    return TorchServe(*torchserve.addresses(settings, os.environ))
 
 
 def keep_judging(store: Store, stop: threading.Event) -> None:

@@ -1,81 +1,101 @@
 """Makes TorchServe serve what the registry wants: it compares the two and does what is missing, again and again.
 
-Nothing is remembered that the registry, TorchServe or the store do not know, so a restart of any of them needs
-nobody. TorchServe knows a version by its revision (`options.Champion`), so that one whose tags have changed is rolled
-out like any other: beside the one that serves until then.
+One step at a time, and before each the registry is looked at anew: what serves goes before what is new, and what lies
+in the store before what must be fetched, so that thirty new deployments do not keep a rollback waiting.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import os
 import random
-import tempfile
 import threading
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
-from signet_torchserve import archive
+from signet_torchserve import inflight
+from signet_torchserve.champion import STATUS, Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe, TorchServeError
-from signet_torchserve.options import Champion, Options
 from signet_torchserve.registry import Registry, RegistryUnreachable
-from signet_torchserve.store import Status, Store
+from signet_torchserve.rollout import Rollout, Superseded
+from signet_torchserve.status import Status
+from signet_torchserve.store import Store
 
 logger = logging.getLogger(__name__)
 
-DRAIN_TIMEOUT_S = 30
+DRAIN_TIMEOUT_S = 60  # config.properties' default_response_timeout: no request takes longer
+DRAIN_LOOK_S = 0.25
 RETRY_FAILED_S = 30
 MAX_BACKOFF_S = 5.0
 
 
+@dataclass(slots=True)
+class _Draining:
+    """A revision that answers what it has accepted, and then ends."""
+
+    deadline: float
+    was_idle: bool = False
+
+
 class Agent:
-    """Follows the registry with one TorchServe.
+    """Follows the registry with one TorchServe, which serves nothing yet.
 
     Args:
         registry: says which version of each model ought to be served.
         torchserve: serves them.
         store: keeps their archives.
+        status: where to tell what is served.
         poll_interval_s: seconds between two looks at the registry.
     """
 
-    def __init__(self, registry: Registry, torchserve: TorchServe, store: Store, poll_interval_s: float) -> None:
+    def __init__(
+        self, registry: Registry, torchserve: TorchServe, store: Store, status: Status, poll_interval_s: float
+    ) -> None:
         self._registry = registry
         self._torchserve = torchserve
         self._store = store
+        self._status = status
         self._poll_interval_s = poll_interval_s
-        self._status = Status()
-        self._not_before: dict[tuple[str, str], float] = {}
+        self._live: dict[str, Champion] = {}
+        self._draining: dict[tuple[str, str], _Draining] = {}
+        self._not_before: dict[tuple[str, tuple[str, ...]], float] = {}
         self._failures = 0
 
     def run(self, stop: threading.Event) -> None:
-        """Reconcile until `stop` is set; the registry is asked less and less often while it does not answer."""
+        """Reconcile until `stop` is set."""
         while not stop.is_set():
-            self.reconcile()
-            backoff = min(MAX_BACKOFF_S, self._poll_interval_s * 2 ** min(self._failures, 10))
-            jitter = random.uniform(0.5, 1.0) if self._failures else 1.0  # noqa: S311 -- spreads replicas, keeps no secret
-            stop.wait(self._poll_interval_s if not self._failures else backoff * jitter)
+            stop.wait(self.reconcile())
 
-    def reconcile(self) -> None:
-        """One round: whatever differs between what is wanted and what is served is deployed or retired."""
+    def reconcile(self) -> float:
+        """Do the one thing that is most urgent of what differs between what is wanted and what is served.
+
+        Returns:
+            Seconds until the next look: none while there is more to do; longer and longer, and another time for each
+            replica, while the registry does not answer.
+        """
         wanted = self._wanted()
+        self._report(wanted)
         try:
-            served = {name: self._torchserve.default_version(name) for name in self._torchserve.models()}
-            self._report(wanted, served)
-            for name, champion in sorted(wanted.items()):
-                if served.get(name) == champion.revision:
-                    self._retire(name, keep=champion.revision)
-                elif self._may_try(name, champion):
-                    served[name] = self._tried(name, champion, live=served.get(name))
-                    self._report(wanted, served)
-            for name in sorted(served.keys() - wanted.keys()):
+            for name in sorted(self._live.keys() - wanted.keys()):
                 self._withdraw(name)
-                del served[name]
+            for name, champion in wanted.items():
+                self._follow_tags(name, champion)
+            urgent = self._most_urgent(wanted)
+            if urgent is not None:
+                self._deploy(urgent, wanted[urgent])
+            self._look_at_draining()
         except TorchServeError as error:
             logger.warning("%s", error)
-            return
-        self._report(wanted, served)
+        self._report(wanted)
+        if self._most_urgent(wanted) is not None:
+            return 0.0
+        if self._draining:
+            return min(DRAIN_LOOK_S, self._poll_interval_s)
+        if not self._failures:
+            return self._poll_interval_s
+        backoff: float = min(MAX_BACKOFF_S, self._poll_interval_s * 2 ** min(self._failures, 10))
+        return backoff * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
     def _wanted(self) -> dict[str, Champion]:
         try:
@@ -91,122 +111,133 @@ class Agent:
         self._failures = 0
         self._status.registry = "reachable"
         self._store.remember(champions)
-        current = {(name, champion.revision) for name, champion in champions.items()}
+        current = {(name, champion.request) for name, champion in champions.items()}
         self._not_before = {key: until for key, until in self._not_before.items() if key in current}
         return champions
 
-    def _may_try(self, name: str, champion: Champion) -> bool:
-        return time.monotonic() >= self._not_before.get((name, champion.revision), 0.0)
+    def _most_urgent(self, wanted: dict[str, Champion]) -> str | None:
+        now = time.monotonic()
+        missing = [
+            (name not in self._live, not self._is_at_hand(name, champion), name)
+            for name, champion in wanted.items()
+            if not self._serves(name, champion) and now >= self._not_before.get((name, champion.request), 0.0)
+        ]
+        return min(missing)[-1] if missing else None
 
-    def _tried(self, name: str, champion: Champion, *, live: str | None) -> str | None:
-        """The revision that answers after a deployment was tried; one model's trouble is not another's."""
+    def _is_at_hand(self, name: str, champion: Champion) -> bool:
+        return self._store.is_at_hand(self._store.archive(name, champion))
+
+    def _serves(self, name: str, champion: Champion) -> bool:
+        return name in self._live and self._live[name].revision == champion.revision
+
+    def _deploy(self, name: str, champion: Champion) -> None:
+        """Bring a version into service beside the live one; one model's trouble is not another's."""
+        if name not in self._live and not (champion.has_served and self._is_at_hand(name, champion)):
+            self._restore(name, champion)
+        logger.info("Deploying %s version %s.", name, champion.revision)
+        if champion.tags.get(STATUS) != "ready":
+            self._mark(name, champion, "pending", "it is being deployed")
+        rollout = self._rollout(name, champion)
         try:
-            return self._deploy(name, champion, live=live) or live
-        except TorchServeError:
-            raise
+            rollout.run()
+        except NotServable as refusal:
+            self._give_up(name, champion, "refused", str(refusal), rollout, retry_in_s=math.inf)
+        except RegistryUnreachable as error:
+            logger.warning("%s version %s cannot be fetched now: %s", name, champion.revision, error)
+            self._not_before[name, champion.request] = time.monotonic() + MAX_BACKOFF_S
+        except (Superseded, TorchServeError) as error:
+            self._give_up(name, champion, "failed", str(error), rollout, retry_in_s=RETRY_FAILED_S)
         except Exception as error:
             logger.exception("Deploying %s version %s.", name, champion.revision)
-            self._give_up(name, champion, "failed", repr(error), live, retry_in_s=RETRY_FAILED_S)
-            return live
-
-    def _deploy(self, name: str, champion: Champion, *, live: str | None) -> str | None:
-        """Bring a version into service beside the live one; its revision if it answers now."""
-        revision = champion.revision
-        logger.info("Deploying %s version %s.", name, revision)
-        begin = time.monotonic()
-        try:
-            options = Options.from_tags(champion.tags)
-            mar = self._archived(name, champion)
-        except NotServable as refusal:
-            self._give_up(name, champion, "refused", str(refusal), live, retry_in_s=math.inf)
-            return None
-        except RegistryUnreachable as error:
-            logger.warning("%s version %s cannot be fetched now: %s", name, revision, error)
-            return None
-        try:
-            self._serve(name, revision, mar, options)
-        except TorchServeError as error:
-            self._give_up(name, champion, "failed", str(error), live, retry_in_s=RETRY_FAILED_S)
-            if revision != live and any(served.version == revision for served in self._torchserve.versions(name)):
-                self._torchserve.unregister(name, revision)
-            return None
-        duration_s = time.monotonic() - begin
-        self._mark(name, champion, "ready", f"answers on this replica after {duration_s:.1f} s")
-        logger.info("%s version %s answers after %.1f s.", name, revision, duration_s)
-        self._retire(name, keep=revision)
-        return revision
-
-    def _archived(self, name: str, champion: Champion) -> Path:
-        mar = self._store.archive(name, champion)
-        if mar.exists():
-            os.utime(mar)
+            self._give_up(name, champion, "failed", repr(error), rollout, retry_in_s=RETRY_FAILED_S)
         else:
-            self._mark(name, champion, "pending", "its archive is being built")
-            with tempfile.TemporaryDirectory(dir=self._store.temporary) as folder:
-                archive.build(self._registry.download(name, champion.version, Path(folder)), name, champion, mar)
-        return mar
+            account = rollout.account()
+            logger.info("%s version %s answers after %s.", name, champion.revision, account)
+            self._replace(name, champion)
+            self._mark(name, champion, "ready", f"answers on this replica after {account}", rollout.tags)
 
-    def _serve(self, name: str, revision: str, mar: Path, options: Options) -> None:
-        registered = {served.version: served for served in self._torchserve.versions(name)}
-        if revision in registered and not registered[revision].ready_workers:
-            self._torchserve.unregister(name, revision)
-            del registered[revision]
-        if revision not in registered:
-            self._torchserve.register(
-                mar,
-                batch_size=options.batch_size,
-                max_batch_delay_ms=options.max_batch_delay_ms,
-                workers=options.workers,
-            )
-        golden = archive.golden(mar)
-        if golden is not None:
-            answer = self._torchserve.predict(name, revision, golden["request"])
-            if answer != golden["response"]:
-                raise TorchServeError(f"The golden rows are answered with {answer}: expected {golden['response']}.")
-        self._torchserve.set_default(name, revision)
+    def _restore(self, name: str, champion: Champion) -> None:
+        """Let what served last serve until the champion does, which no replica has proven yet."""
+        try:
+            last = self._store.last_served().get(name) or self._registry.last_served(name)
+            if last is None or last.revision == champion.revision:
+                return
+            logger.info("Bringing back %s version %s, which served last.", name, last.revision)
+            self._rollout(name, last).run(restores=True)
+        except (NotServable, RegistryUnreachable, TorchServeError, OSError) as error:
+            logger.warning("What served %s last cannot be brought back: %s", name, error)
+        else:
+            self._replace(name, last)
+
+    def _rollout(self, name: str, champion: Champion) -> Rollout:
+        live = self._live.get(name)
+        return Rollout(
+            name, champion, live=live, registry=self._registry, torchserve=self._torchserve, store=self._store
+        )
+
+    def _replace(self, name: str, champion: Champion) -> None:
+        replaced = self._live.get(name)
+        self._live[name] = champion
+        self._draining.pop((name, champion.revision), None)
+        if replaced is not None:
+            self._drain(name, replaced)
 
     def _give_up(  # noqa: PLR0913 -- all of it is said in one line of the log
-        self, name: str, champion: Champion, status: str, reason: str, live: str | None, *, retry_in_s: float
+        self, name: str, champion: Champion, status: str, reason: str, rollout: Rollout, *, retry_in_s: float
     ) -> None:
-        self._not_before[name, champion.revision] = time.monotonic() + retry_in_s
-        goes_on = f" Version {live} goes on." if live else ""
+        self._not_before[name, champion.request] = time.monotonic() + retry_in_s
+        goes_on = f" Version {self._live[name].revision} goes on." if name in self._live else ""
         logger.error("%s version %s is %s: %s%s", name, champion.revision, status, reason, goes_on)
-        self._mark(name, champion, status, reason)
-
-    def _retire(self, name: str, *, keep: str) -> None:
-        """Unregister every revision but `keep`, each after it has answered what it had accepted."""
-        for served in self._torchserve.versions(name):
-            if served.version != keep:
-                self._drain(name, served.version)
-                self._torchserve.unregister(name, served.version)
-                logger.info("%s version %s is retired.", name, served.version)
-        self._store.prune(name, keep={keep})
-
-    def _drain(self, name: str, version: str) -> None:
-        deadline = time.monotonic() + DRAIN_TIMEOUT_S
-        idle_looks = 0
-        while idle_looks < 2 and time.monotonic() < deadline:  # noqa: PLR2004 -- a batch may leave the queue between two looks
-            pending = {served.version: served.pending_requests for served in self._torchserve.versions(name)}
-            idle_looks = idle_looks + 1 if not pending.get(version) else 0
-            time.sleep(0.25)
+        self._mark(name, champion, status, reason, rollout.tags)
 
     def _withdraw(self, name: str) -> None:
         logger.info("%s has no champion any more and is withdrawn.", name)
-        default = self._torchserve.default_version(name)
-        if default is not None:
-            self._retire(name, keep=default)
-            self._drain(name, default)
-            self._torchserve.unregister(name, default)
+        self._store.note_served(name, None)
+        self._drain(name, self._live.pop(name))
 
-    def _mark(self, name: str, champion: Champion, status: str, reason: str) -> None:
+    def _drain(self, name: str, champion: Champion) -> None:
+        self._draining[name, champion.revision] = _Draining(time.monotonic() + DRAIN_TIMEOUT_S)
+
+    def _look_at_draining(self) -> None:
+        """End every revision that has answered what it had accepted.
+
+        It must be idle at two looks: between two looks at one, a request may be on its way from the queue to a worker.
+        """
+        for (name, revision), draining in list(self._draining.items()):
+            served = self._torchserve.version(name, revision)
+            is_idle = served is None or not (
+                served.pending_requests or any(inflight.is_busy(self._store.temporary, pid) for pid in served.workers)
+            )
+            if (is_idle and draining.was_idle) or time.monotonic() > draining.deadline:
+                self._torchserve.stop(name, revision)
+                logger.info("%s version %s is retired.", name, revision)
+                self._store.discard(name, revision)
+                self._store.prune(name, keep={self._live[name].revision} if name in self._live else set())
+                del self._draining[name, revision]
+            draining.was_idle = is_idle
+
+    def _follow_tags(self, name: str, champion: Champion) -> None:
+        """Take over tags that change nothing, and say again that a version serves if somebody has asked again."""
+        if not self._serves(name, champion):
+            return
+        if champion.tags.get(STATUS) in (None, "pending") and not self._failures:
+            self._mark(name, champion, "ready", "answers on this replica")
+        self._live[name] = champion
+
+    def _mark(
+        self, name: str, champion: Champion, status: str, reason: str, tags: dict[str, str] | None = None
+    ) -> None:
         try:
-            self._registry.mark(name, champion.version, status, reason)
+            self._registry.mark(name, champion.version, status, reason, tags)
         except RegistryUnreachable as error:
             logger.warning("%s version %s cannot be marked as %s now: %s", name, champion.version, status, error)
 
-    def _report(self, wanted: dict[str, Champion], served: dict[str, str | None]) -> None:
-        self._status.deployments = {name: version for name, version in served.items() if version is not None}
-        missing = sorted((name, it.revision) for name, it in wanted.items() if served.get(name) != it.revision)
-        self._status.refused = [name for name, it in missing if self._not_before.get((name, it)) == math.inf]
-        self._status.pending = [name for name, _ in missing if name not in self._status.refused]
-        self._store.report(self._status)
+    def _report(self, wanted: dict[str, Champion]) -> None:
+        missing = {name: it for name, it in wanted.items() if not self._serves(name, it)}
+        tried = {name: self._not_before.get((name, it.request)) for name, it in missing.items()}
+        self._status.tell(
+            deployments={name: champion.revision for name, champion in self._live.items()},
+            pending=sorted(name for name, until in tried.items() if until is None),
+            failed=sorted(name for name, until in tried.items() if until is not None and until != math.inf),
+            refused=sorted(name for name, until in tried.items() if until == math.inf),
+        )

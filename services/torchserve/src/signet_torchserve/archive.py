@@ -1,6 +1,7 @@
 """Turns a logged MLflow model into a .mar, or says why it must not be served.
 
 The .mar holds data only: the signature (MLmodel), the exported program, the labels, the golden rows and the options.
+Where training logged no golden rows, the model's own example takes their place, to which any prediction will do.
 TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
 that runs.
 """
@@ -20,10 +21,11 @@ import yaml
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 
-from signet_torchserve import program_check, program_fit
+from signet_torchserve import example, program_check, program_fit
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
+from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Champion, Options
+from signet_torchserve.options import Options
 
 MAX_JSON_BYTES = 1 << 20
 
@@ -45,15 +47,15 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
     """Write the archive `mar` of the MLflow model in the folder `model`, to be served as its tags say.
 
     Raises:
-        NotServable: it has no signature, is no exported program, holds a pickle, its labels or golden rows cannot be
-            read, or a tag has a wrong value.
+        NotServable: it has no signature, no input example that its signature admits, is no exported program, holds a
+            pickle, its labels or golden rows cannot be read, or a tag has a wrong value.
     """
     if not _is_servable_name(name):
         raise NotServable(
             f"TorchServe cannot serve a model named {name!r}: "
             "expected letters, digits, '_', '-' and '.', with a letter or digit first."
         )
-    options = {"version": champion.version, "allow": sorted(Options.from_tags(champion.tags).allow)}
+    allow = Options.from_tags(champion.tags).allow
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
         folder.mkdir()
@@ -65,7 +67,12 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
-        (folder / OPTIONS).write_text(json.dumps(options))
+        request = example.request(model, _mlmodel(folder), allow)
+        if request is not None and not (folder / GOLDEN).exists():
+            text = json.dumps({"request": request})
+            if len(text) <= MAX_JSON_BYTES:
+                (folder / GOLDEN).write_text(text)
+        (folder / OPTIONS).write_text(json.dumps({"version": champion.version, "allow": sorted(allow)}))
         config = ModelArchiverConfig(
             model_name=name,
             version=champion.revision,
@@ -77,15 +84,6 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
         )
         ModelArchiver.generate_model_archive(config)
         Path(temporary, f"{name}.mar").replace(mar)
-
-
-def golden(mar: Path) -> dict[str, object] | None:
-    """The golden request and response of an archive, if its model was logged with them."""
-    with zipfile.ZipFile(mar) as archive:
-        if GOLDEN not in archive.namelist():
-            return None
-        rows: dict[str, object] = json.loads(archive.read(GOLDEN))
-        return rows
 
 
 def strip_pickles(source: Path, target: Path) -> None:

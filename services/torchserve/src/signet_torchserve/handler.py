@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from signet_torchserve import answer, payload, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.errors import MalformedPayload, Refusal, Rule
 from signet_torchserve.feed import Feed
+from signet_torchserve.inflight import InFlight
 from signet_torchserve.metrics import Metrics
 from signet_torchserve.program import Program
 from signet_torchserve.signature import Signature
@@ -48,10 +51,15 @@ class SignatureHandler:
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
         self.metrics = Metrics(context, self.version)
+        self.in_flight = InFlight(Path(tempfile.gettempdir()), os.getpid())
         gc.freeze()  # what is loaded now stays, so no collection need look at it again
 
     def handle(self, batch: list[dict[str, Any]], context: Context) -> list[bytes]:
         """Answers to a batch, in its order; a refusal is that request's alone and leaves its neighbours as they are."""
+        with self.in_flight:
+            return self._answers(batch, context)
+
+    def _answers(self, batch: list[dict[str, Any]], context: Context) -> list[bytes]:
         began = time.perf_counter()
         rows: list[int] = []
         refused: list[Rule] = []

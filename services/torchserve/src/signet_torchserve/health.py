@@ -1,51 +1,147 @@
-"""`python -m signet_torchserve.health`: whether this replica serves what it should; the container's health check.
+"""Whether this replica lives, and whether it serves what it should: `GET /live` and `GET /ready`, 200 or 503 with JSON.
 
-Healthy means that TorchServe and the agent answer, that every champion is served, and that each gives its golden
-answer. One line on standard error says what is so; exit code 0 or 1.
+`python -m signet_torchserve.health` asks `/ready`: the container's health check. One line on standard error says what
+is so; exit code 0 or 1.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import threading
+import time
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from signet_torchserve import archive
-from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.settings import InvalidSetting, Settings
-from signet_torchserve.store import read_status
+
+if TYPE_CHECKING:
+    from signet_torchserve.management import TorchServe
+    from signet_torchserve.status import Status
+    from signet_torchserve.store import Store
+
+TIMEOUT_S = 10
+# Each answer is good for as long: whoever asks often does not have the golden rows predicted more often.
+GOOD_FOR_S = 2.0
+
+
+class Health:
+    """The two questions, answered.
+
+    Args:
+        status: the agent's account of itself.
+        torchserve: the one that it looks after.
+        store: where the golden rows are.
+    """
+
+    def __init__(self, status: Status, torchserve: TorchServe, store: Store) -> None:
+        self._status = status
+        self._torchserve = torchserve
+        self._store = store
+        self._lock = threading.Lock()
+        self._asked_at = -GOOD_FOR_S
+        self._answer = (False, "")
+
+    def live(self) -> tuple[bool, dict[str, object]]:
+        """Whether TorchServe answers, and the answer's JSON."""
+        is_up = self._torchserve.is_up()
+        return is_up, {"live": is_up, "message": "TorchServe answers." if is_up else "TorchServe does not answer."}
+
+    def ready(self) -> tuple[bool, dict[str, object]]:
+        """Whether all that should be served is, and each version gives its golden answer; and the answer's JSON.
+
+        While a version is rolled out beside the live one the replica stays ready, and while the registry is away.
+        """
+        with self._lock:
+            if time.monotonic() - self._asked_at >= GOOD_FOR_S:
+                self._answer = self._is_ready()
+                self._asked_at = time.monotonic()
+            is_ready, line = self._answer
+        status = self._status
+        return is_ready, {
+            "ready": is_ready,
+            "message": line,
+            "deployments": status.deployments,
+            "pending": status.pending,
+            "failed": status.failed,
+            "refused": status.refused,
+            "registry": status.registry,
+        }
+
+    def _is_ready(self) -> tuple[bool, str]:
+        from signet_torchserve.golden import Golden  # noqa: PLC0415
+        from signet_torchserve.management import TorchServeError  # noqa: PLC0415
+
+        status = self._status
+        registry = "" if status.registry == "reachable" else f" The registry is not reachable: {status.registry}"
+        if not status.has_caught_up and status.pending:
+            return False, f"Not served yet: {', '.join(status.pending)}.{registry}"
+        if not status.deployments:
+            return False, f"No registered model is served.{_others(status)}{registry}"
+        for name, revision in status.deployments.items():
+            try:
+                golden = Golden.of(self._store.unpacked(name, revision))
+                objection = golden and golden.objection(self._torchserve.predict(name, revision, golden.request))
+            except TorchServeError as error:
+                if status.deployments.get(name) == revision:  # it has not been replaced meanwhile
+                    return False, f"{name} version {revision} does not answer: {error}"
+            else:
+                if objection:
+                    return False, f"{name} version {revision}: {objection}"
+        served = ", ".join(f"{name} version {revision}" for name, revision in status.deployments.items())
+        return True, f"Serving {served}.{_others(status)}{registry}"
+
+
+def _others(status: Status) -> str:
+    lists = {"Pending": status.pending, "Failed": status.failed, "Refused": status.refused}
+    return "".join(f" {what}: {', '.join(names)}." for what, names in lists.items() if names)
+
+
+def serve(address: str, health: Health) -> None:
+    """Answer at the URL `address` in threads of their own, until the process ends.
+
+    Raises:
+        OSError: the address cannot be listened at.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            questions = {"/live": health.live, "/ready": health.ready}
+            question = questions.get(self.path)
+            if question is None:
+                self.send_error(HTTPStatus.NOT_FOUND, "Ask for /live or /ready.")
+                return
+            is_so, document = question()
+            body = json.dumps(document).encode()
+            self.send_response(HTTPStatus.OK if is_so else HTTPStatus.SERVICE_UNAVAILABLE)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: somebody asks every second."""
+
+    url = urlsplit(address)
+    server = ThreadingHTTPServer((str(url.hostname), int(url.port or 0)), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def main() -> int:
     """Exit code of the health check."""
     try:
-        settings = Settings.from_environment(os.environ)
-        healthy, line = check(settings)
-    except (InvalidSetting, TorchServeError, OSError) as error:
-        healthy, line = False, str(error)
-    sys.stderr.write(f"{line}\n")
-    return 0 if healthy else 1
-
-
-def check(settings: Settings) -> tuple[bool, str]:
-    """Whether all is well, and one line that says so or why not."""
-    from signet_torchserve import torchserve  # noqa: PLC0415 -- needs a readable config file
-
-    status = read_status(settings.home)
-    if status is None:
-        return False, "The agent has not looked at the registry yet."
-    registry = "" if status.registry == "reachable" else f" The registry is not reachable: {status.registry}"
-    if status.pending:
-        return False, f"Not served yet: {', '.join(status.pending)}.{registry}"
-    if not status.deployments:
-        return False, f"No registered model carries the alias {settings.alias!r} yet.{registry}"
-    client = TorchServe(*torchserve.addresses(settings, os.environ))
-    for name, version in status.deployments.items():
-        golden = archive.golden(settings.home / "archives" / f"{name}@{version}.mar")
-        if golden is not None and client.predict(name, version, golden["request"]) != golden["response"]:
-            return False, f"{name} version {version} does not give its golden answer."
-    served = ", ".join(f"{name} version {version}" for name, version in status.deployments.items())
-    refused = f" Refused: {', '.join(status.refused)}." if status.refused else ""
-    return True, f"Serving {served}.{refused}{registry}"
+        port = urlsplit(Settings.from_environment(os.environ).health_address).port
+        connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        connection.request("GET", "/ready")
+        document = json.load(connection.getresponse())
+    except (HTTPException, InvalidSetting, OSError, ValueError) as error:
+        document = {"ready": False, "message": str(error)}
+    sys.stderr.write(f"{document['message']}\n")
+    return 0 if document["ready"] else 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Source: https://docs.pytorch.org/serve/management_api.html
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import requests
 
 TIMEOUT_S = 10
 WORKER_START_TIMEOUT_S = 120
+POLL_S = 0.05
 
 
 class TorchServeError(Exception):
@@ -26,6 +28,9 @@ class Served:
     version: str
     ready_workers: int
     pending_requests: int
+    """Those that no worker has begun with."""
+    workers: tuple[int, ...]
+    """Process ids; of one that is only being started there is none."""
 
 
 class TorchServe:
@@ -51,63 +56,80 @@ class TorchServe:
             return False
         return True
 
-    def models(self) -> list[str]:
-        """Names of all registered models."""
-        names: list[str] = []
-        token: str | None = "0"  # noqa: S105 -- of a page
-        while token is not None:
-            page = self._call("GET", f"{self._management}/models", params={"limit": 100, "next_page_token": token})
-            names += [model["modelName"] for model in page["models"]]
-            token = page.get("nextPageToken")
-        return list(dict.fromkeys(names))
-
-    def versions(self, name: str) -> list[Served]:
-        """Registered versions of a model; none if it is unknown."""
-        response = self._request("GET", f"{self._management}/models/{name}/all")
-        if response.status_code == requests.codes.not_found:
-            return []
-        return [
-            Served(
-                version=model["modelVersion"],
-                ready_workers=sum(worker["status"] == "READY" for worker in model["workers"]),
-                pending_requests=int(model.get("jobQueueStatus", {}).get("pendingRequests", 0)),
-            )
-            for model in self._checked(response)
-        ]
-
-    def default_version(self, name: str) -> str | None:
-        """The version that answers requests which name none; None if the model is unknown."""
-        response = self._request("GET", f"{self._management}/models/{name}")
+    def version(self, name: str, revision: str = "") -> Served | None:
+        """One version of a model, or the one that answers requests which name none; None if it is unknown."""
+        response = self._request("GET", f"{self._management}/models/{name}/{revision}".rstrip("/"))
         if response.status_code == requests.codes.not_found:
             return None
-        return str(self._checked(response)[0]["modelVersion"])
+        (model,) = self._checked(response)
+        return Served(
+            version=model["modelVersion"],
+            ready_workers=sum(worker["status"] == "READY" for worker in model["workers"]),
+            pending_requests=int(model.get("jobQueueStatus", {}).get("pendingRequests", 0)),
+            workers=tuple(worker["pid"] for worker in model["workers"] if worker["pid"] > 0),
+        )
 
-    def register(self, mar: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int) -> None:
-        """Register an archive of the model store and wait until its workers have loaded it.
+    def start(self, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int) -> None:
+        """Register an unpacked archive of the model store, and return while its workers come up.
+
+        TorchServe can also be asked to answer when they are up, and then lets a thread wait that serves one in four of
+        its connections: their requests stood still for a second at each rollout.
 
         Raises:
-            TorchServeError: it is registered already, or a worker did not come up.
+            TorchServeError: it is registered already.
         """
         self._call(
             "POST",
             f"{self._management}/models",
             params={
-                "url": mar.name,
+                "url": folder.name,
                 "batch_size": batch_size,
                 "max_batch_delay": max_batch_delay_ms,
                 "initial_workers": workers,
-                "synchronous": "true",
+                "synchronous": "false",
             },
-            timeout=WORKER_START_TIMEOUT_S,
         )
+
+    def wait_until_ready(self, name: str, revision: str, workers: int) -> None:
+        """Return when as many workers have loaded the version.
+
+        Raises:
+            TorchServeError: one ended before, or they took more than `WORKER_START_TIMEOUT_S`.
+        """
+        deadline = time.monotonic() + WORKER_START_TIMEOUT_S
+        seen: set[int] = set()
+        while True:
+            served = self.version(name, revision)
+            if served is not None:
+                if served.ready_workers >= workers:
+                    return
+                seen |= set(served.workers)
+            # TorchServe says nothing of one that ends, and starts the next one, again and again.
+            if any(not Path("/proc", str(pid)).exists() for pid in seen):
+                raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
+            if time.monotonic() > deadline:
+                raise TorchServeError(f"Its workers have not loaded the model within {WORKER_START_TIMEOUT_S} s.")
+            time.sleep(POLL_S)
 
     def set_default(self, name: str, version: str) -> None:
         """Let `version` answer the requests that name none."""
         self._call("PUT", f"{self._management}/models/{name}/{version}/set-default")
 
-    def unregister(self, name: str, version: str) -> None:
-        """Stop a version's workers and forget it."""
-        self._call("DELETE", f"{self._management}/models/{name}/{version}", timeout=WORKER_START_TIMEOUT_S)
+    def stop(self, name: str, revision: str) -> None:
+        """End a version's workers and forget it; an unknown one is left unknown.
+
+        The workers first: to forget a version that has some, TorchServe waits for their end as it would in `start`.
+        """
+        url = f"{self._management}/models/{name}/{revision}"
+        deadline = time.monotonic() + TIMEOUT_S
+        served = self.version(name, revision)
+        if served is None:
+            return
+        self._call("PUT", url, params={"min_worker": 0, "max_worker": 0, "synchronous": "false"})
+        while served is not None and served.workers and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            served = self.version(name, revision)
+        self._call("DELETE", url)
 
     def predict(self, name: str, version: str, request: Any) -> Any:
         """JSON answer of one version to a JSON request.

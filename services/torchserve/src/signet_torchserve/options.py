@@ -12,20 +12,12 @@ Changing one on a version that serves rolls it out again, beside the one that se
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from signet_torchserve.champion import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS
 from signet_torchserve.errors import NotServable
 from signet_torchserve.relaxations import Relaxation
-
-ALLOW = "serving.allow"
-BATCH_SIZE = "serving.batch_size"
-MAX_BATCH_DELAY = "serving.max_batch_delay"
-WORKERS = "serving.workers"
-
-TAGS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +43,6 @@ class Options:
             max_batch_delay_ms=_number(tags, MAX_BATCH_DELAY, default.max_batch_delay_ms, 0, 1000),
             workers=_number(tags, WORKERS, default.workers, 1, 64),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """A model version that ought to be served, with those of its tags that say how."""
-
-    version: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def revision(self) -> str:
-        """The version's name in TorchServe, another one for other tags: both serve while one follows the other."""
-        if not self.tags:
-            return self.version
-        digest = hashlib.sha256(json.dumps(dict(self.tags), sort_keys=True).encode()).hexdigest()
-        return f"{self.version}-{digest[:8]}"
 
 
 def _words(value: str) -> frozenset[str]:

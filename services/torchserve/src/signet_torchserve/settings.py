@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class InvalidSetting(ValueError):
@@ -21,13 +22,15 @@ class Settings:
     tracking_uri: str
     """MLFLOW_TRACKING_URI: the MLflow server whose registry is followed."""
     home: Path
-    """SIGNET_HOME: folder for archives, TorchServe's unpacked models and the agent's state."""
+    """SIGNET_HOME: folder below which each replica has one of its own for archives and state."""
     config_file: Path
     """TS_CONFIG_FILE: TorchServe's config.properties."""
     alias: str
     """SIGNET_ALIAS: a registered model is deployed while a version of it carries this alias."""
     poll_interval_s: float
     """SIGNET_POLL_INTERVAL_S: seconds between two looks at the registry."""
+    health_address: str
+    """SIGNET_HEALTH_ADDRESS: where `/live` and `/ready` are answered, as TorchServe's own addresses are written."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -49,10 +52,22 @@ class Settings:
         alias = environment.get("SIGNET_ALIAS", "champion")
         if not alias:
             raise InvalidSetting("SIGNET_ALIAS", alias, "an alias of the model registry, such as 'champion'")
+        health_address = environment.get("SIGNET_HEALTH_ADDRESS", "http://127.0.0.1:8083")
+        if not _is_address(health_address):
+            raise InvalidSetting("SIGNET_HEALTH_ADDRESS", health_address, "an address such as 'http://127.0.0.1:8083'")
         return cls(
             tracking_uri=environment.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
             home=Path(environment.get("SIGNET_HOME", "/var/lib/signet")).absolute(),
             config_file=config_file,
             alias=alias,
             poll_interval_s=poll_interval_s,
+            health_address=health_address,
         )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme == "http" and bool(url.hostname and url.port)
+    except ValueError:  # a port that is none
+        return False

@@ -1,87 +1,92 @@
-"""What the agent keeps on disk, so that it can serve when the registry is gone."""
+"""What one replica keeps on disk, so that it can serve when the registry is gone."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from signet_torchserve.options import Champion
+from signet_torchserve import digest
+from signet_torchserve.champion import Champion
 
 KEPT_ARCHIVES = 2
 
 
-@dataclass(slots=True)
-class Status:
-    """The agent's own account of itself, read by the health check."""
-
-    deployments: dict[str, str] = field(default_factory=dict)
-    """Revision that answers, by name of the deployment."""
-    pending: list[str] = field(default_factory=list)
-    """Deployments whose champion does not answer yet."""
-    refused: list[str] = field(default_factory=list)
-    """Deployments whose champion is refused for good; what they served before goes on."""
-    registry: str = "not asked yet"
-    """`reachable`, or why the registry cannot be read."""
-
-
-class StoreInUse(Exception):
-    """The agent's folder belongs to a running replica."""
-
-    def __init__(self, home: Path) -> None:
-        super().__init__(
-            f"SIGNET_HOME {str(home)!r} is in use by another replica: expected a folder of this one's own."
-        )
-
-
 class Store:
-    """Folder of the agent.
+    """The first folder `replica-1`, `replica-2`, … that no running replica has.
+
+    Replicas may share a volume, and each finds after a restart what it, or another one, has left.
 
     Args:
-        home: where everything lies; made if it is missing.
+        home: where these folders lie; made if it is missing.
 
     Raises:
-        StoreInUse: another replica has it: two would delete each other's files.
         OSError: the folder cannot be written.
     """
 
     def __init__(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        self._lock = (home / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise StoreInUse(home) from error
-        self.home = home
-        self.archives = home / "archives"
-        self.temporary = home / "tmp"
-        self._champions = home / "champions.json"
-        self._status = home / "status.json"
-        # Left behind by a TorchServe that was killed: its unpacked models, half-made archives, half-done downloads.
+        self.home, self._lock = _first_free(home)
+        self.archives = self.home / "archives"
+        self.temporary = self.home / "tmp"
+        self._champions = self.home / "champions.json"
+        self._served = self.home / "served.json"
+        # Left behind by a TorchServe that was killed: what it had unpacked, half-made archives, half-done downloads.
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.archives, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
-        for half_made in self.archives.glob(".building-*"):
-            shutil.rmtree(half_made, ignore_errors=True)
-        self._status.unlink(missing_ok=True)
+        for path in self.archives.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
 
     def archive(self, name: str, champion: Champion) -> Path:
         """Where the archive of a model version, served as its tags say, lies or would lie."""
         return self.archives / f"{name}@{champion.revision}.mar"
+
+    def unpacked(self, name: str, revision: str) -> Path:
+        """Where the files of a revision that is served lie."""
+        return self.archives / f"{name}@{revision}"
+
+    def seal(self, mar: Path) -> None:
+        """Note an archive's digest: from now on it is at hand."""
+        _write(_seal(mar), digest.of_file(mar))
+
+    def is_at_hand(self, mar: Path) -> bool:
+        """Whether an archive is there and sealed."""
+        return mar.exists() and _seal(mar).exists()
+
+    def unpack(self, mar: Path, name: str, revision: str) -> Path | None:
+        """The folder of an archive's files, for TorchServe to serve; None if it is not what was sealed, and gone now.
+
+        TorchServe would unpack it itself, but while it does, those clients wait whose connections have the same thread.
+        """
+        if not self.is_at_hand(mar) or _read(_seal(mar)) != digest.of_file(mar):
+            self._delete(mar)
+            return None
+        os.utime(mar)
+        folder = self.unpacked(name, revision)
+        shutil.rmtree(folder, ignore_errors=True)
+        with zipfile.ZipFile(mar) as archive:
+            archive.extractall(folder)
+        return folder
+
+    def discard(self, name: str, revision: str) -> None:
+        """Delete the files of a revision that is not served any more; its archive stays."""
+        shutil.rmtree(self.unpacked(name, revision), ignore_errors=True)
 
     def prune(self, name: str, keep: set[str]) -> None:
         """Delete a model's archives, but for those of `keep` and the last used others up to `KEPT_ARCHIVES`."""
         archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == name]
         archives.sort(key=lambda path: (path.stem.rpartition("@")[2] in keep, path.stat().st_mtime), reverse=True)
         for path in archives[max(KEPT_ARCHIVES, len(keep)) :]:
-            path.unlink(missing_ok=True)
+            self._delete(path)
 
     def remember(self, champions: Mapping[str, Champion]) -> None:
         """Keep what the registry last wanted, for a start without it."""
@@ -89,17 +94,47 @@ class Store:
 
     def remembered(self) -> dict[str, Champion]:
         """What the registry last wanted; nothing if that was never learnt."""
-        return {name: Champion(**champion) for name, champion in (_read(self._champions) or {}).items()}
+        return _champions(self._champions)
 
-    def report(self, status: Status) -> None:
-        """Write the status where the health check reads it."""
-        _write(self._status, asdict(status))
+    def note_served(self, name: str, champion: Champion | None) -> None:
+        """Keep what serves, for a start at which the registry wants something that cannot be served."""
+        served: dict[str, Champion | None] = {**self.last_served(), name: champion}
+        _write(self._served, {name: asdict(champion) for name, champion in served.items() if champion is not None})
+
+    def last_served(self) -> dict[str, Champion]:
+        """What served last, by name of the deployment."""
+        return _champions(self._served)
+
+    def close(self) -> None:
+        """Leave the folder to others; a process that ends does so, too."""
+        self._lock.close()
+
+    @staticmethod
+    def _delete(mar: Path) -> None:
+        mar.unlink(missing_ok=True)
+        _seal(mar).unlink(missing_ok=True)
 
 
-def read_status(home: Path) -> Status | None:
-    """The agent's last account of itself; None if it gave none since it started."""
-    document = _read(home / "status.json")
-    return Status(**document) if document is not None else None
+def _first_free(home: Path) -> tuple[Path, IO[str]]:
+    for number in itertools.count(1):
+        folder = home / f"replica-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+        else:
+            return folder, lock
+    raise AssertionError("there is always another number")
+
+
+def _seal(mar: Path) -> Path:
+    return mar.with_suffix(".sha256")
+
+
+def _champions(path: Path) -> dict[str, Champion]:
+    return {name: Champion(**champion) for name, champion in (_read(path) or {}).items()}
 
 
 def _read(path: Path) -> Any:

@@ -1,0 +1,173 @@
+"""Brings one version into service beside the live one: archive, workers, golden rows, and only then the requests."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from signet_torchserve import archive, contract, digest
+from signet_torchserve.champion import ALLOW_BREAKING, CONTRACT, DIGEST, Champion
+from signet_torchserve.contract import Contract
+from signet_torchserve.errors import NotServable
+from signet_torchserve.golden import Golden
+from signet_torchserve.management import TorchServe, TorchServeError
+from signet_torchserve.options import Options
+from signet_torchserve.registry import Registry, RegistryUnreachable
+from signet_torchserve.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Superseded(Exception):
+    """The alias has moved on while the version was brought up."""
+
+
+class Rollout:
+    """One version on its way into service.
+
+    Attributes:
+        tags: what there is to say of it in the registry, so far.
+
+    Args:
+        name: the deployment.
+        champion: the version.
+        live: what serves meanwhile, if anything does.
+        registry: where it comes from.
+        torchserve: where it goes.
+        store: keeps its archive.
+    """
+
+    def __init__(  # noqa: PLR0913 -- all that takes part in it
+        self,
+        name: str,
+        champion: Champion,
+        *,
+        live: Champion | None,
+        registry: Registry,
+        torchserve: TorchServe,
+        store: Store,
+    ) -> None:
+        self._name = name
+        self._champion = champion
+        self._live = live
+        self._registry = registry
+        self._torchserve = torchserve
+        self._store = store
+        self._options = Options()
+        self._began = time.monotonic()
+        self._steps: dict[str, float] = {}
+        self._digest = ""
+        self.tags: dict[str, str] = {}
+
+    def run(self, *, restores: bool = False) -> None:
+        """Let the version answer the deployment's requests.
+
+        Args:
+            restores: it served last, and does so again until what the registry wants can.
+
+        Raises:
+            NotServable: it must not be served, now or ever.
+            RegistryUnreachable: its files cannot be had now.
+            Superseded: the registry wants another version by now.
+            TorchServeError: its workers do not come up, or it does not give its golden answers.
+        """
+        self._options = Options.from_tags(self._champion.tags)
+        folder = self._unpacked()
+        self._hold_to_contract(folder)
+        try:
+            self._bring_up(Golden.of(folder))
+            with self._step("default"):
+                if not restores:
+                    self._refuse_superseded()
+                self._torchserve.set_default(self._name, self._champion.revision)
+        except (TorchServeError, Superseded):
+            self._torchserve.stop(self._name, self._champion.revision)
+            self._store.discard(self._name, self._champion.revision)
+            raise
+        self._store.note_served(self._name, self._champion)
+        if self._digest:
+            self.tags[DIGEST] = self._digest
+
+    def account(self) -> str:
+        """How long it took, step by step, in seconds."""
+        steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in self._steps.items())
+        return f"{time.monotonic() - self._began:.1f} s ({steps})"
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._steps[name] = self._steps.get(name, 0.0) + time.monotonic() - began
+
+    def _unpacked(self) -> Path:
+        """The folder of the version's archive, from the store or newly made."""
+        mar = self._store.archive(self._name, self._champion)
+        for _ in range(2):
+            if not self._store.is_at_hand(mar):
+                self._make(mar)
+            with self._step("archive"):
+                folder = self._store.unpack(mar, self._name, self._champion.revision)
+            if folder is not None:
+                return folder
+            logger.warning("The archive %s is not what was built, and is built again.", mar.name)
+        raise NotServable(f"Its archive {mar.name} changes while it is read.")
+
+    def _make(self, mar: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
+            with self._step("download"):
+                model = self._registry.download(self._name, self._champion.version, Path(temporary))
+            with self._step("archive"):
+                found = digest.of_model(model)
+                recorded = self._champion.tags.get(DIGEST, found)
+                if found != recorded:
+                    raise NotServable(
+                        f"Its files have the digest {found}: expected {recorded}, which was recorded in {DIGEST}."
+                    )
+                self._digest = found
+                archive.build(model, self._name, self._champion, mar)
+                self._store.seal(mar)
+
+    def _hold_to_contract(self, folder: Path) -> None:
+        """Compare what clients may send and get with what the live version has them used to."""
+        live = self._live
+        if live is None or live.version == self._champion.version or self._champion.has_served:
+            return
+        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), Contract.of(folder))
+        breaking = [change.text for change in changes if change.is_breaking]
+        kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
+        said = "".join(f"; {change.text}" for change in changes)
+        self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        if breaking and not self._champion.allows_breaking:
+            raise NotServable(
+                f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
+                f"Set the tag {ALLOW_BREAKING} to true on it if that is meant."
+            )
+
+    def _bring_up(self, golden: Golden | None) -> None:
+        """Start the version's workers beside the live ones, and hold them to the golden rows."""
+        with self._step("workers"):
+            # One that is draining has only to be asked again.
+            if self._torchserve.version(self._name, self._champion.revision) is None:
+                self._torchserve.start(
+                    self._store.unpacked(self._name, self._champion.revision),
+                    batch_size=self._options.batch_size,
+                    max_batch_delay_ms=self._options.max_batch_delay_ms,
+                    workers=self._options.workers,
+                )
+            self._torchserve.wait_until_ready(self._name, self._champion.revision, self._options.workers)
+        with self._step("golden"):
+            answer = golden and self._torchserve.predict(self._name, self._champion.revision, golden.request)
+            if objection := golden and golden.objection(answer):
+                raise TorchServeError(objection)
+
+    def _refuse_superseded(self) -> None:
+        try:
+            wanted = self._registry.champion_version(self._name)
+        except RegistryUnreachable:
+            return
+        if wanted != self._champion.version:
+            raise Superseded(f"The alias has moved on to version {wanted}." if wanted else "The alias was taken away.")

@@ -1,0 +1,31 @@
+"""What the agent tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Status:
+    """The agent's own account, as of its last look at the registry."""
+
+    registry: str = "not asked yet"
+    """`reachable`, or why the registry cannot be read."""
+    deployments: Mapping[str, str] = field(default_factory=dict)
+    """Revision that answers, by name of the deployment."""
+    pending: Sequence[str] = ()
+    """Deployments whose champion waits for its turn."""
+    failed: Sequence[str] = ()
+    """Deployments whose champion could not be brought into service and will be; what served before goes on."""
+    refused: Sequence[str] = ()
+    """Deployments whose champion is refused for good; what served before goes on."""
+    has_caught_up: bool = False
+    """Whether every champion has had its turn at least once since the agent started."""
+
+    def tell(
+        self, deployments: Mapping[str, str], pending: Sequence[str], failed: Sequence[str], refused: Sequence[str]
+    ) -> None:
+        """Take over what is so now."""
+        self.deployments, self.pending, self.failed, self.refused = deployments, pending, failed, refused
+        self.has_caught_up |= bool(deployments) and not pending
