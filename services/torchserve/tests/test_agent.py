@@ -63,9 +63,10 @@ class Replica:
         self.status = Status()
         self.store = Store(self.folder / "home")
         settings = Settings("", self.store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
-        self.process = torchserve.start(settings, self.store, environment)
+        served = self.store.unpack_last_served()
+        self.process = torchserve.start(settings, self.store, environment, served=served)
         self.server = TorchServe(*torchserve.addresses(settings, environment))
-        self.agent = Agent(Registry(uri or self.uri, "champion"), self.server, self.store, self.status, 1.0)
+        self.agent = Agent(Registry(uri or self.uri, "champion"), self.server, self.store, self.status, 1.0, served)
         self.health = Health(self.status, self.server, self.store)
         self.url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{NAME}"
         wait_until_up(self.server)
@@ -385,7 +386,7 @@ def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica
     assert replica.marks(version)[0] == "refused"
     replica.stop()
     replica.start(uri="http://127.0.0.1:9")
-    assert not replica.health.ready()[0]
+    assert replica.ask().status_code == 200, "it is known from the start"
     for _ in range(3):
         replica.agent.reconcile()
     assert replica.status.deployments == {NAME: "1"}

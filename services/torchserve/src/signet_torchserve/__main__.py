@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from signet_torchserve import health, torchserve
+from signet_torchserve.champion import Champion
 from signet_torchserve.management import TorchServe
 from signet_torchserve.settings import InvalidSetting, Settings
 from signet_torchserve.status import Status
@@ -43,11 +44,12 @@ def main() -> int:
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
-    server = torchserve.start(settings, store, os.environ)
+    served = store.unpack_last_served()
+    server = torchserve.start(settings, store, os.environ, served=served)
     ended: list[str] = []
     for what, work in (
         ("TorchServe", server.wait),
-        ("The agent", lambda: follow(settings, store, status, server, stop)),
+        ("The agent", lambda: follow(settings, store, status, served, server, stop)),
         ("The judge", lambda: keep_judging(store, stop)),
     ):
         threading.Thread(target=_until_it_ends, args=(what, work, ended, stop), daemon=True).start()
@@ -58,8 +60,13 @@ def main() -> int:
     return 1 if ended else 0
 
 
-def follow(
-    settings: Settings, store: Store, status: Status, server: subprocess.Popen[bytes], stop: threading.Event
+def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
+    settings: Settings,
+    store: Store,
+    status: Status,
+    served: Mapping[str, Champion],
+    server: subprocess.Popen[bytes],
+    stop: threading.Event,
 ) -> None:
     """Wait for TorchServe to come up, then follow the registry until `stop` is set.
 
@@ -72,7 +79,7 @@ def follow(
 
     client = _client(settings)
     registry = Registry(settings.tracking_uri, settings.alias)
-    agent = Agent(registry, client, store, status, settings.poll_interval_s)
+    agent = Agent(registry, client, store, status, settings.poll_interval_s, served)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not client.is_up():
         if time.monotonic() > deadline:

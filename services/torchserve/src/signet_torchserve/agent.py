@@ -11,6 +11,7 @@ import math
 import random
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from signet_torchserve import inflight
@@ -39,7 +40,7 @@ class _Draining:
 
 
 class Agent:
-    """Follows the registry with one TorchServe, which serves nothing yet.
+    """Follows the registry with one TorchServe.
 
     Args:
         registry: says which version of each model ought to be served.
@@ -47,10 +48,17 @@ class Agent:
         store: keeps their archives.
         status: where to tell what is served.
         poll_interval_s: seconds between two looks at the registry.
+        started: what `torchserve` was started with, by name of the deployment. Its workers may not be up yet.
     """
 
-    def __init__(
-        self, registry: Registry, torchserve: TorchServe, store: Store, status: Status, poll_interval_s: float
+    def __init__(  # noqa: PLR0913, PLR0917 -- all that takes part in it
+        self,
+        registry: Registry,
+        torchserve: TorchServe,
+        store: Store,
+        status: Status,
+        poll_interval_s: float,
+        started: Mapping[str, Champion] | None = None,
     ) -> None:
         self._registry = registry
         self._torchserve = torchserve
@@ -58,6 +66,7 @@ class Agent:
         self._status = status
         self._poll_interval_s = poll_interval_s
         self._live: dict[str, Champion] = {}
+        self._started = dict(started or {})
         self._draining: dict[tuple[str, str], _Draining] = {}
         self._not_before: dict[tuple[str, tuple[str, ...]], float] = {}
         self._failures = 0
@@ -77,7 +86,7 @@ class Agent:
         wanted = self._wanted()
         self._report(wanted)
         try:
-            for name in sorted(self._live.keys() - wanted.keys()):
+            for name in sorted((self._live.keys() | self._started.keys()) - wanted.keys()):
                 self._withdraw(name)
             for name, champion in wanted.items():
                 self._follow_tags(name, champion)
@@ -176,10 +185,11 @@ class Agent:
         )
 
     def _replace(self, name: str, champion: Champion) -> None:
-        replaced = self._live.get(name)
+        started = self._started.pop(name, None)
+        replaced = self._live.get(name, started)
         self._live[name] = champion
         self._draining.pop((name, champion.revision), None)
-        if replaced is not None:
+        if replaced is not None and replaced.revision != champion.revision:
             self._drain(name, replaced)
 
     def _give_up(  # noqa: PLR0913 -- all of it is said in one line of the log
@@ -193,7 +203,10 @@ class Agent:
     def _withdraw(self, name: str) -> None:
         logger.info("%s has no champion any more and is withdrawn.", name)
         self._store.note_served(name, None)
-        self._drain(name, self._live.pop(name))
+        started = self._started.pop(name, None)
+        champion = self._live.pop(name, started)
+        if champion is not None:
+            self._drain(name, champion)
 
     def _drain(self, name: str, champion: Champion) -> None:
         self._draining[name, champion.revision] = _Draining(time.monotonic() + DRAIN_TIMEOUT_S)

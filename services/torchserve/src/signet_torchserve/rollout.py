@@ -105,6 +105,8 @@ class Rollout:
 
     def _unpacked(self) -> Path:
         """The folder of the version's archive, from the store or newly made."""
+        if self._torchserve.version(self._name, self._champion.revision) is not None:
+            return self._store.unpacked(self._name, self._champion.revision)
         mar = self._store.archive(self._name, self._champion)
         for _ in range(2):
             if not self._store.is_at_hand(mar):
@@ -150,7 +152,7 @@ class Rollout:
     def _bring_up(self, golden: Golden | None) -> None:
         """Start the version's workers beside the live ones, and hold them to the golden rows."""
         with self._step("workers"):
-            # One that is draining has only to be asked again.
+            # One that is draining, or that TorchServe was started with, has only to be asked.
             if self._torchserve.version(self._name, self._champion.revision) is None:
                 self._torchserve.start(
                     self._store.unpacked(self._name, self._champion.revision),

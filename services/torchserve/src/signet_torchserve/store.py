@@ -105,6 +105,14 @@ class Store:
         """What served last, by name of the deployment."""
         return _champions(self._served)
 
+    def unpack_last_served(self) -> dict[str, Champion]:
+        """Of what served last, all that can serve again at once; its files lie unpacked."""
+        return {
+            name: champion
+            for name, champion in self.last_served().items()
+            if self.unpack(self.archive(name, champion), name, champion.revision)
+        }
+
     def close(self) -> None:
         """Leave the folder to others; a process that ends does so, too."""
         self._lock.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import ts
 from ts.model_server import load_properties
 
 from signet_torchserve import frontend, judge
+from signet_torchserve.champion import Champion
+from signet_torchserve.options import Options
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
@@ -23,9 +26,16 @@ PR_SET_PDEATHSIG = 1
 
 
 def start(
-    settings: Settings, store: Store, environment: Mapping[str, str], log: IO[bytes] | None = None
+    settings: Settings,
+    store: Store,
+    environment: Mapping[str, str],
+    log: IO[bytes] | None = None,
+    served: Mapping[str, Champion] | None = None,
 ) -> subprocess.Popen[bytes]:
     """TorchServe in the foreground, its log in the file `log`, or on our output.
+
+    `served` lie unpacked in the store: they are known before the port opens, so that requests to them wait for their
+    workers. Registered by the agent, seconds later, they would be answered 404 until then.
 
     The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
     signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
@@ -44,13 +54,15 @@ def start(
         "--python",
         sys.executable,
         "-f",
-        str(settings.config_file),
+        str(_config_file(settings, store, served or {})),
         "-s",
         str(store.archives),
         "-ncs",
         "--disable-token-auth",
         "--enable-model-api",
     ]
+    if served:
+        command += ["--models", *(f"{name}={store.unpacked(name, it.revision).name}" for name, it in served.items())]
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         command,
         cwd=store.temporary,
@@ -66,6 +78,26 @@ def start(
         },
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, which takes no lock
     )
+
+
+def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion]) -> Path:
+    """The settings, and how what is served from the start is to be served."""
+    models = {}
+    for name, champion in served.items():
+        options = Options.from_tags(champion.tags)
+        models[name] = {
+            champion.revision: {
+                "defaultVersion": True,
+                "marName": store.unpacked(name, champion.revision).name,
+                "minWorkers": options.workers,
+                "maxWorkers": options.workers,
+                "batchSize": options.batch_size,
+                "maxBatchDelay": options.max_batch_delay_ms,
+            }
+        }
+    path = store.temporary / "config.properties"
+    path.write_text(f"{settings.config_file.read_text('utf-8')}\nmodels={json.dumps(models)}\n", "utf-8")
+    return path
 
 
 def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
