@@ -18,6 +18,10 @@ from signet_client.failure import DeploymentError
             {"batch_size": "8", "max_batch_delay": 0},
             Config({"serving.batch_size": "8", "serving.max_batch_delay": "0"}),
         ),
+        (
+            {"allow_breaking": True, "wait": "false"},
+            Config({"serving.allow_breaking": "true"}, wait=False),
+        ),
         ({"workers": "02"}, Config({"serving.workers": "2"})),
     ],
 )
@@ -33,7 +37,10 @@ def test_parse(config: dict[str, object] | None, expected: Config) -> None:
         ({"max_batch_delay": "-1"}, "Config 'max_batch_delay' has value '-1'. Expected a whole number from 0 up."),
         ({"workers": 1.5}, "Config 'workers' has value '1.5'. Expected a whole number from 1 up."),
         ({"wait": "no"}, "Config 'wait' has value 'no'. Expected true or false."),
-        ({"HANDLER": "x"}, "Config 'HANDLER' is unknown. Expected batch_size, max_batch_delay, workers, wait."),
+        (
+            {"HANDLER": "x"},
+            "Config 'HANDLER' is unknown. Expected batch_size, max_batch_delay, workers, allow_breaking, wait.",
+        ),
     ],
 )
 def test_refused(config: dict[str, object], message: str) -> None:

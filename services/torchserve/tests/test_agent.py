@@ -336,7 +336,7 @@ def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions)
     breaks = "column 'b' is new and is required: who leaves it out would be refused"
     status, reason = replica.marks(version)
     assert status == "refused"
-    assert reason.startswith(f"It would break clients of version 1: {breaks}. Set the tag serving.allow_breaking ")
+    assert reason.startswith(f"It would break clients of version 1: {breaks}. If that is meant, set ")
     assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}"
     assert replica.revision() == "1"
     replica.tag(version, allow_breaking="true")

@@ -52,9 +52,11 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
     client = MlflowClient()
 
     def enter(accuracy: float, threshold: float = 0.9) -> tuple[bool, str | None]:
-        version = registry.register(logged, accuracy)
+        version = registry.register(logged, accuracy, tmp_path)
         verdict = registry.promote(version, accuracy, threshold, iris.test, tmp_path)
-        assert client.get_model_version(MODEL, version).tags["gate.reason"] == verdict.reason
+        tags = client.get_model_version(MODEL, version).tags
+        assert tags["gate.reason"] == verdict.reason
+        assert tags["serving.digest"].startswith("sha256:")
         return verdict.promoted, tracking.champion_version(client)
 
     measured = registry.measure(logged, iris.test, tmp_path)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PREFIX = "serving."
 _WAIT = "wait"
+_ALLOW_BREAKING = "allow_breaking"
 # The smallest value of each, in TorchServe's words: requests, milliseconds, processes.
 _LEAST = {"batch_size": 1, "max_batch_delay": 0, "workers": 1}
 
@@ -31,21 +32,27 @@ class Config:
     def parse(cls, config: Mapping[str, object] | None) -> Config:
         """Read texts of the command line, or numbers and booleans. Raises DeploymentError."""
         given = {name: str(value) for name, value in (config or {}).items()}
-        wait = given.pop(_WAIT, "true").lower()
-        if wait not in {"true", "false"}:
-            raise _invalid(_WAIT, wait, "true or false")
+        wait = _boolean(_WAIT, given.pop(_WAIT, "true"))
+        consent = _boolean(_ALLOW_BREAKING, given.pop(_ALLOW_BREAKING, "false"))
         for name, value in given.items():
             if name not in _LEAST:
-                known = ", ".join((*_LEAST, _WAIT))
+                known = ", ".join((*_LEAST, _ALLOW_BREAKING, _WAIT))
                 raise DeploymentError(f"Config {name!r} is unknown. Expected {known}.", INVALID_PARAMETER_VALUE)
             if not (value.isascii() and value.isdecimal() and int(value) >= _LEAST[name]):
                 raise _invalid(name, value, f"a whole number from {_LEAST[name]} up")
-        return cls({PREFIX + name: str(int(value)) for name, value in given.items()}, wait == "true")
+        tags = {PREFIX + name: str(int(value)) for name, value in given.items()}
+        return cls(tags | ({PREFIX + _ALLOW_BREAKING: "true"} if consent else {}), wait)
 
 
 def configured(tags: Mapping[str, str]) -> dict[str, str]:
     """The config that stands on a version with these tags."""
     return {name: tags[PREFIX + name] for name in _LEAST if PREFIX + name in tags}
+
+
+def _boolean(name: str, value: str) -> bool:
+    if value.lower() not in {"true", "false"}:
+        raise _invalid(name, value.lower(), "true or false")
+    return value.lower() == "true"
 
 
 def _invalid(name: str, value: str, expected: str) -> DeploymentError:

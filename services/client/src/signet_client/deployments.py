@@ -79,7 +79,8 @@ class TorchServeClient(BaseDeploymentClient):
             model_uri: `models:/`, `runs:/`, an address such as `s3://…`, or a folder. Unless it is a version of the
                 registered model `name`, its files become a new one.
             flavor: None or `pytorch`.
-            config: `batch_size`, `max_batch_delay` in milliseconds, `workers`; `wait` false returns at once.
+            config: `batch_size`, `max_batch_delay` in milliseconds, `workers`; with `allow_breaking` true it may break
+                clients of the live version; with `wait` false the call returns at once.
             endpoint: None, there are none.
         """
         _refuse_foreign(flavor, endpoint)
@@ -217,7 +218,7 @@ class TorchServeClient(BaseDeploymentClient):
             client.set_registered_model_alias(name, self._alias, version)
         if config.wait:
             try:
-                rollout.wait_until_served(client, name, version)
+                rollout.wait_until_served(client, name, version, self._alias)
             except rollout.NotServed as error:
                 raise self._put_back(client, error, name, version, champion) from error
         return {"name": name, "flavor": _FLAVOR, "version": version}
@@ -275,6 +276,7 @@ Config (-C name=value), kept on the model version:
   batch_size       requests that may share one pass through the model
   max_batch_delay  milliseconds that a request may wait for others
   workers          processes that serve the model
+  allow_breaking   true: the version may go live though it breaks what clients of the live one send or read
   wait=false       create, update and delete return at once
 
 create, update   move the alias and wait until the version is served. One that is refused, or fails, gives the alias

@@ -67,7 +67,7 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
         }
         server = subprocess.Popen([command], env=environment, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603 -- before any thread; the command is ours
         try:
-            rollout.wait_until_served(client, name, version, alive=lambda: server.poll() is None)
+            rollout.wait_until_served(client, name, version, settings.alias, alive=lambda: server.poll() is None)
             print(f"{name} is served at {settings.url}/predictions/{name} until interrupted (Ctrl+C).", flush=True)
             code = server.wait()
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import BAD_REQUEST, DEADLINE_EXCEEDED, INTERNAL_ERROR
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, DEADLINE_EXCEEDED, INTERNAL_ERROR, INVALID_STATE
 from rich.console import Console
 from rich.text import Text
 
@@ -27,6 +27,7 @@ STATUS = "serving.status"
 REASON = "serving.reason"
 _POLL_S = 0.5
 _SILENCE_S = 300
+_UNKNOWN = "?"
 
 
 class NotServed(DeploymentError):
@@ -42,12 +43,12 @@ def ask_for(client: MlflowClient, name: str, version: str, config: Mapping[str, 
 
 
 def wait_until_served(
-    client: MlflowClient, name: str, version: str, *, alive: Callable[[], bool] = lambda: True
+    client: MlflowClient, name: str, version: str, alias: str, *, alive: Callable[[], bool] = lambda: True
 ) -> None:
     """Show on standard error how the version comes into service; return when it is.
 
-    Raises NotServed with the agent's reason, or DeploymentError if nothing was heard for five minutes, or the agent is
-    known not to be `alive`.
+    Raises NotServed with the agent's reason, or DeploymentError if somebody has moved the alias meanwhile, nothing was
+    heard for five minutes, or the agent is known not to be `alive`.
     """
     said, deadline = "", time.monotonic() + _SILENCE_S
     with _progress() as show:
@@ -61,6 +62,12 @@ def wait_until_served(
                 return
             if status in {"refused", "failed"}:
                 raise NotServed(line, BAD_REQUEST if status == "refused" else INTERNAL_ERROR)
+            if (other := _carrier(client, name, alias)) not in {version, _UNKNOWN}:
+                where = f"to version {other}" if other else "away"
+                raise DeploymentError(
+                    f"{line}; somebody has moved the alias {alias!r} {where} meanwhile. Expected it to stay.",
+                    INVALID_STATE,
+                )
             if not alive():
                 raise DeploymentError(f"{line}; TorchServe has ended. Expected it to run.", INTERNAL_ERROR)
             if time.monotonic() > deadline:
@@ -93,6 +100,17 @@ def _status(client: MlflowClient, name: str, version: str) -> tuple[str, str]:
             raise
         return "pending", ": MLflow doesn't answer"
     return tags.get(STATUS, "pending"), tags.get(REASON, "")
+
+
+def _carrier(client: MlflowClient, name: str, alias: str) -> str | None:
+    """The version that carries the alias; `_UNKNOWN` while MLflow doesn't answer."""
+    try:
+        version = client.get_registered_model(name).aliases.get(alias)
+    except MlflowException as error:
+        if not is_unanswered(error):
+            raise
+        return _UNKNOWN
+    return None if version is None else str(version)
 
 
 @contextmanager

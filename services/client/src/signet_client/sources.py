@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MLMODEL = "MLmodel"
 _DEFAULT_EXPERIMENT = "0"
+_OF_ONE_VERSION = {"serving.allow_breaking", "serving.contract", "serving.served_at"}
 _LOGGED_MODEL = re.compile(r"models:/m-[0-9a-f]{32}")
 
 
@@ -46,8 +47,11 @@ def registered(client: MlflowClient, name: str, model_uri: str) -> str:
 
 
 def copy(client: MlflowClient, name: str, version: str, to: str) -> str:
-    """A new version of `to` with the files and the tags of `name` `version`."""
-    return str(client.copy_model_version(f"models:/{name}/{version}", to).version)
+    """A new version of `to` with the files and tags of `name` `version`, but for tags that are of that one alone."""
+    copied = client.copy_model_version(f"models:/{name}/{version}", to)
+    for tag in _OF_ONE_VERSION & copied.tags.keys():
+        client.delete_model_version_tag(to, copied.version, tag)
+    return str(copied.version)
 
 
 def fetched(model_uri: str, folder: Path) -> Path:

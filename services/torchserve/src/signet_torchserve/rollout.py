@@ -146,7 +146,7 @@ class Rollout:
         if breaking and not self._champion.allows_breaking:
             raise NotServable(
                 f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
-                f"Set the tag {ALLOW_BREAKING} to true on it if that is meant."
+                f"If that is meant, set the tag {ALLOW_BREAKING} to true, or deploy with -C allow_breaking=true."
             )
 
     def _bring_up(self, golden: Golden | None) -> None:

@@ -35,6 +35,6 @@ def run(client: MlflowClient, settings: Settings, environment: Environment, scra
         report.log_pictures(history.curves, iris, classes, accuracy, scratch)
         model = artifact.log(labeller, iris, scratch)
         report.log_datasets(iris, model.model_id, accuracy)
-        version = registry.register(model.model_uri, accuracy)
+        version = registry.register(model.model_uri, accuracy, scratch)
         verdict = registry.promote(version, accuracy, settings.threshold, iris.test, scratch)
     say(f"{MODEL} version {version} {'is now' if verdict.promoted else 'does not become'} {ALIAS}: {verdict.reason}")

@@ -5,16 +5,18 @@ import os
 from pathlib import Path
 
 import mlflow
+import mlflow.artifacts
 import mlflow.pytorch
 import torch
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from signet_trainer import digest
 from signet_trainer.console import say
 from signet_trainer.data import Rows
 from signet_trainer.errors import root_cause
 from signet_trainer.gate import Champion, Verdict, judge
-from signet_trainer.names import ACCURACY_TAG, ALIAS, GATE_TAG, MODEL
+from signet_trainer.names import ACCURACY_TAG, ALIAS, DIGEST_TAG, GATE_TAG, MODEL
 from signet_trainer.tracking import champion_version
 from signet_trainer.training import accuracy
 
@@ -22,9 +24,13 @@ from signet_trainer.training import accuracy
 ROUNDS = 5
 
 
-def register(model_uri: str, test_accuracy: float) -> str:
-    """The new version's number."""
-    version = mlflow.register_model(model_uri, MODEL, tags={ACCURACY_TAG: str(test_accuracy)})
+def register(model_uri: str, test_accuracy: float, scratch: Path) -> str:
+    """The new version's number; the digest of its files stands on it."""
+    logged = scratch / "logged"
+    logged.mkdir(exist_ok=True)
+    folder = mlflow.artifacts.download_artifacts(model_uri, dst_path=str(logged))
+    tags = {ACCURACY_TAG: str(test_accuracy), DIGEST_TAG: digest.of_model(Path(folder))}
+    version = mlflow.register_model(model_uri, MODEL, tags=tags)
     return str(version.version)
 
 
