@@ -168,6 +168,12 @@ def rows(*shape: int, dtype: str = "float32") -> Any:
     return (np.arange(int(np.prod(shape))).reshape(shape) / 4 - 1).astype(dtype)
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 def free_addresses() -> dict[str, str]:
     """Environment of a TorchServe whose ports nobody has."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
