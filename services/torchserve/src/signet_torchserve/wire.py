@@ -10,10 +10,10 @@ Source: https://github.com/pytorch/serve/blob/v0.12.0/ts/protocol/otf_message_ha
 from __future__ import annotations
 
 import functools
-import logging
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -35,7 +35,6 @@ EXPLAIN = b"explain"
 
 _int = struct.Struct("!i").unpack_from
 _pack = struct.Struct("!i").pack
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ def take_over(serve: Callable[[socket.socket], NoReturn]) -> None:
 def serve(connection: socket.socket, handle: Handle, headers: Mapping[str, str]) -> NoReturn:
     """Answer one batch after the other; exits when the frontend is gone.
 
-    What `handle` raises is the fault of the server: it is logged, and TorchServe answers the whole batch with 5xx.
+    What `handle` raises is the fault of the server: the log gets its traceback, and every request of the batch a 5xx.
 
     Args:
         connection: to TorchServe's frontend.
@@ -82,8 +81,8 @@ def serve(connection: socket.socket, handle: Handle, headers: Mapping[str, str])
         batch = read_batch(connection)
         try:
             response = _response(batch, handle(batch), header_bytes)
-        except Exception as error:  # the edge of the process, where TorchServe does the same
-            _logger.warning("The batch failed.", exc_info=True)
+        except Exception as error:  # noqa: BLE001 -- the edge of the process, where TorchServe does the same
+            traceback.print_exc()  # TorchServe logs standard error as warnings; a log line, on standard output, as INFO
             is_out_of_memory = isinstance(error, MemoryError) or "CUDA" in str(error)
             status, reason = (507, "Out of resources") if is_out_of_memory else (503, "Prediction failed")
             identifiers = {index: request.identifier.decode() for index, request in enumerate(batch)}
