@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import load, micro, model, report
 from bench.contenders import NAMES, Contender, running
-from bench.report import Point, Results
+from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
 PARTS = (*NAMES, "micro")
@@ -21,8 +21,8 @@ PARTS = (*NAMES, "micro")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 after a measurement, whatever it shows; 2 where a tool is missing."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=2, help="how long each load lasts (default: 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median counts (default: 3)")
+    parser.add_argument("--seconds", type=int, default=1, help="how long each load lasts (default: 1)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of which the median counts (default: 7)")
     parser.add_argument("--connections", type=_counts, default=[1, 8, 64], help="default: 1,8,64")
     parser.add_argument("--only", type=_parts, default=PARTS, help=f"some of {','.join(PARTS)} (default: all)")
     options = parser.parse_args(arguments)
@@ -78,13 +78,11 @@ def _measure_at(results: Results, connections: int, seconds: int, rounds: int) -
         for valid in (True, False)
         if valid or not contender.is_noop
     ]
-    rates: dict[Point, list[load.Rate]] = {}
     for _ in range(rounds):
         for contender, valid in turns:
             body = model.VALID if valid else model.INVALID
             rate = load.run(contender, body, connections, seconds, valid=valid)
-            rates.setdefault((contender.name, connections, valid), []).append(rate)
-    results.rates |= {point: load.median(of_rounds) for point, of_rounds in rates.items()}
+            results.rounds.setdefault((contender.name, connections, valid), []).append(rate)
 
 
 def _measure_drift(results: Results, seconds: int, rounds: int) -> None:

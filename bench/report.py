@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender
-from bench.load import Memory, Rate
+from bench.load import Memory, Rate, median
 from bench.micro import SIZES, Bulk, OneRow
 
 Point = tuple[str, int, bool]
@@ -20,7 +22,8 @@ class Results:
     """All that was measured."""
 
     contenders: list[Contender] = field(default_factory=list)
-    rates: dict[Point, Rate] = field(default_factory=dict)
+    rounds: dict[Point, list[Rate]] = field(default_factory=dict)
+    """In each round every point of as many connections had its turn, so that these lists go together."""
     drift: dict[int, float] = field(default_factory=dict)
     """By connections: the ceiling's rate at the end over its rate in the rounds."""
     memory_before: dict[str, Memory] = field(default_factory=dict)
@@ -32,8 +35,17 @@ class Results:
     bulk: list[Bulk] = field(default_factory=list)
 
     @property
+    def rates(self) -> dict[Point, Rate]:
+        return {point: median(rates) for point, rates in self.rounds.items()}
+
+    @property
     def connections(self) -> list[int]:
-        return sorted({connections for _, connections, _ in self.rates})
+        return sorted({connections for _, connections, _ in self.rounds})
+
+    def ratio(self, point: Point, other: Point, figure: Callable[[Rate], float]) -> float:
+        """Median of the rounds' ratios: a machine that is slower for some seconds is slower for both."""
+        pairs = zip(self.rounds[point], self.rounds[other], strict=True)
+        return statistics.median(figure(rate) / figure(other_rate) for rate, other_rate in pairs)
 
     def ceiling(self, connections: int) -> tuple[str, Rate]:
         """Name and rate of the fastest no-op."""
@@ -86,22 +98,25 @@ def bars(results: Results) -> list[Bar]:
 
 def _of_rates(results: Results, connections: int) -> Iterator[Bar]:
     at = f"at {connections} connection{'s' * (connections > 1)}"
-    valid = {contender.name: results.rates[contender.name, connections, True] for contender in results.contenders}
-    if "ours" not in valid:
+    ours = ("ours", connections, True)
+    if ours not in results.rounds:
         return
-    ours = valid["ours"]
     if any(contender.is_noop for contender in results.contenders):
-        _, ceiling = results.ceiling(connections)
-        yield Bar(f"Signet / the fastest no-op, {at}", ours.requests_per_s / ceiling.requests_per_s, least=0.9)
-        yield Bar(f"Signet's p99 / the fastest no-op's, {at}", ours.p99_ms / ceiling.p99_ms, most=1.3)
+        name, _ = results.ceiling(connections)
+        ceiling = (name, connections, True)
+        yield Bar(f"Signet / the fastest no-op, {at}", results.ratio(ours, ceiling, _RATE), least=0.9)
+        yield Bar(f"Signet's p99 / the fastest no-op's, {at}", results.ratio(ours, ceiling, _P99), most=1.3)
     for contender in results.contenders:
         least = _LEAST.get((contender.name, connections))
         if least is not None:
-            ratio = ours.requests_per_s / valid[contender.name].requests_per_s
+            ratio = results.ratio(ours, (contender.name, connections, True), _RATE)
             yield Bar(f"Signet / {contender.title}, {at}", ratio, least=least)
-    refused = results.rates["ours", connections, False]
-    yield Bar(f"Signet's refusals / its predictions, {at}", refused.requests_per_s / ours.requests_per_s, least=0.5)
+    ratio = results.ratio(("ours", connections, False), ours, _RATE)
+    yield Bar(f"Signet's refusals / its predictions, {at}", ratio, least=0.5)
 
+
+_RATE = attrgetter("requests_per_s")
+_P99 = attrgetter("p99_ms")
 
 # How many times a contender's rate ours must be, by connections: one setting is to serve a lone client and a crowd.
 _LEAST = {
@@ -135,7 +150,7 @@ def _of_steps(results: Results) -> Iterator[Bar]:
 
 def markdown(results: Results) -> str:
     """Every table there are figures for."""
-    parts = [_rates(results), _memory(results)] if results.rates else []
+    parts = [_rates(results), _memory(results)] if results.rounds else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts.append(_bars(bars(results)))
@@ -150,7 +165,7 @@ def _rates(results: Results) -> str:
     rows = []
     for contender in results.contenders:
         for valid in (True, False):
-            if (contender.name, results.connections[0], valid) not in results.rates:
+            if (contender.name, results.connections[0], valid) not in results.rounds:
                 continue
             title = contender.title if valid else f"{contender.title}, invalid requests"
             rows.append([title, *(_cell(results.rates[contender.name, each, valid]) for each in results.connections)])

@@ -39,6 +39,14 @@ def test_method(url: str) -> None:
     assert requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
 
 
+def test_bad_escape(url: str) -> None:
+    """A form whose escapes are no escapes is the client's 400, though no handler sees it."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = requests.post(url, data=b"data=%ZZ", headers=form, timeout=10)
+    assert answer.status_code == 400
+    assert "'%ZZ'" in answer.json()["message"]
+
+
 def test_huge_body(url: str) -> None:
     """A body beyond TorchServe's limit is refused with 413, and the next request is answered."""
     parts = urlsplit(url)

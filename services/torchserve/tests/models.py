@@ -7,7 +7,7 @@ import socket
 import threading
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
-from signet_torchserve import archive
+from signet_torchserve import archive, wire
 from signet_torchserve.champion import Champion
 from signet_torchserve.handler import SignatureHandler
 from signet_torchserve.management import TorchServe
 from signet_torchserve.torchserve import METRICS_CONFIG
+from signet_torchserve.wire import Request
 from ts.context import Context
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
-from ts.service import Service
 
 NAME = "iris_classification"
 
@@ -113,24 +113,21 @@ class Server:
         self.handler = SignatureHandler()
         self.handler.initialize(self.context)
 
-    def answer(self, *requests: dict[str, Any]) -> list[Answer]:
-        """Answers to a batch of requests, each in TorchServe's own message form (see `body` and `form`)."""
-        headers, batch, ids = Service.retrieve_data_for_inference(list(requests))
-        self.context.request_processor = headers
-        self.context.request_ids = ids
-        answers = self.handler.handle(batch, self.context)
+    def answer(self, *requests: Request) -> list[Answer]:
+        """Answers to a batch of requests (see `body` and `form`)."""
+        answers = self.handler.handle(requests)
         assert len(answers) == len(requests)
-        return [Answer(self.context, index, content) for index, content in enumerate(answers)]
+        return [Answer(answer) for answer in answers]
 
 
 class Answer:
     """What one client gets."""
 
-    def __init__(self, context: Context, index: int, content: bytes) -> None:
-        assert isinstance(content, bytes)
-        self.content = content
-        self.status = context.get_response_status(index)[0]
-        self.headers = dict(context.get_response_headers(index))
+    def __init__(self, answer: wire.Answer) -> None:
+        assert isinstance(answer.body, bytes)
+        self.content = answer.body
+        self.status = answer.status
+        self.content_type = answer.content_type
 
     def json(self) -> Any:
         return json.loads(self.content, parse_constant=_refuse_constant)
@@ -140,27 +137,15 @@ def _refuse_constant(token: str) -> None:
     raise AssertionError(f"{token} is not JSON")
 
 
-def body(
-    content: Any, content_type: str = "application/json", headers: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """One request with a body, as it comes off TorchServe's wire; anything but bytes is written as JSON."""
+def body(content: Any, content_type: str = "application/json", *, is_explanation: bool = False) -> Request:
+    """One request with a body; anything but bytes is written as JSON."""
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return _request([("body", raw, content_type)], headers or {"content-type": content_type})
+    return Request(b"1", {"body": raw}, content_type, is_explanation=is_explanation)
 
 
-def form(fields: Mapping[str, bytes], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+def form(fields: Mapping[str, bytes]) -> Request:
     """One request with a form."""
-    return _request([(name, value, "") for name, value in fields.items()], headers or {})
-
-
-def _request(parameters: Sequence[tuple[str, bytes, str]], headers: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "requestId": b"1",
-        "parameters": [
-            {"name": name, "value": bytearray(value), "contentType": media} for name, value, media in parameters
-        ],
-        "headers": [{"name": name.encode(), "value": value.encode()} for name, value in headers.items()],
-    }
+    return Request(b"1", dict(fields))
 
 
 def rows(*shape: int, dtype: str = "float32") -> Any:

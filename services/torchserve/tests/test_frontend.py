@@ -1,13 +1,17 @@
-"""TorchServe's frontend with the class that was changed, in a real TorchServe."""
+"""TorchServe's frontend with the classes that were changed, in a real TorchServe."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -77,6 +81,28 @@ def test_a_refusal_does_not_cost_the_connection(url: str, status: int, *, is_kep
     answer = requests.post(url, data=str(status), timeout=30)
     assert answer.status_code == status
     assert (answer.headers["connection"] == "keep-alive") is is_kept
+
+
+@pytest.mark.parametrize(
+    ("path", "media", "body", "message"),
+    [
+        ("", "application/x-www-form-urlencoded", b"data=%ZZ", "Invalid hex byte at index '0' in string: '%ZZ'"),
+        ("", "application/x-www-form-urlencoded", b"=", "empty name"),
+        ("", "multipart/form-data; boundary=x", b"--x\r\n\r\n1\r\n--x--\r\n", '"nameAttribute" is null'),
+        ("", "multipart/form-data; boundary=x; charset=none", b"--x--\r\n", "none"),
+        ("/%ZZ", "text/plain", b"x", "invalid hex byte 'ZZ'"),
+    ],
+)
+def test_what_cannot_be_decoded_is_a_400(url: str, path: str, media: str, body: bytes, message: str) -> None:
+    """A client's mistake that no handler ever sees is answered as one, and says what is wrong."""
+    served = urlsplit(url)
+    # http.client, for requests would mend the escapes of a path.
+    with contextlib.closing(HTTPConnection(served.netloc, timeout=30)) as connection:
+        connection.request("POST", f"{served.path}{path}", body, {"Content-Type": media})
+        answer = connection.getresponse()
+        assert answer.status == 400
+        assert message in json.load(answer)["message"]
+        assert answer.headers["connection"] == "keep-alive"
 
 
 def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

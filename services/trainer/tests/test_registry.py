@@ -8,7 +8,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from pandas import DataFrame
-from signet_trainer import artifact, registry, tracking, training
+from signet_trainer import artifact, digest, registry, tracking, training
 from signet_trainer.data import Iris
 from signet_trainer.names import MODEL
 from signet_trainer.network import IrisNet, Labeller
@@ -56,7 +56,11 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
         verdict = registry.promote(version, accuracy, threshold, iris.test, tmp_path)
         tags = client.get_model_version(MODEL, version).tags
         assert tags["gate.reason"] == verdict.reason
-        assert tags["serving.digest"].startswith("sha256:")
+        (tmp_path / f"fetched-{version}").mkdir()
+        fetched = mlflow.artifacts.download_artifacts(
+            f"models:/{MODEL}/{version}", dst_path=str(tmp_path / f"fetched-{version}")
+        )
+        assert tags["serving.digest"] == digest.of_model(Path(fetched)), "who serves it finds the files unchanged"
         return verdict.promoted, tracking.champion_version(client)
 
     measured = registry.measure(logged, iris.test, tmp_path)

@@ -1,4 +1,4 @@
-"""TorchServe's frontend, with three bytes of two classes changed: TorchServe 0.12 is the last, and it is pinned.
+"""TorchServe's frontend, with a few bytes of three classes changed: TorchServe 0.12 is the last, and it is pinned.
 
 **A batch is what is queued; nobody waits.** `Model.pollBatch` takes the first request of the queue and then, up to
 `batch_size`, those that come within `max_batch_delay` milliseconds. So a request that is alone waits out the delay, and
@@ -17,6 +17,12 @@ cores, at 1, 8 and 64 connections:
 client whose request was refused connects anew for each. Now it closes it after those beyond 400: refusals went from
 half the rate of predictions to nearly the same.
 
+**What cannot be decoded is the client's fault.** `HttpRequestHandler.channelRead0` answers 500 to every exception that
+it does not name: also to Netty's `DecoderException`, which a form with a bad %-escape raises, or a part without a name.
+Where it names the exception of a download, of which `allowed_urls` permits none, it now names that one, and so goes on
+as after a `BadRequestException`: 400. So it does after an `IllegalArgumentException`, which a path with a bad %-escape
+raises and which got a 403.
+
 Source: https://github.com/pytorch/serve/tree/v0.12.0/frontend/server/src/main/java/org/pytorch/serve
 """
 
@@ -29,23 +35,43 @@ import ts
 
 JARS = Path(ts.__file__).with_name("frontend")
 
-# A class, some of its code, and that code with the change, which stands between the bars.
-_CHANGES = (
-    (
-        "org/pytorch/serve/wlm/Model.class",
-        # lload maxDelay | lconst_0, lcmp | ifgt (next request), goto (end): is there time left?
-        bytes.fromhex("1606 0994 9d0006 a7"),
-        # lload maxDelay | pop2, iconst_1 | ifgt (next request), goto (end): there always is.
-        bytes.fromhex("1606 5804 9d0006 a7"),
-    ),
-    (
-        "org/pytorch/serve/util/NettyUtils.class",
-        # ifeq (close), iload code, sipush 400, | if_icmplt | (keep)
-        bytes.fromhex("99000b 1507 110190 a1 0026"),
-        # ifeq (close), iload code, sipush 400, | if_icmple | (keep)
-        bytes.fromhex("99000b 1507 110190 a4 0026"),
-    ),
-)
+
+def _text(text: str) -> bytes:
+    """A text of a class's constant pool, such as another class's name."""
+    return b"\x01" + len(text).to_bytes(2) + text.encode()
+
+
+# Of each class, some bytes and what takes their place; the change stands between the bars.
+_CHANGES = {
+    "org/pytorch/serve/wlm/Model.class": [
+        (
+            # lload maxDelay | lconst_0, lcmp | ifgt (next request), goto (end): is there time left?
+            bytes.fromhex("1606 0994 9d0006 a7"),
+            # lload maxDelay | pop2, iconst_1 | ifgt (next request), goto (end): there always is.
+            bytes.fromhex("1606 5804 9d0006 a7"),
+        )
+    ],
+    "org/pytorch/serve/util/NettyUtils.class": [
+        (
+            # ifeq (close), iload code, sipush 400, | if_icmplt | (keep)
+            bytes.fromhex("99000b 1507 110190 a1 0026"),
+            # ifeq (close), iload code, sipush 400, | if_icmple | (keep)
+            bytes.fromhex("99000b 1507 110190 a4 0026"),
+        )
+    ],
+    "org/pytorch/serve/http/HttpRequestHandler.class": [
+        (
+            _text("org/pytorch/serve/archive/DownloadArchiveException"),
+            _text("io/netty/handler/codec/DecoderException"),
+        ),
+        (
+            # from 0 to 73, go to | 237 (403) | for class 130, an IllegalArgumentException
+            bytes.fromhex("0000 0049 00ed 0082"),
+            # from 0 to 73, go to | 99 (400) | for class 130
+            bytes.fromhex("0000 0049 0063 0082"),
+        ),
+    ],
+}
 
 
 def classpath(folder: Path) -> str:
@@ -58,13 +84,15 @@ def classpath(folder: Path) -> str:
         RuntimeError: this TorchServe's classes are not those of 0.12.0.
     """
     with zipfile.ZipFile(JARS / "model-server.jar") as jar:
-        for name, code, other_code in _CHANGES:
-            shipped = jar.read(name)
-            if shipped.count(code) != 1:
-                raise RuntimeError(
-                    f"TorchServe's {name} is not the one of 0.12.0, whose code is known: install 0.12.0."
-                )
+        for name, changes in _CHANGES.items():
+            content = jar.read(name)
+            for shipped, other in changes:
+                if content.count(shipped) != 1:
+                    raise RuntimeError(
+                        f"TorchServe's {name} is not the one of 0.12.0, whose code is known: install 0.12.0."
+                    )
+                content = content.replace(shipped, other)
             changed = folder / name
             changed.parent.mkdir(parents=True, exist_ok=True)
-            changed.write_bytes(shipped.replace(code, other_code))
+            changed.write_bytes(content)
     return f"{folder}:{JARS}/*"

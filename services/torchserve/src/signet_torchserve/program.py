@@ -69,13 +69,12 @@ class Program:
         free number of rows, and neither loading it nor the first passes have shown a row that depends on its
         neighbours. One that the program cannot take is answered alone and harms no other.
         """
-        with torch.inference_mode():
-            if len(feeds) > 1 and self._rows_are_shared:
-                arrays = [feed.inputs for feed in feeds if isinstance(feed.inputs, np.ndarray) and not feed.params]
-                if len(arrays) == len(feeds):
-                    with contextlib.suppress(*_AT_FAULT):  # if one of them is at fault, find out which
-                        return self._together(feeds, arrays)
-            return [self._alone(feed) for feed in feeds]
+        if len(feeds) > 1 and self._rows_are_shared:
+            arrays = [feed.inputs for feed in feeds if isinstance(feed.inputs, np.ndarray) and not feed.params]
+            if len(arrays) == len(feeds):
+                with contextlib.suppress(*_AT_FAULT):  # if one of them is at fault, find out which
+                    return self._together(feeds, arrays)
+        return [self._alone(feed) for feed in feeds]
 
     def _together(self, feeds: Sequence[Feed], arrays: list[Array]) -> list[Any]:
         batch = np.concatenate(arrays)
@@ -138,7 +137,8 @@ class _Exported:
         self.names = list(inspect.signature(self._module.forward).parameters)[: len(self.forms)]
 
     def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
-        return self._module(*inputs, **params)
+        with torch.inference_mode():  # unlike a Graph's, its weights have gradients
+            return self._module(*inputs, **params)
 
 
 def _load(path: Path, device: torch.device) -> Graph | _Exported:
@@ -167,7 +167,7 @@ def _is_about(one: Any, other: Any) -> bool:
 def _plain(output: Any) -> Any:
     """The output as arrays on the CPU, in lists and dicts."""
     if isinstance(output, torch.Tensor):
-        return output.cpu().numpy()
+        return (output if output.is_cpu else output.cpu()).numpy()
     if isinstance(output, dict):
         return {name: _plain(value) for name, value in output.items()}
     if isinstance(output, (list, tuple)):
