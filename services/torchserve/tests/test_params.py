@@ -38,8 +38,15 @@ def test_params_are_those_sent_and_then_defaults(sent: Any, params: Any) -> None
     assert repr(read) == repr(params)
 
 
-@pytest.mark.parametrize("type_", ["datetime"])
-def test_dates_are_for_the_slow_way(type_: str) -> None:
-    """A signature with a date among its params is not known here, one without params is."""
-    assert not Params.can_read([{"name": "a", "type": type_, "default": "2020-01-01", "shape": None}])
-    assert Params.can_read([])
+@pytest.mark.parametrize(
+    ("type_", "default", "shape"),
+    [("datetime", "2020-01-01", None), ("object", {}, None), ("double", None, None), ("long", [[1]], [-1, -1])],
+)
+def test_rarer_params_are_for_the_slow_way(type_: str, default: Any, shape: Any) -> None:
+    """A signature with a date or an object among its params is not known here, or one with no default."""
+    assert not Params.can_read([{"name": "a", "type": type_, "default": default, "shape": shape}])
+
+
+def test_params_that_no_signature_has_are_dropped() -> None:
+    """Without params in the signature, whatever is sent is none."""
+    assert Params([]).read("anything") == {}

@@ -196,6 +196,81 @@ def test_fast_way_takes_what_nobody_could_object_to(kind: str, values: list[Any]
     assert (contract.surely_valid(payload) is not None) is is_sure
 
 
+USUAL = {
+    "doubles": (columns_schema(("double", "a"), ("double", "b")), [1.5, 2.5]),
+    "numbers": (columns_schema(("float", "a"), ("long", "b"), ("integer", "c"), ("boolean", "d")), [1.5, 2, 3, True]),
+    "doubles and whole numbers": (columns_schema(("double", "a"), ("long", "b")), [-1.25e-3, -7]),
+    "optional": (columns_schema(("double", "a"), ("double", "b", False)), [1.5, 2.5]),
+    "wide": (columns_schema(*(("double", f"x{index}") for index in range(60))), [0.5] * 60),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+@pytest.mark.parametrize("key", ["split", "records", "bare", "instances", "inputs", "columns", "seed", "csv"])
+@pytest.mark.parametrize("name", USUAL)
+def test_usual_requests_need_no_verdict(name: str, key: str, rows: int) -> None:
+    """In every format, few rows or many, what fits the signature plainly is fed without asking MLflow."""
+    schema, row = USUAL[name]
+    names = schema.input_names()[::-1]
+    values = dict(zip(schema.input_names(), row, strict=True))
+    record = {name: values[name] for name in names}
+    columns = {name: [value] * rows for name, value in record.items()}
+    labelled = {name: {str(index): value for index in range(rows)} for name, value in record.items()}
+    documents: dict[str, Any] = {
+        "split": {"dataframe_split": {"columns": names, "data": [list(record.values())] * rows}},
+        "records": {"dataframe_records": [record] * rows},
+        "bare": [record] * rows,
+        "instances": {"instances": [record] * rows},
+        "inputs": {"inputs": columns},
+        "columns": columns,
+        "seed": {"data": [json.dumps(labelled)]},
+    }
+    if key == "csv" and True in row:
+        pytest.skip("pandas has its own words for booleans")
+    csv = "\n".join(",".join(map(str, line)) for line in [names, *[list(record.values())] * rows])
+    body, media = (csv.encode(), "text/csv") if key == "csv" else (json.dumps(documents[key]).encode(), "")
+    for text in (body, bytearray(body)):  # TorchServe gives the latter
+        feed = Signature(signature_document(schema)).surely_valid(payloads.decode(text, media))
+        assert feed is not None
+        np.testing.assert_array_equal(feed.inputs, np.array([row] * rows, np.float32))
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+@pytest.mark.parametrize(
+    ("schema", "params", "allow", "document"),
+    [
+        (columns_schema(("double", None), ("long", None)), None, [], {"inputs": [[1.5, 2]]}),
+        (columns_schema(("double", None), ("long", None)), None, [], {"dataframe_split": {"data": [[1.5, 2]]}}),
+        (columns_schema(("double", "a"), ("double", "b", False)), None, [], {"inputs": {"a": [1.5]}}),
+        (columns_schema(("double", "a"), ("long", "b", False)), None, [], {"dataframe_records": [{"a": 1.5}]}),
+        (columns_schema(("double", "a")), None, ["whole_numbers"], {"inputs": {"a": [4]}}),
+        (columns_schema(("double", "a")), None, ["nulls"], {"instances": [{"a": 4.5}]}),
+        (columns_schema(("double", "a")), "params", [], {"inputs": {"a": [1.5]}}),
+        (columns_schema(("double", "a")), "params", [], {"inputs": {"a": [1.5]}, "params": {"t": 2.5, "l": [3]}}),
+        (columns_schema(("double", "a")), None, [], {"inputs": {"a": [1.5]}, "params": {"t": 2.5}}),
+        (Schema([TensorSpec(np.dtype("float32"), (-1, 2))]), "params", [], {"inputs": [[1.5, 2]]}),
+        (Schema([TensorSpec(np.dtype("int64"), (-1, 2), "t")]), None, [], {"inputs": {"t": [[1, 2]]}}),
+    ],
+)
+def test_usual_requests_of_rarer_signatures_need_no_verdict(
+    schema: Schema, params: str | None, allow: list[str], document: dict[str, Any], rows: int
+) -> None:
+    """Neither do params, columns without names or absent ones, and whole numbers where they are allowed."""
+    has_params = ParamSchema([ParamSpec("t", "double", 1.0), ParamSpec("l", "long", [1], (-1,))]) if params else None
+    contract = Signature(signature_document(schema, has_params), frozenset(allow))
+    body = json.dumps(repeated(document, rows)).encode()
+    feed = contract.surely_valid(payloads.decode(body))
+    assert feed is not None
+    assert feed.rows == rows
+
+
+def repeated(node: Any, times: int) -> Any:
+    """The document with each of its lists of rows that often; params stay as they are."""
+    if isinstance(node, dict):
+        return {name: value if name == "params" else repeated(value, times) for name, value in node.items()}
+    return node * times if isinstance(node, list) else node
+
+
 @pytest.mark.parametrize("order", [IRIS, IRIS[::-1]])
 @pytest.mark.parametrize(
     "key", ["dataframe_split", "dataframe_records", "instances", "inputs", "records", "seed", "bare", "csv"]

@@ -60,7 +60,7 @@ def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: i
     closing = b"]" * depth
     first = body[start : body.index(closing or b",", start, end) + depth]
     item = orjson.loads(first)
-    shape = np.shape(item)
+    shape = np.shape(item) if depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
     if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(map(type, leaves)):
         raise ValueError("It holds something else than numbers.")

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 # Python types of surely valid values, and what MLflow makes of them.
-_TYPES: dict[str, tuple[set[type], Callable[[Any], Any]]] = {
-    "double": ({float, int}, float),
-    "float": ({float, int}, float),
-    "long": ({int}, int),
-    "integer": ({int}, int),
-    "boolean": ({bool}, bool),
-    "string": ({str}, str),
+_TYPES: dict[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
+    "double": (frozenset({float, int}), float),
+    "float": (frozenset({float, int}), float),
+    "long": (frozenset({int}), int),
+    "integer": (frozenset({int}), int),
+    "boolean": (frozenset({bool}), bool),
+    "string": (frozenset({str}), str),
 }
 _EXACT = 2**53  # an integer beyond may have become a float
 
@@ -29,38 +29,52 @@ class Params:
     """
 
     def __init__(self, specs: list[dict[str, Any]]) -> None:
-        self._specs = {str(spec["name"]): spec for spec in specs}
-        self._defaults = {name: self._value(spec, spec["default"]) for name, spec in self._specs.items()}
+        self._params = {str(spec["name"]): _Param(spec) for spec in specs}
+        self._defaults = {str(spec["name"]): self._params[str(spec["name"])].read(spec["default"]) for spec in specs}
 
     @staticmethod
     def can_read(specs: list[dict[str, Any]]) -> bool:
         """Whether their types are known to this class, and their defaults valid."""
         try:
             Params(specs)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, ValueError):
             return False
         return True
 
     def read(self, sent: Any) -> dict[str, Any] | None:
         """The params that the model is called with; None if those that were sent are not surely valid."""
-        if not sent:
-            return dict(self._defaults) if sent is None or sent == {} else None
+        if sent is None or not self._params:
+            return self._defaults.copy()
         if type(sent) is not dict:
             return None
         try:
-            known = {name: self._value(self._specs[name], sent[name]) for name in sent if name in self._specs}
+            known = {name: self._params[name].read(value) for name, value in sent.items() if name in self._params}
         except ValueError:
             return None
+        # What was sent comes first.
         return known | {name: default for name, default in self._defaults.items() if name not in known}
 
-    @staticmethod
-    def _value(spec: dict[str, Any], value: Any) -> Any:
-        types, convert = _TYPES[spec["type"]]
-        shape = spec.get("shape")
-        values = value if shape else [value]
-        if type(values) is not list or shape not in (None, [-1]) or not types.issuperset(map(type, values)):
-            raise ValueError("It is of another type.")
-        if str not in types and any(abs(each) >= _EXACT for each in values):
-            raise ValueError("It is too great to be sure of its type.")
-        converted = list(map(convert, values))
-        return converted if shape else converted[0]
+
+class _Param:
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._types, self._convert = _TYPES[spec["type"]]
+        self._is_list = spec.get("shape") == [-1]
+        if not self._is_list and spec.get("shape") is not None:
+            raise ValueError("It is of another shape.")
+
+    def read(self, value: Any) -> Any:
+        """What MLflow makes of a value.
+
+        Raises:
+            ValueError: it is not surely valid.
+        """
+        if not self._is_list:
+            return self._scalar(value)
+        if type(value) is not list:
+            raise ValueError("It is no list.")
+        return list(map(self._scalar, value))
+
+    def _scalar(self, value: Any) -> Any:
+        if type(value) not in self._types or (type(value) is not str and not -_EXACT < value < _EXACT):
+            raise ValueError("It is not surely of the type.")
+        return self._convert(value)

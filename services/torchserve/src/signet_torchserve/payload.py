@@ -264,7 +264,7 @@ def _exact_json(body: bytes) -> Any:
     return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _plain_json(body)
 
 
-_LARGE_BYTES = 1 << 12
+_LARGE_BYTES = 1 << 11
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * len(str(2**63))
 
