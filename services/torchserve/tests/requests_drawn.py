@@ -190,10 +190,8 @@ def _nested(leaves: st.SearchStrategy[Any], shape: list[int]) -> st.SearchStrate
 _cells = st.one_of(
     st.floats(-99, 99).map(repr),
     st.decimals(-99, 99, places=2).map(str),
-    st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.integers(-99, 99).map(str),
-    st.from_regex(r"-?[0-9]{1,25}\.[0-9]{1,25}(e-?[0-9]{1,2})?", fullmatch=True),
-    st.from_regex(r"-?[0-9]\.[0-9]{1,3}", fullmatch=True),
+    st.from_regex(r"-?[1-9][0-9]{0,17}\.[0-9]{1,25}(e-?[0-9]{1,2})?", fullmatch=True),
 )
 _odd_cells = st.sampled_from(
     ["", "-0", " 1.5", "1.", "+1.5", "01.5", "nan", "inf", "true", "True", "1e5", '"1.5"', "]"]

@@ -70,7 +70,8 @@ def test_fast_way_feeds_tensors_as_the_slow_way_does(data: st.DataObject) -> Non
 @given(st.data())
 def test_fast_way_feeds_csv_as_the_slow_way_does(data: st.DataObject) -> None:
     """Likewise CSV, whose numbers pandas does not always read as the nearest double."""
-    schema = data.draw(drawn.column_schemas(drawn.NUMBERS, optional=data.draw(st.booleans())))
+    types = data.draw(st.sampled_from([["double"], ["double", "float", "long", "integer"], drawn.NUMBERS]))
+    schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))
     hold_to_the_slow_way(schema, data.draw(drawn.csv(schema)), "text/csv")
 
 

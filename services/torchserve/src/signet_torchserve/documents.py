@@ -47,13 +47,13 @@ def loads(body: bytes) -> Any:
             rest += body[position : found.start()], b'{"":%d}' % len(lists)
             lists.append(read)
             position = searched = end
-    except (LookupError, RuntimeError, TypeError) as error:  # what simdjson raises
+        text = b"".join([*rest, body[position:]])
+        # In a text a placeholder would not be JSON; and there are no others.
+        if not lists or text.count(b'""') != len(lists):
+            raise ValueError("It has no long lists, or empty texts.")
+        return _filled(orjson.loads(text), lists)
+    except (LookupError, OverflowError, RuntimeError, TypeError) as error:  # huge numbers, odd values, deep nesting
         raise ValueError(str(error)) from error
-    text = b"".join([*rest, body[position:]])
-    # In a text a placeholder would not be JSON; and there are no others.
-    if not lists or text.count(b'""') != len(lists):
-        raise ValueError("It has no long lists, or empty texts.")
-    return _filled(orjson.loads(text), lists)
 
 
 def _read(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tuple[int, Read | None]:

@@ -23,6 +23,9 @@ from signet_torchserve.numbers import Numbers
 # pandas reads a float64 that may be another than the nearest, by less than this share of it.
 _PANDAS_ERROR = 2e-15
 
+# To make a record of so many takes milliseconds.
+_MAX_NAMES = 1024
+
 
 @dataclass(slots=True)
 class Table:
@@ -40,8 +43,8 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     """
     first = orjson.loads(body[start : body.index(b"}", start, end) + 1])
     names, types = tuple(first), tuple(map(type, first.values()))
-    if not names or not {float, int, bool}.issuperset(types):
-        raise ValueError("They hold something else than numbers.")
+    if not 0 < len(names) <= _MAX_NAMES or not {float, int, bool}.issuperset(types):
+        raise ValueError("They hold something else than numbers, or too many.")
     kinds = [frozenset({type_}) for type_ in types]
     pieces = partial(numbers.pieces, body, start, end, b"},")
     try:
