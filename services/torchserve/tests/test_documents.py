@@ -135,6 +135,13 @@ def test_kinds_are_those_of_all_items(first: str, other: str, kinds: set[type]) 
             assert float in read.kinds[1 - column]
 
 
+def test_booleans_stay_booleans_where_numbers_are_mixed() -> None:
+    """A column of booleans is none of numbers, whatever its neighbours are."""
+    records = [{"a": True, "b": 1, "c": 1.5}] * 99 + [{"a": False, "b": 0.5, "c": 2}]
+    rows = documents.loads(json.dumps(records).encode()).rows
+    assert rows.kinds == [{bool}, {int, float}, {int, float}]
+
+
 @pytest.mark.parametrize("other", ["1e5", "1.0", "2"])
 def test_whole_numbers_that_may_be_floats_are_not_read(other: str) -> None:
     """Where integers and floats are mixed, a column of whole numbers is not sure to have a float."""

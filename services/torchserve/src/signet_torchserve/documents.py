@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import orjson
 import simdjson
 
@@ -16,6 +17,9 @@ from signet_torchserve.numbers import Numbers, of_labelled, of_list
 from signet_torchserve.tables import Table, of_records
 
 Read = Numbers | Table
+
+# At huge numbers, odd values and deep nesting.
+_RAISED = (msgspec.MsgspecError, LookupError, OverflowError, RuntimeError, TypeError)
 
 # A shorter list is left where it is.
 _LONG_BYTES = 512
@@ -52,7 +56,7 @@ def loads(body: bytes) -> Any:
         if not lists or text.count(b'""') != len(lists):
             raise ValueError("It has no long lists, or empty texts.")
         return _filled(orjson.loads(text), lists)
-    except (LookupError, OverflowError, RuntimeError, TypeError) as error:  # huge numbers, odd values, deep nesting
+    except _RAISED as error:
         raise ValueError(str(error)) from error
 
 

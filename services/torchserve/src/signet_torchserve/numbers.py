@@ -98,7 +98,7 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
 
 
 def mixed_kinds(first: Sequence[frozenset[type]], blocks: Sequence[Array]) -> list[frozenset[type]]:
-    """Kinds of columns of numbers that are integers or floats, given what each begins with.
+    """Kinds of columns whose numbers are integers or floats, given what each begins with.
 
     Raises:
         ValueError: a column that begins with an integer may have no float.
@@ -107,7 +107,7 @@ def mixed_kinds(first: Sequence[frozenset[type]], blocks: Sequence[Array]) -> li
         columns = [block[:, index] for block in blocks] if int in kinds else []
         if columns and not any((column != np.floor(column)).any() for column in columns):
             raise ValueError("Its whole numbers may be integers or floats.")
-    return [_MIXED] * len(first)
+    return [kinds if bool in kinds else _MIXED for kinds in first]
 
 
 def pieces(body: bytes, start: int, end: int, separator: bytes) -> Iterator[bytes]:

@@ -39,7 +39,8 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     """Records that stand from `start` to `end`, separated by commas; their names may come in any order.
 
     Raises:
-        ValueError: a record has other names than the first, or they hold something else than numbers.
+        ValueError: the first holds something else than numbers.
+        msgspec.MsgspecError: so does another, or it has other names than the first.
     """
     first = orjson.loads(body[start : body.index(b"}", start, end) + 1])
     names, types = tuple(first), tuple(map(type, first.values()))
@@ -48,19 +49,17 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     kinds = [frozenset({type_}) for type_ in types]
     pieces = partial(numbers.pieces, body, start, end, b"},")
     try:
-        try:
-            blocks = list(map(_reader(names, types), pieces()))
-        except msgspec.ValidationError:  # as often floats follow integers
-            blocks = list(map(_reader(names, tuple(float if type_ is int else type_ for type_ in types)), pieces()))
-            kinds = numbers.mixed_kinds(kinds, blocks)
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
+        blocks = list(map(_reader(names, types), pieces()))
+    except msgspec.ValidationError:  # as often floats follow integers
+        as_floats = tuple(float if type_ is int else type_ for type_ in types)
+        blocks = list(map(_reader(names, as_floats), pieces()))
+        kinds = numbers.mixed_kinds(kinds, blocks)
     rows = Numbers(blocks, (len(names),), kinds)
-    # msgspec takes an integer for a float; and the point of one that is there twice could make up for one without.
-    marks = np.frombuffer(body, np.uint8, end - start, start)
-    for mark, per_record in ((b".", types.count(float)), (b":", len(names))):
-        expected = len(rows) * (per_record + sum(name.count(mark.decode()) for name in names))
-        if np.count_nonzero(marks == ord(mark)) != expected:
+    # msgspec takes an integer for a float; and the point of a value that is there twice could stand in for another's.
+    text = np.frombuffer(body, np.uint8, end - start, start)
+    for mark, per_record in ((".", types.count(float)), (":", len(names))):
+        expected = len(rows) * (per_record + "".join(names).count(mark))
+        if np.count_nonzero(text == ord(mark)) != expected:
             rows.kinds = [kinds_ | {int} if float in kinds_ else kinds_ for kinds_ in rows.kinds]
     return Table(list(names), rows)
 
