@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from signet_torchserve.feed import Array
-from signet_torchserve.layout import Layout, Named, Placed, Unnamed, Values
+from signet_torchserve.layout import Layout, Named, Placed, Unnamed
 from signet_torchserve.numbers import Numbers
 from signet_torchserve.payload import Format, Payload
 
@@ -69,7 +69,7 @@ class Columns:
     def __init__(self, specs: list[dict[str, Any]], *, whole_numbers: bool = False) -> None:
         self._specs = specs
         self._whole_numbers = whole_numbers
-        names = [spec["name"] for spec in specs if "name" in spec]
+        names = [spec["name"] for spec in specs if spec.get("name") is not None]
         self._layout: Layout = Named(names) if names else Unnamed(len(specs))
         self._names = frozenset(names)
         self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
@@ -111,7 +111,7 @@ class Columns:
             return _of_rows(found, types)
         if not found or not len(found[0]) or len(set(map(len, found))) > 1:
             return None
-        return self._of_arrays(found) if Numbers in set(map(type, found)) else self._of_lists(found)
+        return self._of_arrays(found) if isinstance(found[0], Numbers) else self._of_lists(found)
 
     def _without(self, absent: frozenset[str]) -> Columns:
         if absent not in self._narrowed:
@@ -121,11 +121,9 @@ class Columns:
             self._narrowed[absent] = Columns(present, whole_numbers=self._whole_numbers)
         return self._narrowed[absent]
 
-    def _of_arrays(self, columns: Sequence[Values]) -> Array | None:
+    def _of_arrays(self, columns: Sequence[Any]) -> Array | None:
         inputs = np.empty((len(columns[0]), len(columns)), np.float32)
         for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
-            if not isinstance(values, Numbers):  # a shorter text
-                return None
             if values.shape or not _fill(inputs[:, index : index + 1], values.blocks, type_.limit_for(values.kinds[0])):
                 return None
         return inputs

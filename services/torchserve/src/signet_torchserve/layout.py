@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
+from signet_torchserve import numbers
 from signet_torchserve.numbers import Numbers
 from signet_torchserve.payload import Format, Payload
 from signet_torchserve.tables import Table
@@ -34,7 +35,7 @@ class Layout(Protocol):
         """Values of a payload of one row in a usual form, as most requests are."""
 
     def columns(self, payload: Payload) -> Sequence[Values] | Placed | None:
-        """Columns of any number of rows, or the rows themselves."""
+        """Columns of any number of rows, all lists or all arrays, or the rows themselves."""
 
 
 class Unnamed:
@@ -155,15 +156,20 @@ class Named:
             labels = list(values[0])
             return [list(column.values()) for column in values] if all(list(c) == labels for c in values) else None
         if Numbers in kinds:
-            labelled = {None if type(column) is list else _labels(column) for column in values}
-            return values if kinds <= {list, Numbers} and len(labelled) == 1 else None
+            return _alike(values)
         if kinds == {list}:
             return values
         return None if kinds & {list, dict, Table} else [[value] for value in values]
 
 
-def _labels(numbers: Numbers) -> bytes | None:
-    return None if numbers.labels is None else numbers.labels.tobytes()
+def _alike(columns: list[Any]) -> Sequence[Numbers] | None:
+    """All as arrays, for which some may have been too short; None if their rows have different labels."""
+    try:
+        arrays = [column if type(column) is Numbers else numbers.of_values(column) for column in columns]
+    except (TypeError, ValueError):
+        return None
+    labels = {None if column.labels is None else column.labels.tobytes() for column in arrays}
+    return arrays if len(labels) == 1 else None
 
 
 def _of_rows(rows: Any, places: Sequence[int]) -> Sequence[Values] | Placed | None:

@@ -97,6 +97,24 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
     return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point else int})], labels)
 
 
+def of_values(values: Any) -> Numbers:
+    """The same of what has been parsed: a list of numbers, or a dict of them by whole numbers.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: its names are.
+    """
+    names = list(values) if type(values) is dict else None
+    items = list(values.values()) if type(values) is dict else values
+    kinds = frozenset(map(type, items))
+    if type(items) is not list or not {int, float, bool} >= kinds:
+        raise TypeError("It is no list of numbers.")
+    labels = None if names is None else np.array(list(map(int, names)), np.float64)
+    if names is not None and list(map(str, map(int, names))) != names:
+        raise ValueError("Its names may be written in another way.")
+    return Numbers([np.fromiter(items, np.float64, len(items)).reshape(-1, 1)], (), [kinds], labels)
+
+
 def mixed_kinds(first: Sequence[frozenset[type]], blocks: Sequence[Array]) -> list[frozenset[type]]:
     """Kinds of columns whose numbers are integers or floats, given what each begins with.
 
