@@ -124,7 +124,9 @@ class Columns:
     def _of_arrays(self, columns: Sequence[Any]) -> Array | None:
         inputs = np.empty((len(columns[0]), len(columns)), np.float32)
         for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
-            if values.shape or not _fill(inputs[:, index : index + 1], values.blocks, type_.limit_for(values.kinds[0])):
+            # numpy takes long over columns of width 1.
+            blocks = [block[:, 0] for block in values.blocks]
+            if values.shape or not _fill(inputs[:, index], blocks, type_.limit_for(values.kinds[0])):
                 return None
         return inputs
 

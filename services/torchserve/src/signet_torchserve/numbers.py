@@ -148,11 +148,12 @@ def _blocks(
     all_kinds = frozenset().union(*kinds)
     are_mixed = kinds[0] == _MIXED
     ignored = _IN_NUMBERS_AND_BETWEEN + b"." * are_mixed
-    look = _look(first, ignored) + b","
+    has_bools = bool in all_kinds
+    look = _look(first, ignored, has_bools=has_bools) + b","
     blocks = []
     for text in texts:
-        count = _require_alike(_look(text, ignored) + b",", look)
-        if bool in all_kinds:
+        count = _require_alike(_look(text, ignored, has_bools=has_bools) + b",", look)
+        if has_bools:
             text = text.replace(b"true", b" 1 ").replace(b"false", b" 0 ")  # noqa: PLW2901
         if int in all_kinds and not are_mixed and (b"e" in text or b"E" in text):
             raise Unlike("Some of its integers may be floats.")
@@ -162,9 +163,10 @@ def _blocks(
     return blocks
 
 
-def _look(text: bytes, ignored: bytes) -> bytes:
-    """What is left of items without the characters of numbers; their e was one of true and false too."""
-    return text.translate(None, ignored).replace(b"tru", b"t").replace(b"fals", b"t")
+def _look(text: bytes, ignored: bytes, *, has_bools: bool) -> bytes:
+    """What is left of items without the characters of numbers; an e is one of them, and one of true and false too."""
+    look = text.translate(None, ignored)
+    return look.replace(b"tru", b"t").replace(b"fals", b"t") if has_bools else look
 
 
 def _require_alike(looks: bytes, look: bytes) -> int:

@@ -74,8 +74,9 @@ def _reader(names: tuple[str, ...], types: tuple[type, ...]) -> Callable[[bytes]
     decoder = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
 
     def read(records: bytes) -> Array:
-        values = chain.from_iterable(map(msgspec.structs.astuple, decoder.decode(b"[" + records + b"]")))
-        return np.fromiter(values, np.float64).reshape(-1, len(names))
+        rows = decoder.decode(b"[" + records + b"]")
+        values = chain.from_iterable(map(msgspec.structs.astuple, rows))
+        return np.fromiter(values, np.float64, len(rows) * len(names)).reshape(-1, len(names))
 
     return read
 
