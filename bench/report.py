@@ -139,6 +139,8 @@ def _of_memory(results: Results) -> Iterator[Bar]:
 def _of_steps(results: Results) -> Iterator[Bar]:
     if results.one_row:
         yield Bar("one row, body to model input, µs", results.one_row.check_us, most=5)
+        for name, check_us in results.one_row.others_us.items():
+            yield Bar(f"one row, body to model input, {name}, µs", check_us, most=5)
     for name in dict.fromkeys(each.format for each in results.bulk):
         of_format = [each for each in results.bulk if each.format == name]
         # Where the parser itself takes microseconds, the bar in µs is the one that counts.
@@ -202,6 +204,7 @@ def _one_row(one: OneRow) -> str:
         ["one row", "µs"],
         [
             ["body to model input, Signet", f"{one.check_us:,.1f}"],
+            *([f"body to model input, {name}", f"{us:,.1f}"] for name, us in one.others_us.items()),
             ["body to model input, MLflow", f"{one.mlflow_us:,.0f}"],
             ["model's call, Signet", f"{one.program_us:,.1f}"],
             ["model's call, the exported module", f"{one.module_us:,.1f}"],

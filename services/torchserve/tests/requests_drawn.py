@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from signet_torchserve.relaxations import Relaxation
 
 NAMES = ["a", "b", "data", "inputs", "petal length (cm)", "0", "", "é"]
@@ -57,9 +57,11 @@ anything = st.one_of(
 
 @st.composite
 def column_schemas(draw: st.DrawFn, types: list[str] = TYPES, *, optional: bool = True) -> Schema:
-    """Signatures of one to four named columns."""
+    """Signatures of one to four columns, seldom without names."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
     kind = draw(st.sampled_from([None, *types]))
+    if draw(st.integers(0, 6)) == 0:
+        return Schema([ColSpec(kind or draw(st.sampled_from(types))) for _ in names])
     return Schema(
         [
             ColSpec(kind or draw(st.sampled_from(types)), name, required=not optional or draw(st.integers(0, 3)) > 0)
@@ -78,52 +80,72 @@ def _column(draw: st.DrawFn, type_: str, rows: int) -> list[Any]:
 
 
 @st.composite
-def tables(draw: st.DrawFn, schema: Schema) -> dict[str, list[Any]]:
-    """Columns by name that are mostly what the schema asks for, in any order."""
+def tables(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
+    """Columns by name, or by number if they have none, that are mostly what the schema asks for, in any order."""
     rows = draw(st.sampled_from([1, 1, 2, 3, 4, 0]))
-    columns = {spec.name: draw(_column(spec.type.name, rows)) for spec in schema.inputs}
+    is_named = schema.has_input_names()
+    specs = {spec.name if is_named else index: spec for index, spec in enumerate(schema.inputs)}
+    columns = {name: draw(_column(spec.type.name, rows)) for name, spec in specs.items()}
     if draw(st.integers(0, 9)) == 0:
-        columns.pop(draw(st.sampled_from(sorted(columns))))
+        columns.pop(draw(st.sampled_from(list(columns))))
     if draw(st.integers(0, 9)) == 0:
-        columns[draw(st.sampled_from([*NAMES, "extra"]))] = draw(st.lists(anything, min_size=rows, max_size=rows))
-    order = draw(st.permutations(list(columns)))
-    return {name: columns[name] for name in order}
+        name = draw(st.sampled_from([*NAMES, "extra"])) if is_named else len(columns)
+        columns[name] = draw(st.lists(anything, min_size=rows, max_size=rows))
+    order = draw(st.permutations(list(columns))) if is_named else list(columns)
+    return draw(_lengthened({name: columns[name] for name in order}))
 
 
 @st.composite
-def requests(draw: st.DrawFn, schema: Schema) -> tuple[bytes, pd.DataFrame]:  # noqa: PLR0911 -- one for each format
+def _lengthened(draw: st.DrawFn, columns: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
+    """The rows often enough that the body is large, or so large that it is read in pieces, one value of it odd."""
+    times = draw(st.sampled_from([1, 1, 1, 1, 1000])) if draw(st.integers(0, 30)) else 5000
+    if times == 1 or not columns:
+        return columns
+    columns = {name: values * times for name, values in columns.items()}
+    rows = len(next(iter(columns.values())))
+    if rows and draw(st.booleans()):
+        columns[draw(st.sampled_from(list(columns)))][draw(st.integers(0, rows - 1))] = draw(anything)
+    return columns
+
+
+@st.composite
+def requests(draw: st.DrawFn, schema: Schema) -> tuple[bytes, pd.DataFrame]:  # noqa: C901, PLR0911 -- one for each format
     """A body in one of the formats, and the table that it stands for with the values as JSON typed them."""
     columns = draw(tables(schema))
     names, rows = list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+    style = draw(st.sampled_from([{}, {"separators": (",", ":")}, {"separators": (",", ":"), "ensure_ascii": False}]))
+
+    def body(document: Any) -> bytes:
+        return json.dumps(document, **style).encode()
+
+    if not schema.has_input_names():
+        key = draw(st.sampled_from(["split", "inputs", "instances"]))
+        return body({"dataframe_split": {"data": rows}} if key == "split" else {key: rows}), pd.DataFrame(rows)
     records = [dict(zip(names, row, strict=True)) for row in rows]
     match draw(
         st.sampled_from(["split", "index", "records", "bare records", "instances", "inputs", "bare", "seed", "one"])
     ):
         case "split":
-            return _body({"dataframe_split": {"columns": names, "data": rows}}), pd.DataFrame(rows, columns=names)
-        case "index":
+            return body({"dataframe_split": {"columns": names, "data": rows}}), pd.DataFrame(rows, columns=names)
+        case "index" if len(rows) < 10:
             index = draw(st.lists(st.sampled_from([0, 1, 7, "x"]), min_size=len(rows), max_size=len(rows)))
             document = {"dataframe_split": {"columns": names, "data": rows, "index": index}}
-            return _body(document), pd.DataFrame(rows, columns=names, index=index)
+            return body(document), pd.DataFrame(rows, columns=names, index=index)
         case "records" if records:
             if draw(st.integers(0, 5)) == 0:
                 records[-1].pop(names[0], None)
-            return _body({"dataframe_records": records}), pd.DataFrame(records)
+            return body({"dataframe_records": records}), pd.DataFrame(records)
         case "bare records" if records:
-            return _body(records), pd.DataFrame(records)
+            return body(records), pd.DataFrame(records)
         case "instances" if records:
-            return _body({"instances": records}), pd.DataFrame(records)
+            return body({"instances": records}), pd.DataFrame(records)
         case "seed" if names:
             labelled = {name: {str(row): value for row, value in enumerate(values)} for name, values in columns.items()}
-            return _body({"data": [json.dumps(labelled)]}), pd.DataFrame(labelled)
+            return body({"data": [json.dumps(labelled, **style)]}), pd.DataFrame(labelled)
         case "one" if len(rows) == 1 and not any(isinstance(value, (list, dict)) for value in rows[0]):
-            return _body({"inputs": records[0]}), pd.DataFrame(records)
+            return body({"inputs": records[0]}), pd.DataFrame(records)
         case _:
-            return _body({"inputs": columns}), pd.DataFrame(columns)
-
-
-def _body(document: Any) -> bytes:
-    return json.dumps(document).encode()
+            return body({"inputs": columns}), pd.DataFrame(columns)
 
 
 allowances = st.sets(st.sampled_from(sorted(Relaxation)), max_size=len(Relaxation)).map(frozenset)
@@ -163,3 +185,68 @@ def _nested(leaves: st.SearchStrategy[Any], shape: list[int]) -> st.SearchStrate
     if not shape:
         return leaves
     return st.lists(_nested(leaves, shape[1:]), min_size=shape[0], max_size=shape[0])
+
+
+_cells = st.one_of(
+    st.floats(-99, 99).map(repr),
+    st.decimals(-99, 99, places=2).map(str),
+    st.integers(-99, 99).map(str),
+    st.from_regex(r"-?[1-9][0-9]{0,17}\.[0-9]{1,25}(e-?[0-9]{1,2})?", fullmatch=True),
+)
+_odd_cells = st.sampled_from(
+    ["", "-0", " 1.5", "1.", "+1.5", "01.5", "nan", "inf", "true", "True", "1e5", '"1.5"', "]"]
+)
+
+
+@st.composite
+def csv(draw: st.DrawFn, schema: Schema) -> bytes:
+    """CSV that mostly fits the schema."""
+    specs = draw(st.permutations(list(schema.inputs)))
+    names = [str(spec.name) for spec in specs]
+    if draw(st.integers(0, 9)) == 0:
+        names[0] = draw(st.sampled_from([*NAMES, "extra"]))
+    cells = {"long": st.integers(-99, 99).map(str), "integer": st.integers(-99, 99).map(str)}
+    columns = [cells.get(spec.type.name, _cells) for spec in specs]
+    rows = [list(draw(st.tuples(*columns))) for _ in range(draw(st.integers(1, 4)))]
+    if draw(st.integers(0, 3)) == 0:
+        row = draw(st.sampled_from(rows))
+        row[draw(st.integers(0, len(row) - 1))] = draw(_odd_cells)
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    lines = [",".join(line) for line in [names, *rows]]
+    return (end.join(lines) + draw(st.sampled_from(["", end]))).encode()
+
+
+_PARAM_DEFAULTS = {"double": 0.5, "float": 1, "long": 7, "integer": -3, "boolean": True, "string": "x"}
+_param_names = st.sampled_from(["t", "k", "names"])
+
+
+@st.composite
+def param_schemas(draw: st.DrawFn) -> ParamSchema:
+    """One to three params, some of them lists."""
+    names = draw(st.lists(_param_names, min_size=1, max_size=3, unique=True))
+    return ParamSchema([draw(_param_spec(name)) for name in names])
+
+
+@st.composite
+def _param_spec(draw: st.DrawFn, name: str) -> ParamSpec:
+    type_ = draw(st.sampled_from(sorted(_PARAM_DEFAULTS)))
+    default: Any = draw(st.sampled_from([_PARAM_DEFAULTS[type_], None]))
+    if draw(st.booleans()):
+        return ParamSpec(name, type_, [default, default][: draw(st.integers(0, 2))], (-1,))
+    return ParamSpec(name, type_, default)
+
+
+@st.composite
+def sent_params(draw: st.DrawFn, schema: ParamSchema) -> dict[str, Any]:
+    """A member `params` that mostly fits the schema, or none."""
+    if draw(st.integers(0, 4)) == 0:
+        return draw(st.sampled_from([{}, {"params": None}, {"params": {}}, {"params": []}, {"params": "t"}]))
+    sent: dict[str, Any] = {}
+    for spec in draw(st.permutations(schema.params)):
+        fitting = _VALUES[spec.dtype.name]
+        values = st.one_of(fitting, anything) if draw(st.integers(0, 5)) == 0 else fitting
+        if draw(st.booleans()):
+            sent[spec.name] = draw(st.lists(values, max_size=3) if spec.shape else values)
+    if draw(st.integers(0, 4)) == 0:
+        sent[draw(st.sampled_from(["t", "k", "other"]))] = draw(anything)
+    return {"params": sent}

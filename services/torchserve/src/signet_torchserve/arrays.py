@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from signet_torchserve.feed import Array
+from signet_torchserve.numbers import Numbers
 from signet_torchserve.payload import Format, Payload
 
 _EXACT = 2.0**53
@@ -62,11 +63,12 @@ class _Tensor:
         self._shape: list[int] = spec["shape"]
         self._types = _TYPES[self._dtype.kind]
         self._read_as = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype
-        self._limit = min(_EXACT, float(np.finfo(self._dtype).max)) if self._dtype.kind == "f" else _EXACT
+        self._limit = min(_EXACT, _greatest(self._dtype))
+        self._least = -1.0 if self._dtype.kind == "u" else -self._limit
 
     def read(self, values: Any) -> Array | None:  # noqa: PLR0911 -- each is a doubt
-        if isinstance(values, np.ndarray):
-            return self._of_floats(values)
+        if isinstance(values, Numbers):
+            return self._of_numbers(values)
         shape = []
         for axis, size in enumerate(self._shape):
             if axis:
@@ -89,15 +91,26 @@ class _Tensor:
             return None
         return array.astype(self._dtype, copy=False).reshape(shape) if self._is_far(values, array) else None
 
-    def _of_floats(self, array: Array) -> Array | None:
-        fits = len(array.shape) == len(self._shape) and all(
-            size in (-1, length) for size, length in zip(self._shape, array.shape, strict=True)
+    def _of_numbers(self, numbers: Numbers) -> Array | None:
+        shape = (len(numbers), *numbers.shape)
+        fits = len(shape) == len(self._shape) and all(
+            size in (-1, length) for size, length in zip(self._shape, shape, strict=True)
         )
-        is_sure = fits and self._dtype.kind == "f" and array.size and self._is_far([], array)
-        return array.astype(self._dtype) if is_sure else None
+        is_sure = fits and numbers.labels is None and self._types.issuperset(chain.from_iterable(numbers.kinds))
+        if not is_sure or not all(self._is_far([], block) for block in numbers.blocks):
+            return None
+        array = np.empty((len(numbers), len(numbers.kinds)), self._dtype)
+        np.concatenate(numbers.blocks, out=array, casting="unsafe")
+        return array.reshape(shape)
 
     def _is_far(self, values: list[Any], array: Array) -> bool:
         """Whether every value is well inside of the dtype, and none is NaN."""
         if 0 < len(values) < _FEW:
             return all(map(lt, map(abs, values), repeat(self._limit)))
-        return bool(array.max() < self._limit and array.min() > -self._limit)
+        return bool(array.max() < self._limit and array.min() > self._least)
+
+
+def _greatest(dtype: np.dtype[Any]) -> float:
+    if dtype.kind == "b":
+        return 2.0
+    return float(np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max)

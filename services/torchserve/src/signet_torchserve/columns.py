@@ -1,158 +1,167 @@
 """Column signatures, the fast way: rows that nobody could object to become the model's input in microseconds.
 
-Surely valid are named columns of numbers and booleans, all there and no others, each value of exactly the JSON type
-that its column asks for and far from where types end. What is not surely valid is for `verdict` to judge.
+Surely valid are columns of numbers and booleans, all of the required ones and none but the signature's, each value of
+a JSON type that its column asks for and far from where types end. What is not surely valid is for `verdict` to judge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from operator import contains, lt
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from signet_torchserve.feed import Array
+from signet_torchserve.layout import Layout, Named, Placed, Unnamed
+from signet_torchserve.numbers import Numbers
 from signet_torchserve.payload import Format, Payload
-
-Values = list[Any] | Array
 
 # Integers up to here are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
 _EXACT = 2.0**53
 
-# Python types of a column's surely valid values, and what their magnitude must stay below.
-_SCALARS: dict[str, tuple[frozenset[type], float]] = {
-    "double": (frozenset({float}), 2.0**63),  # orjson makes a float of an integer from there on
-    "float": (frozenset({float, int}), _EXACT),
-    "long": (frozenset({int}), _EXACT),
-    "integer": (frozenset({int}), 2.0**31),
-    "boolean": (frozenset({bool}), 2.0),
+_MAX_NARROWED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """What the surely valid values of a column are."""
+
+    kinds: frozenset[type]
+    """Their Python types."""
+    limit: float
+    """What their magnitudes stay below."""
+    wants_float: bool = False
+    """Whether one of them must be a float: MLflow refuses a double column of integers only."""
+
+    def or_null(self) -> _Type:
+        """The same for an optional column."""
+        return _Type(self.kinds | {NoneType}, self.limit, self.wants_float) if float in self.kinds else self
+
+    def limit_for(self, found: AbstractSet[type]) -> float:
+        """What the magnitudes of values of the types `found` must stay below; 0 if they are not surely valid."""
+        if not self.kinds >= found or (float not in found and (self.wants_float or NoneType in found)):
+            return 0.0
+        return min(self.limit, _EXACT) if int in found else self.limit
+
+
+_NUMBER = _Type(frozenset({float, int}), _EXACT)
+_TYPES = {
+    "double": _Type(frozenset({float, int}), 2.0**63, wants_float=True),  # orjson makes floats of integers beyond
+    "float": _NUMBER,
+    "long": _Type(frozenset({int}), _EXACT),
+    "integer": _Type(frozenset({int}), 2.0**31),
+    "boolean": _Type(frozenset({bool}), 2.0),
 }
 
 
 class Columns:
-    """Named columns of an MLflow schema, each a number or a boolean.
+    """Columns of an MLflow schema, each a number or a boolean.
 
     Args:
         specs: the columns as the MLmodel file lists them.
+        whole_numbers: whether integers may stand for doubles (see `relaxations`).
     """
 
-    def __init__(self, specs: list[dict[str, Any]]) -> None:
-        self._names = [spec["name"] for spec in specs]
-        self._sorted_names = sorted(self._names)
-        self._types, limits = zip(*(_SCALARS[spec["type"]] for spec in specs), strict=True)
-        self._limits: tuple[float, ...] = limits
-        self._readers = {
-            Format.SPLIT: self._of_split,
-            Format.RECORDS: self._of_records,
-            Format.INSTANCES: self._of_records,
-            Format.COLUMNS: self._of_columns,
-            Format.INPUTS: self._of_columns,
-        }
+    def __init__(self, specs: list[dict[str, Any]], *, whole_numbers: bool = False) -> None:
+        self._specs = specs
+        self._whole_numbers = whole_numbers
+        names = [spec["name"] for spec in specs if spec.get("name") is not None]
+        self._layout: Layout = Named(names) if names else Unnamed(len(specs))
+        self._names = frozenset(names)
+        self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
+        self._narrowed: dict[frozenset[str], Columns] = {}
+        self._types = [self._type(spec) for spec in specs]
+        # CSV is untyped: an integer there is a number.
+        self._types_of_csv = [_NUMBER if type_.wants_float else type_ for type_ in self._types]
+        # Of one row, where each column is one value.
+        self._kinds = [frozenset({float} if type_.wants_float else type_.kinds - {NoneType}) for type_ in self._types]
+        self._limits = [type_.limit for type_ in self._types]
+
+    def _type(self, spec: dict[str, Any]) -> _Type:
+        if self._whole_numbers and spec["type"] == "double":
+            return _NUMBER
+        type_ = _TYPES[spec["type"]]
+        return type_.or_null() if spec.get("name") in self._optional else type_
 
     @staticmethod
     def can_read(specs: list[dict[str, Any]]) -> bool:
-        """Whether all columns have names (MLflow takes an empty one for none) and types that this class knows."""
-        return bool(specs) and all(
-            spec.get("name") and isinstance(spec["type"], str) and spec["type"] in _SCALARS for spec in specs
-        )
+        """Whether all or none have names (an empty one is neither) and all types are known to this class."""
+        names = [spec.get("name") for spec in specs]
+        are_known = all(isinstance(spec["type"], str) and spec["type"] in _TYPES for spec in specs)
+        return are_known and bool(specs) and (all(names) or set(names) == {None})
 
     def read(self, payload: Payload) -> Array | None:
-        """float32 [rows, columns], in the signature's order; None if the payload is not surely valid."""
-        row = self._only_row(payload)
+        """float32 [rows, columns], in the signature's order without the optional ones that the payload has not.
+
+        None if the payload is not surely valid.
+        """
+        if self._optional and (absent := self._names.difference(self._layout.names(payload))):
+            return self._without(absent).read(payload) if absent <= self._optional and absent < self._names else None
+        row = self._layout.only_row(payload)
         if row is not None:
-            is_sure = all(map(contains, self._types, map(type, row))) and all(map(lt, map(abs, row), self._limits))
+            is_sure = all(map(contains, self._kinds, map(type, row))) and all(map(lt, map(abs, row), self._limits))
             return np.array([row], np.float32) if is_sure else None
-        reader = self._readers.get(payload.format)
-        columns = reader(payload.content) if reader else None
-        if not columns or not len(columns[0]):
+        found = self._layout.columns(payload)
+        if isinstance(found, Placed):
+            types = self._types_of_csv if payload.format is Format.CSV else self._types
+            return _of_rows(found, types)
+        if not found or not len(found[0]) or len(set(map(len, found))) > 1:
             return None
-        rows = len(columns[0])
-        inputs = np.empty((rows, len(columns)))
-        for index, (types, values) in enumerate(zip(self._types, columns, strict=True)):
-            if len(values) != rows:
+        return self._of_arrays(found) if isinstance(found[0], Numbers) else self._of_lists(found)
+
+    def _without(self, absent: frozenset[str]) -> Columns:
+        if absent not in self._narrowed:
+            if len(self._narrowed) >= _MAX_NARROWED:
+                self._narrowed.clear()
+            present = [spec for spec in self._specs if spec["name"] not in absent]
+            self._narrowed[absent] = Columns(present, whole_numbers=self._whole_numbers)
+        return self._narrowed[absent]
+
+    def _of_arrays(self, columns: Sequence[Any]) -> Array | None:
+        inputs = np.empty((len(columns[0]), len(columns)), np.float32)
+        for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
+            # numpy takes long over columns of width 1.
+            blocks = [block[:, 0] for block in values.blocks]
+            if values.shape or not _fill(inputs[:, index], blocks, type_.limit_for(values.kinds[0])):
                 return None
-            if isinstance(values, np.ndarray):
-                if values.ndim != 1 or float not in types:
-                    return None
-                inputs[:, index] = values
-                continue
-            if not types.issuperset(map(type, values)):
+        return inputs
+
+    def _of_lists(self, columns: Sequence[Any]) -> Array | None:
+        inputs = np.empty((len(columns[0]), len(columns)))
+        limits = []
+        for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
+            kinds = set(map(type, values))
+            limits.append(type_.limit_for(kinds))
+            if not limits[-1]:
                 return None
-            inputs[:, index] = np.fromiter(values, np.float64, rows)
-        return inputs.astype(np.float32) if (np.abs(inputs) < self._limits).all() else None
-
-    def _only_row(self, payload: Payload) -> Sequence[Any] | None:  # noqa: PLR0911 -- each is a form
-        """Values, in the signature's order, of a payload of one row in a usual form, as most requests are."""
-        content, width = payload.content, len(self._names)
-        try:
-            if payload.format is Format.SPLIT:
-                (row,) = content["data"]
-                is_plain = content["columns"] == self._names and type(row) is list and len(content) == 2  # noqa: PLR2004
-                return row if is_plain and len(row) == width else None
-            if payload.format is Format.RECORDS or payload.format is Format.INSTANCES:
-                (record,) = content
-                is_plain = type(record) is dict and len(record) == width
-                return [record[name] for name in self._names] if is_plain else None
-            if type(content) is not dict or len(content) != width:
+            try:
+                inputs[:, index] = values if NoneType in kinds else np.fromiter(values, np.float64, len(values))
+            except OverflowError:
                 return None
-            row = [content[name] for name in self._names]
-            if type(row[0]) is np.ndarray:
-                return None
-            if type(row[0]) is list:
-                return [value for (value,) in row] if set(map(type, row)) == {list} else None
-            if type(row[0]) is dict:
-                (label,) = row[0]
-                is_plain = set(map(type, row)) == {dict} and set(map(len, row)) == {1}
-                return [column[label] for column in row] if is_plain else None
-        except (KeyError, TypeError, ValueError):
-            return None
-        return row
-
-    def _of_split(self, content: Any) -> Sequence[Values] | None:
-        if type(content) is not dict or content.keys() != {"columns", "data"}:
-            return None
-        places, rows = self._places(content["columns"]), content["data"]
-        if isinstance(rows, np.ndarray):
-            return [rows[:, place] for place in places] if rows.shape[1:] == (len(places),) else None
-        if type(rows) is not list or set(map(type, rows)) != {list} or set(map(len, rows)) != {len(places)}:
-            return None
-        return _cut(rows, places)
-
-    def _of_records(self, content: Any) -> Sequence[Values] | None:
-        if type(content) is not list or set(map(type, content)) != {dict}:
-            return None
-        orders = set(map(tuple, content))
-        places = self._places(list(orders.pop()))
-        return _cut(map(dict.values, content), places) if not orders and places else None
-
-    def _places(self, names: Any) -> Sequence[int]:
-        """Where the signature's columns stand among `names`; nowhere if these are not all of them and no others."""
-        if names == self._names:
-            return range(len(names))
-        if type(names) is not list or set(map(type, names)) != {str} or sorted(names) != self._sorted_names:
-            return ()
-        return [names.index(name) for name in self._names]
-
-    def _of_columns(self, content: Any) -> Sequence[Values] | None:
-        if type(content) is not dict or len(content) != len(self._names):
-            return None
-        try:
-            values = [content[name] for name in self._names]
-        except KeyError:
-            return None
-        kinds = set(map(type, values))
-        if kinds <= {list, np.ndarray}:
-            return values
-        if kinds == {dict}:
-            labels = list(values[0])
-            # pandas puts rows in the order of their labels when the columns' labels differ in order.
-            return [list(column.values()) for column in values] if all(list(c) == labels for c in values) else None
-        return None if kinds & {list, dict} else [[value] for value in values]
+        is_sure = np.abs(inputs) < limits
+        if self._optional:
+            is_sure |= np.isnan(inputs) & [NoneType in type_.kinds for type_ in self._types]
+        return inputs.astype(np.float32) if is_sure.all() else None
 
 
-def _cut(rows: Iterable[Iterable[Any]], places: Sequence[int]) -> list[Values]:
-    """Columns of rows that are as long as there are places."""
-    values = list(chain.from_iterable(rows))
-    return [values[place :: len(places)] for place in places]
+def _of_rows(found: Placed, types: Sequence[_Type]) -> Array | None:
+    rows, places = found
+    limits = [type_.limit_for(rows.kinds[place]) for type_, place in zip(types, places, strict=True)]
+    inputs = np.empty((len(rows), len(places)), np.float32)
+    blocks = rows.blocks if places == range(len(places)) else [block[:, places] for block in rows.blocks]
+    return inputs if _fill(inputs, blocks, np.array(limits)) else None
+
+
+def _fill(inputs: Array, blocks: Sequence[Array], limits: Any) -> bool:
+    """Write the blocks one below another, and tell whether all their magnitudes are below the limits."""
+    row = 0
+    for block in blocks:
+        if not (np.abs(block) < limits).all():
+            return False
+        inputs[row : row + len(block)] = block
+        row += len(block)
+    return True

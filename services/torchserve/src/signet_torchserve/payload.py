@@ -24,13 +24,15 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import Any
 
-import numpy as np
 import orjson
 
-from signet_torchserve import numbers
+from signet_torchserve import documents, tables
 from signet_torchserve.errors import MalformedPayload
+from signet_torchserve.numbers import Numbers
+from signet_torchserve.tables import Table
 
 SERVED = (
     "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
@@ -59,7 +61,7 @@ MLFLOW_FORMATS = {member.value: member for member in (Format.SPLIT, Format.RECOR
 class Payload:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
-    In a large body lists of floats may have become float64 arrays.
+    In a large body `Numbers` and `Table` may stand for lists of numbers and for records, and for a text of CSV.
 
     `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
     """
@@ -72,7 +74,7 @@ class Payload:
     """What it was decoded from."""
 
     def exact(self) -> Payload:
-        """The same, but of lists only, and with the integers beyond 64 bits that orjson takes for floats."""
+        """The same, but of dicts, lists and texts only, and integers beyond 64 bits are integers."""
         return self.source.decode(_exact_json) if self.source else self
 
 
@@ -91,7 +93,7 @@ class Source:
             MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
         """
         if self.is_csv:
-            payload = Payload(Format.CSV, _text(self.text))
+            payload = Payload(Format.CSV, _text(self.text) if loads else _csv(self.text))
         else:
             loads = loads or _json
             document = loads(self.text)
@@ -154,27 +156,29 @@ def _seed(data: Any, loads: Loads) -> Payload:
     if set(map(type, texts)) != {str}:
         # `data` may be an ordinary column's name, or hold the rows unquoted.
         return Payload(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
+    if len(texts) == 1:
+        return _bare(loads(texts[0].encode("utf-8", "surrogatepass")))
+    loads = _exact_json if loads is _exact_json else _plain_json
     payloads = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
-    if len(payloads) == 1:
-        return payloads[0]
-    records: list[Any] = []
-    for payload in payloads:
-        records.extend(_records(payload))
-    return Payload(Format.RECORDS, records)
+    return Payload(Format.RECORDS, list(chain.from_iterable(map(_records, payloads))))
 
 
 def _is_column(data: Any) -> bool:
-    if isinstance(data, np.ndarray):
-        return data.ndim == 1
-    return not isinstance(data, dict) and not (isinstance(data, list) and data and isinstance(data[0], (dict, list)))
+    if isinstance(data, Numbers):
+        return data.labels is None and not data.shape
+    if isinstance(data, list) and data:
+        return not isinstance(data[0], (dict, list))
+    return not isinstance(data, (dict, Table))
 
 
 def _bare(document: Any) -> Payload:
-    if isinstance(document, dict):
+    if isinstance(document, dict) or (isinstance(document, Numbers) and document.labels is not None):
         return Payload(Format.COLUMNS, document)
-    if isinstance(document, list) and document and all(isinstance(item, dict) for item in document):
+    if isinstance(document, Table) or (
+        isinstance(document, list) and document and all(isinstance(item, dict) for item in document)
+    ):
         return Payload(Format.RECORDS, document)
-    if isinstance(document, (list, np.ndarray)):
+    if isinstance(document, (list, Numbers)):
         return Payload(Format.INPUTS, document)
     raise MalformedPayload(
         f"The body is a JSON {_kind(document)}; expected {SERVED}.", expected=SERVED, got=f"a JSON {_kind(document)}"
@@ -205,8 +209,6 @@ def _records(payload: Payload) -> list[Any]:
 def _values(column: Any) -> list[Any]:
     if isinstance(column, dict):
         return list(column.values())
-    if isinstance(column, np.ndarray):
-        return list(column.tolist())
     return column if isinstance(column, list) else [column]
 
 
@@ -223,11 +225,18 @@ def _text(body: bytes) -> str:
         ) from error
 
 
+def _csv(body: bytes) -> str | Table:
+    """The text, or what is in it if there is no doubt."""
+    with contextlib.suppress(ValueError):
+        return tables.of_csv(body)
+    return _text(body)
+
+
 def _json(body: bytes) -> Any:
-    """Parsed JSON, of which a large one may hold arrays in place of lists of floats (`numbers`)."""
+    """Parsed JSON, of which a large one may be read into arrays (`documents`)."""
     if len(body) > _LARGE_BYTES:
         with contextlib.suppress(ValueError):
-            return numbers.loads(body)
+            return documents.loads(body)
     return _plain_json(body)
 
 
@@ -255,7 +264,7 @@ def _exact_json(body: bytes) -> Any:
     return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _plain_json(body)
 
 
-_LARGE_BYTES = 1 << 14
+_LARGE_BYTES = 1 << 11
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * len(str(2**63))
 

@@ -23,7 +23,9 @@ from signet_torchserve.arrays import Arrays
 from signet_torchserve.columns import Columns
 from signet_torchserve.errors import Refusal
 from signet_torchserve.feed import Feed
+from signet_torchserve.params import Params
 from signet_torchserve.payload import Payload
+from signet_torchserve.relaxations import Relaxation
 
 
 class Signature:
@@ -39,11 +41,12 @@ class Signature:
         self._contract: dict[str, Any] = {part: document.get(part) for part in ("inputs", "outputs", "params")}
         self._contract["allow"] = sorted(allow)
         inputs = json.loads(document["inputs"])
-        has_params = bool(json.loads(document.get("params") or "[]"))
+        params = json.loads(document.get("params") or "[]")
+        self._params = Params(params) if Params.can_read(params) else None
         self._fast: Columns | Arrays | None = None
-        if Columns.can_read(inputs) and not has_params:
-            self._fast = Columns(inputs)
-        elif Arrays.can_read(inputs) and not has_params:
+        if Columns.can_read(inputs):
+            self._fast = Columns(inputs, whole_numbers=Relaxation.WHOLE_NUMBERS in allow)
+        elif Arrays.can_read(inputs):
             self._fast = Arrays(inputs)
         # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none.
         self._refusals = refusals.Refusals() if isinstance(self._fast, Columns) and not allow else None
@@ -80,7 +83,9 @@ class Signature:
 
     def surely_valid(self, payload: Payload) -> Feed | None:
         """What to call the model with, found in microseconds; None if that takes a verdict."""
-        if self._fast is None or payload.params is not None:
+        if self._fast is None or self._params is None:
             return None
-        inputs = self._fast.read(payload)
-        return None if inputs is None else Feed(inputs, {}, framed=isinstance(self._fast, Columns))
+        inputs, params = self._fast.read(payload), self._params.read(payload.params)
+        if inputs is None or params is None:
+            return None
+        return Feed(inputs, params, framed=isinstance(self._fast, Columns))

@@ -1,0 +1,80 @@
+"""The params of a signature, the fast way: what MLflow would make of those that nobody could object to.
+
+As MLflow's `_enforce_params_schema`: params that the signature does not have are dropped, those that were not sent
+get their defaults, behind the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+# Python types of surely valid values, and what MLflow makes of them.
+_TYPES: dict[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
+    "double": (frozenset({float, int}), float),
+    "float": (frozenset({float, int}), float),
+    "long": (frozenset({int}), int),
+    "integer": (frozenset({int}), int),
+    "boolean": (frozenset({bool}), bool),
+    "string": (frozenset({str}), str),
+}
+_EXACT = 2**53  # an integer beyond may have become a float
+
+
+class Params:
+    """Params of an MLflow schema, each a number, a boolean, a text or a list of one of these.
+
+    Args:
+        specs: the params as the MLmodel file lists them.
+    """
+
+    def __init__(self, specs: list[dict[str, Any]]) -> None:
+        self._params = {str(spec["name"]): _Param(spec) for spec in specs}
+        self._defaults = {str(spec["name"]): self._params[str(spec["name"])].read(spec["default"]) for spec in specs}
+
+    @staticmethod
+    def can_read(specs: list[dict[str, Any]]) -> bool:
+        """Whether their types are known to this class, and their defaults valid."""
+        try:
+            Params(specs)
+        except (KeyError, ValueError):
+            return False
+        return True
+
+    def read(self, sent: Any) -> dict[str, Any] | None:
+        """The params that the model is called with; None if those that were sent are not surely valid."""
+        if sent is None or not self._params:
+            return self._defaults.copy()
+        if type(sent) is not dict:
+            return None
+        try:
+            known = {name: self._params[name].read(value) for name, value in sent.items() if name in self._params}
+        except ValueError:
+            return None
+        # What was sent comes first.
+        return known | {name: default for name, default in self._defaults.items() if name not in known}
+
+
+class _Param:
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._types, self._convert = _TYPES[spec["type"]]
+        self._is_list = spec.get("shape") == [-1]
+        if not self._is_list and spec.get("shape") is not None:
+            raise ValueError("It is of another shape.")
+
+    def read(self, value: Any) -> Any:
+        """What MLflow makes of a value.
+
+        Raises:
+            ValueError: it is not surely valid.
+        """
+        if not self._is_list:
+            return self._scalar(value)
+        if type(value) is not list:
+            raise ValueError("It is no list.")
+        return list(map(self._scalar, value))
+
+    def _scalar(self, value: Any) -> Any:
+        if type(value) not in self._types or (type(value) is not str and not -_EXACT < value < _EXACT):
+            raise ValueError("It is not surely of the type.")
+        return self._convert(value)
