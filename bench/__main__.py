@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import load, micro, model, report
+from bench import load, micro, model, report, rollouts
 from bench.contenders import NAMES, Contender, running
 from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
-PARTS = (*NAMES, "micro")
+PARTS = (*NAMES, "micro", "rollouts")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say("one row, and bodies of 1 to 1,000,000 rows")
             results.one_row = micro.one_row(program)
             results.bulk = list(micro.bulk())
+        if "rollouts" in options.only:
+            _say("rollouts under a steady load")
+            results.rollouts = rollouts.measure(Path(temporary, "stack"))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "bench.json").write_text(json.dumps(results.as_json(), indent=1), "utf-8")
     if results.bulk:

@@ -9,9 +9,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from bench import rollouts
 from bench.contenders import Contender
 from bench.load import Memory, Rate, median
 from bench.micro import SIZES, Bulk, OneRow
+from bench.rollouts import Rollouts
 
 Point = tuple[str, int, bool]
 """Contender's name, connections, whether the requests are valid."""
@@ -33,6 +35,7 @@ class Results:
     program_mib: float = 0.0
     one_row: OneRow | None = None
     bulk: list[Bulk] = field(default_factory=list)
+    rollouts: Rollouts | None = None
 
     @property
     def rates(self) -> dict[Point, Rate]:
@@ -66,6 +69,7 @@ class Results:
             "program_mib": self.program_mib,
             "one_row": self.one_row and asdict(self.one_row),
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
+            "rollouts": self.rollouts and asdict(self.rollouts),
             "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
         }
 
@@ -93,7 +97,7 @@ def bars(results: Results) -> list[Bar]:
     found: list[Bar] = []
     for connections in results.connections:
         found += _of_rates(results, connections)
-    return [*found, *_of_memory(results), *_of_steps(results)]
+    return [*found, *_of_memory(results), *_of_steps(results), *_of_rollouts(results)]
 
 
 def _of_rates(results: Results, connections: int) -> Iterator[Bar]:
@@ -150,11 +154,17 @@ def _of_steps(results: Results) -> Iterator[Bar]:
         yield Bar(f"{name}: a row among 1,000,000 / a row among 1,000", per_row[SIZES[-1]] / per_row[1000], most=2)
 
 
+def _of_rollouts(results: Results) -> Iterator[Bar]:
+    if results.rollouts:
+        yield from (Bar(what, value, most=most) for what, value, most in rollouts.bars(results.rollouts))
+
+
 def markdown(results: Results) -> str:
     """Every table there are figures for."""
     parts = [_rates(results), _memory(results)] if results.rounds else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
+    parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
     parts.append(_bars(bars(results)))
     return "\n\n".join(parts)
 

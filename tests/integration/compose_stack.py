@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from polling import until
-from stack import ROOT, BringUp, free_port, head_commit
+from stack import ROOT, BringUp, free_port, head_commit, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ class ComposeStack:
     """The containers of one Compose project whose volumes were empty when it came up."""
 
     kind = "compose"
+    store = "minio"
 
     def __init__(self, folder: Path) -> None:
         # A developer's own .env must not steer the test: this one is empty; the ports come from the environment.
@@ -75,20 +77,16 @@ class ComposeStack:
         self.down(volumes=False)
         return self._up()
 
-    def crash_torchserve(self) -> str:
-        """Kill Java from outside its container; the restart policy must do the rest."""
-        before = self.inspect("torchserve")
-        pids = self.processes("torchserve")
-        java = [pid for pid, command in pids.items() if "java" in command.split(maxsplit=1)[0]]
-        assert java, f"TorchServe's Java process runs: {pids}"
-        for pid in java:
-            os.kill(pid, 9)
-        restarts = until(
-            "the container is started again",
-            lambda: max(0, self.inspect("torchserve")["RestartCount"] - before["RestartCount"]),
-            timeout_s=60,
-        )
-        return f"restarted {restarts} times"
+    def kill(self, service: str) -> None:
+        # From outside, and not by `docker kill`: after that the restart policy leaves the container as it is.
+        os.kill(self.inspect(service)["State"]["Pid"], signal.SIGKILL)
+
+    def kill_part(self, part: str) -> None:
+        commands = self.processes("torchserve")
+        pids = [pid for pid, command in commands.items() if part_of(command.split()) == part]
+        assert pids, f"{part} runs: {commands}"
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
 
     def stop(self, service: str) -> None:
         self.compose("stop", service, check=True)

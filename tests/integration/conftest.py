@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]  # these helpers, and the package `embedded`
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[2]),
+]  # these helpers, and the packages `bench` and `embedded`
 
 from polling import until
 from stack import ALIAS, MODEL, SAMPLES, Stack
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
 
+    from bench.numbered import NumberedModel
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
@@ -135,6 +139,18 @@ def made_here(registry: MlflowClient) -> Iterator[None]:
     for model in registry.search_registered_models():
         if model.name != MODEL:
             registry.delete_registered_model(model.name)
+
+
+@pytest.fixture(scope="module")
+def numbered(stack: Stack) -> Iterator[NumberedModel]:
+    """A deployment of the module's own whose answers tell their version; versions 1 and 2, of which 1 is served."""
+    from bench.numbered import NumberedModel
+
+    model = NumberedModel(stack.mlflow_url, stack.predictions_url)
+    first, _ = model.log(), model.log()
+    model.serve(first)
+    yield model
+    model.client.delete_registered_model(model.name)
 
 
 @pytest.fixture

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
 import requests
+from embedded import leftovers
 from embedded.errors import ServiceDied
 from embedded.stack import Stack as Processes
 from embedded.stack import running
 
 from polling import until
-from stack import MODEL, SAMPLES, BringUp, head_commit
+from stack import MODEL, SAMPLES, BringUp, head_commit, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ class EmbeddedStack:
     """PostgreSQL, SeaweedFS, MLflow and TorchServe on free ports, their data in one folder."""
 
     kind = "embedded"
+    store = "seaweedfs"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -81,16 +83,19 @@ class EmbeddedStack:
         self.processes = self._enter()
         return self._scenarios()
 
-    def crash_torchserve(self) -> str:
-        """Kill Java, see the whole service die with it, and start the service again."""
-        java = [process for process in psutil.process_iter(["name"]) if self._is_java(process)]
-        assert java, "TorchServe's Java process runs"
-        for process in java:
+    def kill(self, service: str) -> None:
+        self.processes.kill(service)
+        self.processes.start(service)
+
+    def kill_part(self, part: str) -> None:
+        processes = self._parts(part)
+        assert processes, f"{part} runs"
+        for process in processes:
             process.kill()
-        died = until("the service dies with its Java process", self._death, timeout_s=20)
-        self.processes.stop("torchserve")
-        self.processes.start("torchserve")
-        return died
+        if part in {"java", "agent"}:  # the service dies with them instead of lingering, and `make up` with it
+            until("the service's death", self._is_dead, timeout_s=20)
+            self.processes.stop("torchserve")
+            self.processes.start("torchserve")
 
     def stop(self, service: str) -> None:
         self.processes.stop(service)
@@ -116,18 +121,20 @@ class EmbeddedStack:
         """Until a prediction is answered."""
         until(f"{MODEL} is served", lambda: self.client("predict").returncode == 0, timeout_s=60)
 
-    def _death(self) -> str | None:
+    def _is_dead(self) -> bool:
         try:
             self.processes.check()
-        except ServiceDied as error:
-            return str(error)
-        return None
+        except ServiceDied:
+            return True
+        return False
 
-    def _is_java(self, process: psutil.Process) -> bool:
-        try:
-            return process.name() == "java" and process.environ().get("SIGNET_STACK") == str(self._folder)
-        except psutil.Error:
-            return False
+    def _parts(self, part: str) -> list[psutil.Process]:
+        found = []
+        for process in leftovers.find(self._folder):
+            with suppress(psutil.Error):
+                if part_of(process.cmdline()) == part:
+                    found.append(process)
+        return found
 
 
 @contextmanager

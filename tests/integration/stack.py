@@ -29,6 +29,8 @@ class Stack(Protocol):
     """A stack that came up from nothing, trained once and serves."""
 
     kind: str
+    store: str
+    """The service that is the S3 store."""
     first_up: BringUp
     commit: str | None
     """The repository's commit when the stack trained first, None where this is no clone."""
@@ -60,8 +62,11 @@ class Stack(Protocol):
     def down_and_up(self) -> BringUp:
         """Stop everything and start it again on the same data; addresses may move."""
 
-    def crash_torchserve(self) -> str:
-        """SIGKILL TorchServe's Java process, as the kernel does when memory runs out; what was seen of its end."""
+    def kill(self, service: str) -> None:
+        """SIGKILL a service as a whole; it comes back as it does for a user, or this call starts it again."""
+
+    def kill_part(self, part: str) -> None:
+        """SIGKILL one of the torchserve service's processes (`part_of`), as `kill` does the whole."""
 
     def stop(self, service: str) -> None:
         """Stop one service in good order."""
@@ -71,6 +76,17 @@ class Stack(Protocol):
 
     def diagnosis(self) -> str:
         """State of the services and the last lines of their logs."""
+
+
+def part_of(command: list[str]) -> str | None:
+    """Which of the torchserve service's processes has this command line: java, worker, judge or agent."""
+    if command and Path(command[0]).name == "java":
+        return "java"
+    if any(word.endswith("model_service_worker.py") for word in command):
+        return "worker"
+    if "signet_torchserve.judge" in command:
+        return "judge"
+    return "agent" if command[1:] and command[1].endswith("/signet-torchserve") else None
 
 
 def head_commit() -> str | None:
