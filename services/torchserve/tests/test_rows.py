@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,19 @@ def test_rows_are_independent_where_neighbours_change_nothing(
     """In any dtype and shape, with NaN or not; a program that takes nothing that is tried is not known to be."""
     form = Form(dtype, ("n", *row), (2, *row))
     assert rows.are_independent(function, form, AT_FAULT) is are_independent
+
+
+def test_a_slow_program_is_called_a_few_times_only() -> None:
+    """Loading it takes some four times as long as one request."""
+    calls = list[int]()
+
+    def slow(x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        time.sleep(0.15)
+        return x
+
+    assert rows.are_independent(slow, Form(torch.float32, ("n", 1), (3, 1)), AT_FAULT)
+    assert calls == [1, 2, 1, 1]
 
 
 def test_a_program_of_indices_is_tried_with_indices() -> None:

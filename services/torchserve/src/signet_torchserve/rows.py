@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,8 +13,9 @@ import torch
 from signet_torchserve.graph import Form
 
 _ROWS = 5
-_ROWS_OF_BIG_INPUTS = 2
+_FEW_ROWS = 2
 _BIG = 1 << 14  # elements of a row
+_SLOW_S = 0.1  # of one row; a model that takes a second would take half a minute longer to load
 _MAGNITUDES = (1.0, 0.1, 10.0, 1.0, 3.0)
 
 
@@ -33,16 +36,23 @@ def are_independent(module: Callable[..., Any], form: Form, at_fault: tuple[type
         at_fault: what the module raises at an input that it cannot take, such as an index beyond its embeddings; that
             input then says nothing, and if all do, nothing is known and the answer is no.
     """
-    big = math.prod(form.example[1:]) > _BIG
+    is_costly = math.prod(form.example[1:]) > _BIG or _is_slow(module, form, at_fault)
     verdicts = []
-    for batch in _batches(form, _ROWS_OF_BIG_INPUTS if big else _ROWS):
+    for batch in _batches(form, _FEW_ROWS if is_costly else _ROWS):
         try:
             verdicts.append(_gives_same_alone(module, batch))
         except at_fault:
             continue
-        if big or not verdicts[-1]:
+        if is_costly or not verdicts[-1]:
             break
     return bool(verdicts) and all(verdicts)
+
+
+def _is_slow(module: Callable[..., Any], form: Form, at_fault: tuple[type[Exception], ...]) -> bool:
+    began = time.perf_counter()
+    with contextlib.suppress(*at_fault):
+        module(torch.zeros((1, *form.example[1:]), dtype=form.dtype))
+    return time.perf_counter() - began > _SLOW_S
 
 
 def _batches(form: Form, rows: int) -> Iterator[torch.Tensor]:
