@@ -43,11 +43,12 @@ class Counter:
 
 
 class Started(NamedTuple):
-    """A TorchServe, its store, and where one model answers."""
+    """A TorchServe, its store, where one model answers, and where the metrics are."""
 
     api: TorchServe
     store: Store
     url: str
+    metrics_url: str
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     try:
         wait_until_up(server)
         server.register(store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
-        yield Started(server, store, f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter")
+        url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
+        yield Started(server, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
     finally:
         torchserve.stop(process, 10)
         store._lock.close()
@@ -135,6 +137,15 @@ def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
         assert list(answers) == [200] * connections
         assert not deployed.done()
         deployed.result()
+
+
+def test_each_port_has_its_own_api(server: Started) -> None:
+    """The threads were exchanged, not the addresses: metrics are where they were, and management is not there."""
+    metrics = requests.get(server.metrics_url, timeout=30)
+    assert metrics.status_code == 200
+    assert "ts_inference_requests_total" in metrics.text
+    assert requests.get(server.metrics_url.replace("metrics", "models"), timeout=30).status_code == 404
+    assert {"counter"} <= set(server.api.models())
 
 
 def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
