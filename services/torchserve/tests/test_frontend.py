@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,6 +25,7 @@ from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
 ROOT = Path(__file__).parents[3]
+SLOW_S = 5
 HANDLER = """
 import time
 
@@ -40,17 +42,27 @@ class Counter:
 """
 
 
+class Started(NamedTuple):
+    """A TorchServe, its store, where one model answers, and where the metrics are."""
+
+    api: TorchServe
+    store: Store
+    url: str
+    metrics_url: str
+
+
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A model that answers, after half a second, how many requests its batch has; it has one worker."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """A TorchServe with a model of one worker that answers, after half a second, how many requests its batch has."""
     folder = tmp_path_factory.mktemp("frontend")
     environment = os.environ | free_addresses()
     store = Store(folder / "home")
-    (folder / "counter.py").write_text(HANDLER)
-    config = ModelArchiverConfig(
-        "counter", str(folder / "counter.py"), export_path=str(store.archives), version="1", archive_format="zip-store"
-    )
-    ModelArchiver.generate_model_archive(config)
+    for name, handler in (("counter", HANDLER), ("slow", HANDLER.replace("pass", f"time.sleep({SLOW_S})"))):
+        (folder / f"{name}.py").write_text(handler)
+        config = ModelArchiverConfig(
+            name, str(folder / f"{name}.py"), export_path=str(store.archives), version="1", archive_format="zip-store"
+        )
+        ModelArchiver.generate_model_archive(config)
     settings = Settings("", store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
     process = torchserve.start(settings, store, environment)
     server = TorchServe(*torchserve.addresses(settings, environment))
@@ -58,17 +70,24 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_until_up(server)
         server.start(store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
         server.wait_until_ready("counter", "1", workers=1)
-        yield f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
+        url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
+        yield Started(server, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
     finally:
         torchserve.stop(process, 10)
         store.close()
+
+
+@pytest.fixture
+def url(server: Started) -> str:
+    """Where that model answers."""
+    return server.url
 
 
 def test_a_batch_is_all_that_is_queued(url: str) -> None:
     """With no delay a request that is alone goes alone, and those that come meanwhile go together, not in pairs."""
 
     def batch_of(request: int) -> int:
-        time.sleep(0.1 if request else 0)
+        time.sleep(0.3 if request else 0)
         return int(requests.post(url, data=b"x", timeout=30).text)
 
     with ThreadPoolExecutor(12) as pool:
@@ -103,6 +122,32 @@ def test_what_cannot_be_decoded_is_a_400(url: str, path: str, media: str, body: 
         assert answer.status == 400
         assert message in json.load(answer)["message"]
         assert answer.headers["connection"] == "keep-alive"
+
+
+def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
+    """While a worker starts, every connection is answered, whichever thread it has."""
+    connections = 2 * (os.cpu_count() or 1) + 1  # Netty has two threads a core, which take turns
+
+    def deploy() -> None:
+        wanted = {"url": "slow.mar", "initial_workers": 1, "synchronous": "true"}
+        server.api._call("POST", f"{server.api._management}/models", params=wanted, timeout=60)
+
+    with ThreadPoolExecutor(connections + 1) as pool:
+        deployed = pool.submit(deploy)
+        time.sleep(1)
+        answers = pool.map(lambda _: requests.post(server.url, data=b"x", timeout=30).status_code, range(connections))
+        assert list(answers) == [200] * connections
+        assert not deployed.done()
+        deployed.result()
+
+
+def test_each_port_has_its_own_api(server: Started) -> None:
+    """The threads were exchanged, not the addresses: metrics are where they were, and management is not there."""
+    metrics = requests.get(server.metrics_url, timeout=30)
+    assert metrics.status_code == 200
+    assert "ts_inference_requests_total" in metrics.text
+    assert requests.get(server.metrics_url.replace("metrics", "models"), timeout=30).status_code == 404
+    assert {"counter"} <= set(server.api.models())
 
 
 def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

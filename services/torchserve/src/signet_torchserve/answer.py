@@ -41,7 +41,7 @@ def _labelled(output: Any, labels: Mapping[int, str]) -> list[str] | None:
         classes = output.argmax(axis=1)
     if classes.dtype.kind not in "iu" or classes.size != len(classes):
         return None
-    return [labels.get(index, str(index)) for index in classes.reshape(-1).tolist()]
+    return [labels[index] if index in labels else str(index) for index in classes.reshape(-1).tolist()]
 
 
 def _records(output: Any) -> Any:

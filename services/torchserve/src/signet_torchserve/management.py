@@ -14,6 +14,7 @@ import requests
 
 TIMEOUT_S = 10
 WORKER_START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
 POLL_S = 0.05
 
 
@@ -72,8 +73,8 @@ class TorchServe:
     def start(self, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int) -> None:
         """Register an unpacked archive of the model store, and return while its workers come up.
 
-        TorchServe can also be asked to answer when they are up, and then lets a thread wait that serves one in four of
-        its connections: their requests stood still for a second at each rollout.
+        TorchServe can also be asked to answer when they are up: it then answers nothing else meanwhile, and starts a
+        worker that ended again and again.
 
         Raises:
             TorchServeError: it is registered already.
@@ -116,20 +117,9 @@ class TorchServe:
         self._call("PUT", f"{self._management}/models/{name}/{version}/set-default")
 
     def stop(self, name: str, revision: str) -> None:
-        """End a version's workers and forget it; an unknown one is left unknown.
-
-        The workers first: to forget a version that has some, TorchServe waits for their end as it would in `start`.
-        """
-        url = f"{self._management}/models/{name}/{revision}"
-        deadline = time.monotonic() + TIMEOUT_S
-        served = self.version(name, revision)
-        if served is None:
-            return
-        self._call("PUT", url, params={"min_worker": 0, "max_worker": 0, "synchronous": "false"})
-        while served is not None and served.workers and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-            served = self.version(name, revision)
-        self._call("DELETE", url)
+        """End a version's workers and forget it; an unknown one is left unknown."""
+        if self.version(name, revision) is not None:
+            self._call("DELETE", f"{self._management}/models/{name}/{revision}", timeout=STOP_TIMEOUT_S)
 
     def predict(self, name: str, version: str, request: Any) -> Any:
         """JSON answer of one version to a JSON request.

@@ -63,10 +63,7 @@ class Store:
         return mar.exists() and _seal(mar).exists()
 
     def unpack(self, mar: Path, name: str, revision: str) -> Path | None:
-        """The folder of an archive's files, for TorchServe to serve; None if it is not what was sealed, and gone now.
-
-        TorchServe would unpack it itself, but while it does, those clients wait whose connections have the same thread.
-        """
+        """Folder of an archive's files, for TorchServe to serve; None if it is not what was sealed: it is gone now."""
         if not self.is_at_hand(mar) or _read(_seal(mar)) != digest.of_file(mar):
             self._delete(mar)
             return None
