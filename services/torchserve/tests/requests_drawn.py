@@ -92,26 +92,46 @@ def tables(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
         name = draw(st.sampled_from([*NAMES, "extra"])) if is_named else len(columns)
         columns[name] = draw(st.lists(anything, min_size=rows, max_size=rows))
     order = draw(st.permutations(list(columns))) if is_named else list(columns)
-    return draw(_lengthened({name: columns[name] for name in order}))
+    return {name: columns[name] for name in order}
+
+
+_PLAIN = {
+    "double": st.one_of(st.floats(-9, 9), st.decimals(-9, 9, places=1).map(float)),
+    "float": st.one_of(st.floats(-9, 9), st.integers(-9, 9)),
+    "long": st.integers(-9, 9),
+    "integer": st.integers(-9, 9),
+    "boolean": st.booleans(),
+}
 
 
 @st.composite
-def _lengthened(draw: st.DrawFn, columns: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
-    """The rows often enough that the body is large, or so large that it is read in pieces, one value of it odd."""
-    times = draw(st.sampled_from([1, 1, 1, 1, 1000])) if draw(st.integers(0, 30)) else 5000
-    if times == 1 or not columns:
-        return columns
-    columns = {name: values * times for name, values in columns.items()}
-    rows = len(next(iter(columns.values())))
-    if rows and draw(st.booleans()):
-        columns[draw(st.sampled_from(list(columns)))][draw(st.integers(0, rows - 1))] = draw(anything)
+def large_tables(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
+    """Columns so long that they are read into arrays, in pieces too, of the schema's types but for a value or two."""
+    rows = draw(st.integers(1, 3))
+    times = draw(st.sampled_from([400, 400, 400, 400, 400, 3000]))
+    names = schema.input_names() if schema.has_input_names() else list(range(len(schema.inputs)))
+    columns = {}
+    for name, spec in draw(st.permutations(list(zip(names, schema.inputs, strict=True)))):
+        values = [draw(_PLAIN[spec.type.name]) for _ in range(rows)]
+        columns[name] = values * (times // rows)
+    if not schema.has_input_names():
+        columns = dict(sorted(columns.items()))
+    if draw(st.integers(0, 3)) == 0:
+        odd = st.one_of(st.integers(-9, 9), _floats, anything)
+        values = columns[draw(st.sampled_from(names))]
+        values[draw(st.integers(0, len(values) - 1))] = draw(odd)
     return columns
 
 
 @st.composite
-def requests(draw: st.DrawFn, schema: Schema) -> tuple[bytes, pd.DataFrame]:  # noqa: C901, PLR0911 -- one for each format
-    """A body in one of the formats, and the table that it stands for with the values as JSON typed them."""
-    columns = draw(tables(schema))
+def requests(  # noqa: C901, PLR0911 -- one for each format
+    draw: st.DrawFn, schema: Schema, *, large: bool = False
+) -> tuple[bytes, pd.DataFrame]:
+    """A body in one of the formats, and the table that it stands for with the values as JSON typed them.
+
+    With `large` it has hundreds or thousands of rows.
+    """
+    columns = draw(large_tables(schema) if large else tables(schema))
     names, rows = list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
     style = draw(st.sampled_from([{}, {"separators": (",", ":")}, {"separators": (",", ":"), "ensure_ascii": False}]))
 

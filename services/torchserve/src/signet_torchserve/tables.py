@@ -6,7 +6,7 @@ cells are read whose float32 is the same for every reader.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain
@@ -22,6 +22,8 @@ from signet_torchserve.numbers import Numbers
 
 # pandas reads a float64 that may be another than the nearest, by less than this share of it.
 _PANDAS_ERROR = 2e-15
+
+_POINT, _COLON = b".:"
 
 # To make a record of so many takes milliseconds.
 _MAX_NAMES = 1024
@@ -49,19 +51,28 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     kinds = [frozenset({type_}) for type_ in types]
     pieces = partial(numbers.pieces, body, start, end, b"},")
     try:
-        blocks = list(map(_reader(names, types), pieces()))
+        blocks, are_floats = _blocks(pieces(), names, types)
     except msgspec.ValidationError:  # as often floats follow integers
-        as_floats = tuple(float if type_ is int else type_ for type_ in types)
-        blocks = list(map(_reader(names, as_floats), pieces()))
-        kinds = numbers.mixed_kinds(kinds, blocks)
-    rows = Numbers(blocks, (len(names),), kinds)
-    # msgspec takes an integer for a float; and the point of a value that is there twice could stand in for another's.
-    text = np.frombuffer(body, np.uint8, end - start, start)
-    for mark, per_record in ((".", types.count(float)), (":", len(names))):
-        expected = len(rows) * (per_record + "".join(names).count(mark))
-        if np.count_nonzero(text == ord(mark)) != expected:
-            rows.kinds = [kinds_ | {int} if float in kinds_ else kinds_ for kinds_ in rows.kinds]
-    return Table(list(names), rows)
+        blocks, _ = _blocks(pieces(), names, tuple(float if type_ is int else type_ for type_ in types))
+        return Table(list(names), Numbers(blocks, (len(names),), numbers.mixed_kinds(kinds, blocks)))
+    if not are_floats:
+        kinds = [kinds_ | {int} if float in kinds_ else kinds_ for kinds_ in kinds]
+    return Table(list(names), Numbers(blocks, (len(names),), kinds))
+
+
+def _blocks(pieces: Iterable[bytes], names: tuple[str, ...], types: tuple[type, ...]) -> tuple[list[Array], bool]:
+    """The records' values, and whether each that is read as a float has a point; msgspec takes integers for floats."""
+    read = _reader(names, types)
+    points = types.count(float) + "".join(names).count(".")
+    colons = len(names) + "".join(names).count(":")  # a value that is there twice has one too many
+    blocks = []
+    are_floats = True
+    for piece in pieces:
+        blocks.append(read(piece))
+        text, count = np.frombuffer(piece, np.uint8), len(blocks[-1])
+        are_floats &= np.count_nonzero(text == _POINT) == count * points
+        are_floats &= np.count_nonzero(text == _COLON) == count * colons
+    return blocks, are_floats
 
 
 @lru_cache(maxsize=16)
