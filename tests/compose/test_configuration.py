@@ -57,7 +57,7 @@ def test_only_two_ports_are_published_and_only_on_loopback(configuration: Read, 
     }
     assert published == {
         ("mlflow-server", "127.0.0.1", "15000", 5000),
-        ("torchserve", "127.0.0.1", "18080", 8080),
+        ("gateway", "127.0.0.1", "18080", 8080),
     }
 
 
@@ -71,9 +71,11 @@ def test_who_can_talk_to_whom(configuration: Read, files: tuple[str, ...]) -> No
     assert members == {
         "database": {"postgres", "postgres-setup", "mlflow-server"},
         "artifacts": {"minio", "minio-setup", "mlflow-server"},
-        "registry": {"mlflow-server", "torchserve", "client"},
+        "registry": {"mlflow-server", "torchserve"},
+        "deployment": {"mlflow-server", "client"},
         "training": {"mlflow-server", "trainer"},
-        "serving": {"torchserve", "client"},
+        "serving": {"torchserve", "gateway"},
+        "predictions": {"gateway", "client"},
     }
 
 
@@ -136,6 +138,17 @@ def test_seaweedfs_differs_in_nothing_but_the_store(configuration: Read) -> None
     """Nobody but the store and its setup can tell which product runs."""
     cpu, other = configuration(*CPU)["services"], configuration(*SEAWEEDFS)["services"]
     assert {name for name in cpu if cpu[name] != other[name]} == {"minio", "minio-setup"}
+
+
+def test_gateway_agrees_with_torchserve() -> None:
+    """The gateway refuses the bodies that TorchServe would, and waits longer for an answer than TorchServe does."""
+    properties = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "config.properties").read_text(), re.MULTILINE))
+    gateway = (ROOT / "gateway" / "haproxy.cfg").read_text()
+    assert re.findall(r"req\.hdr\(content-length\) -m int gt (\d+)", gateway) == [properties["max_request_size"]]
+    assert f"{int(properties['max_request_size']):,} bytes" in (ROOT / "gateway" / "413.http").read_text()
+    (timeout_s,) = re.findall(r"timeout server (\d+)s", gateway)
+    (wait_s,) = re.findall(r"WAIT_S = (\d+)", (ROOT / "gateway" / "waiting.lua").read_text())
+    assert int(timeout_s) > int(properties["default_response_timeout"]) + int(wait_s)
 
 
 def test_env_example_lists_every_variable_without_a_value() -> None:

@@ -144,11 +144,18 @@ class ComposeStack:
 
     def inspect(self, service: str) -> dict[str, Any]:
         """What the engine knows of the service's container."""
-        container = self.containers()[service]
-        done = subprocess.run(["docker", "inspect", container], capture_output=True, text=True, check=True, timeout=60)
-        (document,) = json.loads(done.stdout)
-        assert isinstance(document, dict)
+        (document,) = _inspect(self.containers()[service])
         return document
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """What the engine knows of each of TorchServe's containers."""
+        return _inspect(*self.compose("ps", "--quiet", "torchserve", check=True).stdout.split())
+
+    def scale(self, replicas: int) -> None:
+        """Have this many replicas of TorchServe, all of them healthy."""
+        self.compose(
+            "up", "--detach", "--no-deps", "--wait", "--scale", f"torchserve={replicas}", "torchserve", check=True
+        )
 
     def processes(self, service: str) -> dict[int, str]:
         """Command by process id on this machine, for all that runs in the service's container."""
@@ -196,6 +203,14 @@ class ComposeStack:
             line.partition("=")[2].strip() for line in lines if line.startswith("ARG") and "silo" in line.lower()
         ]
         return image
+
+
+def _inspect(*containers: str) -> list[dict[str, Any]]:
+    command = ["docker", "inspect", *containers]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    documents = json.loads(done.stdout)
+    assert isinstance(documents, list)
+    return documents
 
 
 @contextmanager

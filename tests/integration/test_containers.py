@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.compose
 
-LONG_RUNNING = ("postgres", "minio", "mlflow-server", "torchserve")
+LONG_RUNNING = ("postgres", "minio", "mlflow-server", "torchserve", "gateway")
 JOBS = ("secrets", "postgres-setup", "minio-setup", "trainer", "client")
-PUBLISHED = {"mlflow-server": 5000, "torchserve": 8080}
+PUBLISHED = {"mlflow-server": 5000, "gateway": 8080}
 _CONNECT = """
 import socket, sys
 reached = []
@@ -42,20 +42,21 @@ def _reached(compose: ComposeStack, service: str, *targets: str) -> list[str]:
 
 
 def test_client_reaches_predictions_and_registry_only(compose: ComposeStack) -> None:
-    """From the client's container neither database, store nor any other port of TorchServe can be reached."""
-    meant = ["torchserve:8080", "mlflow-server:5000"]
-    walled = ["postgres:5432", "minio:9000", "minio:8333"]
-    walled += [f"torchserve:{port}" for port in (7070, 7071, 8081, 8082)]
+    """From the client's container neither database nor store nor TorchServe itself can be reached."""
+    meant = ["gateway:8080", "mlflow-server:5000"]
+    walled = ["gateway:8090", "postgres:5432", "minio:9000", "minio:8333"]
+    walled += [f"torchserve:{port}" for port in (7070, 7071, 8080, 8081, 8082, 8083)]
     assert _reached(compose, "client", *meant, *walled) == meant
 
 
 def test_addresses_are_no_way_around(compose: ComposeStack) -> None:
     """Names aside, the containers' addresses can't be reached from the client either."""
     targets = []
-    for service, port in (("postgres", 5432), ("minio", 9000), ("mlflow-server", 5000)):
+    ports = {"postgres": [5432], "minio": [9000], "mlflow-server": [5000], "torchserve": [8080, 8081, 8082, 8083]}
+    for service, numbers in ports.items():
         networks = compose.inspect(service)["NetworkSettings"]["Networks"]
-        walled = [network for name, network in networks.items() if not name.endswith("_registry")]
-        targets += [f"{network['IPAddress']}:{port}" for network in walled]
+        walled = [network for name, network in networks.items() if not name.endswith("_deployment")]
+        targets += [f"{network['IPAddress']}:{port}" for network in walled for port in numbers]
     assert _reached(compose, "client", *targets) == []
 
 
@@ -245,5 +246,5 @@ def test_port_taken(compose: ComposeStack) -> None:
     """Ports move by .env's two settings: another project's config shows them on 127.0.0.1."""
     port = free_port()
     done = compose.compose("config", "--format", "json", env={"TORCHSERVE_PORT": str(port)}, check=True)
-    (published,) = json.loads(done.stdout)["services"]["torchserve"]["ports"]
+    (published,) = json.loads(done.stdout)["services"]["gateway"]["ports"]
     assert (published["host_ip"], published["published"], published["target"]) == ("127.0.0.1", str(port), 8080)

@@ -172,6 +172,7 @@ def test_torchserve_settings(tmp_path: Path) -> None:
         "TS_CONFIG_FILE": "config.properties",
         "SIGNET_ALIAS": settings.alias,
         "SIGNET_POLL_INTERVAL_S": str(settings.poll_interval_s),
+        "SIGNET_HEALTH_ADDRESS": settings.health_address,
     }
 
 
