@@ -82,6 +82,14 @@ class NumberedModel:
         self.client.set_registered_model_alias(self.name, ALIAS, version)
         wait(f"{self.name} version {version} answers", lambda: self.answering(self.name) == version)
 
+    def wait_until_ended(self, version: str) -> None:
+        """Return when TorchServe knows the version no more, asked for by its number.
+
+        Raises:
+            TimeoutError: it goes on.
+        """
+        wait(f"{self.name} version {version} has ended", lambda: self.answering(f"{self.name}/{version}") is None)
+
     def answering(self, name: str) -> str | None:
         """Version of the deployment of this name that answers; None if there is none."""
         answer = requests.post(f"{self._predictions_url}/predictions/{name}", json={"inputs": [[1, 2]]}, timeout=30)

@@ -27,7 +27,9 @@ class Rollouts:
 
     new: Sequence[Move]
     back: Sequence[Move]
-    """After each new version, to the first one again, whose archive is in the local store."""
+    """At once after each new version, to the first one again, which has hardly ended."""
+    rested: Sequence[Move]
+    """To and fro between two versions whose archives are in the local store, each when the other one has ended."""
     crowd: Crowd
     requests: int
     failed: Sequence[str]
@@ -49,26 +51,31 @@ def measure(folder: Path) -> Rollouts:
             times.append(time.monotonic())
             moves = [move(model, version, load) for other in others for version in (other, first)]
             times.append(time.monotonic())
-            moves.append(move(model, others[-1], load))
-            time.sleep(_SETTLED_S)
+            last, rested = others[-1], []
+            for version in [last, *[first, last] * 2]:
+                model.wait_until_ended(version)
+                rested.append(move(model, version, load))
+            model.wait_until_ended(first)
             times.append(time.monotonic())
             came = crowd.deploy(model, first, load)
             times.append(time.monotonic())
     exchanges = load.exchanges
-    failed = [it for it in exchanges if not it.is_right] + out_of_turn(exchanges, first, [*moves, came.rollback])
+    turns = [*moves, *rested, came.rollback]
+    failed = [it for it in exchanges if not it.is_right] + out_of_turn(exchanges, first, turns)
     p99 = {
         what: p99_ms(it for it in exchanges if times[begin] <= it.sent < times[begin + 1])
         for what, begin in (("quiet", 0), ("rollouts", 1), ("crowd", 3))
     }
-    return Rollouts(moves[:-1:2], moves[1:-1:2], came, len(exchanges), [str(it) for it in failed], p99)
+    return Rollouts(moves[::2], moves[1::2], rested, came, len(exchanges), [str(it) for it in failed], p99)
 
 
 def bars(measured: Rollouts) -> Iterator[tuple[str, float, float]]:
     """What, the figure, and the most that it may be."""
     yield f"failed of {measured.requests:,} requests during rollouts", len(measured.failed), 0
     yield "p99 during rollouts / quiet", measured.p99_ms["rollouts"] / measured.p99_ms["quiet"], 3
-    yield "alias to answer, the slowest of 20, s", max(it.duration_s for it in chain(measured.new, measured.back)), 10
-    yield "rollback, the slowest of 10, s", max(it.duration_s for it in measured.back), 5
+    yield f"alias to a new version's answer, the slowest of {len(measured.new)}, s", _slowest_s(measured.new), 10
+    back = [*measured.back, *measured.rested]
+    yield f"alias to an old version's answer, the slowest of {len(back)}, s", _slowest_s(back), 5
     yield f"rollback amid {crowd.SIZE} new deployments, s", measured.crowd.rollback.duration_s, 10
 
 
@@ -76,19 +83,24 @@ def table(measured: Rollouts) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: each kind of move with its steps."""
     kinds = {
         "a new version": measured.new,
-        "back to the old one": measured.back,
+        "back, while the old one ends": measured.back,
+        "back, when it has ended": measured.rested,
         f"back, amid {crowd.SIZE} new deployments": [measured.crowd.rollback],
     }
     steps = list(dict.fromkeys(chain.from_iterable(it.steps for it in chain(*kinds.values()))))
     rows = [
         [
             kind,
-            f"{fmean(it.duration_s for it in moves):.1f} ({max(it.duration_s for it in moves):.1f})",
+            f"{fmean(it.duration_s for it in moves):.1f} ({_slowest_s(moves):.1f})",
             *(f"{fmean(it.steps.get(step, 0) for it in moves):.1f}" for step in steps),
         ]
         for kind, moves in kinds.items()
     ]
     return ["seconds from the alias to the answer", "mean (slowest)", *steps], rows
+
+
+def _slowest_s(moves: Sequence[Move]) -> float:
+    return max(it.duration_s for it in moves)
 
 
 def summary(measured: Rollouts) -> str:
