@@ -149,7 +149,7 @@ class ComposeStack:
 
     def replicas(self) -> list[dict[str, Any]]:
         """What the engine knows of each of TorchServe's containers."""
-        return _inspect(*self.compose("ps", "--quiet", "torchserve", check=True).stdout.split())
+        return _inspect(*self.compose("ps", "--all", "--quiet", "torchserve", check=True).stdout.split())
 
     def scale(self, replicas: int) -> None:
         """Have this many replicas of TorchServe, all of them healthy."""
