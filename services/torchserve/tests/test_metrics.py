@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,9 @@ LABELS = f"model:{NAME},version:7"
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, float]]:
     """What TorchServe has been told so far: each series' sum, by name and labels."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):  # of a worker of another test, which has counted but not told yet
+            thread.join()
     caplog.set_level(logging.INFO, logger="ts.metrics")
 
     def read() -> dict[str, float]:
