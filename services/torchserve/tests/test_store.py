@@ -99,6 +99,14 @@ def test_old_archives_are_pruned(store: Store, archives: list[str], keep: set[st
     assert _left(store) == left
 
 
+def test_what_has_just_served_is_pruned_last(store: Store) -> None:
+    """A version that has served for long is the one to go back to, though others were unpacked after it."""
+    _archives(store, "iris@4", "iris@3", "iris@2")
+    store.discard("iris", "2")
+    store.prune("iris", {"4"})
+    assert _left(store) == ["iris@2", "iris@4"]
+
+
 def test_champions_are_remembered(store: Store) -> None:
     """What the registry last wanted survives; nothing is remembered before, nor from a damaged file."""
     assert store.remembered() == {}

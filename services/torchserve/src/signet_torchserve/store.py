@@ -75,8 +75,10 @@ class Store:
         return folder
 
     def discard(self, name: str, revision: str) -> None:
-        """Delete the files of a revision that is not served any more; its archive stays."""
+        """Delete the files of a revision that is not served any more; its archive stays, as the one last used."""
         shutil.rmtree(self.unpacked(name, revision), ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.archives / f"{name}@{revision}.mar")
 
     def prune(self, name: str, keep: set[str]) -> None:
         """Delete a model's archives, but for those of `keep` and the last used others up to `KEPT_ARCHIVES`."""
