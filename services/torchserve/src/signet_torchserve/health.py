@@ -14,7 +14,7 @@ import time
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from signet_torchserve.settings import InvalidSetting, Settings
@@ -126,8 +126,14 @@ def serve(address: str, health: Health) -> None:
         def log_message(self, *_: object) -> None:
             """Say nothing: somebody asks every second."""
 
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing of clients that are gone before they have their answer."""
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(request, client_address)
+
     url = urlsplit(address)
-    server = ThreadingHTTPServer((str(url.hostname), int(url.port or 0)), Handler)
+    server = Server((str(url.hostname), int(url.port or 0)), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
