@@ -702,3 +702,16 @@ def test_signature_is_loaded_from_an_mlmodel_file(tmp_path: Path) -> None:
     path.write_text("flavors: {}")
     with pytest.raises(KeyError):
         Signature.load(path)
+
+
+def test_what_is_said_of_columns_without_names_depends_on_their_texts() -> None:
+    """MLflow would convert a text that is a number, so that a refusal of another text is not remembered for it."""
+    contract = signature(("double", None))
+    first = outcome(contract, b'{"instances": [["a"], [0.5]]}')
+    other = outcome(contract, b'{"instances": [[""], [0.5]]}')
+    for refused, text in ((first, "a"), (other, "")):
+        assert isinstance(refused, Refusal)
+        payload = payloads.decode(json.dumps({"instances": [[text], [0.5]]}).encode())
+        slow = slowly(signature_document(columns_schema(("double", None))), payload)
+        assert isinstance(slow, Refusal)
+        assert refused.message == slow.message

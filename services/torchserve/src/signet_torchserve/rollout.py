@@ -85,8 +85,7 @@ class Rollout:
                     self._refuse_superseded()
                 self._torchserve.set_default(self._name, self._champion.revision)
         except (TorchServeError, Superseded):
-            self._torchserve.stop(self._name, self._champion.revision)
-            self._store.discard(self._name, self._champion.revision)
+            self._take_down()
             raise
         self._store.note_served(self._name, self._champion)
         if self._digest:
@@ -165,6 +164,13 @@ class Rollout:
             answer = golden and self._torchserve.predict(self._name, self._champion.revision, golden.request)
             if objection := golden and golden.objection(answer):
                 raise TorchServeError(objection)
+
+    def _take_down(self) -> None:
+        try:
+            self._torchserve.stop(self._name, self._champion.revision)
+        except TorchServeError as error:  # why it is taken down matters more
+            logger.warning("%s version %s does not end: %s", self._name, self._champion.revision, error)
+        self._store.discard(self._name, self._champion.revision)
 
     def _refuse_superseded(self) -> None:
         try:

@@ -48,8 +48,10 @@ class Signature:
             self._fast = Columns(inputs, whole_numbers=Relaxation.WHOLE_NUMBERS in allow)
         elif Arrays.can_read(inputs):
             self._fast = Arrays(inputs)
-        # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none.
-        self._refusals = refusals.Refusals() if isinstance(self._fast, Columns) and not allow else None
+        # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none. And so may
+        # what is said: MLflow tries to convert columns without names.
+        depends_on_values = allow or not all(spec.get("name") for spec in inputs)
+        self._refusals = refusals.Refusals() if isinstance(self._fast, Columns) and not depends_on_values else None
 
     @classmethod
     def load(cls, mlmodel: Path, allow: frozenset[str] = frozenset()) -> Signature:
