@@ -70,6 +70,7 @@ class Replica:
         self.health = Health(self.status, self.server, self.store)
         self.url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{NAME}"
         wait_until_up(self.server)
+        self.agent.resume()
 
     def stop(self) -> None:
         torchserve.stop(self.process, 10)
@@ -387,11 +388,12 @@ def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica
     replica.stop()
     replica.start(uri="http://127.0.0.1:9")
     assert replica.ask().status_code == 200, "it is known from the start"
+    assert replica.health.ready()[0], "it is ready before the registry is asked"
     for _ in range(3):
         replica.agent.reconcile()
     assert replica.status.deployments == {NAME: "1"}
     assert "127.0.0.1:9" in replica.status.registry
-    is_ready, document = replica.health.ready()
+    is_ready, document = Health(replica.status, replica.server, replica.store).ready()
     assert is_ready, document
     assert "The registry is not reachable" in str(document["message"])
     assert replica.ask().json() == {"predictions": [{"0": 3.0}]}

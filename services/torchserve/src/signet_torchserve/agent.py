@@ -66,15 +66,23 @@ class Agent:
         self._status = status
         self._poll_interval_s = poll_interval_s
         self._live: dict[str, Champion] = {}
-        self._started = dict(started or {})
+        self._started = started or {}
+        self._untold: dict[tuple[str, str], tuple[str, str, dict[str, str]]] = {}
         self._draining: dict[tuple[str, str], _Draining] = {}
         self._not_before: dict[tuple[str, tuple[str, ...]], float] = {}
         self._failures = 0
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set."""
+        self.resume()
         while not stop.is_set():
             stop.wait(self.reconcile())
+
+    def resume(self) -> None:
+        """Take over what TorchServe was started with, before the registry is asked: it may not answer for long."""
+        for name, champion in self._started.items():
+            self._resume(name, champion)
+        self._report(dict(self._started))
 
     def reconcile(self) -> float:
         """Do the one thing that is most urgent of what differs between what is wanted and what is served.
@@ -86,7 +94,7 @@ class Agent:
         wanted = self._wanted()
         self._report(wanted)
         try:
-            for name in sorted((self._live.keys() | self._started.keys()) - wanted.keys()):
+            for name in sorted(self._live.keys() - wanted.keys()):
                 self._withdraw(name)
             for name, champion in wanted.items():
                 self._follow_tags(name, champion)
@@ -119,6 +127,8 @@ class Agent:
             logger.info("The registry answers again.")
         self._failures = 0
         self._status.registry = "reachable"
+        for (name, version), marks in list(self._untold.items()):
+            self._tell(name, version, *marks)
         self._store.remember(champions)
         current = {(name, champion.request) for name, champion in champions.items()}
         self._not_before = {key: until for key, until in self._not_before.items() if key in current}
@@ -148,7 +158,7 @@ class Agent:
             self._mark(name, champion, "pending", "it is being deployed")
         rollout = self._rollout(name, champion)
         try:
-            rollout.run()
+            rollout.run(is_asked_for=not self._failures)
         except NotServable as refusal:
             self._give_up(name, champion, "refused", str(refusal), rollout, retry_in_s=math.inf)
         except RegistryUnreachable as error:
@@ -169,14 +179,19 @@ class Agent:
         """Let what served last serve until the champion does, which no replica has proven yet."""
         try:
             last = self._store.last_served().get(name) or self._registry.last_served(name)
-            if last is None or last.revision == champion.revision:
-                return
-            logger.info("Bringing back %s version %s, which served last.", name, last.revision)
-            self._rollout(name, last).run(restores=True)
+        except RegistryUnreachable:
+            return
+        if last is not None and last.revision != champion.revision:
+            self._resume(name, last)
+
+    def _resume(self, name: str, champion: Champion) -> None:
+        try:
+            self._rollout(name, champion).run()
         except (NotServable, RegistryUnreachable, TorchServeError, OSError) as error:
-            logger.warning("What served %s last cannot be brought back: %s", name, error)
+            logger.warning("%s version %s, which served last, cannot serve now: %s", name, champion.revision, error)
         else:
-            self._replace(name, last)
+            logger.info("%s version %s, which served last, serves again.", name, champion.revision)
+            self._replace(name, champion)
 
     def _rollout(self, name: str, champion: Champion) -> Rollout:
         live = self._live.get(name)
@@ -185,11 +200,10 @@ class Agent:
         )
 
     def _replace(self, name: str, champion: Champion) -> None:
-        started = self._started.pop(name, None)
-        replaced = self._live.get(name, started)
+        replaced = self._live.get(name)
         self._live[name] = champion
         self._draining.pop((name, champion.revision), None)
-        if replaced is not None and replaced.revision != champion.revision:
+        if replaced is not None:
             self._drain(name, replaced)
 
     def _give_up(  # noqa: PLR0913 -- all of it is said in one line of the log
@@ -203,10 +217,7 @@ class Agent:
     def _withdraw(self, name: str) -> None:
         logger.info("%s has no champion any more and is withdrawn.", name)
         self._store.note_served(name, None)
-        started = self._started.pop(name, None)
-        champion = self._live.pop(name, started)
-        if champion is not None:
-            self._drain(name, champion)
+        self._drain(name, self._live.pop(name))
 
     def _drain(self, name: str, champion: Champion) -> None:
         self._draining[name, champion.revision] = _Draining(time.monotonic() + DRAIN_TIMEOUT_S)
@@ -240,10 +251,18 @@ class Agent:
     def _mark(
         self, name: str, champion: Champion, status: str, reason: str, tags: dict[str, str] | None = None
     ) -> None:
+        self._untold[name, champion.version] = (status, reason, tags or {})
+        if not self._failures:
+            self._tell(name, champion.version, status, reason, tags or {})
+
+    def _tell(self, name: str, version: str, status: str, reason: str, tags: dict[str, str]) -> None:
+        """Put on a version what became of it; what the registry does not take now it is told when it answers again."""
         try:
-            self._registry.mark(name, champion.version, status, reason, tags)
+            self._registry.mark(name, version, status, reason, tags)
         except RegistryUnreachable as error:
-            logger.warning("%s version %s cannot be marked as %s now: %s", name, champion.version, status, error)
+            logger.warning("%s version %s cannot be marked as %s now: %s", name, version, status, error)
+        else:
+            self._untold.pop((name, version), None)
 
     def _report(self, wanted: dict[str, Champion]) -> None:
         missing = {name: it for name, it in wanted.items() if not self._serves(name, it)}

@@ -63,11 +63,12 @@ class Rollout:
         self._digest = ""
         self.tags: dict[str, str] = {}
 
-    def run(self, *, restores: bool = False) -> None:
+    def run(self, *, is_asked_for: bool = False) -> None:
         """Let the version answer the deployment's requests.
 
         Args:
-            restores: it served last, and does so again until what the registry wants can.
+            is_asked_for: the registry wants it, and is asked once more whether it still does before requests go there.
+                Else it is what served last, and does so again until what the registry wants can.
 
         Raises:
             NotServable: it must not be served, now or ever.
@@ -81,7 +82,7 @@ class Rollout:
         try:
             self._bring_up(Golden.of(folder))
             with self._step("default"):
-                if not restores:
+                if is_asked_for:
                     self._refuse_superseded()
                 self._torchserve.set_default(self._name, self._champion.revision)
         except (TorchServeError, Superseded):
