@@ -230,7 +230,7 @@ class Agent:
         for (name, revision), draining in list(self._draining.items()):
             served = self._torchserve.version(name, revision)
             is_idle = served is None or not (
-                served.pending_requests or any(inflight.is_busy(self._store.temporary, pid) for pid in served.workers)
+                served.pending_requests or any(inflight.is_busy(pid) for pid in served.workers)
             )
             if (is_idle and draining.was_idle) or time.monotonic() > draining.deadline:
                 self._torchserve.stop(name, revision)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import socket
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,8 +83,7 @@ class SignatureHandler:
 
     def _serve(self, connection: socket.socket) -> NoReturn:
         with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
-            in_flight = InFlight(Path(tempfile.gettempdir()), os.getpid())
-            wire.serve(connection, self.handle, {"X-Model-Version": self.version}, in_flight)
+            wire.serve(connection, self.handle, {"X-Model-Version": self.version}, InFlight())
 
     def _decode(self, request: wire.Request) -> payload.Payload:
         if request.is_explanation:
