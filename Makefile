@@ -36,7 +36,7 @@ test: venv ## lint, types, unit tests, integration tests; the containers too whe
 	@scripts/test.sh
 
 .PHONY: bench
-bench: venv ## measures the handler beside a no-op, the seed's way and MLflow's server, in 6 minutes; needs wrk
+bench: venv ## measures handler and rollouts beside a no-op, the seed's way and MLflow's server; needs wrk
 	@exec .venv/bin/python -m bench $(BENCH)
 
 .PHONY: lint
