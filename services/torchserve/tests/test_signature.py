@@ -704,14 +704,16 @@ def test_signature_is_loaded_from_an_mlmodel_file(tmp_path: Path) -> None:
         Signature.load(path)
 
 
-def test_what_is_said_of_columns_without_names_depends_on_their_texts() -> None:
+@pytest.mark.parametrize("name", [None, "a"])
+def test_what_is_said_of_a_mixed_column_depends_on_its_texts(name: str | None) -> None:
     """MLflow would convert a text that is a number, so that a refusal of another text is not remembered for it."""
-    contract = signature(("double", None))
-    first = outcome(contract, b'{"instances": [["a"], [0.5]]}')
-    other = outcome(contract, b'{"instances": [[""], [0.5]]}')
-    for refused, text in ((first, "a"), (other, "")):
-        assert isinstance(refused, Refusal)
-        payload = payloads.decode(json.dumps({"instances": [[text], [0.5]]}).encode())
-        slow = slowly(signature_document(columns_schema(("double", None))), payload)
+    schema = columns_schema(("double", name))
+    contract = Signature(signature_document(schema))
+    for text in ("a", ""):
+        split = {"data": [[text], [0.5]], **({"columns": [name]} if name else {})}
+        payload = payloads.decode(json.dumps({"dataframe_split": split}).encode())
+        slow = slowly(signature_document(schema), payload)
+        with pytest.raises(Refusal) as refused:
+            contract.check(payload)
         assert isinstance(slow, Refusal)
-        assert refused.message == slow.message
+        assert refused.value.message == slow.message

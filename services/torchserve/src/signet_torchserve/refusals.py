@@ -1,7 +1,8 @@
 """Refusals that were given before: a client that is wrong is mostly wrong in the same way again.
 
-What MLflow says of columns of numbers depends on the names and on the kinds of the values, not on the values, as long
-as these are far from where types end. So what was refused is remembered by its kind, and MLflow is asked once.
+What MLflow says of columns of numbers depends on the names, on texts and on the kinds of the other values, not on
+numbers, as long as these are far from where types end. So what was refused is remembered by its kind, and MLflow is
+asked once.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def _kind(value: Any) -> Hashable:
         return (dict, *value, *map(_kind, value.values()))
     if type_ is list:
         return (list, *map(_kind, value))
+    if type_ is str:  # MLflow would convert a column of texts and numbers, if each text is a number or empty
+        return (type_, value)
     if type_ not in (int, float):
         return (type_,)
     if not -_FAR < value < _FAR:
