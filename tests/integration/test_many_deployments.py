@@ -13,8 +13,7 @@ from bench.steady import p99_ms
 if TYPE_CHECKING:
     from bench.numbered import NumberedModel
 
-# Alone it holds without containers, too; amid that whole suite 68 requests in a row found no worker, for a reason not yet
-# known.
+# Without containers it holds alone; amid that whole suite 68 requests in a row found no worker: why is not known yet.
 pytestmark = pytest.mark.compose
 
 QUIET_S = 5
