@@ -127,6 +127,9 @@ class Agent:
             logger.info("The registry answers again.")
         self._failures = 0
         self._status.registry = "reachable"
+        # A version that is wanted no more may be gone, and would be told again and again.
+        wanted = {(name, champion.version) for name, champion in champions.items()}
+        self._untold = {key: marks for key, marks in self._untold.items() if key in wanted}
         for (name, version), marks in list(self._untold.items()):
             self._tell(name, version, *marks)
         self._store.remember(champions)
