@@ -107,8 +107,10 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
         for name, handler in handlers.items():
             mar = store.archive(name, Champion(VERSION))
             _build(mar, name, handler.source, saved)
-            api.start(mar, batch_size=handler.batch_size, max_batch_delay_ms=handler.max_batch_delay_ms, workers=1)
+            batches = {"batch_size": handler.batch_size, "max_batch_delay_ms": handler.max_batch_delay_ms}
+            api.start(name, mar, workers=1, **batches)
             api.wait_until_ready(name, VERSION, workers=1)
+            api.set_default(name, VERSION)
             (described,) = requests.get(f"{management}/models/{name}", timeout=10).json()
             pids = tuple(int(worker["pid"]) for worker in described["workers"])
             url = f"{inference}/predictions/{name}"

@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import pytest
 from bench import crowd
 from bench.moves import move, out_of_turn
 from bench.steady import p99_ms
 
 if TYPE_CHECKING:
     from bench.numbered import NumberedModel
-
-# Without containers it holds alone; amid that whole suite 68 requests in a row found no worker: why is not known yet.
-pytestmark = pytest.mark.compose
 
 QUIET_S = 5
 PROMPTLY_S = 15

@@ -7,7 +7,7 @@ import socket
 import threading
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +175,14 @@ def free_addresses() -> dict[str, str]:
 
 
 def wait_until_up(server: TorchServe) -> None:
+    wait_until(server.is_up)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Return when it is so; fail if it is not within a minute."""
     waiting = threading.Event()
     for _ in range(300):
-        if server.is_up():
+        if is_so():
             return
         waiting.wait(0.2)
-    raise AssertionError("TorchServe did not come up.")
+    raise AssertionError("It has not become so within a minute.")

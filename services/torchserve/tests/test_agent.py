@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ import requests
 import torch
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from models import NAME, Formula, free_addresses, rows, wait_until_up
+from models import NAME, Formula, free_addresses, rows, wait_until, wait_until_up
 from oracle import columns_schema
 from signet_torchserve import torchserve
 from signet_torchserve.agent import Agent
+from signet_torchserve.champion import Champion
 from signet_torchserve.health import Health
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.registry import Registry
@@ -63,12 +65,13 @@ class Replica:
         self.status = Status()
         self.store = Store(self.folder / "home")
         settings = Settings("", self.store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
+        self.registry = Registry(uri or self.uri, "champion")
         served = self.store.unpack_last_served()
         self.process = torchserve.start(settings, self.store, environment, served=served)
         self.server = TorchServe(*torchserve.addresses(settings, environment))
-        self.agent = Agent(Registry(uri or self.uri, "champion"), self.server, self.store, self.status, 1.0, served)
+        self.agent = Agent(self.registry, self.server, self.store, self.status, 1.0, served)
         self.health = Health(self.status, self.server, self.store)
-        self.url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{NAME}"
+        self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
         wait_until_up(self.server)
         self.agent.resume()
 
@@ -79,7 +82,7 @@ class Replica:
     def settle(self) -> None:
         """Let the agent do all that there is to do."""
         while (wait_s := self.agent.reconcile()) < 0.5:
-            time.sleep(wait_s)
+            self.agent.rest(wait_s)
 
     def promote(self, version: str) -> None:
         self.client.set_registered_model_alias(NAME, "champion", version)
@@ -101,12 +104,29 @@ class Replica:
         tags = self.tags(version)
         return tags["status"], tags["reason"].partition(": ")[2]
 
-    def revision(self) -> str | None:
-        served = self.server.version(NAME)
+    def revision(self, name: str = NAME) -> str | None:
+        served = self.server.version(name)
         return served and served.version
 
-    def ask(self, document: object = STRICT) -> requests.Response:
-        return requests.post(self.url, json=document, timeout=30)
+    def ask(self, document: object = STRICT, name: str = NAME) -> requests.Response:
+        return requests.post(f"{self.predictions}/{name}", json=document, timeout=30)
+
+    @contextmanager
+    def asked_meanwhile(self, name: str = NAME) -> Iterator[list[requests.Response]]:
+        """One client's answers, one after the other as long as the context lasts."""
+        over, answers = threading.Event(), list[requests.Response]()
+
+        def ask() -> None:
+            while not over.is_set():
+                answers.append(self.ask(name=name))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        try:
+            yield answers
+        finally:
+            over.set()
+            thread.join()
 
 
 @dataclass
@@ -117,15 +137,17 @@ class Versions:
     folder: Path
     last: int = 0
 
-    def log(self, module: torch.nn.Module, signature: ModelSignature = ONE_COLUMN, **extra_files: Any) -> str:
+    def log(
+        self, module: torch.nn.Module, signature: ModelSignature = ONE_COLUMN, *, name: str = NAME, **extra_files: Any
+    ) -> str:
         self.last += 1
         folder = self.folder / f"logged-{self.last}" / "model"
         folder.parent.mkdir()
         model = models.save(folder, module, rows(3, len(signature.inputs.inputs)), signature, **extra_files)
-        return str(self.client.create_model_version(NAME, str(model)).version)
+        return str(self.client.create_model_version(name, str(model)).version)
 
     def files(self, version: str) -> Path:
-        return self.folder / f"logged-{version}" / "model"
+        return Path(self.client.get_model_version(NAME, version).source)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +181,29 @@ def replica(tmp_path_factory: pytest.TempPathFactory, registry: tuple[str, Versi
             replica.stop()
 
 
+@pytest.fixture
+def other(replica: Replica) -> Iterator[str]:
+    """Name of a second registered model, which has no version yet."""
+    name = "other"
+    replica.client.create_registered_model(name)
+    yield name
+    replica.client.delete_registered_model(name)
+
+
+@pytest.fixture
+def held_download(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Downloads go on when it is set: as large ones do after minutes."""
+    download, released = replica.registry.download, threading.Event()
+
+    def held(name: str, version: str, folder: Path) -> Path:
+        assert released.wait(60)
+        return download(name, version, folder)
+
+    monkeypatch.setattr(replica.registry, "download", held)
+    yield released
+    released.set()
+
+
 @pytest.fixture(autouse=True)
 def _version_1_serves(replica: Replica) -> Iterator[None]:
     """Every test finds and leaves version 1 in service, without tags that ask for anything."""
@@ -171,21 +216,10 @@ def _version_1_serves(replica: Replica) -> Iterator[None]:
 def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) -> None:
     """Tags on the live version hold at the next look, and every request meanwhile is answered."""
     assert replica.ask(LAX).status_code == 400
-    stop, answers = threading.Event(), list[int]()
-
-    def load() -> None:
-        while not stop.is_set():
-            answers.append(replica.ask().status_code)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    try:
+    with replica.asked_meanwhile() as answers:
         replica.tag("1", allow="whole_numbers,extra_columns", workers="2", batch_size="4", max_batch_delay="3")
         replica.settle()
-    finally:
-        stop.set()
-        thread.join()
-    assert set(answers) == {200}
+    assert {answer.status_code for answer in answers} == {200}
     answer = replica.ask(LAX)
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"predictions": [{"0": 8.0}]}
@@ -294,13 +328,108 @@ def test_a_version_that_fails_its_golden_rows_never_answers(replica: Replica, ve
     assert replica.server.version(NAME, version) is None
 
 
+def test_a_new_deployment_answers_once_it_has_proven_itself(replica: Replica, versions: Versions, other: str) -> None:
+    """A model's first version does not answer either while its golden rows are wrong; the next one then does."""
+    wrong = {"request": STRICT, "response": {"predictions": [{"0": 9.0}]}}
+    spoilt = versions.log(Formula(lambda x: x * 4), name=other, golden=wrong)
+    sound = versions.log(Formula(lambda x: x * 6), name=other)
+    with replica.asked_meanwhile(other) as answers:
+        replica.client.set_registered_model_alias(other, "champion", spoilt)
+        replica.settle()
+        assert replica.ask(name=other).status_code == 404
+        replica.client.set_registered_model_alias(other, "champion", sound)
+        replica.settle()
+        assert replica.ask(name=other).json() == {"predictions": [{"0": 9.0}]}
+    assert {answer.status_code for answer in answers} == {404, 503, 200}
+    assert {answer.headers["X-Model-Version"] for answer in answers if answer.ok} == {sound}
+
+
+def test_a_new_deployment_whose_alias_moves_on_is_not_interrupted(
+    replica: Replica, versions: Versions, other: str
+) -> None:
+    """From its first answer on it goes on answering, though the alias moves before its first version was marked."""
+    first, second = (versions.log(Formula(lambda x: x), name=other) for _ in range(2))
+
+    def move_at_first_answer() -> None:
+        while not any(answer.ok for answer in answers):
+            time.sleep(0.001)
+        replica.client.set_registered_model_alias(other, "champion", second)
+
+    with replica.asked_meanwhile(other) as answers:
+        replica.client.set_registered_model_alias(other, "champion", first)
+        mover = threading.Thread(target=move_at_first_answer)
+        mover.start()
+        replica.settle()
+        mover.join()
+        replica.settle()
+    versions_that_answer = [answer.headers.get("X-Model-Version") for answer in answers]
+    begins = versions_that_answer.index(first)
+    assert {answer.status_code for answer in answers[begins:]} == {200}
+    assert answers[-1].headers["X-Model-Version"] == second
+
+
+def test_a_model_that_is_made_anew_is_another_one(replica: Replica, versions: Versions, other: str) -> None:
+    """A registered model that is deleted and made again, with the same version's number, is what answers."""
+    replica.client.set_registered_model_alias(other, "champion", versions.log(Formula(lambda x: x * 2), name=other))
+    replica.settle()
+    assert replica.ask(name=other).json() == {"predictions": [{"0": 3.0}]}
+    replica.client.delete_registered_model(other)
+    replica.client.create_registered_model(other)
+    version = versions.log(Formula(lambda x: x * 8), TWO_COLUMNS, name=other)
+    replica.client.set_registered_model_alias(other, "champion", version)
+    replica.settle()
+    assert replica.revision(other) == version == "1"
+    answer = replica.ask({"inputs": {"a": [1.5], "b": [0.5]}}, name=other)
+    assert answer.json() == {"predictions": [{"0": 12.0, "1": 4.0}]}
+
+
+def test_a_large_model_keeps_no_rollback_waiting(
+    replica: Replica, versions: Versions, other: str, held_download: threading.Event
+) -> None:
+    """While a new model is fetched, another one goes back to a version that is at hand, and forth."""
+    replica.tag("1", allow="whole_numbers")
+    held_download.set()
+    replica.settle()
+    held_download.clear()
+    replica.client.set_registered_model_alias(other, "champion", versions.log(Formula(lambda x: x), name=other))
+    replica.agent.reconcile()
+    replica.tag("1", allow=None)
+    wait_until(lambda: replica.agent.reconcile() > 0 and replica.revision() == "1")
+    assert replica.ask(name=other).status_code == 404
+    held_download.set()
+    replica.settle()
+    assert replica.ask(name=other).ok
+
+
+def test_what_is_not_wanted_any_more_is_not_waited_for(
+    replica: Replica, versions: Versions, held_download: threading.Event
+) -> None:
+    """While one version is fetched the alias moves on to one that is at hand: it serves, and the other never does."""
+    held_download.set()
+    at_hand, large = versions.log(Formula(lambda x: x * 3)), versions.log(Formula(lambda x: x * 4))
+    replica.promote(at_hand)
+    replica.promote("1")
+    held_download.clear()
+    with replica.asked_meanwhile() as answers:
+        replica.client.set_registered_model_alias(NAME, "champion", large)
+        replica.agent.reconcile()
+        replica.client.set_registered_model_alias(NAME, "champion", at_hand)
+        wait_until(lambda: replica.agent.reconcile() > 0 and replica.revision() == at_hand)
+        assert replica.marks(large) == ("failed", f"The alias has moved on to version {at_hand}.")
+        held_download.set()
+        replica.settle()
+    assert {answer.headers["X-Model-Version"] for answer in answers} == {"1", at_hand}
+    assert replica.server.version(NAME, large) is None
+
+
 def test_workers_that_do_not_come_up_are_given_up(replica: Replica, versions: Versions) -> None:
     """A worker that ends while it loads is noticed at once, and no further one is tried."""
     version = versions.log(Formula(lambda x: x))
+    champion = Champion(version, created=replica.client.get_registered_model(NAME).creation_timestamp)
     mar = replica.store.archives / f"{NAME}@{version}.mar"
     subprocess.run(["cp", replica.store.archives / f"{NAME}@1.mar", mar], check=True)
     subprocess.run(["zip", "-q", "-d", mar, "model.pt2"], check=True)
-    replica.store.seal(mar)
+    replica.store.seal(NAME, champion)
     began = time.monotonic()
     replica.promote(version)
     assert time.monotonic() - began < 30

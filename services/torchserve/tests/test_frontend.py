@@ -68,8 +68,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     server = TorchServe(*torchserve.addresses(settings, environment))
     try:
         wait_until_up(server)
-        server.start(store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
+        server.start("counter", store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
         server.wait_until_ready("counter", "1", workers=1)
+        server.set_default("counter", "1")
         url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
         yield Started(server, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
     finally:

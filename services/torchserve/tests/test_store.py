@@ -56,23 +56,43 @@ def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
 
 def test_only_what_was_sealed_is_unpacked(store: Store) -> None:
     """An archive is at hand once it is sealed; one that has changed since is deleted, not served."""
-    mar = store.archive("iris", Champion("1"))
+    champion = Champion("1")
+    mar = store.archive("iris", champion)
     with zipfile.ZipFile(mar, "w") as archive:
         archive.writestr("MLmodel", "signature")
-    assert not store.is_at_hand(mar)
-    store.seal(mar)
-    assert store.is_at_hand(mar)
-    folder = store.unpack(mar, "iris", "1")
+    assert not store.is_at_hand("iris", champion)
+    store.seal("iris", champion)
+    assert store.is_at_hand("iris", champion)
+    folder = store.unpack("iris", champion)
     assert folder == store.unpacked("iris", "1")
     assert (folder / "MLmodel").read_text() == "signature"
     store.discard("iris", "1")
     assert not folder.exists()
     with zipfile.ZipFile(mar, "a") as archive:
         archive.writestr("handler.py", "raise SystemExit")
-    assert store.unpack(mar, "iris", "1") is None
-    assert not store.is_at_hand(mar)
+    assert store.unpack("iris", champion) is None
+    assert not store.is_at_hand("iris", champion)
     assert not folder.exists()
     assert not mar.exists()
+
+
+def test_an_archive_is_of_one_model(store: Store) -> None:
+    """A model that was made anew under the same name has none yet, though its versions have the same numbers."""
+    former, champion = Champion("1", created=1), Champion("1", created=2)
+    with zipfile.ZipFile(store.archive("iris", former), "w") as archive:
+        archive.writestr("MLmodel", "signature")
+    store.seal("iris", former)
+    assert store.is_at_hand("iris", former)
+    assert not store.is_at_hand("iris", champion)
+    assert store.unpack("iris", champion) is None
+
+
+def test_a_full_disk_ends_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be kept for the next start is said, and goes unkept."""
+    (store.home / "champions.tmp").symlink_to("/dev/full")
+    store.remember({"iris": Champion("1")})
+    assert "champions.json cannot be kept: [Errno 28] No space left on device" in caplog.text
+    assert store.remembered() == {}
 
 
 def test_an_archive_is_named_after_its_version(store: Store) -> None:

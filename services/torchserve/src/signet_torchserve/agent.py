@@ -1,7 +1,7 @@
-"""Makes TorchServe serve what the registry wants: it compares the two and does what is missing, again and again.
+"""Makes TorchServe serve what the registry wants: it compares the two and begins what is missing, again and again.
 
-One step at a time, and before each the registry is looked at anew: what serves goes before what is new, and what lies
-in the store before what must be fetched, so that thirty new deployments do not keep a rollback waiting.
+A new version is fetched, built and loaded while the agent looks on: so no model, however large, keeps another one's
+rollback waiting. New versions come into service one after another, so that thirty at once do not starve what serves.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from signet_torchserve import inflight
 from signet_torchserve.champion import STATUS, Champion
+from signet_torchserve.draining import Draining
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe, TorchServeError
+from signet_torchserve.marks import Marks
 from signet_torchserve.registry import Registry, RegistryUnreachable
 from signet_torchserve.rollout import Rollout, Superseded
 from signet_torchserve.status import Status
@@ -25,18 +25,10 @@ from signet_torchserve.store import Store
 
 logger = logging.getLogger(__name__)
 
-DRAIN_TIMEOUT_S = 60  # config.properties' default_response_timeout: no request takes longer
-DRAIN_LOOK_S = 0.25
+LOOK_S = 0.25  # while a version comes into service or ends
 RETRY_FAILED_S = 30
 MAX_BACKOFF_S = 5.0
-
-
-@dataclass(slots=True)
-class _Draining:
-    """A revision that answers what it has accepted, and then ends."""
-
-    deadline: float
-    was_idle: bool = False
+AT_ONCE = {"back": 4, "new": 1}
 
 
 class Agent:
@@ -65,18 +57,26 @@ class Agent:
         self._store = store
         self._status = status
         self._poll_interval_s = poll_interval_s
-        self._live: dict[str, Champion] = {}
         self._started = started or {}
-        self._untold: dict[tuple[str, str], tuple[str, str, dict[str, str]]] = {}
-        self._draining: dict[tuple[str, str], _Draining] = {}
+        self._live: dict[str, Champion] = {}
+        self._rollouts: dict[str, tuple[str, Rollout]] = {}
+        self._superseded: dict[tuple[str, str], Rollout] = {}
+        self._draining = Draining(torchserve)
+        self._marks = Marks(registry)
         self._not_before: dict[tuple[str, tuple[str, ...]], float] = {}
         self._failures = 0
+        self._wake = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set."""
         self.resume()
         while not stop.is_set():
-            stop.wait(self.reconcile())
+            self.rest(self.reconcile())
+
+    def rest(self, seconds: float) -> None:
+        """Wait so long, or until a rollout ends."""
+        self._wake.wait(seconds)
+        self._wake.clear()
 
     def resume(self) -> None:
         """Take over what TorchServe was started with, before the registry is asked: it may not answer for long."""
@@ -85,30 +85,28 @@ class Agent:
         self._report(dict(self._started))
 
     def reconcile(self) -> float:
-        """Do the one thing that is most urgent of what differs between what is wanted and what is served.
+        """Begin, go on with and end what differs between what is wanted and what is served.
 
         Returns:
-            Seconds until the next look: none while there is more to do; longer and longer, and another time for each
+            Seconds until the next look: few while there is more to do; more and more, and another number for each
             replica, while the registry does not answer.
         """
+        self._end_rollouts()
         wanted = self._wanted()
         self._report(wanted)
         try:
-            for name in sorted(self._live.keys() - wanted.keys()):
-                self._withdraw(name)
+            self._withdraw_unwanted(wanted)
             for name, champion in wanted.items():
                 self._follow_tags(name, champion)
-            urgent = self._most_urgent(wanted)
-            if urgent is not None:
-                self._deploy(urgent, wanted[urgent])
-            self._look_at_draining()
+            for name, revision in self._draining.end_idle():
+                self._store.discard(name, revision)
+                self._store.prune(name, keep={self._live[name].revision} if name in self._live else set())
+            self._begin_rollouts(wanted)
         except TorchServeError as error:
             logger.warning("%s", error)
         self._report(wanted)
-        if self._most_urgent(wanted) is not None:
-            return 0.0
-        if self._draining:
-            return min(DRAIN_LOOK_S, self._poll_interval_s)
+        if self._rollouts or self._superseded or self._draining:
+            return min(LOOK_S, self._poll_interval_s)
         if not self._failures:
             return self._poll_interval_s
         backoff: float = min(MAX_BACKOFF_S, self._poll_interval_s * 2 ** min(self._failures, 10))
@@ -127,56 +125,71 @@ class Agent:
             logger.info("The registry answers again.")
         self._failures = 0
         self._status.registry = "reachable"
-        # A version that is wanted no more may be gone, and would be told again and again.
-        wanted = {(name, champion.version) for name, champion in champions.items()}
-        self._untold = {key: marks for key, marks in self._untold.items() if key in wanted}
-        for (name, version), marks in list(self._untold.items()):
-            self._tell(name, version, *marks)
+        self._marks.tell(champions)
         self._store.remember(champions)
         current = {(name, champion.request) for name, champion in champions.items()}
         self._not_before = {key: until for key, until in self._not_before.items() if key in current}
         return champions
 
-    def _most_urgent(self, wanted: dict[str, Champion]) -> str | None:
+    def _end_rollouts(self) -> None:
+        """Take note of what became of the rollouts that are over."""
+        for name, revision in [key for key, rollout in self._superseded.items() if rollout.is_over]:
+            self._take_down(name, self._superseded.pop((name, revision)))
+        for name in [name for name, (_, rollout) in self._rollouts.items() if rollout.is_over]:
+            _, rollout = self._rollouts.pop(name)
+            if rollout.error is None:
+                account = rollout.account()
+                logger.info("%s version %s answers after %s.", name, rollout.champion.revision, account)
+                self._replace(name, rollout.champion)
+                self._mark(name, rollout.champion, "ready", f"answers on this replica after {account}", rollout.tags)
+            else:
+                self._take_down(name, rollout)
+                self._give_up(name, rollout, rollout.error)
+
+    def _withdraw_unwanted(self, wanted: Mapping[str, Champion]) -> None:
+        for name, (_, rollout) in list(self._rollouts.items()):
+            champion = wanted.get(name)
+            if champion is not None and champion.identity == rollout.champion.identity:
+                continue
+            superseded = Superseded(champion.version if champion else None)
+            if not rollout.is_over and rollout.cancel(superseded):
+                del self._rollouts[name]
+                self._superseded[name, rollout.champion.revision] = rollout
+                if champion is None or champion.version != rollout.champion.version:
+                    self._give_up(name, rollout, superseded)
+        for name, champion in list(self._live.items()):
+            # A model that was deleted and made anew is another one: nothing of the old one may answer for it.
+            if name not in wanted or wanted[name].created != champion.created:
+                logger.info("%s has no champion any more and is withdrawn.", name)
+                self._store.note_served(name, None)
+                self._draining.add(name, self._live.pop(name))
+
+    def _begin_rollouts(self, wanted: Mapping[str, Champion]) -> None:
+        """Begin what may: what serves goes before what is new, what lies in the store before what must be fetched."""
         now = time.monotonic()
         missing = [
-            (name not in self._live, not self._is_at_hand(name, champion), name)
+            (name not in self._live, not self._store.is_at_hand(name, champion), name)
             for name, champion in wanted.items()
-            if not self._serves(name, champion) and now >= self._not_before.get((name, champion.request), 0.0)
+            if not (self._serves(name, champion) or name in self._rollouts)
+            and now >= self._not_before.get((name, champion.request), 0.0)
         ]
-        return min(missing)[-1] if missing else None
+        for is_new, must_be_made, name in sorted(missing):
+            champion, kind = wanted[name], "new" if is_new or must_be_made else "back"
+            if sum(other == kind for other, _ in self._rollouts.values()) >= AT_ONCE[kind]:
+                continue
+            if (name, champion.revision) in self._superseded or not self._draining.take_back(name, champion):
+                continue  # what has its place in TorchServe ends first
+            if is_new and not (champion.has_served and not must_be_made):
+                self._restore(name, champion)
+            self._begin(kind, name, champion)
 
-    def _is_at_hand(self, name: str, champion: Champion) -> bool:
-        return self._store.is_at_hand(self._store.archive(name, champion))
-
-    def _serves(self, name: str, champion: Champion) -> bool:
-        return name in self._live and self._live[name].revision == champion.revision
-
-    def _deploy(self, name: str, champion: Champion) -> None:
-        """Bring a version into service beside the live one; one model's trouble is not another's."""
-        if name not in self._live and not (champion.has_served and self._is_at_hand(name, champion)):
-            self._restore(name, champion)
+    def _begin(self, kind: str, name: str, champion: Champion) -> None:
         logger.info("Deploying %s version %s.", name, champion.revision)
         if champion.tags.get(STATUS) != "ready":
             self._mark(name, champion, "pending", "it is being deployed")
         rollout = self._rollout(name, champion)
-        try:
-            rollout.run(is_asked_for=not self._failures)
-        except NotServable as refusal:
-            self._give_up(name, champion, "refused", str(refusal), rollout, retry_in_s=math.inf)
-        except RegistryUnreachable as error:
-            logger.warning("%s version %s cannot be fetched now: %s", name, champion.revision, error)
-            self._not_before[name, champion.request] = time.monotonic() + MAX_BACKOFF_S
-        except (Superseded, TorchServeError) as error:
-            self._give_up(name, champion, "failed", str(error), rollout, retry_in_s=RETRY_FAILED_S)
-        except Exception as error:
-            logger.exception("Deploying %s version %s.", name, champion.revision)
-            self._give_up(name, champion, "failed", repr(error), rollout, retry_in_s=RETRY_FAILED_S)
-        else:
-            account = rollout.account()
-            logger.info("%s version %s answers after %s.", name, champion.revision, account)
-            self._replace(name, champion)
-            self._mark(name, champion, "ready", f"answers on this replica after {account}", rollout.tags)
+        self._rollouts[name] = kind, rollout
+        rollout.begin(self._wake.set, is_asked_for=not self._failures)
 
     def _restore(self, name: str, champion: Champion) -> None:
         """Let what served last serve until the champion does, which no replica has proven yet."""
@@ -184,14 +197,16 @@ class Agent:
             last = self._store.last_served().get(name) or self._registry.last_served(name)
         except RegistryUnreachable:
             return
-        if last is not None and last.revision != champion.revision:
+        if last is not None and last.created == champion.created and last.revision != champion.revision:
             self._resume(name, last)
 
     def _resume(self, name: str, champion: Champion) -> None:
+        rollout = self._rollout(name, champion)
         try:
-            self._rollout(name, champion).run()
+            rollout.run()
         except (NotServable, RegistryUnreachable, TorchServeError, OSError) as error:
             logger.warning("%s version %s, which served last, cannot serve now: %s", name, champion.revision, error)
+            self._take_down(name, rollout)
         else:
             logger.info("%s version %s, which served last, serves again.", name, champion.revision)
             self._replace(name, champion)
@@ -205,43 +220,41 @@ class Agent:
     def _replace(self, name: str, champion: Champion) -> None:
         replaced = self._live.get(name)
         self._live[name] = champion
-        self._draining.pop((name, champion.revision), None)
+        self._store.note_served(name, champion)
         if replaced is not None:
-            self._drain(name, replaced)
+            self._draining.add(name, replaced)
 
-    def _give_up(  # noqa: PLR0913 -- all of it is said in one line of the log
-        self, name: str, champion: Champion, status: str, reason: str, rollout: Rollout, *, retry_in_s: float
-    ) -> None:
-        self._not_before[name, champion.request] = time.monotonic() + retry_in_s
+    def _take_down(self, name: str, rollout: Rollout) -> None:
+        """End a version that did not come into service; one that was draining may still have answers to give."""
+        if rollout.is_registered:
+            self._draining.add(name, rollout.champion)
+
+    def _give_up(self, name: str, rollout: Rollout, error: Exception) -> None:
+        """Say what became of a version that did not come into service, and when it is tried again."""
+        champion = rollout.champion
+        if isinstance(error, RegistryUnreachable):
+            logger.warning("%s version %s cannot be fetched now: %s", name, champion.revision, error)
+            self._not_before[name, champion.request] = time.monotonic() + MAX_BACKOFF_S
+            return
+        if isinstance(error, NotServable):
+            status, self._not_before[name, champion.request] = "refused", math.inf
+        elif isinstance(error, Superseded):
+            status = "failed"
+        else:
+            status, self._not_before[name, champion.request] = "failed", time.monotonic() + RETRY_FAILED_S
+        is_known = isinstance(error, (NotServable, Superseded, TorchServeError))
+        reason = str(error) if is_known else repr(error)
         goes_on = f" Version {self._live[name].revision} goes on." if name in self._live else ""
-        logger.error("%s version %s is %s: %s%s", name, champion.revision, status, reason, goes_on)
+        logger.error(
+            "%s version %s is %s: %s%s",
+            name,
+            champion.revision,
+            status,
+            reason,
+            goes_on,
+            exc_info=None if is_known else error,
+        )
         self._mark(name, champion, status, reason, rollout.tags)
-
-    def _withdraw(self, name: str) -> None:
-        logger.info("%s has no champion any more and is withdrawn.", name)
-        self._store.note_served(name, None)
-        self._drain(name, self._live.pop(name))
-
-    def _drain(self, name: str, champion: Champion) -> None:
-        self._draining[name, champion.revision] = _Draining(time.monotonic() + DRAIN_TIMEOUT_S)
-
-    def _look_at_draining(self) -> None:
-        """End every revision that has answered what it had accepted.
-
-        It must be idle at two looks: between two looks at one, a request may be on its way from the queue to a worker.
-        """
-        for (name, revision), draining in list(self._draining.items()):
-            served = self._torchserve.version(name, revision)
-            is_idle = served is None or not (
-                served.pending_requests or any(inflight.is_busy(pid) for pid in served.workers)
-            )
-            if (is_idle and draining.was_idle) or time.monotonic() > draining.deadline:
-                self._torchserve.stop(name, revision)
-                logger.info("%s version %s is retired.", name, revision)
-                self._store.discard(name, revision)
-                self._store.prune(name, keep={self._live[name].revision} if name in self._live else set())
-                del self._draining[name, revision]
-            draining.was_idle = is_idle
 
     def _follow_tags(self, name: str, champion: Champion) -> None:
         """Take over tags that change nothing, and say again that a version serves if somebody has asked again."""
@@ -251,23 +264,15 @@ class Agent:
             self._mark(name, champion, "ready", "answers on this replica")
         self._live[name] = champion
 
+    def _serves(self, name: str, champion: Champion) -> bool:
+        return name in self._live and self._live[name].identity == champion.identity
+
     def _mark(
-        self, name: str, champion: Champion, status: str, reason: str, tags: dict[str, str] | None = None
+        self, name: str, champion: Champion, status: str, reason: str, tags: Mapping[str, str] | None = None
     ) -> None:
-        self._untold[name, champion.version] = (status, reason, tags or {})
-        if not self._failures:
-            self._tell(name, champion.version, status, reason, tags or {})
+        self._marks.put(name, champion, status, reason, tags, now=not self._failures)
 
-    def _tell(self, name: str, version: str, status: str, reason: str, tags: dict[str, str]) -> None:
-        """Put on a version what became of it; what the registry does not take now it is told when it answers again."""
-        try:
-            self._registry.mark(name, version, status, reason, tags)
-        except RegistryUnreachable as error:
-            logger.warning("%s version %s cannot be marked as %s now: %s", name, version, status, error)
-        else:
-            self._untold.pop((name, version), None)
-
-    def _report(self, wanted: dict[str, Champion]) -> None:
+    def _report(self, wanted: Mapping[str, Champion]) -> None:
         missing = {name: it for name, it in wanted.items() if not self._serves(name, it)}
         tried = {name: self._not_before.get((name, it.request)) for name, it in missing.items()}
         self._status.tell(

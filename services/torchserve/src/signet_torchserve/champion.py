@@ -46,6 +46,8 @@ class Champion:
 
     version: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    created: int = 0
+    """When its registered model was, in ms since 1970: one that was deleted and made anew counts from 1 again."""
 
     @property
     def revision(self) -> str:
@@ -56,9 +58,18 @@ class Champion:
         return f"{self.version}-{hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]}"
 
     @property
+    def identity(self) -> tuple[int, str]:
+        """What no other champion of the same name has in common with it."""
+        return self.created, self.revision
+
+    @property
     def request(self) -> tuple[str, ...]:
         """All that people ask of it: whoever changes any of it wants what was refused to be looked at again."""
-        return (self.version, *(f"{tag}={self.tags[tag]}" for tag in sorted(self.tags) if tag not in ANSWERS))
+        return (
+            str(self.created),
+            self.version,
+            *(f"{tag}={self.tags[tag]}" for tag in sorted(self.tags) if tag not in ANSWERS),
+        )
 
     @property
     def allows_breaking(self) -> bool:

@@ -5,7 +5,10 @@ Source: https://docs.pytorch.org/serve/management_api.html
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ TIMEOUT_S = 10
 WORKER_START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 10
 POLL_S = 0.05
+_NOT_YET = "not-yet"
 
 
 class TorchServeError(Exception):
@@ -47,6 +51,7 @@ class TorchServe:
         self._inference = inference.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy has no business between a process and its own machine
+        self._place = threading.Lock()
 
     def is_up(self) -> bool:
         """Whether both APIs answer."""
@@ -70,29 +75,41 @@ class TorchServe:
             workers=tuple(worker["pid"] for worker in model["workers"] if worker["pid"] > 0),
         )
 
-    def start(self, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int) -> None:
+    def start(self, name: str, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int) -> None:
         """Register an unpacked archive of the model store, and return while its workers come up.
 
         TorchServe can also be asked to answer when they are up: it then answers nothing else meanwhile, and starts a
         worker that ended again and again.
 
+        It also lets a model's first version answer at once. Until that one has proven itself, a version without workers
+        holds its place, and requests are answered 503.
+
+        Args:
+            name: of the model.
+            folder: in the model store, of the version's files.
+            batch_size: most requests in a batch.
+            max_batch_delay_ms: how long a batch waits for more of them.
+            workers: their number.
+
         Raises:
             TorchServeError: it is registered already.
         """
-        self._call(
-            "POST",
-            f"{self._management}/models",
-            params={
-                "url": folder.name,
-                "batch_size": batch_size,
-                "max_batch_delay": max_batch_delay_ms,
-                "initial_workers": workers,
-                "synchronous": "false",
-            },
-        )
+        options = {"batch_size": batch_size, "max_batch_delay": max_batch_delay_ms}
+        with self._place:
+            if self.version(name) is None:
+                self._register(_place_of(name, folder), initial_workers=0)
+            self._register(folder, initial_workers=workers, **options)
 
-    def wait_until_ready(self, name: str, revision: str, workers: int) -> None:
+    def wait_until_ready(
+        self, name: str, revision: str, workers: int, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
         """Return when as many workers have loaded the version.
+
+        Args:
+            name: of the model.
+            revision: its version.
+            workers: how many there have to be.
+            meanwhile: called again and again; what it raises ends the wait.
 
         Raises:
             TorchServeError: one ended before, or they took more than `WORKER_START_TIMEOUT_S`.
@@ -108,6 +125,7 @@ class TorchServe:
             # TorchServe says nothing of one that ends, and starts the next one, again and again.
             if any(not Path("/proc", str(pid)).exists() for pid in seen):
                 raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
+            meanwhile()
             if time.monotonic() > deadline:
                 raise TorchServeError(f"Its workers have not loaded the model within {WORKER_START_TIMEOUT_S} s.")
             time.sleep(POLL_S)
@@ -115,6 +133,7 @@ class TorchServe:
     def set_default(self, name: str, version: str) -> None:
         """Let `version` answer the requests that name none."""
         self._call("PUT", f"{self._management}/models/{name}/{version}/set-default")
+        self._give_place_up(name)
 
     def stop(self, name: str, revision: str) -> None:
         """End a version's workers and forget it; an unknown one is left unknown.
@@ -132,6 +151,7 @@ class TorchServe:
             time.sleep(POLL_S)
             served = self.version(name, revision)
         self._call("DELETE", url)
+        self._give_place_up(name)
 
     def predict(self, name: str, version: str, request: Any) -> Any:
         """JSON answer of one version to a JSON request.
@@ -140,6 +160,15 @@ class TorchServe:
             TorchServeError: the answer is not a 200 with JSON.
         """
         return self._checked(self._request("POST", f"{self._inference}/predictions/{name}/{version}", json=request))
+
+    def _register(self, folder: Path, **options: int) -> None:
+        self._call("POST", f"{self._management}/models", params={"url": folder.name, "synchronous": "false", **options})
+
+    def _give_place_up(self, name: str) -> None:
+        with self._place:
+            if self.version(name, _NOT_YET) is not None:
+                # 403 while another version comes up beside it, and needs it.
+                self._request("DELETE", f"{self._management}/models/{name}/{_NOT_YET}")
 
     def _call(self, method: str, url: str, **options: Any) -> Any:
         return self._checked(self._request(method, url, **options))
@@ -161,3 +190,15 @@ class TorchServe:
                 f"{response.request.method} {response.url} answered {response.status_code}: {message}"
             )
         return document
+
+
+def _place_of(name: str, folder: Path) -> Path:
+    """Folder, beside those of a model's versions, of the one that holds their place: nothing but a manifest."""
+    place = folder.with_name(f"{name}@{_NOT_YET}")
+    # TorchServe takes a folder's only folder for the model itself: MAR-INF must not be that.
+    manifest = place / name / "MAR-INF" / "MANIFEST.json"
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    model = {"modelName": name, "modelVersion": _NOT_YET, "handler": _NOT_YET}
+    document = {"runtime": "python", "model": model, "archiverVersion": "", "createdOn": ""}
+    manifest.write_text(json.dumps(document), "utf-8")
+    return place

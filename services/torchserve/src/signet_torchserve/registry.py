@@ -59,14 +59,17 @@ class Registry:
         """The version of a model that has come into service last, on any replica."""
         with self._reached():
             versions = self._client.search_model_versions(f"name = {_quoted(name)}", max_results=1000)
-        served = [champion for champion in map(_with_tags, versions) if champion.has_served]
+            created = self._client.get_registered_model(name).creation_timestamp
+        champions = (_champion(version, created) for version in versions)
+        served = [champion for champion in champions if champion.has_served]
         return max(served, key=lambda champion: champion.tags[SERVED_AT], default=None)
 
     def _champion(self, model: RegisteredModel) -> Champion:
         version = str(model.aliases[self._alias])
         # The latest version came with the model; any other has to be asked for.
         known = {str(latest.version): latest for latest in model.latest_versions}
-        return _with_tags(known.get(version) or self._client.get_model_version(model.name, version))
+        found = known.get(version) or self._client.get_model_version(model.name, version)
+        return _champion(found, model.creation_timestamp)
 
     def download(self, name: str, version: str, folder: Path) -> Path:
         """Folder below `folder` with the files of a model version."""
@@ -100,12 +103,12 @@ class Registry:
             raise RegistryUnreachable(f"{self._tracking_uri}: {error}") from error
 
 
-def _with_tags(version: ModelVersion) -> Champion:
+def _champion(version: ModelVersion, created: int) -> Champion:
     tags = {tag: value for tag, value in version.tags.items() if tag.startswith(PREFIX)}
     # A copy of a version has its tags, too, and has served nobody.
     if not tags.get(SERVED_AT, "").endswith(f" as {version.name}/{version.version}"):
         tags.pop(SERVED_AT, None)
-    return Champion(str(version.version), tags)
+    return Champion(str(version.version), tags, created)
 
 
 def _quoted(name: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,14 +24,21 @@ logger = logging.getLogger(__name__)
 
 
 class Superseded(Exception):
-    """The alias has moved on while the version was brought up."""
+    """Another version is wanted by now, or none."""
+
+    def __init__(self, wanted: str | None) -> None:
+        super().__init__(f"The alias has moved on to version {wanted}." if wanted else "The alias was taken away.")
 
 
 class Rollout:
-    """One version on its way into service.
+    """One version on its way into service, in a thread of its own if it is to go on beside others.
 
     Attributes:
+        champion: the version.
         tags: what there is to say of it in the registry, so far.
+        is_registered: whether TorchServe knows the version; whoever gives it up ends it.
+        is_over: whether its thread has done its work.
+        error: what it ended with, if not with the version in service.
 
     Args:
         name: the deployment.
@@ -52,7 +60,7 @@ class Rollout:
         store: Store,
     ) -> None:
         self._name = name
-        self._champion = champion
+        self.champion = champion
         self._live = live
         self._registry = registry
         self._torchserve = torchserve
@@ -61,7 +69,32 @@ class Rollout:
         self._began = time.monotonic()
         self._steps: dict[str, float] = {}
         self._digest = ""
+        self._superseded: Superseded | None = None
+        self._going_live = threading.Lock()
+        self._is_live = False
         self.tags: dict[str, str] = {}
+        self.is_registered = False
+        self.is_over = False
+        self.error: Exception | None = None
+
+    def begin(self, on_end: Callable[[], object], *, is_asked_for: bool) -> None:
+        """`run` in a thread; what it raises is kept in `error`, and `on_end` is called."""
+
+        def work() -> None:
+            try:
+                self.run(is_asked_for=is_asked_for)
+            except Exception as error:  # noqa: BLE001 -- kept for who began it
+                self.error = error
+            self.is_over = True
+            on_end()
+
+        threading.Thread(target=work, name=f"rollout of {self._name}", daemon=True).start()
+
+    def cancel(self, superseded: Superseded) -> bool:
+        """Keep the version from going live; False if it is live already."""
+        with self._going_live:
+            self._superseded = superseded
+            return not self._is_live
 
     def run(self, *, is_asked_for: bool = False) -> None:
         """Let the version answer the deployment's requests.
@@ -73,22 +106,20 @@ class Rollout:
         Raises:
             NotServable: it must not be served, now or ever.
             RegistryUnreachable: its files cannot be had now.
-            Superseded: the registry wants another version by now.
+            Superseded: the registry wants another version by now, or `cancel` was called.
             TorchServeError: its workers do not come up, or it does not give its golden answers.
         """
-        self._options = Options.from_tags(self._champion.tags)
+        self._options = Options.from_tags(self.champion.tags)
         folder = self._unpacked()
         self._hold_to_contract(folder)
-        try:
-            self._bring_up(Golden.of(folder))
-            with self._step("default"):
-                if is_asked_for:
-                    self._refuse_superseded()
-                self._torchserve.set_default(self._name, self._champion.revision)
-        except (TorchServeError, Superseded):
-            self._take_down()
-            raise
-        self._store.note_served(self._name, self._champion)
+        self._bring_up(Golden.of(folder))
+        with self._step("default"):
+            if is_asked_for:
+                self._ask_again()
+            with self._going_live:
+                self._go_on()
+                self._torchserve.set_default(self._name, self.champion.revision)
+                self._is_live = True
         if self._digest:
             self.tags[DIGEST] = self._digest
 
@@ -105,14 +136,16 @@ class Rollout:
 
     def _unpacked(self) -> Path:
         """The folder of the version's archive, from the store or newly made."""
-        if self._torchserve.version(self._name, self._champion.revision) is not None:
-            return self._store.unpacked(self._name, self._champion.revision)
-        mar = self._store.archive(self._name, self._champion)
+        if self._torchserve.version(self._name, self.champion.revision) is not None:
+            return self._store.unpacked(self._name, self.champion.revision)
+        mar = self._store.archive(self._name, self.champion)
         for _ in range(2):
-            if not self._store.is_at_hand(mar):
+            self._go_on()
+            if not self._store.is_at_hand(self._name, self.champion):
                 self._make(mar)
+                self._go_on()
             with self._step("archive"):
-                folder = self._store.unpack(mar, self._name, self._champion.revision)
+                folder = self._store.unpack(self._name, self.champion)
             if folder is not None:
                 return folder
             logger.warning("The archive %s is not what was built, and is built again.", mar.name)
@@ -121,29 +154,29 @@ class Rollout:
     def _make(self, mar: Path) -> None:
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
             with self._step("download"):
-                model = self._registry.download(self._name, self._champion.version, Path(temporary))
+                model = self._registry.download(self._name, self.champion.version, Path(temporary))
             with self._step("archive"):
                 found = digest.of_model(model)
-                recorded = self._champion.tags.get(DIGEST, found)
+                recorded = self.champion.tags.get(DIGEST, found)
                 if found != recorded:
                     raise NotServable(
                         f"Its files have the digest {found}: expected {recorded}, which was recorded in {DIGEST}."
                     )
                 self._digest = found
-                archive.build(model, self._name, self._champion, mar)
-                self._store.seal(mar)
+                archive.build(model, self._name, self.champion, mar)
+                self._store.seal(self._name, self.champion)
 
     def _hold_to_contract(self, folder: Path) -> None:
         """Compare what clients may send and get with what the live version has them used to."""
         live = self._live
-        if live is None or live.version == self._champion.version or self._champion.has_served:
+        if live is None or live.version == self.champion.version or self.champion.has_served:
             return
         changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), Contract.of(folder))
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
         said = "".join(f"; {change.text}" for change in changes)
         self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
-        if breaking and not self._champion.allows_breaking:
+        if breaking and not self.champion.allows_breaking:
             raise NotServable(
                 f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
                 f"If that is meant, set the tag {ALLOW_BREAKING} to true, or deploy with -C allow_breaking=true."
@@ -151,32 +184,33 @@ class Rollout:
 
     def _bring_up(self, golden: Golden | None) -> None:
         """Start the version's workers beside the live ones, and hold them to the golden rows."""
+        self.is_registered = True
         with self._step("workers"):
             # One that is draining, or that TorchServe was started with, has only to be asked.
-            if self._torchserve.version(self._name, self._champion.revision) is None:
+            if self._torchserve.version(self._name, self.champion.revision) is None:
                 self._torchserve.start(
-                    self._store.unpacked(self._name, self._champion.revision),
+                    self._name,
+                    self._store.unpacked(self._name, self.champion.revision),
                     batch_size=self._options.batch_size,
                     max_batch_delay_ms=self._options.max_batch_delay_ms,
                     workers=self._options.workers,
                 )
-            self._torchserve.wait_until_ready(self._name, self._champion.revision, self._options.workers)
+            self._torchserve.wait_until_ready(
+                self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on
+            )
         with self._step("golden"):
-            answer = golden and self._torchserve.predict(self._name, self._champion.revision, golden.request)
+            answer = golden and self._torchserve.predict(self._name, self.champion.revision, golden.request)
             if objection := golden and golden.objection(answer):
                 raise TorchServeError(objection)
 
-    def _take_down(self) -> None:
-        try:
-            self._torchserve.stop(self._name, self._champion.revision)
-        except TorchServeError as error:  # why it is taken down matters more
-            logger.warning("%s version %s does not end: %s", self._name, self._champion.revision, error)
-        self._store.discard(self._name, self._champion.revision)
+    def _go_on(self) -> None:
+        if self._superseded is not None:
+            raise self._superseded
 
-    def _refuse_superseded(self) -> None:
+    def _ask_again(self) -> None:
         try:
             wanted = self._registry.champion_version(self._name)
         except RegistryUnreachable:
             return
-        if wanted != self._champion.version:
-            raise Superseded(f"The alias has moved on to version {wanted}." if wanted else "The alias was taken away.")
+        if wanted != self.champion.version:
+            raise Superseded(wanted)

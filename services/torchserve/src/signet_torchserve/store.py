@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import itertools
 import json
+import logging
 import os
 import shutil
 import zipfile
@@ -16,6 +17,8 @@ from typing import IO, Any
 
 from signet_torchserve import digest
 from signet_torchserve.champion import Champion
+
+logger = logging.getLogger(__name__)
 
 KEPT_ARCHIVES = 2
 
@@ -54,21 +57,24 @@ class Store:
         """Where the files of a revision that is served lie."""
         return self.archives / f"{name}@{revision}"
 
-    def seal(self, mar: Path) -> None:
-        """Note an archive's digest: from now on it is at hand."""
-        _write(_seal(mar), digest.of_file(mar))
+    def seal(self, name: str, champion: Champion) -> None:
+        """Note the digest of a version's archive, and of which model it is: from now on it is at hand."""
+        mar = self.archive(name, champion)
+        _write(_seal(mar), {"created": champion.created, "sha256": digest.of_file(mar)})
 
-    def is_at_hand(self, mar: Path) -> bool:
-        """Whether an archive is there and sealed."""
-        return mar.exists() and _seal(mar).exists()
+    def is_at_hand(self, name: str, champion: Champion) -> bool:
+        """Whether a version's archive is there and sealed, and not that of a model that had its name before."""
+        mar = self.archive(name, champion)
+        return mar.exists() and (_read(_seal(mar)) or {}).get("created") == champion.created
 
-    def unpack(self, mar: Path, name: str, revision: str) -> Path | None:
-        """Folder of an archive's files, for TorchServe to serve; None if it is not what was sealed: it is gone now."""
-        if not self.is_at_hand(mar) or _read(_seal(mar)) != digest.of_file(mar):
+    def unpack(self, name: str, champion: Champion) -> Path | None:
+        """Folder of a version's files, for TorchServe to serve; None if its archive was changed: it is gone now."""
+        mar = self.archive(name, champion)
+        if not self.is_at_hand(name, champion) or _read(_seal(mar))["sha256"] != digest.of_file(mar):
             self._delete(mar)
             return None
         os.utime(mar)
-        folder = self.unpacked(name, revision)
+        folder = self.unpacked(name, champion.revision)
         shutil.rmtree(folder, ignore_errors=True)
         with zipfile.ZipFile(mar) as archive:
             archive.extractall(folder)
@@ -89,7 +95,7 @@ class Store:
 
     def remember(self, champions: Mapping[str, Champion]) -> None:
         """Keep what the registry last wanted, for a start without it."""
-        _write(self._champions, {name: asdict(champion) for name, champion in champions.items()})
+        _keep(self._champions, {name: asdict(champion) for name, champion in champions.items()})
 
     def remembered(self) -> dict[str, Champion]:
         """What the registry last wanted; nothing if that was never learnt."""
@@ -98,7 +104,7 @@ class Store:
     def note_served(self, name: str, champion: Champion | None) -> None:
         """Keep what serves, for a start at which the registry wants something that cannot be served."""
         served: dict[str, Champion | None] = {**self.last_served(), name: champion}
-        _write(self._served, {name: asdict(champion) for name, champion in served.items() if champion is not None})
+        _keep(self._served, {name: asdict(champion) for name, champion in served.items() if champion is not None})
 
     def last_served(self) -> dict[str, Champion]:
         """What served last, by name of the deployment."""
@@ -106,11 +112,7 @@ class Store:
 
     def unpack_last_served(self) -> dict[str, Champion]:
         """Of what served last, all that can serve again at once; its files lie unpacked."""
-        return {
-            name: champion
-            for name, champion in self.last_served().items()
-            if self.unpack(self.archive(name, champion), name, champion.revision)
-        }
+        return {name: champion for name, champion in self.last_served().items() if self.unpack(name, champion)}
 
     def close(self) -> None:
         """Leave the folder to others; a process that ends does so, too."""
@@ -137,7 +139,7 @@ def _first_free(home: Path) -> tuple[Path, IO[str]]:
 
 
 def _seal(mar: Path) -> Path:
-    return mar.with_suffix(".sha256")
+    return mar.with_suffix(".seal")
 
 
 def _champions(path: Path) -> dict[str, Champion]:
@@ -148,6 +150,14 @@ def _read(path: Path) -> Any:
     with contextlib.suppress(FileNotFoundError, ValueError):
         return json.loads(path.read_text("utf-8"))
     return None
+
+
+def _keep(path: Path, document: Any) -> None:
+    """Write what is good to know after a restart; without it, on a full disk, what is served goes on being served."""
+    try:
+        _write(path, document)
+    except OSError as error:
+        logger.warning("%s cannot be kept: %s", path.name, error)
 
 
 def _write(path: Path, document: Any) -> None:

@@ -1,0 +1,71 @@
+"""Versions that answer what they have accepted, and then end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from signet_torchserve import inflight
+from signet_torchserve.champion import Champion
+from signet_torchserve.management import TorchServe
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 60  # config.properties' default_response_timeout: no request takes longer
+
+
+@dataclass(slots=True)
+class _Version:
+    champion: Champion
+    deadline: float
+    was_idle: bool = False
+
+
+class Draining:
+    """All of one TorchServe, which no new request reaches but by its number.
+
+    Args:
+        torchserve: still serves them.
+    """
+
+    def __init__(self, torchserve: TorchServe) -> None:
+        self._torchserve = torchserve
+        self._versions: dict[tuple[str, str], _Version] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._versions)
+
+    def add(self, name: str, champion: Champion) -> None:
+        """Let a version of the deployment `name` end when it is idle."""
+        self._versions[name, champion.revision] = _Version(champion, time.monotonic() + TIMEOUT_S)
+
+    def take_back(self, name: str, champion: Champion) -> bool:
+        """Let a version go on if it is one of them; False if a former model's, of the same name, has to end first."""
+        version = self._versions.get((name, champion.revision))
+        if version is not None and version.champion.identity != champion.identity:
+            return False
+        self._versions.pop((name, champion.revision), None)
+        return True
+
+    def end_idle(self) -> Iterator[tuple[str, str]]:
+        """End every version that has answered what it had accepted, or has had time enough: name and revision.
+
+        It must be idle at two looks: between two looks at one, a request may be on its way from the queue to a worker.
+
+        Raises:
+            TorchServeError: one cannot be looked at, or does not end; it is tried again at the next call.
+        """
+        for (name, revision), version in list(self._versions.items()):
+            served = self._torchserve.version(name, revision)
+            is_idle = served is None or not (
+                served.pending_requests or any(inflight.is_busy(pid) for pid in served.workers)
+            )
+            if (is_idle and version.was_idle) or time.monotonic() > version.deadline:
+                self._torchserve.stop(name, revision)
+                del self._versions[name, revision]
+                logger.info("%s version %s is retired.", name, revision)
+                yield name, revision
+            version.was_idle = is_idle
