@@ -26,6 +26,7 @@ from signet_torchserve.store import Store
 logger = logging.getLogger(__name__)
 
 LOOK_S = 0.25  # while a version comes into service or ends
+LOOK_SHARE = 0.2  # of the time then, at most: with many models a look takes the registry a while
 RETRY_FAILED_S = 30
 MAX_BACKOFF_S = 5.0
 AT_ONCE = {"back": 4, "new": 1}
@@ -65,6 +66,7 @@ class Agent:
         self._marks = Marks(registry)
         self._not_before: dict[tuple[str, tuple[str, ...]], float] = {}
         self._failures = 0
+        self._look_took_s = 0.0
         self._wake = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -106,13 +108,14 @@ class Agent:
             logger.warning("%s", error)
         self._report(wanted)
         if self._rollouts or self._superseded or self._draining:
-            return min(LOOK_S, self._poll_interval_s)
+            return min(max(LOOK_S, self._look_took_s / LOOK_SHARE), self._poll_interval_s)
         if not self._failures:
             return self._poll_interval_s
         backoff: float = min(MAX_BACKOFF_S, self._poll_interval_s * 2 ** min(self._failures, 10))
         return backoff * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
     def _wanted(self) -> dict[str, Champion]:
+        began = time.monotonic()
         try:
             champions = self._registry.champions()
         except RegistryUnreachable as error:
@@ -124,6 +127,7 @@ class Agent:
         if self._failures:
             logger.info("The registry answers again.")
         self._failures = 0
+        self._look_took_s = time.monotonic() - began
         self._status.registry = "reachable"
         self._marks.tell(champions)
         self._store.remember(champions)
