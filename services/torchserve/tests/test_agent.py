@@ -277,6 +277,22 @@ def test_requests_at_work_are_answered_before_their_workers_end(replica: Replica
         assert {answer.result().headers["X-Model-Version"] for answer in answers} <= {slow, "1"}
 
 
+def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, versions: Versions) -> None:
+    """A version whose worker ended while requests were there gets another worker, which answers them.
+
+    Of what the first one was at work on, TorchServe may say that its worker died.
+    """
+    slow = versions.log(Slow())
+    replica.promote(slow)
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(replica.ask, name=f"{NAME}/{slow}") for _ in range(3)]
+        wait_until(lambda: bool((served := replica.server.version(NAME, slow)) and served.pending_requests))
+        assert not replica.server.stop(NAME, slow)
+        statuses = sorted(answer.result().status_code for answer in answers)
+        assert statuses[:2] == [200, 200]
+        assert statuses[2] in {200, 500}
+
+
 @pytest.mark.parametrize(
     ("spoil", "status", "reason"),
     [

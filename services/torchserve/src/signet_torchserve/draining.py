@@ -63,8 +63,10 @@ class Draining:
             is_idle = served is None or not (
                 served.pending_requests or any(inflight.is_busy(pid) for pid in served.workers)
             )
-            if (is_idle and version.was_idle) or time.monotonic() > version.deadline:
-                self._torchserve.stop(name, revision)
+            is_late = time.monotonic() > version.deadline
+            if ((is_idle and version.was_idle) or is_late) and self._torchserve.stop(
+                name, revision, at_any_cost=is_late
+            ):
                 del self._versions[name, revision]
                 logger.info("%s version %s is retired.", name, revision)
                 yield name, revision

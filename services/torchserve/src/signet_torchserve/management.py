@@ -135,23 +135,35 @@ class TorchServe:
         self._call("PUT", f"{self._management}/models/{name}/{version}/set-default")
         self._give_place_up(name)
 
-    def stop(self, name: str, revision: str) -> None:
+    def stop(self, name: str, revision: str, *, at_any_cost: bool = False) -> bool:
         """End a version's workers and forget it; an unknown one is left unknown.
 
-        The workers first: to end those of a version that it forgets, TorchServe runs a program `kill`, and in an image
-        without one it answers 500 and forgets nothing.
+        The workers first, for two reasons. To end those of a version that it forgets, TorchServe runs a program `kill`,
+        and in an image without one it answers 500 and forgets nothing. And a request may have come by the version's
+        number at the last moment: it is queued again when its worker ends, and would be forgotten with the version.
+
+        Args:
+            name: of the model.
+            revision: its version.
+            at_any_cost: forget such requests.
+
+        Returns:
+            Whether it is unknown now; if not, it has a worker again for requests that came at the last moment.
         """
-        url = f"{self._management}/models/{name}/{revision}"
-        deadline = time.monotonic() + STOP_TIMEOUT_S
         served = self.version(name, revision)
         if served is None:
-            return
-        self._call("PUT", url, params={"min_worker": 0, "max_worker": 0, "synchronous": "false"})
+            return True
+        self._scale(name, revision, 0)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         while served is not None and served.workers and time.monotonic() < deadline:
             time.sleep(POLL_S)
             served = self.version(name, revision)
-        self._call("DELETE", url)
+        if served is not None and served.pending_requests and not at_any_cost:
+            self._scale(name, revision, 1)
+            return False
+        self._call("DELETE", f"{self._management}/models/{name}/{revision}")
         self._give_place_up(name)
+        return True
 
     def predict(self, name: str, version: str, request: Any) -> Any:
         """JSON answer of one version to a JSON request.
@@ -163,6 +175,13 @@ class TorchServe:
 
     def _register(self, folder: Path, **options: int) -> None:
         self._call("POST", f"{self._management}/models", params={"url": folder.name, "synchronous": "false", **options})
+
+    def _scale(self, name: str, revision: str, workers: int) -> None:
+        self._call(
+            "PUT",
+            f"{self._management}/models/{name}/{revision}",
+            params={"min_worker": workers, "max_worker": workers, "synchronous": "false"},
+        )
 
     def _give_place_up(self, name: str) -> None:
         with self._place:
