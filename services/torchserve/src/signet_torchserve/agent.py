@@ -96,18 +96,19 @@ class Agent:
         self._end_rollouts()
         wanted = self._wanted()
         self._report(wanted)
+        has_to_wait = False
         try:
             self._withdraw_unwanted(wanted)
             for name, champion in wanted.items():
                 self._follow_tags(name, champion)
+            has_to_wait = self._begin_rollouts(wanted)
             for name, revision in self._draining.end_idle():
                 self._store.discard(name, revision)
                 self._store.prune(name, keep={self._live[name].revision} if name in self._live else set())
-            self._begin_rollouts(wanted)
         except TorchServeError as error:
             logger.warning("%s", error)
         self._report(wanted)
-        if self._rollouts or self._superseded or self._draining:
+        if has_to_wait or self._rollouts or self._superseded or self._draining:
             return min(max(LOOK_S, self._look_took_s / LOOK_SHARE), self._poll_interval_s)
         if not self._failures:
             return self._poll_interval_s
@@ -168,9 +169,13 @@ class Agent:
                 self._store.note_served(name, None)
                 self._draining.add(name, self._live.pop(name))
 
-    def _begin_rollouts(self, wanted: Mapping[str, Champion]) -> None:
-        """Begin what may: what serves goes before what is new, what lies in the store before what must be fetched."""
-        now = time.monotonic()
+    def _begin_rollouts(self, wanted: Mapping[str, Champion]) -> bool:
+        """Begin what may: what serves goes before what is new, what lies in the store before what must be fetched.
+
+        Returns:
+            Whether there is more, which has to wait for what is under way.
+        """
+        now, has_to_wait = time.monotonic(), False
         missing = [
             (name not in self._live, not self._store.is_at_hand(name, champion), name)
             for name, champion in wanted.items()
@@ -179,13 +184,17 @@ class Agent:
         ]
         for is_new, must_be_made, name in sorted(missing):
             champion, kind = wanted[name], "new" if is_new or must_be_made else "back"
-            if sum(other == kind for other, _ in self._rollouts.values()) >= AT_ONCE[kind]:
+            if (
+                sum(other == kind for other, _ in self._rollouts.values()) >= AT_ONCE[kind]
+                or (name, champion.revision) in self._superseded  # its place in TorchServe is not free yet
+                or not self._draining.take_back(name, champion)
+            ):
+                has_to_wait = True
                 continue
-            if (name, champion.revision) in self._superseded or not self._draining.take_back(name, champion):
-                continue  # what has its place in TorchServe ends first
             if is_new and not (champion.has_served and not must_be_made):
                 self._restore(name, champion)
             self._begin(kind, name, champion)
+        return has_to_wait
 
     def _begin(self, kind: str, name: str, champion: Champion) -> None:
         logger.info("Deploying %s version %s.", name, champion.revision)
