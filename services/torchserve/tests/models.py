@@ -181,8 +181,8 @@ def wait_until_up(server: TorchServe) -> None:
 def wait_until(is_so: Callable[[], bool]) -> None:
     """Return when it is so; fail if it is not within a minute."""
     waiting = threading.Event()
-    for _ in range(300):
+    for _ in range(3000):
         if is_so():
             return
-        waiting.wait(0.2)
+        waiting.wait(0.02)
     raise AssertionError("It has not become so within a minute.")

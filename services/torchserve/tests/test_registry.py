@@ -27,15 +27,18 @@ def uri(tmp_path: Path) -> str:
 
 
 def test_champions_come_with_their_tags(uri: str) -> None:
-    """Of each model that carries the alias comes the version, latest or not, with its tags that are about serving."""
+    """Of each model that carries the alias comes the version, latest or not, with its tags that are about serving.
+
+    It knows which model it is of, should another one get that name.
+    """
     client = MlflowClient(uri)
     for name, version, value in (("a", "2", "2"), ("a", "1", "3"), ("b", "1", "4"), ("b", "2", "5")):
         client.set_model_version_tag(name, version, "serving.workers", value)
         client.set_model_version_tag(name, version, "owner", "me")
     registry = Registry(uri, "champion")
     assert registry.champions() == {
-        "a": Champion("2", {"serving.workers": "2"}),
-        "b": Champion("1", {"serving.workers": "4"}),
+        "a": Champion("2", {"serving.workers": "2"}, client.get_registered_model("a").creation_timestamp),
+        "b": Champion("1", {"serving.workers": "4"}, client.get_registered_model("b").creation_timestamp),
     }
     registry.mark("a", "2", "ready", "it answers", {"serving.digest": "sha256:1"})
     champion = registry.champions()["a"]

@@ -7,7 +7,6 @@ rollback waiting. New versions come into service one after another, so that thir
 from __future__ import annotations
 
 import logging
-import math
 import random
 import threading
 import time
@@ -18,6 +17,7 @@ from signet_torchserve.draining import Draining
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.marks import Marks
+from signet_torchserve.pauses import Pauses
 from signet_torchserve.registry import Registry, RegistryUnreachable
 from signet_torchserve.rollout import Rollout, Superseded
 from signet_torchserve.status import Status
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 0.25  # while a version comes into service or ends
 LOOK_SHARE = 0.2  # of the time then, at most: with many models a look takes the registry a while
-RETRY_FAILED_S = 30
 MAX_BACKOFF_S = 5.0
 AT_ONCE = {"back": 4, "new": 1}
 
@@ -64,7 +63,8 @@ class Agent:
         self._superseded: dict[tuple[str, str], Rollout] = {}
         self._draining = Draining(torchserve)
         self._marks = Marks(registry)
-        self._not_before: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._pauses = Pauses()
+        self._has_to_wait = False
         self._failures = 0
         self._look_took_s = 0.0
         self._wake = threading.Event()
@@ -96,24 +96,28 @@ class Agent:
         self._end_rollouts()
         wanted = self._wanted()
         self._report(wanted)
-        has_to_wait = False
         try:
             self._withdraw_unwanted(wanted)
             for name, champion in wanted.items():
                 self._follow_tags(name, champion)
-            has_to_wait = self._begin_rollouts(wanted)
+            self._begin_rollouts(wanted)
             for name, revision in self._draining.end_idle():
                 self._store.discard(name, revision)
                 self._store.prune(name, keep={self._live[name].revision} if name in self._live else set())
         except TorchServeError as error:
             logger.warning("%s", error)
         self._report(wanted)
-        if has_to_wait or self._rollouts or self._superseded or self._draining:
+        if self.is_busy:
             return min(max(LOOK_S, self._look_took_s / LOOK_SHARE), self._poll_interval_s)
         if not self._failures:
             return self._poll_interval_s
         backoff: float = min(MAX_BACKOFF_S, self._poll_interval_s * 2 ** min(self._failures, 10))
         return backoff * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether versions come into service or end, or are about to."""
+        return bool(self._has_to_wait or self._rollouts or self._superseded or self._draining)
 
     def _wanted(self) -> dict[str, Champion]:
         began = time.monotonic()
@@ -132,8 +136,7 @@ class Agent:
         self._status.registry = "reachable"
         self._marks.tell(champions)
         self._store.remember(champions)
-        current = {(name, champion.request) for name, champion in champions.items()}
-        self._not_before = {key: until for key, until in self._not_before.items() if key in current}
+        self._pauses.keep(champions)
         return champions
 
     def _end_rollouts(self) -> None:
@@ -169,18 +172,13 @@ class Agent:
                 self._store.note_served(name, None)
                 self._draining.add(name, self._live.pop(name))
 
-    def _begin_rollouts(self, wanted: Mapping[str, Champion]) -> bool:
-        """Begin what may: what serves goes before what is new, what lies in the store before what must be fetched.
-
-        Returns:
-            Whether there is more, which has to wait for what is under way.
-        """
-        now, has_to_wait = time.monotonic(), False
+    def _begin_rollouts(self, wanted: Mapping[str, Champion]) -> None:
+        """Begin what may: what serves goes before what is new, what lies in the store before what must be fetched."""
+        self._has_to_wait = False
         missing = [
             (name not in self._live, not self._store.is_at_hand(name, champion), name)
             for name, champion in wanted.items()
-            if not (self._serves(name, champion) or name in self._rollouts)
-            and now >= self._not_before.get((name, champion.request), 0.0)
+            if not (self._serves(name, champion) or name in self._rollouts) and self._pauses.is_due(name, champion)
         ]
         for is_new, must_be_made, name in sorted(missing):
             champion, kind = wanted[name], "new" if is_new or must_be_made else "back"
@@ -189,12 +187,11 @@ class Agent:
                 or (name, champion.revision) in self._superseded  # its place in TorchServe is not free yet
                 or not self._draining.take_back(name, champion)
             ):
-                has_to_wait = True
+                self._has_to_wait = True
                 continue
             if is_new and not (champion.has_served and not must_be_made):
                 self._restore(name, champion)
             self._begin(kind, name, champion)
-        return has_to_wait
 
     def _begin(self, kind: str, name: str, champion: Champion) -> None:
         logger.info("Deploying %s version %s.", name, champion.revision)
@@ -247,14 +244,13 @@ class Agent:
         champion = rollout.champion
         if isinstance(error, RegistryUnreachable):
             logger.warning("%s version %s cannot be fetched now: %s", name, champion.revision, error)
-            self._not_before[name, champion.request] = time.monotonic() + MAX_BACKOFF_S
+            self._pauses.unreachable(name, champion)
             return
         if isinstance(error, NotServable):
-            status, self._not_before[name, champion.request] = "refused", math.inf
-        elif isinstance(error, Superseded):
-            status = "failed"
-        else:
-            status, self._not_before[name, champion.request] = "failed", time.monotonic() + RETRY_FAILED_S
+            self._pauses.refused(name, champion)
+        elif not isinstance(error, Superseded):
+            self._pauses.failed(name, champion)
+        status = "refused" if isinstance(error, NotServable) else "failed"
         is_known = isinstance(error, (NotServable, Superseded, TorchServeError))
         reason = str(error) if is_known else repr(error)
         goes_on = f" Version {self._live[name].revision} goes on." if name in self._live else ""
@@ -287,10 +283,12 @@ class Agent:
 
     def _report(self, wanted: Mapping[str, Champion]) -> None:
         missing = {name: it for name, it in wanted.items() if not self._serves(name, it)}
-        tried = {name: self._not_before.get((name, it.request)) for name, it in missing.items()}
+        outcomes = {name: self._pauses.outcome(name, it) for name, it in missing.items()}
+        by_outcome = {
+            outcome: sorted(name for name in outcomes if outcomes[name] == outcome)
+            for outcome in ("pending", "failed", "refused")
+        }
         self._status.tell(
             deployments={name: champion.revision for name, champion in self._live.items()},
-            pending=sorted(name for name, until in tried.items() if until is None),
-            failed=sorted(name for name, until in tried.items() if until is not None and until != math.inf),
-            refused=sorted(name for name, until in tried.items() if until == math.inf),
+            **by_outcome,
         )

@@ -23,6 +23,7 @@ from signet_torchserve.store import Store
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 PR_SET_PDEATHSIG = 1
+TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
 
 
 def start(
@@ -97,8 +98,8 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
                 "maxWorkers": options.workers,
                 "batchSize": options.batch_size,
                 "maxBatchDelay": options.max_batch_delay_ms,
-                "responseTimeout": int(properties["default_response_timeout"]),
-                "startupTimeout": int(properties["default_startup_timeout"]),
+                "responseTimeout": int(properties.get("default_response_timeout", TIMEOUT_S)),
+                "startupTimeout": int(properties.get("default_startup_timeout", TIMEOUT_S)),
             }
         }
     text = settings.config_file.read_text("utf-8")
