@@ -54,6 +54,7 @@ def outcome(contract: dict[str, Any], payload: Payload) -> Feed | Refusal:
         (COLUMNS, Source(b'{"inputs": {"a": [NaN, 123456789012345678901234567890]}}')),
         (COLUMNS, Source(b'{"a": 1.5, "c": "\xc3\xa4"}')),
         (COLUMNS, Source(b'{"a": [[1], {}]}')),
+        (COLUMNS, Source(b'{"inputs": {"a": [%s]}}' % b",".join([b'"x"'] * 50))),
         (COLUMNS | {"allow": ["whole_numbers"]}, Source(b'{"a": 4}')),
         (TENSORS, Source(b'{"inputs": {"b": [true], "a": [9007199254740993]}}')),
         (TENSORS, Source(b'{"inputs": {"a": [1.5]}}')),
