@@ -166,6 +166,21 @@ def test_what_a_body_would_become_is_known_before(schema: Schema, body: bytes, m
     assert peak < 100 * 2**20
 
 
+@pytest.mark.parametrize("text", ["%s\n1,2\n", "\n\n%s\n1,2\n", "a,b\n%s\n", "a,b\r%s\r", 'a,b\n"1",%s\n'])
+def test_csv_of_too_many_columns_is_refused(text: str) -> None:
+    """Pandas never sees a line of so many cells, be it the header or a row."""
+    refused = refusal(TWO, (text % ",".join(["1"] * 100_000)).encode(), "text/csv")
+    assert refused.message.startswith("The csv cannot be read as rows and columns: a line has 10000")
+
+
+def test_csv_may_have_commas_in_its_texts() -> None:
+    """Cells are counted, not commas."""
+    document = signature_document(columns_schema(("string", "a"), ("double", "b")))
+    body = b'a,b\n"' + b"," * 100_000 + b'",x\n'
+    with pytest.raises(Refusal, match="Failed to parse input as a Pandas DataFrame"):
+        verdict.decide(document["inputs"], None, None, payload.decode(body, "text/csv"))
+
+
 @pytest.mark.parametrize("extra", [1, 20, 21, 3000])
 @pytest.mark.parametrize("key", ["dataframe_records", "inputs", "dataframe_split"])
 def test_extra_columns_are_named_up_to_twenty(key: str, extra: int) -> None:

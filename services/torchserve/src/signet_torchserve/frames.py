@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import math
 import re
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -52,10 +54,12 @@ _KIND_NAMES = {
     type(None): "null",
 }
 
+_MANY_COLUMNS = 10_000
+
 _PLACE = re.compile(r",? at position [0-9]+")
 
 # What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to refuse.
-CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError)
+CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError, csv.Error)
 
 
 def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
@@ -126,6 +130,7 @@ def _as_mlflow_reads(schema: Schema, payload: Payload) -> pd.DataFrame:
     if isinstance(content, pd.DataFrame):  # of a CSV that was read before
         return content
     if payload.format is Format.CSV:
+        _refuse_wide(content, len(schema.inputs))
         frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
         if not isinstance(frame.index, pd.RangeIndex):  # pandas shifts the columns of rows that have too many cells
             raise ValueError("a row has more cells than the header")
@@ -144,6 +149,15 @@ def _as_mlflow_reads(schema: Schema, payload: Payload) -> pd.DataFrame:
     else:
         frame = pd.DataFrame([content])
     return frame
+
+
+def _refuse_wide(text: str, columns: int) -> None:
+    """Pandas takes minutes over a header of a million names, or over a row of as many more cells than that."""
+    for line in islice(re.finditer(r"[^\r\n]+", text), 3):
+        if line[0].count(",") > columns + _MANY_COLUMNS:
+            cells = len(next(csv.reader([line[0]])))
+            if cells > columns + _MANY_COLUMNS:
+                raise ValueError(f"a line has {cells} cells, and the signature has {columns} columns")
 
 
 def _refuse_ragged(rows: Any) -> None:
