@@ -161,16 +161,13 @@ def free_port() -> int:
 
 def free_addresses() -> dict[str, str]:
     """Environment of a TorchServe whose ports nobody has."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-    inference, management, metrics, *grpc = (opened.getsockname()[1] for opened in sockets)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    inference, metrics = (opened.getsockname()[1] for opened in sockets)
     for opened in sockets:
         opened.close()
     return {
         "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
-        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
         "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
-        "TS_GRPC_INFERENCE_PORT": str(grpc[0]),
-        "TS_GRPC_MANAGEMENT_PORT": str(grpc[1]),
     }
 
 
