@@ -43,6 +43,13 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
     )
 
 
+def test_an_empty_value_counts_as_unset(config_file: str) -> None:
+    """`SIGNET_ALIAS=` in a .env file means the default."""
+    names = ("MLFLOW_TRACKING_URI", "SIGNET_HOME", "SIGNET_ALIAS", "SIGNET_POLL_INTERVAL_S", "SIGNET_HEALTH_ADDRESS")
+    empty = dict.fromkeys(names, "") | {"TS_CONFIG_FILE": config_file}
+    assert Settings.from_environment(empty) == Settings.from_environment({"TS_CONFIG_FILE": config_file})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -54,7 +61,6 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
         ("SIGNET_POLL_INTERVAL_S", "inf", "between 0.1 and 3600 seconds"),
         ("SIGNET_HEALTH_ADDRESS", "8083", "an address such as 'http://127.0.0.1:8083'"),
         ("SIGNET_HEALTH_ADDRESS", "http://127.0.0.1:port", "an address such as 'http://127.0.0.1:8083'"),
-        ("SIGNET_ALIAS", "", "an alias of the model registry, such as 'champion'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected: str, config_file: str) -> None:

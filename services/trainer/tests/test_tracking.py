@@ -67,6 +67,6 @@ def test_the_run_ends_as_the_training_does(
 def test_no_champion_without_model_or_alias(tracking_uri: str) -> None:
     """Neither an empty registry nor a model without the alias is an error."""
     client = tracking.connect(tracking_uri)
-    assert tracking.champion_version(client) is None
+    assert tracking.champion_version(client, "champion") is None
     client.create_registered_model("iris_classification")
-    assert tracking.champion_version(client) is None
+    assert tracking.champion_version(client, "champion") is None

@@ -34,32 +34,29 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Settings from the variables named above.
+        """Settings from the variables named above; an empty value is the default.
 
         Raises:
             InvalidSetting: one is missing or cannot be used.
         """
-        config_file = Path(environment.get("TS_CONFIG_FILE", "config.properties")).absolute()
+        config_file = Path(environment.get("TS_CONFIG_FILE") or "config.properties").absolute()
         if not config_file.is_file():
             raise InvalidSetting("TS_CONFIG_FILE", str(config_file), "a readable file")
-        interval = environment.get("SIGNET_POLL_INTERVAL_S", "2")
+        interval = environment.get("SIGNET_POLL_INTERVAL_S") or "2"
         try:
             poll_interval_s = float(interval)
         except ValueError:
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "a number of seconds") from None
         if not 0.1 <= poll_interval_s <= 3600:  # noqa: PLR2004 -- an hour: more is a mistake
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "between 0.1 and 3600 seconds")
-        alias = environment.get("SIGNET_ALIAS", "champion")
-        if not alias:
-            raise InvalidSetting("SIGNET_ALIAS", alias, "an alias of the model registry, such as 'champion'")
-        health_address = environment.get("SIGNET_HEALTH_ADDRESS", "http://127.0.0.1:8083")
+        health_address = environment.get("SIGNET_HEALTH_ADDRESS") or "http://127.0.0.1:8083"
         if not _is_address(health_address):
             raise InvalidSetting("SIGNET_HEALTH_ADDRESS", health_address, "an address such as 'http://127.0.0.1:8083'")
         return cls(
-            tracking_uri=environment.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
-            home=Path(environment.get("SIGNET_HOME", "/var/lib/signet")).absolute(),
+            tracking_uri=environment.get("MLFLOW_TRACKING_URI") or "http://127.0.0.1:5000",
+            home=Path(environment.get("SIGNET_HOME") or "/var/lib/signet").absolute(),
             config_file=config_file,
-            alias=alias,
+            alias=environment.get("SIGNET_ALIAS") or "champion",
             poll_interval_s=poll_interval_s,
             health_address=health_address,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from signet_trainer import signals
 from signet_trainer.console import complain, say
 from signet_trainer.errors import TrainerError, TrainingStopped
-from signet_trainer.names import ALIAS, MODEL
+from signet_trainer.names import MODEL
 from signet_trainer.settings import Environment, Settings, read
 
 
@@ -37,8 +37,8 @@ def lead(settings: Settings, environment: Environment) -> None:
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings announce retries, one by one
     client = tracking.connect(environment.tracking_uri)
-    if settings.skip_if_champion and (version := tracking.champion_version(client)):
-        say(f"{MODEL} version {version} is {ALIAS} already: nothing to train.")
+    if settings.skip_if_champion and (version := tracking.champion_version(client, environment.alias)):
+        say(f"{MODEL} version {version} is {environment.alias} already: nothing to train.")
         return
     say("loading PyTorch and Lightning")
     from signet_trainer import job  # noqa: PLC0415  # takes 5 s to load

@@ -56,10 +56,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Environment:
-    """What the surroundings say: MLflow's own variables, Lightning's process ranks, and GIT_COMMIT."""
+    """What the surroundings say: MLflow's own variables, the alias, Lightning's process ranks, and GIT_COMMIT."""
 
     tracking_uri: str
     """MLFLOW_TRACKING_URI."""
+    alias: str = "champion"
+    """SIGNET_ALIAS: the alias that the gate moves."""
     run_id: str | None = None
     """MLFLOW_RUN_ID: the run that `mlflow run` has made for this training."""
     experiment_id: str | None = None
@@ -73,15 +75,19 @@ class Environment:
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
-    """Raise BadOptions where MLFLOW_TRACKING_URI is not set: a store in the working directory helps nobody."""
+    """Read the variables; an empty one is not set.
+
+    Raise BadOptions without MLFLOW_TRACKING_URI: a store in the working directory helps nobody.
+    """
     uri = environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         raise BadOptions(
             "MLFLOW_TRACKING_URI is not set. Expected the address of MLflow, such as http://localhost:5000."
         )
-    ranks = (environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    ranks = (environ.get(name) or "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
     return Environment(
         tracking_uri=uri,
+        alias=environ.get("SIGNET_ALIAS") or Environment.alias,
         run_id=environ.get("MLFLOW_RUN_ID") or None,
         experiment_id=environ.get("MLFLOW_EXPERIMENT_ID") or None,
         experiment_name=environ.get("MLFLOW_EXPERIMENT_NAME") or None,
