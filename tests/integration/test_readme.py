@@ -207,7 +207,7 @@ def test_trainer_settings() -> None:
     assert set(_readers("trainer")) == {"MLFLOW_TRACKING_URI", "GIT_COMMIT", "SIGNET_ALIAS"}
     with pytest.raises(BadOptions):
         read_environment({})
-    read = read_environment({"MLFLOW_TRACKING_URI": "x", "GIT_COMMIT": "c"})
+    read = read_environment({"MLFLOW_TRACKING_URI": "http://x", "GIT_COMMIT": "c"})
     assert (read.git_commit, read.alias) == ("c", _readers("trainer")["SIGNET_ALIAS"])
 
 

@@ -44,7 +44,7 @@ def _run(arguments: Namespace) -> int:
     if arguments.subcommand == "deploy":
         return deploy(DeployOptions(**vars(arguments.deploy)))
     settings = Settings.from_environ(os.environ)
-    server = PredictionServer(settings.url, settings.timeout_s)
+    server = PredictionServer(settings.url, settings.timeout_s, settings.url_credentials)
     if arguments.subcommand == "predict":
         return predict(PredictOptions(**vars(arguments.predict)), server)
     return run_scenarios(ScenarioOptions(**vars(arguments.scenarios)), server)

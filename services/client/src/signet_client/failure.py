@@ -26,6 +26,7 @@ from signet_client.errors import (
     InputError,
     InvalidSetting,
     MlflowUnreachable,
+    OtherRegistry,
     ServerTooSlow,
     ServerUnreachable,
     UnknownDeployment,
@@ -41,6 +42,7 @@ R = TypeVar("R")
 
 _CODES: tuple[tuple[type[ClientError], int], ...] = (
     (InvalidSetting, INVALID_PARAMETER_VALUE),
+    (OtherRegistry, INVALID_PARAMETER_VALUE),
     (InputError, INVALID_PARAMETER_VALUE),
     (UnknownDeployment, RESOURCE_DOES_NOT_EXIST),
     (ServerUnreachable, TEMPORARILY_UNAVAILABLE),

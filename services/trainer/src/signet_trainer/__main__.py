@@ -36,6 +36,7 @@ def lead(settings: Settings, environment: Environment) -> None:
     from signet_trainer import tracking  # noqa: PLC0415  # MLflow takes 2 s to load, which --help need not wait for
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings announce retries, one by one
+    os.environ.update(environment.credentials)
     client = tracking.connect(environment.tracking_uri)
     if settings.skip_if_champion and (version := tracking.champion_version(client, environment.alias)):
         say(f"{MODEL} version {version} is {environment.alias} already: nothing to train.")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Param, Run
+from mlflow.entities import LifecycleStage, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from requests import RequestException
 
-from signet_trainer.errors import MlflowLost, MlflowUnreachable, TrainingStopped
+from signet_trainer.errors import ExperimentDeleted, MlflowLost, MlflowUnreachable, TrainingStopped
 from signet_trainer.names import EXPERIMENT, MODEL
 from signet_trainer.settings import Environment, Settings
 
@@ -95,6 +95,9 @@ def _start(client: MlflowClient, environment: Environment) -> Run:
     if environment.run_id:
         return mlflow.start_run(run_id=environment.run_id, tags=tags)
     experiment_id = environment.experiment_id or _experiment_id(client, environment.experiment_name or EXPERIMENT)
+    experiment = client.get_experiment(experiment_id)
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise ExperimentDeleted(experiment.name, experiment_id)
     return mlflow.start_run(experiment_id=experiment_id, tags=tags)
 
 
