@@ -160,6 +160,17 @@ def test_env_example_lists_every_variable_without_a_value() -> None:
 
 
 @WAYS
+def test_no_proxy_stands_between_containers(configuration: Read, files: tuple[str, ...]) -> None:
+    """Whoever calls another container by HTTP does so directly, whatever proxy Docker's configuration names."""
+    services = configuration(*files)["services"]
+    callers = {name for name, service in services.items() if not {"database", None} >= set(service.get("networks", {}))}
+    assert callers == {"minio", "minio-setup", "mlflow-server", "trainer", "torchserve", "gateway", "client"}
+    for name in callers - {"gateway"}:  # HAProxy knows no proxies
+        environment = services[name]["environment"]
+        assert (environment["NO_PROXY"], environment["no_proxy"]) == ("*", "*"), name
+
+
+@WAYS
 def test_every_setting_reaches_the_services_that_read_it(configuration: Read, files: tuple[str, ...]) -> None:
     """A row of README's table that Compose and a service read: what .env says is in that service's environment."""
     rows = re.findall(r"^\| `([A-Z0-9_]+)` \| .*? \| .*? \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
