@@ -53,7 +53,7 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
         registry = (folder / "registry").as_uri()
         # A folder is a registry that needs neither server nor database driver; MLflow wants to be told that it may.
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-        client = MlflowClient(registry)
+        client = MlflowClient(registry, registry)
         client.create_registered_model(name)
         version = str(client.create_model_version(name, str(model.absolute())).version)
         rollout.ask_for(client, name, version, config.tags)

@@ -37,6 +37,7 @@ def main() -> int:
         signal.signal(name, lambda *_: stop.set())
     try:
         settings = Settings.from_environment(os.environ)
+        os.environ.update({**settings.credentials, "MLFLOW_TRACKING_URI": settings.tracking_uri})
         store = Store(settings.home)
         status = Status()
         health.serve(
