@@ -60,8 +60,8 @@ MISSING = "no such column"
 EXTRA = "an extra column"
 
 
-def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
-    """The data frame that pyfunc would feed: the signature's columns in its order, in its types.
+def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The data frame that pyfunc would feed, the signature's columns in its order and types, and what was sent for it.
 
     `allow` has the words of `relaxations` that hold.
 
@@ -80,7 +80,7 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.Data
         problems.append(Problem(rule="empty", expected="at least one row", got="no rows"))
     if schema.has_input_names():
         frame = frame[[name for name in schema.input_names() if name in frame.columns]]
-    frame = frame.copy(deep=False)
+    sent, frame = frame, frame.copy(deep=False)
     for name, type_, required in _typed_columns(schema, frame):
         series = frame[name]
         if type_ == DataType.double and Relaxation.WHOLE_NUMBERS in allow and _are_exact_doubles(series):
@@ -99,7 +99,7 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.Data
         ) from error
     if problems := refused(problems, allow):
         raise SignatureMismatch(_stricter(problems), problems)
-    return result
+    return result, sent
 
 
 def read(schema: Schema, payload: Payload) -> pd.DataFrame:
@@ -233,7 +233,7 @@ def _examined(name: Any, type_: Any, series: pd.Series, *, required: bool) -> tu
     if not wrong:
         if type_ in _CONVERTED:
             try:
-                series = _converted(series, type_) if present else series
+                series = _converted(series, type_) if present or type_ == DataType.float else series
             except (ValueError, TypeError, OverflowError) as error:
                 problems.append(Problem("type", type_name, str(error), column=name))
         elif not _mlflow_admits(name, series, type_):

@@ -2,7 +2,7 @@
 
 Slow (pandas, some hundred microseconds) and exact: what MLflow's scoring server would build from the request, with the
 values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Five rules are stricter than MLflow's,
-each for what it would let through silently:
+each for what it would let through silently, and are applied to what the model gets (see `floats`):
 
 1. extra columns are refused;
 2. so is null (or NaN) in a required column,
@@ -18,14 +18,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 
 # Private, and the only way to MLflow's verdict without a loaded pyfunc model; tests/test_verdict.py pins it.
 from mlflow.models.utils import _enforce_params_schema
 
-from signet_torchserve import frames, tensors
+from signet_torchserve import floats, frames, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
@@ -58,15 +57,8 @@ def _decide(signature: ModelSignature, payload: Payload, allow: frozenset[str]) 
     values = _params(signature, payload)
     if signature.inputs.is_tensor_spec():
         return Feed(tensors.enforced(signature.inputs, payload, allow), values, framed=False)
-    frame = frames.enforced(signature.inputs, payload, allow)
-    try:
-        with np.errstate(over="ignore"):
-            return Feed(frame.to_numpy(dtype=np.float32), values, framed=True)
-    except (TypeError, ValueError) as error:
-        raise SignatureMismatch(
-            f"The signature admits this input, but the model takes numbers only: {error}.",
-            [Problem(rule="model", expected="values that convert to float32", got=str(error))],
-        ) from error
+    enforced, sent = frames.enforced(signature.inputs, payload, allow)
+    return Feed(floats.fed(signature.inputs, enforced, sent, allow), values, framed=True)
 
 
 @lru_cache(maxsize=8)
