@@ -33,7 +33,7 @@ class Verdict:
     message: str | None = None
     crashed: bool = False
     stricter: frozenset[str] = frozenset()
-    """Those of the five documented rules that the payload breaks, whatever MLflow says, each by what would lift it."""
+    """Those of the six documented rules that the payload breaks, whatever MLflow says, each by what would lift it."""
 
 
 def signature_document(inputs: Schema, params: Any = None) -> dict[str, Any]:
@@ -155,6 +155,8 @@ def _broken_rules(schema: Schema, frame: pd.DataFrame) -> Iterator[str]:
     names: list[Any] = schema.input_names() if is_named else list(frame.columns[: len(schema.inputs)])
     if any(name not in names for name in frame.columns):
         yield "extra_columns"
+    if not is_named and [*map(str, frame.columns)] != [str(place) for place in range(len(frame.columns))]:
+        yield "unchecked_names"
     if frame.empty:
         yield "empty"
     required = schema.required_input_names() if is_named else names

@@ -140,6 +140,23 @@ def large_tables(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
 
 
 @st.composite
+def _rows_without_names(draw: st.DrawFn, rows: list[list[Any]], width: int) -> tuple[Any, pd.DataFrame]:
+    """A document for a signature without names: the rows alone, or with names after all, which may be mere numbers."""
+    match draw(st.sampled_from(["split", "inputs", "instances", "names", "records"])):
+        case "split":
+            return {"dataframe_split": {"data": rows}}, pd.DataFrame(rows)
+        case "inputs" | "instances" as key:
+            return {key: rows}, pd.DataFrame(rows)
+        case key:
+            given = draw(st.sampled_from([list(range(width)), list(map(str, range(width))), NAMES[-width:]]))
+            frame = pd.DataFrame(rows, columns=draw(st.one_of(st.just(given), st.permutations(given))))
+            if key == "names" or not rows:
+                return {"dataframe_split": {"columns": list(frame.columns), "data": rows}}, frame
+            frame.columns = frame.columns.map(str)
+            return {"dataframe_records": [dict(zip(frame.columns, row, strict=True)) for row in rows]}, frame
+
+
+@st.composite
 def requests(  # noqa: C901, PLR0911 -- one for each format
     draw: st.DrawFn, schema: Schema, *, large: bool = False
 ) -> tuple[bytes, pd.DataFrame]:
@@ -155,8 +172,8 @@ def requests(  # noqa: C901, PLR0911 -- one for each format
         return json.dumps(document, **style).encode()
 
     if not schema.has_input_names():
-        key = draw(st.sampled_from(["split", "inputs", "instances"]))
-        return body({"dataframe_split": {"data": rows}} if key == "split" else {key: rows}), pd.DataFrame(rows)
+        document, frame = draw(_rows_without_names(rows, len(columns)))
+        return body(document), frame
     records = [dict(zip(names, row, strict=True)) for row in rows]
     match draw(
         st.sampled_from(["split", "index", "records", "bare records", "instances", "inputs", "bare", "seed", "one"])

@@ -384,7 +384,7 @@ def test_no_answer_holds_nan(tmp_path: Path) -> None:
         tmp_path / "model", Formula(lambda x: 1 / x), rows(3, 2), columns(("double", "a"), ("double", "b"))
     )
     server = Server(models.unpack(model, tmp_path / "mar"))
-    values = {"a": [0.0, -0.0], "b": [2.0, 1e39]}
+    values = {"a": [0.0, -0.0], "b": [2.0, 4.0]}
     wrapped, bare = server.answer(body({"inputs": values}), body(values))
-    assert wrapped.json() == {"predictions": [{"0": None, "1": 0.5}, {"0": None, "1": 0.0}]}
-    assert bare.json() == [[None, 0.5], [None, 0.0]]
+    assert wrapped.json() == {"predictions": [{"0": None, "1": 0.5}, {"0": None, "1": 0.25}]}
+    assert bare.json() == [[None, 0.5], [None, 0.25]]

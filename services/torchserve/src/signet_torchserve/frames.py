@@ -18,6 +18,7 @@ from mlflow.pyfunc.scoring_server import parse_csv_input
 from mlflow.types import DataType, Schema
 from mlflow.utils.proto_json_utils import dataframe_from_parsed_json
 
+from signet_torchserve import unchecked_names
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.payload import Format, Payload
 from signet_torchserve.relaxations import Relaxation, refused
@@ -68,7 +69,7 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[p
     Raises:
         Refusal: the payload is no table, or the schema does not admit it.
     """
-    frame = read(schema, payload)
+    frame = read(schema, payload, allow)
     problems = list(_column_problems(schema, frame))
     if frame.columns.has_duplicates:
         twice = list(frame.columns[frame.columns.duplicated()])
@@ -102,11 +103,12 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[p
     return result, sent
 
 
-def read(schema: Schema, payload: Payload) -> pd.DataFrame:
+def read(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
     """The data frame that MLflow's scoring server would make, with the values still as JSON typed them.
 
     Raises:
         MalformedPayload: the payload is no table.
+        SignatureMismatch: it has names, and the schema has none to check them by.
     """
     try:
         frame = _as_mlflow_reads(schema, payload)
@@ -121,6 +123,8 @@ def read(schema: Schema, payload: Payload) -> pd.DataFrame:
             expected="rows and columns",
             got=type(payload.content).__name__,
         ) from error
+    if not schema.has_input_names():
+        unchecked_names.refuse(list(frame.columns), allow)
     return frame
 
 

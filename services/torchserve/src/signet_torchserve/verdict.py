@@ -1,14 +1,15 @@
 """MLflow's own verdict on a request, and the name of everything that is wrong with it.
 
 Slow (pandas, some hundred microseconds) and exact: what MLflow's scoring server would build from the request, with the
-values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Five rules are stricter than MLflow's,
+values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Six rules are stricter than MLflow's,
 each for what it would let through silently, and are applied to what the model gets (see `floats`):
 
 1. extra columns are refused;
 2. so is null (or NaN) in a required column,
 3. a number that is not finite,
 4. an empty input,
-5. and a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`).
+5. a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`),
+6. and names of columns where the signature has none to check them by.
 
 Each can be lifted (see `relaxations`), and the rest is then MLflow's.
 """
