@@ -501,6 +501,24 @@ def test_a_word_lets_through_what_its_rule_refuses(
     np.testing.assert_array_equal(fed.inputs, np.array(expected, np.float32))
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e400"])
+@pytest.mark.parametrize("value", ["%s", "[0.5, %s]"])
+def test_params_are_finite_too(value: str, number: str) -> None:
+    """A param that is sent is held to the same rule; the default of one that is not is the author's business."""
+    shape = (-1,) if "[" in value else None
+    specs = ParamSchema([ParamSpec("t", "double", [1.0] if shape else 1.0, shape), ParamSpec("most", "float", np.inf)])
+    document = signature_document(columns_schema(("double", "a")), specs)
+    body = b'{"inputs": {"a": [1.5]}, "params": {"t": %s}}' % (value % number).encode()
+    refusal = outcome(Signature(document), body)
+    assert isinstance(refusal, Refusal)
+    assert refusal.rule == "finite"
+    assert refusal.message.startswith("Param t has ")
+    fed = outcome(Signature(document, frozenset({"non_finite"})), body)
+    assert isinstance(fed, Feed)
+    assert not np.isfinite(fed.params["t"]).all()
+    assert fed.params["most"] == np.inf
+
+
 @pytest.mark.parametrize("others", [[], [None], ["value"], ["value", None]])
 @pytest.mark.parametrize(
     ("type_", "value", "is_served"),

@@ -4,7 +4,7 @@
 | ----------------- | --------------------------------------------------------------- | ------------------------- |
 | `extra_columns`   | columns or inputs that the signature does not have              | dropped                   |
 | `nulls`           | null and NaN in required columns                                | NaN, if the type has it   |
-| `non_finite`      | infinities, and in tensors NaN                                  | fed as they are           |
+| `non_finite`      | what is infinite for the model, NaN in tensors, params and text | fed as they are           |
 | `empty`           | inputs without rows or values                                   | fed as they are           |
 | `mixed_types`     | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
 | `unchecked_names` | names of columns, where the signature has none                  | taken by their places     |

@@ -16,6 +16,7 @@ Each can be lifted (see `relaxations`), and the rest is then MLflow's.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,7 @@ from signet_torchserve import floats, frames, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
+from signet_torchserve.relaxations import Relaxation
 
 
 def decide(
@@ -56,6 +58,8 @@ def decide(
 
 def _decide(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
     values = _params(signature, payload)
+    if Relaxation.NON_FINITE not in allow:
+        _refuse_infinite({name: values[name] for name in values if name in (payload.params or {})})
     if signature.inputs.is_tensor_spec():
         return Feed(tensors.enforced(signature.inputs, payload, allow), values, framed=False)
     enforced, sent = frames.enforced(signature.inputs, payload, allow)
@@ -79,3 +83,13 @@ def _params(signature: ModelSignature, payload: Payload) -> dict[str, Any]:
     except frames.CRASHES as error:
         problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
         raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [problem]) from error
+
+
+def _refuse_infinite(params: dict[str, Any]) -> None:
+    for name, value in params.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise SignatureMismatch(
+                    f"Param {name} has {number}: expected a finite number.",
+                    [Problem("finite", f"a finite number for the param {name}", str(number))],
+                )
