@@ -25,6 +25,7 @@ from signet_torchserve import example, program_check, program_fit
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
+from signet_torchserve.guards import Guards
 from signet_torchserve.options import Options
 
 MAX_JSON_BYTES = 1 << 20
@@ -62,7 +63,9 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
         try:
-            program_fit.refuse_unfit(_graph(folder / PROGRAM), _mlmodel(folder)["signature"])
+            graph = _graph(folder / PROGRAM)
+            program_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
+            Guards(graph)  # refuses what each worker would
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):

@@ -7,7 +7,6 @@ so that `torch.export.load`, which would unpickle, finds nothing to unpickle her
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from signet_torchserve import rows
 from signet_torchserve.errors import Problem, SignatureMismatch
 from signet_torchserve.feed import Array, Feed
 from signet_torchserve.graph import Form, Graph
+from signet_torchserve.guards import Guards
 from signet_torchserve.source import Unsupported
 
 # What an input that the program cannot take makes torch raise.
@@ -131,12 +131,20 @@ class _Exported:
             exported = move_to_device_pass(exported, device)
         self._module = exported.module()
         self.weights = [*exported.state_dict.values(), *exported.tensor_constants.values()]
+        self._guards = Guards.of(path)
         inputs = set(exported.graph_signature.user_inputs)
         nodes = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in inputs]
-        self.forms = [_form(node.meta["val"]) for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
-        self.names = list(inspect.signature(self._module.forward).parameters)[: len(self.forms)]
+        tensors = [node.meta["val"] for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
+        self.forms = [
+            Form(tensor.dtype, tuple(sizes), tuple(example))
+            for tensor, sizes, example in zip(tensors, self._guards.sizes, self._guards.examples, strict=True)
+        ]
+        self.names = self._guards.names
 
     def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
+        shapes = tuple([tensor.shape for tensor in inputs])
+        if shapes not in self._guards.admitted:
+            self._guards.hold(shapes)
         with torch.inference_mode():  # unlike a Graph's, its weights have gradients
             return self._module(*inputs, **params)
 
@@ -146,14 +154,6 @@ def _load(path: Path, device: torch.device) -> Graph | _Exported:
         return Graph(path, device)
     except Unsupported:
         return _Exported(path, device)
-
-
-def _form(tensor: torch.Tensor) -> Form:
-    return Form(
-        tensor.dtype,
-        tuple(size if isinstance(size, int) else str(size) for size in tensor.shape),
-        tuple(size if isinstance(size, int) else size.node.hint for size in tensor.shape),
-    )
 
 
 def _is_about(one: Any, other: Any) -> bool:
