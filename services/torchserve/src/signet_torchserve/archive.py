@@ -112,6 +112,8 @@ def strip_pickles(source: Path, target: Path) -> None:
                 content = b"" if inner == _SAMPLE_INPUTS else program.read(record)
                 if inner.endswith("_config.json"):
                     _refuse_pickled(record, json.loads(content))
+                if inner == _GRAPH:
+                    program_fit.refuse_unread(json.loads(content))
                 if inner.endswith(".json"):
                     content = json.dumps(program_check.harmless(json.loads(content))).encode()
                 copy.writestr(record, content)

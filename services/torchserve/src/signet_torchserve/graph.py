@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from signet_torchserve.guards import Guards
+from signet_torchserve.program_fit import SCHEMA_VERSION
 from signet_torchserve.source import DTYPES, LAYOUTS, Source, Unsupported
 
-_SCHEMA_VERSION = 8
 _TREESPEC_VERSION = 1
 
 # What reading a document of another form than expected raises.
@@ -60,7 +60,7 @@ class Graph:
                 root = archive.namelist()[0].partition("/")[0]
                 document = json.loads(archive.read(f"{root}/models/model.json"))
                 tensors = _tensors(archive, f"{root}/data", device)
-            if document["schema_version"]["major"] != _SCHEMA_VERSION:
+            if document["schema_version"]["major"] != SCHEMA_VERSION:
                 raise Unsupported(f"schema {document['schema_version']}")
             self._read(document, tensors, device)
         except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from signet_torchserve import rows
-from signet_torchserve.errors import Problem, SignatureMismatch
+from signet_torchserve import operators, rows
+from signet_torchserve.errors import NotServable, Problem, SignatureMismatch
 from signet_torchserve.feed import Array, Feed
 from signet_torchserve.graph import Form, Graph
 from signet_torchserve.guards import Guards
@@ -126,7 +126,7 @@ class _Exported:
     def __init__(self, path: Path, device: torch.device) -> None:
         from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- seconds and 100 MB, for few programs
 
-        exported = torch.export.load(path)
+        exported = _loaded(path)
         if any(weight.device != device for weight in exported.state_dict.values()):
             exported = move_to_device_pass(exported, device)
         self._module = exported.module()
@@ -147,6 +147,24 @@ class _Exported:
             self._guards.hold(shapes)
         with torch.inference_mode():  # unlike a Graph's, its weights have gradients
             return self._module(*inputs, **params)
+
+
+def _loaded(path: Path) -> torch.export.ExportedProgram:
+    """What `torch.export.load` makes of a file.
+
+    Raises:
+        NotServable: this torch cannot read it, now or ever.
+    """
+    operators.refuse_unknown(path)
+    try:
+        return torch.export.load(path)
+    except (MemoryError, OSError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise NotServable(
+            f"torch {torch.__version__} cannot read its program: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _load(path: Path, device: torch.device) -> Graph | _Exported:
