@@ -108,6 +108,19 @@ def unpack(model: Path, folder: Path, version: str = "7", **tags: str) -> Path:
     return folder / "unpacked"
 
 
+def rewrite(program: Path, change: Callable[[Any], object]) -> None:
+    """Change the JSON of a .pt2 file."""
+    with zipfile.ZipFile(program) as file:
+        records = {name: file.read(name) for name in file.namelist()}
+    (name,) = (name for name in records if name.endswith("models/model.json"))
+    document = json.loads(records[name])
+    change(document)
+    records[name] = json.dumps(document).encode()
+    with zipfile.ZipFile(program, "w") as file:
+        for record, content in records.items():
+            file.writestr(record, content)
+
+
 def declared_metrics() -> MetricsCacheYamlImpl:
     """A worker's metrics, as TorchServe makes them from our metrics.yaml."""
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # it leaves the file open

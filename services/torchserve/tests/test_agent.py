@@ -19,7 +19,7 @@ import requests
 import torch
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from models import NAME, Formula, free_addresses, rows, wait_until, wait_until_up
+from models import NAME, Formula, free_addresses, rewrite, rows, wait_until, wait_until_up
 from oracle import columns_schema
 from signet_torchserve import inflight, torchserve
 from signet_torchserve.agent import Agent
@@ -298,6 +298,10 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
         assert begun.result().status_code in {200, 500}
 
 
+def _call_what_torch_lacks(program: Any) -> None:
+    program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.unheard.default"
+
+
 @pytest.mark.parametrize(
     ("spoil", "status", "reason"),
     [
@@ -307,6 +311,11 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
             lambda model: (model / "serving_input_example.json").write_text('{"inputs": [["x"]]}'),
             "refused",
             "Its own input example is refused by its signature: ",
+        ),
+        (
+            lambda model: rewrite(model / "data/model.pt2", _call_what_torch_lacks),
+            "refused",
+            "Its program calls torch.ops.aten.unheard.default, which torch ",
         ),
     ],
 )

@@ -26,6 +26,7 @@ from signet_torchserve import example, program_check, program_fit
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
+from signet_torchserve.guards import Guards
 from signet_torchserve.options import Options
 
 MAX_JSON_BYTES = 1 << 20
@@ -66,7 +67,9 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
         try:
-            program_fit.refuse_unfit(_graph(folder / PROGRAM), _mlmodel(folder)["signature"])
+            graph = _graph(folder / PROGRAM)
+            program_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
+            Guards(graph)  # refuses what each worker would
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
@@ -126,6 +129,8 @@ def strip_pickles(source: Path, target: Path) -> None:
                     document = json.loads(program.read(record))
                     if inner.endswith("_config.json"):
                         _refuse_pickled(record, document)
+                    if inner == _GRAPH:
+                        program_fit.refuse_unread(document)
                     copy.writestr(record, json.dumps(program_check.harmless(document)))
                 else:
                     entry = _aligned(record, file.tell())

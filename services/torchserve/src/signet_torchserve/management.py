@@ -126,9 +126,10 @@ class TorchServe:
                     return
                 seen |= set(served.workers)
             # TorchServe says nothing of one that ends, and starts the next one, again and again.
-            if any(not Path("/proc", str(pid)).exists() for pid in seen):
-                raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
+            has_one_ended = any(not Path("/proc", str(pid)).exists() for pid in seen)
             meanwhile()
+            if has_one_ended:
+                raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
             if time.monotonic() > deadline:
                 raise TorchServeError(f"Its workers have not loaded the model within {WORKER_START_TIMEOUT_S} s.")
             time.sleep(POLL_S)
