@@ -219,7 +219,8 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     """Tags on the live version hold at the next look, and every request meanwhile is answered."""
     assert replica.ask(LAX).status_code == 400
     with replica.asked_meanwhile() as answers:
-        replica.tag("1", allow="whole_numbers,extra_columns", workers="2", batch_size="4", max_batch_delay="3")
+        tags = {"workers": "2", "batch_size": "4", "max_batch_delay": "3", "timeout_s": "7"}
+        replica.tag("1", allow="whole_numbers,extra_columns", **tags)
         replica.settle()
     assert {answer.status_code for answer in answers} == {200}
     answer = replica.ask(LAX)
@@ -234,9 +235,9 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert served.ready_workers == 2
     assert replica.server.version(NAME, "1") is None
     described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
-    assert (described["batchSize"], described["maxBatchDelay"]) == (4, 3)
+    assert (described["batchSize"], described["maxBatchDelay"], described["responseTimeout"]) == (4, 3, 7)
     assert replica.marks("1")[0] == "ready"
-    replica.tag("1", allow=None, workers=None, batch_size=None, max_batch_delay=None)
+    replica.tag("1", allow=None, **dict.fromkeys(tags))
 
 
 def test_a_tag_with_a_wrong_value_is_refused(replica: Replica) -> None:
