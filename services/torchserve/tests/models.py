@@ -108,6 +108,19 @@ def unpack(model: Path, folder: Path, version: str = "7", **tags: str) -> Path:
     return folder / "unpacked"
 
 
+def rewrite(program: Path, change: Callable[[Any], object]) -> None:
+    """Change the JSON of a .pt2 file."""
+    with zipfile.ZipFile(program) as file:
+        records = {name: file.read(name) for name in file.namelist()}
+    (name,) = (name for name in records if name.endswith("models/model.json"))
+    document = json.loads(records[name])
+    change(document)
+    records[name] = json.dumps(document).encode()
+    with zipfile.ZipFile(program, "w") as file:
+        for record, content in records.items():
+            file.writestr(record, content)
+
+
 def declared_metrics() -> MetricsCacheYamlImpl:
     """A worker's metrics, as TorchServe makes them from our metrics.yaml."""
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # it leaves the file open
@@ -173,16 +186,13 @@ def free_port() -> int:
 
 def free_addresses() -> dict[str, str]:
     """Environment of a TorchServe whose ports nobody has."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-    inference, management, metrics, *grpc = (opened.getsockname()[1] for opened in sockets)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    inference, metrics = (opened.getsockname()[1] for opened in sockets)
     for opened in sockets:
         opened.close()
     return {
         "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
-        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
         "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
-        "TS_GRPC_INFERENCE_PORT": str(grpc[0]),
-        "TS_GRPC_MANAGEMENT_PORT": str(grpc[1]),
     }
 
 

@@ -92,6 +92,13 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
             None,
             "The input 'b' of its signature has the shape (-1, 3), but its program takes (-1, 2).",
         ),
+        (
+            "two",
+            tensors((-1, 2), (-1, 2), names="bx"),
+            None,
+            "Its signature names the inputs ['b', 'x'], of which its program takes ['b'] by name: expected all of ",
+        ),
+        ("two", tensors((-1, 2), (-1, 2), names="xa"), None, "Its signature names the inputs ['x', 'a'], of which"),
         ("one", unnamed((-1, 2), "O"), None, "Its signature has a tensor of object, which torch has not: "),
         ("one", unnamed((-1, 2), "bytes"), None, "Its signature has a tensor of "),
         *(

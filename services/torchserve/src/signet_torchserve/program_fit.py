@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,28 @@ _STRIDED = 7
 _NESTED = ("array", "object", "map")
 
 Shape = Sequence[int]
+
+# The major version of the programs' JSON that torch 2.13 reads.
+SCHEMA_VERSION = 8
+
+
+def refuse_unread(program: dict[str, Any]) -> None:
+    """Refuse a program that was written by a torch whose programs ours cannot read.
+
+    Args:
+        program: the JSON of its `models/model.json`.
+
+    Raises:
+        NotServable: its JSON has another version.
+        KeyError: it has none.
+    """
+    version = program["schema_version"]
+    if version["major"] != SCHEMA_VERSION:
+        written = f", and was written by torch {program['torch_version']!s:.40}" if program.get("torch_version") else ""
+        raise NotServable(
+            f"Its program has the schema version {version['major']}.{version.get('minor', 0)}{written}: expected "
+            f"{SCHEMA_VERSION}, which torch {metadata.version('torch')} reads."
+        )
 
 
 def refuse_unfit(program: dict[str, Any], signature: dict[str, Any]) -> None:
@@ -67,7 +90,13 @@ def _refuse_inputs(
         if "user_input" in spec or "constant_input" in spec
     ]
     order = call["forward_arg_names"] or []
-    by_name = {name for name, _ in wanted} == set(order[: len(wanted)])  # as `Program` calls it
+    given = [name for name, _ in wanted]
+    by_name = set(given) == set(order[: len(wanted)])  # as `Program` calls it
+    if not by_name and (known := [name for name in given if name in order]):
+        raise NotServable(
+            f"Its signature names the inputs {given}, of which its program takes {known} by name: expected all of "
+            f"{order[: len(wanted)]}, or other names for all inputs."
+        )
     for (name, shape), argument in zip(
         sorted(wanted, key=lambda item: order.index(item[0])) if by_name else wanted, taken, strict=False
     ):

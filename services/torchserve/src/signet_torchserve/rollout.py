@@ -15,6 +15,7 @@ from signet_torchserve.champion import ALLOW_BREAKING, CONTRACT, DIGEST, Champio
 from signet_torchserve.contract import Contract
 from signet_torchserve.errors import NotServable
 from signet_torchserve.golden import Golden
+from signet_torchserve.last_words import LastWords
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.options import Options
 from signet_torchserve.registry import Registry, RegistryUnreachable
@@ -203,12 +204,22 @@ class Rollout:
                     workers=self._options.workers,
                 )
             self._torchserve.wait_until_ready(
-                self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on
+                self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on_loading
             )
         with self._step("golden"):
             answer = golden and self._torchserve.predict(self._name, self.champion.revision, golden.request)
             if objection := golden and golden.objection(answer):
                 raise TorchServeError(objection)
+
+    def _go_on_loading(self) -> None:
+        self._go_on()
+        last_words = LastWords.of(self._store.unpacked(self._name, self.champion.revision))
+        if last_words is not None:
+            raise (
+                NotServable(last_words.reason)
+                if last_words.is_final
+                else TorchServeError(f"A worker could not load the model: {last_words.reason}")
+            )
 
     def _go_on(self) -> None:
         if self._superseded is not None:
