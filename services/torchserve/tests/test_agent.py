@@ -140,12 +140,19 @@ class Versions:
     last: int = 0
 
     def log(
-        self, module: torch.nn.Module, signature: ModelSignature = ONE_COLUMN, *, name: str = NAME, **extra_files: Any
+        self,
+        module: torch.nn.Module,
+        signature: ModelSignature = ONE_COLUMN,
+        *,
+        name: str = NAME,
+        example: Any = None,
+        **extra_files: Any,
     ) -> str:
         self.last += 1
         folder = self.folder / f"logged-{self.last}" / "model"
         folder.parent.mkdir()
-        model = models.save(folder, module, rows(3, len(signature.inputs.inputs)), signature, **extra_files)
+        example = rows(3, len(signature.inputs.inputs)) if example is None else example
+        model = models.save(folder, module, example, signature, **extra_files)
         return str(self.client.create_model_version(name, str(model)).version)
 
     def files(self, version: str) -> Path:
@@ -397,6 +404,18 @@ def test_a_new_deployment_whose_alias_moves_on_is_not_interrupted(
     begins = versions_that_answer.index(first)
     assert {answer.status_code for answer in answers[begins:]} == {200}
     assert answers[-1].headers["X-Model-Version"] == second
+
+
+def test_the_contract_notes_what_float32_rounds(replica: Replica, versions: Versions, other: str) -> None:
+    """A `long` is answered as MLflow answers it, and what that does to it stands on each version from the first on."""
+    signature = ModelSignature(columns_schema(("long", "n")))
+    note = "The model gets column 'n' as float32, and float32 rounds whole numbers beyond 16777216."
+    for said in (note, f"unchanged for clients of version 1. {note}"):
+        version = versions.log(Formula(lambda x: x - 16777216), signature, name=other, example=4 * rows(3, 1))
+        replica.client.set_registered_model_alias(other, "champion", version)
+        replica.settle()
+        assert replica.ask({"inputs": {"n": [16777217]}}, name=other).json() == {"predictions": [{"0": 0.0}]}
+        assert replica.client.get_model_version(other, version).tags["serving.contract"] == said
 
 
 def test_a_model_that_is_made_anew_is_another_one(replica: Replica, versions: Versions, other: str) -> None:

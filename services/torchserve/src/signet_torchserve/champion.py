@@ -10,7 +10,7 @@
 | ------------------------- | ----------------------------------------------------------------------------- |
 | `serving.status`          | `pending`, then `ready`, `refused` or `failed`                                |
 | `serving.reason`          | why, when, and on which replica                                               |
-| `serving.contract`        | what changes for clients of the version before it (see `contract`)            |
+| `serving.contract`        | what changes for clients, and what they should know (see `contract`)          |
 | `serving.served_at`       | when it last came into service                                                |
 | `serving.digest`          | the digest of what it served first, where none was recorded                   |
 """

@@ -33,6 +33,10 @@ _JSON_KINDS = {
     **dict.fromkeys(("b", "boolean"), "booleans"),
 }
 
+_WHOLE = ("long", "integer")
+_EXACT_IN_FLOAT32 = 2**24
+_MAX_NAMED = 10
+
 Spec = dict[str, Any]
 
 
@@ -77,6 +81,15 @@ def changes(old: Contract, new: Contract) -> list[Change]:
         *_of_relaxations(old.allow, new.allow),
     ]
     return sorted(found, key=lambda change: not change.is_breaking)
+
+
+def notes(version: Contract) -> list[str]:
+    """What clients of a version should know, whatever came before it, each as a sentence."""
+    whole = [_what(name, spec) for name, spec in _by_name(version.inputs).items() if spec["type"] in _WHOLE]
+    if not whole:
+        return []
+    named = ", ".join(whole[:_MAX_NAMED]) + (f" and {len(whole) - _MAX_NAMED} more" if len(whole) > _MAX_NAMED else "")
+    return [f"The model gets {named} as float32, and float32 rounds whole numbers beyond {_EXACT_IN_FLOAT32}."]
 
 
 def _breaking(text: str) -> Change:

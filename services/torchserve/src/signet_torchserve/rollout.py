@@ -168,15 +168,22 @@ class Rollout:
                 self._store.seal(self._name, self.champion)
 
     def _hold_to_contract(self, folder: Path) -> None:
-        """Compare what clients may send and get with what the live version has them used to."""
+        """Compare what clients may send and get with what the live version has them used to, and note what is odd."""
         live = self._live
-        if live is None or live.version == self.champion.version or self.champion.has_served:
+        if self.champion.has_served:
             return
-        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), Contract.of(folder))
+        new = Contract.of(folder)
+        notes = contract.notes(new)
+        if notes:
+            self.tags[CONTRACT] = " ".join(notes)
+        if live is None or live.version == self.champion.version:
+            return
+        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), new)
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
         said = "".join(f"; {change.text}" for change in changes)
-        self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        compared = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        self.tags[CONTRACT] = ". ".join([compared, *notes])
         if breaking and not self.champion.allows_breaking:
             raise NotServable(
                 f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
