@@ -323,7 +323,7 @@ def test_what_must_not_be_served_is_refused(
     spoil: Callable[[Path], Any], status: str, reason: str, replica: Replica, versions: Versions
 ) -> None:
     """The refusal stands on the version, and what serves goes on."""
-    version = versions.log(Formula(lambda x: x))
+    version = versions.log(Formula(lambda x: x + 1))
     spoil(versions.files(version))
     replica.promote(version)
     marks = replica.marks(version)

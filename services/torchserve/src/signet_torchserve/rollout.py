@@ -169,13 +169,17 @@ class Rollout:
 
     def _hold_to_contract(self, folder: Path) -> None:
         """Compare what clients may send and get with what the live version has them used to."""
-        live = self._live
+        live, new = self._live, Contract.of(folder)
+        narrower = new.sizes.narrower() if new.sizes is not None else ""
+        note = f"its program takes {narrower}, where its signature admits more" if narrower else ""
         if live is None or live.version == self.champion.version or self.champion.has_served:
+            if note and CONTRACT not in self.champion.tags:
+                self.tags[CONTRACT] = note
             return
-        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), Contract.of(folder))
+        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), new)
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
-        said = "".join(f"; {change.text}" for change in changes)
+        said = "".join(f"; {text}" for text in filter(None, (*(change.text for change in changes), note)))
         self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
         if breaking and not self.champion.allows_breaking:
             raise NotServable(
