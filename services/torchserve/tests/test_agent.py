@@ -507,6 +507,29 @@ def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions)
     assert replica.revision() == "1"
 
 
+def _of_thirds(x: torch.Tensor) -> torch.Tensor:
+    return x * 3 if x.shape[0] % 3 == 0 else x
+
+
+def test_a_program_that_takes_less_than_its_signature_says_so(replica: Replica, versions: Versions, other: str) -> None:
+    """At its first deployment, and where it follows one that took more, whose clients it breaks."""
+    takes = "its program takes 3, 6, 9, … rows"
+    first = versions.log(Formula(_of_thirds), name=other)
+    replica.client.set_registered_model_alias(other, "champion", first)
+    replica.settle()
+    tags = replica.client.get_model_version(other, first).tags
+    assert (tags["serving.status"], tags["serving.contract"]) == (
+        "ready",
+        f"{takes}, where its signature admits more",
+    )
+    version = versions.log(Formula(_of_thirds))
+    replica.promote(version)
+    breaks = f"{takes} instead of any number of rows: who sends other sizes would be refused"
+    assert replica.marks(version)[0] == "refused"
+    assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}"
+    replica.promote("1")
+
+
 def test_a_changed_archive_is_built_again(replica: Replica) -> None:
     """What was changed on the replica's disk is not served."""
     mar = replica.store.archives / f"{NAME}@1.mar"

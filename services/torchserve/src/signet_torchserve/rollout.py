@@ -179,7 +179,10 @@ class Rollout:
         changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), new)
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
-        said = "".join(f"; {text}" for text in filter(None, (*(change.text for change in changes), note)))
+        texts = [change.text for change in changes]
+        if note and not any(narrower in text for text in texts):
+            texts.append(note)
+        said = "".join(f"; {text}" for text in texts)
         self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
         if breaking and not self.champion.allows_breaking:
             raise NotServable(
