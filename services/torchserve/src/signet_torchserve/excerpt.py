@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from mlflow.types import DataType, Schema
 
-from signet_torchserve import column_names, kinds
+from signet_torchserve import column_names, kinds, unchecked_names
 from signet_torchserve.errors import MAX_PROBLEMS, MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.payload import Format, Payload
 
@@ -42,13 +42,14 @@ class Excerpt:
     Args:
         schema: a column signature.
         payload: what came.
+        allow: words of `relaxations` that hold.
 
     Raises:
         MalformedPayload: it would become a table beyond all measure.
-        SignatureMismatch: it has columns more than once, or too few.
+        SignatureMismatch: it has columns more than once, too few, or names that the schema can't check.
     """
 
-    def __init__(self, schema: Schema, payload: Payload) -> None:
+    def __init__(self, schema: Schema, payload: Payload, allow: frozenset[str]) -> None:
         self.payload = payload
         """What decides, unless it is admitted."""
         self.whole: Callable[[], Payload] = lambda: payload
@@ -59,6 +60,8 @@ class Excerpt:
         table = _table(schema, payload) if all(isinstance(type_, DataType) for type_ in schema.input_types()) else None
         if table is None:
             return
+        if not schema.has_input_names():
+            unchecked_names.refuse(table.names, allow)
         kept = self._kept(schema, table)
         if table.rows * len(kept) > MAX_CELLS:
             raise _too_large(payload, table.rows, len(kept), MAX_CELLS)

@@ -44,8 +44,8 @@ _FLOATS = np.array(
     [-np.finfo(float).max, np.nextafter(-BEYOND_FLOAT32, 0), -(2.0**31), 2.0**31, BEYOND_FLOAT32, np.inf]
 )
 _NAN = 2 * (len(_FLOATS) + 1)
-_NO_NUMBER = _NAN + 1
-_NAN_WORDS = frozenset({"", "nan", "null", "none", "na", "n/a", "<na>"})
+_NAN_WORDS = ("nan", "", "null", "none", "na", "n/a", "<na>")
+_NO_NUMBER = _NAN + len(_NAN_WORDS)
 
 _READ_FROM_TEXTS = {DataType.string, DataType.datetime, DataType.binary}
 
@@ -109,8 +109,8 @@ def _numbers(texts: list[str]) -> list[int]:
     numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
     codes: list[int] = _floats(numbers).tolist()
     for row in np.flatnonzero(np.isnan(numbers)).tolist():
-        if texts[row].strip().lower().lstrip("+-") not in _NAN_WORDS:
-            codes[row] = _NO_NUMBER
+        word = texts[row].strip().lower().lstrip("+-")
+        codes[row] = _NAN + _NAN_WORDS.index(word) if word in _NAN_WORDS else _NO_NUMBER
     return codes
 
 

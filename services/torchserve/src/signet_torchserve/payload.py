@@ -217,11 +217,8 @@ def _text(body: bytes) -> str:
     try:
         return bytes(body).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MalformedPayload(
-            f"The body is not UTF-8: byte {body[error.start]:#04x} at position {error.start}.",
-            expected="UTF-8",
-            got=f"byte {body[error.start]:#04x} at position {error.start}",
-        ) from error
+        where = f"byte {body[error.start]:#04x} at position {error.start}"
+        raise MalformedPayload(f"The body is not UTF-8: {where}.", expected="UTF-8", got=where) from error
 
 
 def _csv(body: bytes) -> str | Table:
