@@ -25,7 +25,7 @@ from signet_torchserve import inflight, torchserve
 from signet_torchserve.agent import Agent
 from signet_torchserve.champion import Champion
 from signet_torchserve.health import Health
-from signet_torchserve.management import TorchServe, TorchServeError
+from signet_torchserve.management import TorchServeError
 from signet_torchserve.registry import Registry
 from signet_torchserve.settings import Settings
 from signet_torchserve.status import Status
@@ -68,7 +68,7 @@ class Replica:
         self.registry = Registry(uri or self.uri, "champion")
         served = self.store.unpack_last_served()
         self.process = torchserve.start(settings, self.store, environment, served=served)
-        self.server = TorchServe(*torchserve.addresses(settings, environment))
+        self.server = torchserve.client(settings, self.store, environment)
         self.agent = Agent(self.registry, self.server, self.store, self.status, 1.0, served)
         self.health = Health(self.status, self.server, self.store)
         self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
@@ -233,7 +233,7 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert served is not None
     assert served.ready_workers == 2
     assert replica.server.version(NAME, "1") is None
-    described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
+    described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
     assert (described["batchSize"], described["maxBatchDelay"]) == (4, 3)
     assert replica.marks("1")[0] == "ready"
     replica.tag("1", allow=None, workers=None, batch_size=None, max_batch_delay=None)
@@ -593,7 +593,7 @@ def test_after_a_restart_a_version_is_served_as_its_tags_say(replica: Replica) -
         replica.tag("1", **tags)
         replica.settle()
         for when in ("before", "after"):
-            described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
+            described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
             found = (described["batchSize"], described["maxBatchDelay"], described["maxWorkers"])
             assert found == expected, f"{what}, {when}"
             if when == "before":

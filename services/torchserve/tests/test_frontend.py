@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from model_archiver.model_archiver import ModelArchiver
@@ -46,6 +48,7 @@ class Started(NamedTuple):
     """A TorchServe, its store, where one model answers, and where the metrics are."""
 
     api: TorchServe
+    pid: int
     store: Store
     url: str
     metrics_url: str
@@ -65,14 +68,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         ModelArchiver.generate_model_archive(config)
     settings = Settings("", store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
     process = torchserve.start(settings, store, environment)
-    server = TorchServe(*torchserve.addresses(settings, environment))
+    server = torchserve.client(settings, store, environment)
     try:
         wait_until_up(server)
         server.start("counter", store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
         server.wait_until_ready("counter", "1", workers=1)
         server.set_default("counter", "1")
         url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
-        yield Started(server, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
+        yield Started(server, process.pid, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
     finally:
         torchserve.stop(process, 10)
         store.close()
@@ -131,7 +134,7 @@ def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
 
     def deploy() -> None:
         wanted = {"url": "slow.mar", "initial_workers": 1, "synchronous": "true"}
-        server.api._call("POST", f"{server.api._management}/models", params=wanted, timeout=60)
+        server.api._call("POST", "http://management/models", params=wanted, timeout=60)
 
     with ThreadPoolExecutor(connections + 1) as pool:
         deployed = pool.submit(deploy)
@@ -140,6 +143,16 @@ def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
         assert list(answers) == [200] * connections
         assert not deployed.done()
         deployed.result()
+
+
+def test_only_predictions_and_metrics_have_a_port(server: Started) -> None:
+    """Every other user of the machine can reach these two; management is a socket in a folder closed to them."""
+    ports = {urlsplit(url).port for url in (server.url, server.metrics_url)}
+    found = psutil.Process(server.pid).net_connections("tcp")
+    assert {connection.laddr.port for connection in found if connection.status == "LISTEN"} == ports
+    folder = server.store.temporary
+    assert (folder / "management.sock").is_socket()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_each_port_has_its_own_api(server: Started) -> None:

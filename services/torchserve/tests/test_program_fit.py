@@ -36,11 +36,13 @@ def build(model: Path, schema: Schema | None = None, params: ParamSchema | None 
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A model of one input and one of two, logged once."""
+    """A model of one input, one whose input may be of any width, and one of two inputs, logged once."""
     folder = tmp_path_factory.mktemp("logged")
+    wide = ModelSignature(unnamed((-1, -1)))
     two = ModelSignature(tensors((-1, 2), (-1, 2)))
     return {
         "one": models.save(folder / "one", Formula(lambda x: x), rows(3, 2)),
+        "wide": models.save(folder / "wide", Formula(lambda x: x), rows(3, 3), wide),
         "two": models.save(folder / "two", Difference(), (rows(3, 2), rows(3, 2)), two),
     }
 
@@ -64,6 +66,12 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
             columns_schema(("double", "a")),
             None,
             "The input of its signature has the shape (-1, 1), but its program takes (-1, 2).",
+        ),
+        (
+            "one",
+            columns_schema(("double", "a"), ("double", "b"), ("double", "c", False)),
+            None,
+            "The input of its signature has the shape (-1, 3), but its program takes (-1, 2).",
         ),
         (
             "one",
@@ -112,13 +120,14 @@ def test_inputs_that_no_request_could_fill_are_refused(
         ("one", unnamed((-1, -1))),
         ("one", unnamed((3, 2), "float64")),
         ("one", columns_schema(("double", "a"), ("string", "b"))),
-        ("one", columns_schema(("double", "a"), ("double", "b"), ("double", "c", False))),
+        ("one", columns_schema(("double", "a"), ("double", "b", False))),
+        ("wide", columns_schema(("double", "a"), ("double", "b"), ("double", "c", False))),
         ("two", tensors((-1, 2), (-1, 2), names="ba")),
         ("two", tensors((-1, 2), (-1, -1), names="xy")),
     ],
 )
 def test_inputs_that_a_request_can_fill_are_taken(model: str, schema: Schema, logged: dict[str, Path]) -> None:
-    """Free sizes, optional columns, other names and other dtypes are left to the requests."""
+    """Free sizes, optional columns (all of which are fed), other names and other dtypes are left to the requests."""
     build(logged[model], schema)
 
 

@@ -29,6 +29,9 @@ start. `ModelServer.startRESTserver` gives the metrics API a thread of its own, 
 clients': now it is the other way round. (Without `enable_metrics_api`, which is on by default, there would be no
 management API.)
 
+**There is no gRPC.** Nobody asks for it, and its management port, on the machine's loopback, would let every user of
+the machine register and delete models. `ModelServer.startAndWait` does not call `startGRPCServers` any more.
+
 Source: https://github.com/pytorch/serve/tree/v0.12.0/frontend/server/src/main/java/org/pytorch/serve
 """
 
@@ -75,6 +78,8 @@ _CHANGES = {
         (bytes.fromhex("b2 0277 b60254 3a06"), bytes.fromhex("b2 0258 b60254 3a06")),
         # aload 6, aload_3, aload its own thread … invokevirtual initializeServer
         (bytes.fromhex("1906 2d 1905 b2 0277 b6026a"), bytes.fromhex("1906 2d 1905 b2 0258 b6026a")),
+        # aload_0, invokevirtual startRESTserver, astore_1 | aload_0, invokevirtual startGRPCServers
+        (bytes.fromhex("2a b600b0 4c 2a b600b4"), bytes.fromhex("2a b600b0 4c 00 000000")),
     ],
     "org/pytorch/serve/http/HttpRequestHandler.class": [
         (

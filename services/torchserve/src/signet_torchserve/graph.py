@@ -10,6 +10,7 @@ The format is that of torch/_export/serde/schema.py.
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from signet_torchserve.guards import Guards
@@ -59,7 +61,7 @@ class Graph:
             with zipfile.ZipFile(path) as archive:
                 root = archive.namelist()[0].partition("/")[0]
                 document = json.loads(archive.read(f"{root}/models/model.json"))
-                tensors = _tensors(archive, f"{root}/data", device)
+                tensors = _tensors(archive, np.memmap(path, np.uint8, "c"), f"{root}/data", device)
             if document["schema_version"]["major"] != SCHEMA_VERSION:
                 raise Unsupported(f"schema {document['schema_version']}")
             self._read(document, tensors, device)
@@ -117,8 +119,14 @@ class Graph:
         self._params = dict(zip(params, constants, strict=True))
 
 
-def _tensors(archive: zipfile.ZipFile, folder: str, device: torch.device) -> dict[str, torch.Tensor]:
-    """Weights and constants by name; those that share a record share memory."""
+def _tensors(
+    archive: zipfile.ZipFile, content: npt.NDArray[np.uint8], folder: str, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Weights and constants by name; those that share a record share memory.
+
+    On the CPU that memory is the file's: `content` is the whole of it, mapped, and what is written stays with this
+    process. So all workers share one copy, and none holds what the system could read again.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for part in ("weights", "constants"):
         config = json.loads(archive.read(f"{folder}/{part}/model_{part}_config.json"))["config"]
@@ -128,11 +136,26 @@ def _tensors(archive: zipfile.ZipFile, folder: str, device: torch.device) -> dic
             if payload["use_pickle"] or meta["layout"] not in LAYOUTS:
                 raise Unsupported(f"{name} is no plain tensor")
             if record not in records:
-                content = np.frombuffer(archive.read(f"{folder}/{part}/{record}"), np.uint8)
-                records[record] = torch.tensor(content).view(DTYPES[meta["dtype"]]).to(device)
+                stored = _stored(archive.getinfo(f"{folder}/{part}/{record}"), content)
+                records[record] = _typed(stored, DTYPES[meta["dtype"]]).to(device)
             sizes, strides = ([size["as_int"] for size in meta[key]] for key in ("sizes", "strides"))
             tensors[name] = records[record].as_strided(sizes, strides, meta["storage_offset"]["as_int"])
     return tensors
+
+
+def _stored(entry: zipfile.ZipInfo, content: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """The bytes of an entry in the zip file's `content`."""
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise Unsupported(f"{entry.filename} is compressed")
+    # The header in front of the entry's bytes has 30 bytes, a name and an extra field: https://libzip.org/specifications/appnote_iz.txt
+    name, extra = struct.unpack_from("<HH", content.data, entry.header_offset + 26)
+    begin = entry.header_offset + 30 + name + extra
+    return torch.from_numpy(np.asarray(content[begin : begin + entry.file_size]))
+
+
+def _typed(stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The bytes as numbers; copied where the file has them at an address that such numbers cannot have."""
+    return (stored.clone() if stored.data_ptr() % dtype.itemsize else stored).view(dtype)
 
 
 def _tree(spec: str) -> dict[str, Any]:

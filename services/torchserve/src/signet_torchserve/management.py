@@ -15,11 +15,14 @@ from typing import Any
 
 import requests
 
+from signet_torchserve.socket_adapter import SocketAdapter
+
 TIMEOUT_S = 10
 WORKER_START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 10
 POLL_S = 0.05
 _NOT_YET = "not-yet"
+_MANAGEMENT = "http://management"
 
 
 class TorchServeError(Exception):
@@ -42,21 +45,21 @@ class TorchServe:
     """A TorchServe on this machine.
 
     Args:
-        management: base URL of the management API; reachable from this machine only.
+        management: Unix socket of the management API.
         inference: base URL of the inference API.
     """
 
-    def __init__(self, management: str, inference: str) -> None:
-        self._management = management.rstrip("/")
+    def __init__(self, management: Path, inference: str) -> None:
         self._inference = inference.rstrip("/")
         self._session = requests.Session()
+        self._session.mount(_MANAGEMENT, SocketAdapter(management))
         self._session.trust_env = False  # a proxy has no business between a process and its own machine
         self._place = threading.Lock()
 
     def is_up(self) -> bool:
         """Whether both APIs answer."""
         try:
-            self._call("GET", f"{self._management}/models")
+            self._call("GET", f"{_MANAGEMENT}/models")
             self._session.get(f"{self._inference}/ping", timeout=TIMEOUT_S)
         except (TorchServeError, requests.RequestException):
             return False
@@ -64,7 +67,7 @@ class TorchServe:
 
     def version(self, name: str, revision: str = "") -> Served | None:
         """One version of a model, or the one that answers requests which name none; None if it is unknown."""
-        response = self._request("GET", f"{self._management}/models/{name}/{revision}".rstrip("/"))
+        response = self._request("GET", f"{_MANAGEMENT}/models/{name}/{revision}".rstrip("/"))
         if response.status_code == requests.codes.not_found:
             return None
         (model,) = self._checked(response)
@@ -133,7 +136,7 @@ class TorchServe:
 
     def set_default(self, name: str, version: str) -> None:
         """Let `version` answer the requests that name none."""
-        self._call("PUT", f"{self._management}/models/{name}/{version}/set-default")
+        self._call("PUT", f"{_MANAGEMENT}/models/{name}/{version}/set-default")
         self._give_place_up(name)
 
     def stop(self, name: str, revision: str, *, at_any_cost: bool = False) -> bool:
@@ -162,7 +165,7 @@ class TorchServe:
         if served is not None and served.pending_requests and not at_any_cost:
             self._scale(name, revision, 1)
             return False
-        self._call("DELETE", f"{self._management}/models/{name}/{revision}")
+        self._call("DELETE", f"{_MANAGEMENT}/models/{name}/{revision}")
         self._give_place_up(name)
         return True
 
@@ -175,12 +178,12 @@ class TorchServe:
         return self._checked(self._request("POST", f"{self._inference}/predictions/{name}/{version}", json=request))
 
     def _register(self, folder: Path, **options: int) -> None:
-        self._call("POST", f"{self._management}/models", params={"url": folder.name, "synchronous": "false", **options})
+        self._call("POST", f"{_MANAGEMENT}/models", params={"url": folder.name, "synchronous": "false", **options})
 
     def _scale(self, name: str, revision: str, workers: int) -> None:
         self._call(
             "PUT",
-            f"{self._management}/models/{name}/{revision}",
+            f"{_MANAGEMENT}/models/{name}/{revision}",
             params={"min_worker": workers, "max_worker": workers, "synchronous": "false"},
         )
 
@@ -188,7 +191,7 @@ class TorchServe:
         with self._place:
             if self.version(name, _NOT_YET) is not None:
                 # 403 while another version comes up beside it, and needs it.
-                self._request("DELETE", f"{self._management}/models/{name}/{_NOT_YET}")
+                self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{_NOT_YET}")
 
     def _call(self, method: str, url: str, **options: Any) -> Any:
         return self._checked(self._request(method, url, **options))

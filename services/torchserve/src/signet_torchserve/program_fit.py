@@ -124,8 +124,8 @@ def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
             raise NotServable(
                 f"Column {column} of its signature is of type {spec['type']}: expected a type that one number can have."
             )
-    # All columns are one tensor; those that are optional may be left out.
-    return [(None, (-1, len(inputs) if all(spec.get("required", True) for spec in inputs) else -1))]
+    # All columns are one tensor, with NaN in the place of optional ones that are left out.
+    return [(None, (-1, len(inputs)))]
 
 
 def shapes(inputs: list[dict[str, Any]]) -> dict[str, Shape]:
