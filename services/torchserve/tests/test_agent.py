@@ -140,12 +140,19 @@ class Versions:
     last: int = 0
 
     def log(
-        self, module: torch.nn.Module, signature: ModelSignature = ONE_COLUMN, *, name: str = NAME, **extra_files: Any
+        self,
+        module: torch.nn.Module,
+        signature: ModelSignature = ONE_COLUMN,
+        *,
+        name: str = NAME,
+        example: Any = None,
+        **extra_files: Any,
     ) -> str:
         self.last += 1
         folder = self.folder / f"logged-{self.last}" / "model"
         folder.parent.mkdir()
-        model = models.save(folder, module, rows(3, len(signature.inputs.inputs)), signature, **extra_files)
+        example = rows(3, len(signature.inputs.inputs)) if example is None else example
+        model = models.save(folder, module, example, signature, **extra_files)
         return str(self.client.create_model_version(name, str(model)).version)
 
     def files(self, version: str) -> Path:
@@ -219,7 +226,8 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     """Tags on the live version hold at the next look, and every request meanwhile is answered."""
     assert replica.ask(LAX).status_code == 400
     with replica.asked_meanwhile() as answers:
-        replica.tag("1", allow="whole_numbers,extra_columns", workers="2", batch_size="4", max_batch_delay="3")
+        tags = {"workers": "2", "batch_size": "4", "max_batch_delay": "3", "timeout_s": "7"}
+        replica.tag("1", allow="whole_numbers,extra_columns", **tags)
         replica.settle()
     assert {answer.status_code for answer in answers} == {200}
     answer = replica.ask(LAX)
@@ -234,9 +242,9 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert served.ready_workers == 2
     assert replica.server.version(NAME, "1") is None
     described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
-    assert (described["batchSize"], described["maxBatchDelay"]) == (4, 3)
+    assert (described["batchSize"], described["maxBatchDelay"], described["responseTimeout"]) == (4, 3, 7)
     assert replica.marks("1")[0] == "ready"
-    replica.tag("1", allow=None, workers=None, batch_size=None, max_batch_delay=None)
+    replica.tag("1", allow=None, **dict.fromkeys(tags))
 
 
 def test_a_tag_with_a_wrong_value_is_refused(replica: Replica) -> None:
@@ -398,6 +406,18 @@ def test_a_new_deployment_whose_alias_moves_on_is_not_interrupted(
     assert answers[-1].headers["X-Model-Version"] == second
 
 
+def test_the_contract_notes_what_float32_rounds(replica: Replica, versions: Versions, other: str) -> None:
+    """A `long` is answered as MLflow answers it, and what that does to it stands on each version from the first on."""
+    signature = ModelSignature(columns_schema(("long", "n")))
+    note = "The model gets column 'n' as float32, and float32 rounds whole numbers beyond 16777216."
+    for said in (note, f"unchanged for clients of version 1. {note}"):
+        version = versions.log(Formula(lambda x: x - 16777216), signature, name=other, example=4 * rows(3, 1))
+        replica.client.set_registered_model_alias(other, "champion", version)
+        replica.settle()
+        assert replica.ask({"inputs": {"n": [16777217]}}, name=other).json() == {"predictions": [{"0": 0.0}]}
+        assert replica.client.get_model_version(other, version).tags["serving.contract"] == said
+
+
 def test_a_model_that_is_made_anew_is_another_one(replica: Replica, versions: Versions, other: str) -> None:
     """A registered model that is deleted and made again, with the same version's number, is what answers."""
     replica.client.set_registered_model_alias(other, "champion", versions.log(Formula(lambda x: x * 2), name=other))
@@ -513,20 +533,21 @@ def _of_thirds(x: torch.Tensor) -> torch.Tensor:
 
 def test_a_program_that_takes_less_than_its_signature_says_so(replica: Replica, versions: Versions, other: str) -> None:
     """At its first deployment, and where it follows one that took more, whose clients it breaks."""
-    takes = "its program takes 3, 6, 9, … rows"
+    takes = "program takes 3, 6, 9, … rows"
+    note = f"The {takes}, where the signature admits more."
     first = versions.log(Formula(_of_thirds), name=other)
     replica.client.set_registered_model_alias(other, "champion", first)
     replica.settle()
     tags = replica.client.get_model_version(other, first).tags
     assert (tags["serving.status"], tags["serving.contract"]) == (
         "ready",
-        f"{takes}, where its signature admits more",
+        note,
     )
     version = versions.log(Formula(_of_thirds))
     replica.promote(version)
-    breaks = f"{takes} instead of any number of rows: who sends other sizes would be refused"
+    breaks = f"its {takes} instead of any number of rows: who sends other sizes would be refused"
     assert replica.marks(version)[0] == "refused"
-    assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}"
+    assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}. {note}"
     replica.promote("1")
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import models
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType, Map, Object, Property
 from models import Difference, Formula, rows
@@ -72,6 +73,12 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
             columns_schema(("double", "a"), ("double", "b"), ("double", "c", False)),
             None,
             "The input of its signature has the shape (-1, 3), but its program takes (-1, 2).",
+        ),
+        (
+            "one",
+            infer_signature(pd.DataFrame([[1.5, 2.5]], columns=[1, 0])).inputs,
+            None,
+            "The signature names columns by the numbers [1, 0], and JSON names by texts: expected texts",
         ),
         (
             "one",

@@ -131,6 +131,8 @@ def strip_pickles(source: Path, target: Path) -> None:
                         program_fit.refuse_unread(document)
                     if inner.endswith("_config.json"):
                         _refuse_pickled(record, document)
+                    if inner == _GRAPH:
+                        program_fit.refuse_unread(document)
                     copy.writestr(record, json.dumps(program_check.harmless(document)))
                 else:
                     entry = _aligned(record, file.tell())

@@ -38,6 +38,10 @@ _JSON_KINDS = {
     **dict.fromkeys(("b", "boolean"), "booleans"),
 }
 
+_WHOLE = ("long", "integer")
+_EXACT_IN_FLOAT32 = 2**24
+_MAX_NAMED = 10
+
 Spec = dict[str, Any]
 
 
@@ -91,6 +95,21 @@ def changes(old: Contract, new: Contract) -> list[Change]:
         *_of_relaxations(old.allow, new.allow),
     ]
     return sorted(found, key=lambda change: not change.is_breaking)
+
+
+def notes(version: Contract) -> list[str]:
+    """What clients of a version should know, whatever came before it, each as a sentence."""
+    found = []
+    if version.sizes is not None and (narrower := version.sizes.narrower()):
+        found.append(f"The program takes {narrower}, where the signature admits more.")
+    whole = [_what(name, spec) for name, spec in _by_name(version.inputs).items() if spec["type"] in _WHOLE]
+    if whole:
+        named = ", ".join(whole[:_MAX_NAMED])
+        more = f" and {len(whole) - _MAX_NAMED} more" if len(whole) > _MAX_NAMED else ""
+        found.append(
+            f"The model gets {named}{more} as float32, and float32 rounds whole numbers beyond {_EXACT_IN_FLOAT32}."
+        )
+    return found
 
 
 def _breaking(text: str) -> Change:

@@ -112,6 +112,11 @@ def _refuse_inputs(
 
 def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
     """Name and shape of each tensor that a signature's requests are made into; -1 is any size."""
+    if numbers := [spec["name"] for spec in inputs if not isinstance(spec.get("name"), str | None)]:
+        raise NotServable(
+            f"The signature names columns by the numbers {numbers}, and JSON names by texts: expected texts, "
+            "as frame.columns.map(str) makes them for infer_signature."
+        )
     if inputs[0]["type"] == "tensor":
         for spec in inputs:
             dtype = np.dtype(spec["tensor-spec"]["dtype"])

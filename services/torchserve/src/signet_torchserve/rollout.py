@@ -168,22 +168,22 @@ class Rollout:
                 self._store.seal(self._name, self.champion)
 
     def _hold_to_contract(self, folder: Path) -> None:
-        """Compare what clients may send and get with what the live version has them used to."""
-        live, new = self._live, Contract.of(folder)
-        narrower = new.sizes.narrower() if new.sizes is not None else ""
-        note = f"its program takes {narrower}, where its signature admits more" if narrower else ""
-        if live is None or live.version == self.champion.version or self.champion.has_served:
-            if note and CONTRACT not in self.champion.tags:
-                self.tags[CONTRACT] = note
+        """Compare what clients may send and get with what the live version has them used to, and note what is odd."""
+        live = self._live
+        if self.champion.has_served:
+            return
+        new = Contract.of(folder)
+        notes = contract.notes(new)
+        if notes:
+            self.tags[CONTRACT] = " ".join(notes)
+        if live is None or live.version == self.champion.version:
             return
         changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), new)
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
-        texts = [change.text for change in changes]
-        if note and not any(narrower in text for text in texts):
-            texts.append(note)
-        said = "".join(f"; {text}" for text in texts)
-        self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        said = "".join(f"; {change.text}" for change in changes)
+        compared = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        self.tags[CONTRACT] = ". ".join([compared, *notes])
         if breaking and not self.champion.allows_breaking:
             raise NotServable(
                 f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
@@ -202,6 +202,7 @@ class Rollout:
                     batch_size=self._options.batch_size,
                     max_batch_delay_ms=self._options.max_batch_delay_ms,
                     workers=self._options.workers,
+                    timeout_s=self._options.timeout_s,
                 )
             self._torchserve.wait_until_ready(
                 self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on_loading
