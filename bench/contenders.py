@@ -105,7 +105,7 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
             mar = store.archive(name, Champion(VERSION))
             _build(mar, name, handler.source, saved)
             batches = {"batch_size": handler.batch_size, "max_batch_delay_ms": handler.max_batch_delay_ms}
-            api.start(name, mar, workers=1, **batches)
+            api.start(name, mar, workers=1, timeout_s=60, **batches)
             api.wait_until_ready(name, VERSION, workers=1)
             api.set_default(name, VERSION)
             served = api.version(name)

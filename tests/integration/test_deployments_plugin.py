@@ -324,7 +324,7 @@ _CANNOT: dict[str, tuple[Callable[[BaseDeploymentClient], object], str, str]] = 
     "create with an unknown config": (
         lambda plugin: plugin.create_deployment("new", f"models:/{MODEL}/1", config={"EXPORT_PATH": "x"}),
         _BAD,
-        "Config 'EXPORT_PATH' is unknown. Expected batch_size, max_batch_delay, workers, allow_breaking, wait.",
+        "Config 'EXPORT_PATH' is unknown. Expected batch_size, max_batch_delay, workers, timeout_s, allow_breaking,",
     ),
     "update what does not": (
         lambda plugin: plugin.update_deployment("no_such", f"models:/{MODEL}/1"),

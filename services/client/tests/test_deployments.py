@@ -50,7 +50,7 @@ def test_wrong_target(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["batch_size", "max_batch_delay", "workers", "wait=false", "models:/", "s3://", "runs:/"]
+    "word", ["batch_size", "max_batch_delay", "workers", "timeout_s", "wait=false", "models:/", "s3://", "runs:/"]
 )
 def test_help(word: str) -> None:
     """The help names every config key and every kind of model."""

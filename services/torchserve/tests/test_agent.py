@@ -226,7 +226,8 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     """Tags on the live version hold at the next look, and every request meanwhile is answered."""
     assert replica.ask(LAX).status_code == 400
     with replica.asked_meanwhile() as answers:
-        replica.tag("1", allow="whole_numbers,extra_columns", workers="2", batch_size="4", max_batch_delay="3")
+        tags = {"workers": "2", "batch_size": "4", "max_batch_delay": "3", "timeout_s": "7"}
+        replica.tag("1", allow="whole_numbers,extra_columns", **tags)
         replica.settle()
     assert {answer.status_code for answer in answers} == {200}
     answer = replica.ask(LAX)
@@ -241,9 +242,9 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert served.ready_workers == 2
     assert replica.server.version(NAME, "1") is None
     described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
-    assert (described["batchSize"], described["maxBatchDelay"]) == (4, 3)
+    assert (described["batchSize"], described["maxBatchDelay"], described["responseTimeout"]) == (4, 3, 7)
     assert replica.marks("1")[0] == "ready"
-    replica.tag("1", allow=None, workers=None, batch_size=None, max_batch_delay=None)
+    replica.tag("1", allow=None, **dict.fromkeys(tags))
 
 
 def test_a_tag_with_a_wrong_value_is_refused(replica: Replica) -> None:
@@ -330,7 +331,7 @@ def test_what_must_not_be_served_is_refused(
     spoil: Callable[[Path], Any], status: str, reason: str, replica: Replica, versions: Versions
 ) -> None:
     """The refusal stands on the version, and what serves goes on."""
-    version = versions.log(Formula(lambda x: x))
+    version = versions.log(Formula(lambda x: x + 1))
     spoil(versions.files(version))
     replica.promote(version)
     marks = replica.marks(version)
@@ -524,6 +525,30 @@ def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions)
     assert replica.revision() == version
     replica.promote("1")
     assert replica.revision() == "1"
+
+
+def _of_thirds(x: torch.Tensor) -> torch.Tensor:
+    return x * 3 if x.shape[0] % 3 == 0 else x
+
+
+def test_a_program_that_takes_less_than_its_signature_says_so(replica: Replica, versions: Versions, other: str) -> None:
+    """At its first deployment, and where it follows one that took more, whose clients it breaks."""
+    takes = "program takes 3, 6, 9, … rows"
+    note = f"The {takes}, where the signature admits more."
+    first = versions.log(Formula(_of_thirds), name=other)
+    replica.client.set_registered_model_alias(other, "champion", first)
+    replica.settle()
+    tags = replica.client.get_model_version(other, first).tags
+    assert (tags["serving.status"], tags["serving.contract"]) == (
+        "ready",
+        note,
+    )
+    version = versions.log(Formula(_of_thirds))
+    replica.promote(version)
+    breaks = f"its {takes} instead of any number of rows: who sends other sizes would be refused"
+    assert replica.marks(version)[0] == "refused"
+    assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}. {note}"
+    replica.promote("1")
 
 
 def test_a_changed_archive_is_built_again(replica: Replica) -> None:

@@ -18,7 +18,6 @@ def test_defaults(config_file: str) -> None:
     settings = Settings.from_environment({"TS_CONFIG_FILE": config_file})
     assert settings == Settings(
         tracking_uri="http://127.0.0.1:5000",
-        credentials={},
         home=Path("/var/lib/signet"),
         config_file=Path(config_file),
         alias="champion",
@@ -40,7 +39,7 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
         }
     )
     assert settings == Settings(
-        "http://mlflow-server:5000", {}, tmp_path, Path(config_file), "live", 0.5, "http://0.0.0.0:9000"
+        "http://mlflow-server:5000", tmp_path, Path(config_file), "live", 0.5, "http://0.0.0.0:9000"
     )
 
 

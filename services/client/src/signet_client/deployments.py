@@ -82,8 +82,8 @@ class TorchServeClient(BaseDeploymentClient):
             model_uri: `models:/`, `runs:/`, an address such as `s3://…`, or a folder. Unless it is a version of the
                 registered model `name`, its files become a new one.
             flavor: None or `pytorch`.
-            config: `batch_size`, `max_batch_delay` in milliseconds, `workers`; with `allow_breaking` true it may break
-                clients of the live version; with `wait` false the call returns at once.
+            config: `batch_size`, `max_batch_delay` in milliseconds, `workers`, `timeout_s`; with `allow_breaking` true
+                it may break clients of the live version; with `wait` false the call returns at once.
             endpoint: None, there are none.
         """
         _refuse_foreign(flavor, endpoint)
@@ -279,6 +279,7 @@ Config (-C name=value), kept on the model version:
   batch_size       requests that may share one pass through the model
   max_batch_delay  milliseconds that a request may wait for others
   workers          processes that serve the model
+  timeout_s        seconds that the model may take for one pass, up to 600; a request that takes longer gets a 504
   allow_breaking   true: the version may go live though it breaks what clients of the live one send or read
   wait=false       create, update and delete return at once
 

@@ -122,6 +122,16 @@ class Guards:
                 return f"Expected inputs with {text}, for which the program was exported"
         return None
 
+    def numbers(self) -> set[int]:
+        """All whole numbers that the guards, sizes, ranges and examples name: where what is taken may change."""
+        found = {size for sizes in self.sizes for size in sizes if isinstance(size, int)}
+        found.update(size for sizes in self.examples for size in sizes)
+        for _, _, low, high in self._ranges:
+            found.update(limit for limit in (low, high) if limit is not None)
+        for text, _ in self._guards:
+            found.update(map(int, re.findall(r"(?<![\w.\[])\d+(?![\w.\]])", text)))
+        return found
+
     def __str__(self) -> str:
         """The shapes, with the ranges of their symbols: `x [s77, 2] (s77 <= 6)`."""
         shapes = ", ".join(

@@ -78,7 +78,9 @@ class TorchServe:
             workers=tuple(worker["pid"] for worker in model["workers"] if worker["pid"] > 0),
         )
 
-    def start(self, name: str, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int) -> None:
+    def start(  # noqa: PLR0913 -- all that TorchServe is told of a version
+        self, name: str, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int, timeout_s: int
+    ) -> None:
         """Register an unpacked archive of the model store, and return while its workers come up.
 
         TorchServe can also be asked to answer when they are up: it then answers nothing else meanwhile, and starts a
@@ -93,11 +95,12 @@ class TorchServe:
             batch_size: most requests in a batch.
             max_batch_delay_ms: how long a batch waits for more of them.
             workers: their number.
+            timeout_s: how long a worker may take for a batch; TorchServe ends one that takes longer.
 
         Raises:
             TorchServeError: it is registered already.
         """
-        options = {"batch_size": batch_size, "max_batch_delay": max_batch_delay_ms}
+        options = {"batch_size": batch_size, "max_batch_delay": max_batch_delay_ms, "response_timeout": timeout_s}
         with self._place:
             if self.version(name) is None:
                 self._register(_place_of(name, folder), initial_workers=0)

@@ -133,6 +133,15 @@ def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
     return [(None, (-1, len(inputs)))]
 
 
+def shapes(inputs: list[dict[str, Any]]) -> dict[str, Shape]:
+    """Shape of each input of a signature, by its name or its place; -1 is any size.
+
+    Raises:
+        NotServable: no program takes such an input.
+    """
+    return {str(index if name is None else name): shape for index, (name, shape) in enumerate(_wanted(inputs))}
+
+
 def _may_be(shape: Shape, other: Shape) -> bool:
     return len(shape) == len(other) and all(
         one == two or -1 in (one, two) for one, two in zip(shape, other, strict=True)

@@ -202,6 +202,7 @@ class Rollout:
                     batch_size=self._options.batch_size,
                     max_batch_delay_ms=self._options.max_batch_delay_ms,
                     workers=self._options.workers,
+                    timeout_s=self._options.timeout_s,
                 )
             self._torchserve.wait_until_ready(
                 self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on_loading

@@ -23,8 +23,6 @@ class Settings:
 
     tracking_uri: str
     """MLFLOW_TRACKING_URI: the MLflow server whose registry is followed, without user and password."""
-    credentials: Mapping[str, str] = field(repr=False)
-    """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
     home: Path
     """SIGNET_HOME: folder below which each replica has one of its own for archives and state."""
     config_file: Path
@@ -35,6 +33,8 @@ class Settings:
     """SIGNET_POLL_INTERVAL_S: seconds between two looks at the registry."""
     health_address: str
     """SIGNET_HEALTH_ADDRESS: where `/live` and `/ready` are answered, as TorchServe's own addresses are written."""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:

@@ -102,7 +102,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
                 "maxWorkers": options.workers,
                 "batchSize": options.batch_size,
                 "maxBatchDelay": options.max_batch_delay_ms,
-                "responseTimeout": int(properties.get("default_response_timeout", TIMEOUT_S)),
+                "responseTimeout": options.timeout_s,
                 "startupTimeout": int(properties.get("default_startup_timeout", TIMEOUT_S)),
             }
         }
