@@ -198,3 +198,13 @@ def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(frontend, "JARS", tmp_path)
     with pytest.raises(RuntimeError, match=r"is not the one of 0\.12\.0"):
         frontend.classpath(tmp_path / "changed")
+
+
+def test_only_predictions_and_metrics_have_a_port(server: SmallServer) -> None:
+    """Every other user of the machine can reach these two; management is a socket in a folder closed to them."""
+    ports = {urlsplit(url).port for url in (server.inference, server.metrics_url)}
+    found = psutil.Process(server.pid).net_connections("tcp")
+    assert {connection.laddr.port for connection in found if connection.status == "LISTEN"} == ports
+    folder = server.store.temporary
+    assert (folder / "management.sock").is_socket()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
