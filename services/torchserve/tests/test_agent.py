@@ -339,7 +339,7 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
         ),
         (lambda model: (model / "data/model.pt2").unlink(), "failed", "Files not complete: model.pt2 is missing."),
         (lambda model: (model / "MLmodel").unlink(), "failed", "Files not complete: MLmodel is missing."),
-        (shutil.rmtree, "failed", "sqlite:"),
+        (shutil.rmtree, "failed", "Files not complete: MLmodel is missing."),
         (lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"), "refused", "It holds a pickle, or"),
         (
             lambda model: (model / "serving_input_example.json").write_text('{"inputs": [["x"]]}'),
