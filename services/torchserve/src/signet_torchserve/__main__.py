@@ -13,7 +13,6 @@ from collections.abc import Mapping
 
 from signet_torchserve import health, torchserve
 from signet_torchserve.champion import Champion
-from signet_torchserve.management import TorchServe
 from signet_torchserve.settings import InvalidSetting, Settings
 from signet_torchserve.status import Status
 from signet_torchserve.store import Store
@@ -39,30 +38,30 @@ def main() -> int:
         signal.signal(name, lambda *_: stop.set())
     try:
         settings = Settings.from_environment(os.environ)
+        os.environ.update({**settings.credentials, "MLFLOW_TRACKING_URI": settings.tracking_uri})
         store = Store(settings.home)
         status = Status()
-        health.serve(settings.health_address, health.Health(status, _client(settings), store))
+        health.serve(
+            settings.health_address, health.Health(status, torchserve.client(settings, store, os.environ), store)
+        )
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
     served = store.unpack_last_served()
     server = torchserve.start(settings, store, os.environ, served=served)
-    works = {
-        "The agent": lambda: follow(settings, store, status, served, server, stop),
-        "Enforcement": lambda: keep_judging(store, stop),
-    }
-    threads = [
-        threading.Thread(target=keep_going, args=(what, work, status, stop), daemon=True)
-        for what, work in works.items()
-    ]
     has_ended = threading.Event()
+    agent = threading.Thread(
+        target=keep_going,
+        args=("The agent", lambda: follow(settings, store, status, served, server, stop), status, stop),
+        daemon=True,
+    )
+    agent.start()
+    enforcement = ("Enforcement", lambda: keep_judging(store, stop), status, stop)
+    threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
-    for thread in threads:
-        thread.start()
     stop.wait()
     torchserve.stop(server, STOP_TIMEOUT_S)
-    for thread in threads:
-        thread.join(LEAVE_TIMEOUT_S)
+    agent.join(LEAVE_TIMEOUT_S)
     if has_ended.is_set():
         logger.error("TorchServe ended.")
     return int(has_ended.is_set())
@@ -85,7 +84,7 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
     from signet_torchserve.agent import Agent  # noqa: PLC0415
     from signet_torchserve.registry import Registry  # noqa: PLC0415
 
-    client = _client(settings)
+    client = torchserve.client(settings, store, os.environ)
     registry = Registry(settings.tracking_uri, settings.alias)
     agent = Agent(registry, client, store, status, settings.poll_interval_s, served)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -98,10 +97,6 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
             return AGAIN_S
     agent.run(stop)
     return AGAIN_S
-
-
-def _client(settings: Settings) -> TorchServe:
-    return TorchServe(*torchserve.addresses(settings, os.environ))
 
 
 def keep_judging(store: Store, stop: threading.Event) -> float:

@@ -12,7 +12,7 @@
 |                           | a version that serves no more `retired` (see `marks`)                         |
 | `serving.reason`          | why, when, and on which replica                                               |
 | `serving.replica.<name>`  | on the registered model: what that replica says of which version              |
-| `serving.contract`        | what changes for clients of the version before it (see `contract`)            |
+| `serving.contract`        | what changes for clients, and what they should know (see `contract`)          |
 | `serving.served_at`       | when it last came into service                                                |
 | `serving.digest`          | the digest of what it served first, where none was recorded                   |
 """
@@ -30,7 +30,8 @@ ALLOW = "serving.allow"
 BATCH_SIZE = "serving.batch_size"
 MAX_BATCH_DELAY = "serving.max_batch_delay"
 WORKERS = "serving.workers"
-OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS)
+TIMEOUT = "serving.timeout_s"
+OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, TIMEOUT)
 
 ALLOW_BREAKING = "serving.allow_breaking"
 DIGEST = "serving.digest"

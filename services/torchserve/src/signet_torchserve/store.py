@@ -55,6 +55,7 @@ class Store:
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.archives, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
+        self.temporary.chmod(0o700)  # who reaches the sockets in it reaches TorchServe's management
         for path in self.archives.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -86,8 +87,12 @@ class Store:
         os.utime(mar)
         folder = self.unpacked(name, champion.revision)
         shutil.rmtree(folder, ignore_errors=True)
-        with zipfile.ZipFile(mar) as archive:
-            archive.extractall(folder)
+        try:
+            with zipfile.ZipFile(mar) as archive:
+                archive.extractall(folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # on a full disk it is in the others' way
+            raise
         return folder
 
     def discard(self, name: str, revision: str) -> None:
@@ -122,7 +127,14 @@ class Store:
 
     def unpack_last_served(self) -> dict[str, Champion]:
         """Of what served last, all that can serve again at once; its files lie unpacked."""
-        return {name: champion for name, champion in self.last_served().items() if self.unpack(name, champion)}
+        unpacked = {}
+        for name, champion in self.last_served().items():
+            try:
+                if self.unpack(name, champion):
+                    unpacked[name] = champion
+            except OSError as error:
+                logger.warning("%s version %s cannot be unpacked: %s", name, champion.revision, error)
+        return unpacked
 
     def close(self) -> None:
         """Leave the folder to others; a process that ends does so, too."""
