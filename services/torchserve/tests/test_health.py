@@ -92,6 +92,9 @@ def test_ready_says_what_is_not_served(  # noqa: PLR0913, PLR0917 -- a row of th
         "pending": pending,
         "failed": [],
         "refused": refused,
+        "stranded": {},
+        "troubles": {},
+        "errors": 0,
         "registry": registry,
     }
 

@@ -4,6 +4,8 @@ Refusal                 the request is wrong: an HTTP 4xx, never the server's fa
 ├── MalformedPayload    the body cannot be read as any format that is served
 └── SignatureMismatch   it can be read, and the model's signature refuses it
 NotServable             the model version is wrong: it is refused at deployment
+└── DigestDiffers       its files are not those that were logged: they may be yet to come
+FilesIncomplete         the model version's files are not all there: it may heal, and is tried again
 """
 
 from __future__ import annotations
@@ -93,3 +95,19 @@ class SignatureMismatch(Refusal):
 
 class NotServable(Exception):
     """A model version that is refused for good; the message is what stands on it in the registry."""
+
+
+class DigestDiffers(NotServable):
+    """A model version whose files are not those that were logged: refused, and looked at again later."""
+
+    def __init__(self, found: str, recorded: str) -> None:
+        super().__init__(
+            f"Its files have the digest {found}: expected {recorded}, which was recorded in serving.digest."
+        )
+
+
+class FilesIncomplete(Exception):
+    """A model version some of whose files are missing, as while they are uploaded."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Files not complete: {what}.")

@@ -17,6 +17,7 @@ from ts.model_server import load_properties
 
 from signet_torchserve import frontend, judge
 from signet_torchserve.champion import Champion
+from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
 from signet_torchserve.options import Options
 from signet_torchserve.settings import Settings
@@ -93,7 +94,10 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
     properties = load_properties(str(settings.config_file))
     models = {}
     for name, champion in served.items():
-        options = Options.from_tags(champion.tags)
+        try:
+            options = Options.from_tags(champion.tags)
+        except NotServable:  # by a rule that it served without: the agent tells, and the others are served
+            continue
         models[name] = {
             champion.revision: {
                 "defaultVersion": True,
