@@ -57,6 +57,7 @@ def outcome(contract: dict[str, Any], payload: Payload) -> Feed | Refusal:
         (COLUMNS, Source(b'{"inputs": {"a": [NaN, 123456789012345678901234567890]}}')),
         (COLUMNS, Source(b'{"a": 1.5, "c": "\xc3\xa4"}')),
         (COLUMNS, Source(b'{"a": [[1], {}]}')),
+        (COLUMNS, Source(b'{"inputs": {"a": [%s]}}' % b",".join([b'"x"'] * 50))),
         (COLUMNS | {"allow": ["whole_numbers"]}, Source(b'{"a": 4}')),
         (COLUMNS, Source(b'{"inputs": {"a": [1.5]}, "params": {"p": 123456789012345678901234567890}}')),
         (DOUBLE | {"allow": ["non_finite"]}, Source(b'{"inputs": {"a": [1e400]}, "params": {"p": -Infinity}}')),

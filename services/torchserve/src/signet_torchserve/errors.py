@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 MAX_PROBLEMS = 20
+_MAX_MESSAGE, _MAX_TEXT = 4000, 500
 
 Rule = Literal["columns", "type", "null", "finite", "empty", "shape", "params", "format", "model", "signature"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -39,21 +40,24 @@ class Problem:
 class Refusal(Exception):
     """A request that is answered with an HTTP 4xx.
 
-    `message` is one sentence for people, `problems` the whole list for programs.
+    `message` is one sentence for people, `problems` the list for programs, and `more` counts the problems that are not
+    in it. A long message is cut.
     """
 
     status = 400
 
-    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, problems: Sequence[Problem], more: int = 0) -> None:
+        self.message = _cut(message, _MAX_MESSAGE)
+        super().__init__(self.message)
         self.problems = problems
+        self.more = more
         self.written: bytes | None = None
         """Its HTTP body, once it was answered."""
 
     def as_document(self) -> dict[str, object]:
-        """The refusal as JSON, whole."""
-        return {"message": self.message, "problems": [_entry(problem) for problem in self.problems]}
+        """The refusal as JSON: all that `body` says, whichever model it is of."""
+        listed = [_entry(problem) for problem in self.problems[:MAX_PROBLEMS]]
+        return {"message": self.message, "problems": listed, "more": self._unlisted()}
 
     @property
     def rule(self) -> Rule:
@@ -70,16 +74,34 @@ class Refusal(Exception):
             "version": version,
             "errors": [_entry(problem) for problem in self.problems[:MAX_PROBLEMS]],
         }
-        if len(self.problems) > MAX_PROBLEMS:
-            answer["more_errors"] = len(self.problems) - MAX_PROBLEMS
+        if more := self._unlisted():
+            answer["more_errors"] = more
         return answer
+
+    def _unlisted(self) -> int:
+        return max(0, len(self.problems) - MAX_PROBLEMS) + self.more
+
+
+def listed(names: Sequence[object]) -> str:
+    """The names as Python writes a list: the first of them, each cut if it is long, and how many more there are."""
+    first = [_cut(name, _MAX_TEXT) if isinstance(name, str) else name for name in names[:MAX_PROBLEMS]]
+    more = len(names) - len(first)
+    return f"{first} and {more} more" if more else f"{first}"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _entry(problem: Problem) -> dict[str, object]:
     """A problem as JSON: a request may name its columns by anything that JSON has, such as lists or huge numbers."""
     column = problem.column
-    is_plain = column is None or isinstance(column, str) or (isinstance(column, int) and abs(column) < 2**53)
-    return asdict(problem) | {"column": column if is_plain else str(column)}
+    is_number = isinstance(column, int) and abs(column) < 2**53
+    return asdict(problem) | {
+        "column": column if column is None or is_number else _cut(str(column), _MAX_TEXT),
+        "expected": _cut(problem.expected, _MAX_TEXT),
+        "got": _cut(problem.got, _MAX_TEXT),
+    }
 
 
 class MalformedPayload(Refusal):

@@ -44,6 +44,8 @@ def decide(contract: dict[str, Any], payload: Payload) -> Feed:
         Refusal: the signature does not admit the payload.
         TimeoutError: the judge takes longer than a request may.
     """
+    if payload.source is not None:
+        payload.content = None  # it is read again from there, and a large one would be held twice
     if payload.source is None or ADDRESS not in os.environ:
         return _decide_here(contract, payload)
     try:
@@ -69,7 +71,8 @@ def _ask(contract: bytes, source: payloads.Source) -> Feed:
         raise TimeoutError(f"The judge did not decide within {TIMEOUT_S} s.")
     answer = json.loads(connection.recv_bytes())
     if "message" in answer:
-        raise SignatureMismatch(answer["message"], [Problem(**problem) for problem in answer["problems"]])
+        problems = [Problem(**problem) for problem in answer["problems"]]
+        raise SignatureMismatch(answer["message"], problems, answer["more"])
     arrays = [np.load(io.BytesIO(connection.recv_bytes()), allow_pickle=False) for _ in answer["inputs"]]
     inputs = arrays[0] if answer["inputs"] == [None] else dict(zip(answer["inputs"], arrays, strict=True))
     return Feed(inputs, answer["params"], answer["framed"])
