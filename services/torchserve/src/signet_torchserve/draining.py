@@ -7,13 +7,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from signet_torchserve import inflight
+from signet_torchserve import deadlines, inflight
 from signet_torchserve.champion import Champion
 from signet_torchserve.management import TorchServe
 
 logger = logging.getLogger(__name__)
-
-TIMEOUT_S = 60  # config.properties' default_response_timeout: no request takes longer
 
 
 @dataclass(slots=True)
@@ -40,7 +38,7 @@ class Draining:
 
     def add(self, name: str, champion: Champion) -> None:
         """Let a version of the deployment `name` end when it is idle."""
-        self._versions[name, champion.revision] = _Version(champion, time.monotonic() + TIMEOUT_S)
+        self._versions[name, champion.revision] = _Version(champion, time.monotonic() + deadlines.RESPONSE_S)
 
     def take_back(self, name: str, champion: Champion) -> bool:
         """Let a version go on if it is one of them; False if a former model's, of the same name, has to end first."""
