@@ -6,6 +6,7 @@ code.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -18,13 +19,25 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 import torch
+import yaml
 from ts.model_server import load_properties
 
-from signet_torchserve import answer, deadlines, judge, payload, wire
+from signet_torchserve import answer, deadlines, judge, outputs, payload, trials, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
-from signet_torchserve.errors import AnswerTooLarge, Failure, Fault, MalformedPayload, OutOfMemory, Refusal
+from signet_torchserve.errors import (
+    AnswerTooLarge,
+    Failure,
+    Fault,
+    MalformedPayload,
+    NotServable,
+    OutOfMemory,
+    Refusal,
+)
 from signet_torchserve.feed import Feed
+from signet_torchserve.golden import Golden
+from signet_torchserve.guards import Guards
 from signet_torchserve.inflight import InFlight
+from signet_torchserve.last_words import LastWords
 from signet_torchserve.metrics import Metrics, Tally
 from signet_torchserve.program import Program
 from signet_torchserve.signature import Signature
@@ -42,16 +55,25 @@ class SignatureHandler:
     """Serves one version of one model behind its signature."""
 
     def initialize(self, context: Context) -> None:
-        """Load the archive that TorchServe has unpacked into the context's model_dir."""
-        properties = context.system_properties
-        folder = Path(properties["model_dir"])
-        gpu = properties.get("gpu_id")
+        """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
+        folder = Path(context.system_properties["model_dir"])
+        try:
+            self._load(context, folder)
+        except Exception as error:
+            LastWords(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
+            raise
+        LastWords.take_back(folder)
+        wire.take_over(self._serve)
+        gc.freeze()  # what is loaded now stays, so no collection need look at it again
+
+    def _load(self, context: Context, folder: Path) -> None:
+        gpu = context.system_properties.get("gpu_id")
         self.model = context.model_name
         options = json.loads((folder / OPTIONS).read_text("utf-8"))
         self.version = options["version"]
         frontend = load_properties(os.environ["TS_CONFIG_FILE"]) if "TS_CONFIG_FILE" in os.environ else {}
         self.max_answer_bytes = int(frontend.get("max_response_size", MAX_ANSWER_BYTES))
-        decision_s = deadlines.decision_s(deadlines.response_s(frontend))
+        decision_s = deadlines.decision_s(options["timeout_s"])
         self.signature = Signature.load(folder / MLMODEL, frozenset(options["allow"]), decision_s)
         self.undecided = Undecided()
         self.program = Program(
@@ -61,9 +83,23 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
+        self._lost = self._hold_outputs(folder)
         self.metrics = Metrics(context, self.version)
-        wire.take_over(self._serve)
-        gc.freeze()  # what is loaded now stays, so no collection need look at it again
+
+    def _hold_outputs(self, folder: Path) -> list[int] | None:
+        """Hold what the program returns to its signature; see `outputs.lost`."""
+        document = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
+        golden = Golden.of(folder)
+        example = None
+        if golden is not None:
+            with contextlib.suppress(Refusal):
+                example = self.signature.surely_valid(payload.decode(orjson.dumps(golden.request)))
+        with torch.inference_mode():
+            answers = trials.answers(
+                self.program.run, json.loads(document["inputs"]), example, Guards.of(folder / PROGRAM)
+            )
+        promised = json.loads(document.get("outputs") or "[]") if self.labels is None else []
+        return outputs.lost(promised, answers)
 
     def handle(self, batch: Sequence[wire.Request]) -> list[wire.Answer | None]:
         """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.
@@ -84,8 +120,8 @@ class SignatureHandler:
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
                 answers[index] = self._error(error, request, tally)
         if ready:
-            outputs = self._run([feed for _, _, feed in ready])
-            for (index, decoded, feed), output in zip(ready, outputs, strict=True):
+            results = self._run([feed for _, _, feed in ready])
+            for (index, decoded, feed), output in zip(ready, results, strict=True):
                 try:
                     answers[index] = self._write(output, decoded, feed)
                     tally.rows.append(feed.rows)
@@ -141,7 +177,8 @@ class SignatureHandler:
     def _write(self, output: Any, decoded: payload.Payload, feed: Feed) -> wire.Answer:
         if isinstance(output, Exception):
             raise output
-        body, content_type = answer.write(output, decoded, feed, self.labels)
+        whole = outputs.restored(output, self._lost) if self._lost and feed.rows == 1 else output
+        body, content_type = answer.write(whole, decoded, feed, self.labels)
         if len(body) > self.max_answer_bytes:
             raise AnswerTooLarge(len(body), self.max_answer_bytes)
         return wire.Answer(body, content_type)

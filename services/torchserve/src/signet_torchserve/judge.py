@@ -12,6 +12,7 @@ is JSON, a refusal or a description of arrays, and then each array in numpy's fo
 from __future__ import annotations
 
 import io
+import json
 import os
 import time
 import traceback
@@ -107,7 +108,7 @@ def _ask(contract: bytes, source: payloads.Source, deadline: float) -> Feed:
         for message in (contract, source.text, orjson.dumps([source.is_form, source.is_csv, left_s])):
             connection.send_bytes(message)
         _wait_for_message(connection, deadline)
-        answer = orjson.loads(connection.recv_bytes())
+        answer = json.loads(connection.recv_bytes())
         if "fault" in answer:
             raise JudgeFailed(answer["fault"])
         if "too_costly" in answer:
@@ -145,17 +146,17 @@ def _taken(address: str, deadline: float) -> Connection:
 
 def answered(contract: dict[str, Any], source: payloads.Source) -> list[bytes]:
     """A judge's answer, as messages."""
-    options = orjson.OPT_SERIALIZE_NUMPY
     try:
         feed = decide_here(contract, source.decode())
         named = feed.inputs if isinstance(feed.inputs, dict) else {None: feed.inputs}
         answer = {"inputs": list(named), "params": feed.params, "framed": feed.framed}
-        return [orjson.dumps(answer, default=str, option=options), *map(_npy, named.values())]
+        # orjson would make null of a param that is infinite.
+        return [json.dumps(answer, default=str).encode(), *map(_npy, named.values())]
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
         if _is_for_memory(error):
             return [orjson.dumps({"too_costly": len(source.text)})]
         if isinstance(error, Refusal):
-            return [orjson.dumps(error.as_document(), default=str, option=options)]
+            return [orjson.dumps(error.as_document(), default=str, option=orjson.OPT_SERIALIZE_NUMPY)]
         return [orjson.dumps({"fault": traceback.format_exc()})]
 
 

@@ -42,7 +42,7 @@ class Signature:
         self,
         document: dict[str, Any],
         allow: frozenset[str] = frozenset(),
-        decision_s: float = deadlines.decision_s(deadlines.RESPONSE_S),
+        decision_s: float = deadlines.decision_s(60),
     ) -> None:
         self._contract: dict[str, Any] = {part: document.get(part) for part in ("inputs", "outputs", "params")}
         self._contract["allow"] = sorted(allow)
