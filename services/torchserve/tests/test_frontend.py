@@ -31,9 +31,12 @@ import time
 
 class Counter:
     def initialize(self, context):
+        self.is_decided = False
         pass
 
     def handle(self, batch, context):
+        if any(not request or request["body"] == "later" for request in batch):
+            return self.undecided(batch, context)
         time.sleep(0.5)
         for index, request in enumerate(batch):
             if request["body"] == b"kill":
@@ -43,6 +46,15 @@ class Counter:
             if request["body"].isdigit():
                 context.set_response_status(int(request["body"]), "Status", index)
         return [str(len(batch))] * len(batch)
+
+    def undecided(self, batch, context):
+        self.is_decided |= any(request and request["body"] == "decide" for request in batch)
+        for index, request in enumerate(batch):
+            if not self.is_decided and (not request or request["body"] == "later"):
+                time.sleep(0.001)
+                context.set_response_status(102, "", index)
+                context.set_response_header(index, "ts_stream_next", "true")
+        return [str(len(request)) for request in batch]
 """
 
 
@@ -71,6 +83,19 @@ def test_a_batch_is_all_that_is_queued(url: str) -> None:
 
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(batch_of, range(12))) == [1, *[11] * 11]
+
+
+def test_an_undecided_request_keeps_nobody_waiting(url: str) -> None:
+    """What a worker does not answer with its batch is named again, without its body, while others are answered."""
+    with ThreadPoolExecutor(2) as pool:
+        undecided = pool.submit(requests.post, url, data=b"later", timeout=30)
+        time.sleep(0.1)
+        assert [requests.post(url, data=b"x", timeout=30).status_code for _ in range(10)] == [200] * 10
+        assert not undecided.done()
+        requests.post(url, data=b"decide", timeout=30)
+        answer = undecided.result()
+    assert (answer.status_code, answer.text) == (200, "0")
+    assert "ts_stream_next" not in answer.headers
 
 
 @pytest.mark.parametrize(("status", "is_kept"), [(200, True), (400, True), (404, False), (413, False), (503, False)])

@@ -56,7 +56,7 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
         NotServable: it has no signature, no input example that its signature admits, is no exported program, holds a
             pickle, its labels or golden rows cannot be read, or a tag has a wrong value.
     """
-    allow = Options.from_tags(champion.tags).allow
+    options = Options.from_tags(champion.tags)
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
         folder.mkdir()
@@ -70,12 +70,13 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
-        request = example.request(model, _mlmodel(folder), allow)
+        request = example.request(model, _mlmodel(folder), options.allow)
         if request is not None and not (folder / GOLDEN).exists():
             text = json.dumps({"request": request})
             if len(text) <= MAX_JSON_BYTES:
                 (folder / GOLDEN).write_text(text)
-        (folder / OPTIONS).write_text(json.dumps({"version": champion.version, "allow": sorted(allow)}))
+        told = {"version": champion.version, "allow": sorted(options.allow), "timeout_s": options.timeout_s}
+        (folder / OPTIONS).write_text(json.dumps(told))
         whole = Path(temporary, "whole.mar")
         _pack(folder, name, champion.revision, whole)
         whole.replace(mar)
