@@ -86,6 +86,38 @@ def test_the_example_stands_in_for_golden_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("function", "tags", "because"),
+    [
+        (lambda x: x * 2, {}, ""),
+        (lambda x: x - x.mean(0), {}, "aten.mean.dim is not known to keep rows apart"),
+        (lambda x: x - x.mean(0), {"rows": "independent"}, ""),
+        (lambda x: x + torch.rand_like(x), {"allow": "random"},
+         "aten.rand_like.default is not known to keep rows apart"),
+    ],
+)  # fmt: skip
+def test_an_archive_says_whether_requests_share_a_pass(
+    function: Callable[..., Any], tags: dict[str, str], because: str, tmp_path: Path
+) -> None:
+    """They do if the program's rows are proven, or vouched for, not to depend on one another."""
+    model = models.save(tmp_path / "model", Formula(function), rows(3, 2))
+    alone = because and f"; requests are answered one by one, because {because}"
+    assert archive.alone(models.unpack(model, tmp_path / "mar", **tags)) == alone
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (torch.nn.functional.dropout, "call model.eval() before logging it"),
+        (lambda x: x + torch.rand_like(x), "The model draws random numbers (aten.rand_like.default)"),
+        (torch.empty_like, "The model reads memory that nothing has written (its output)"),
+    ],
+)
+def test_a_model_whose_answers_vary_is_refused(function: Callable[..., Any], message: str, tmp_path: Path) -> None:
+    """Answers must be a function of the request."""
+    assert message in refusal(models.save(tmp_path / "model", Formula(function), rows(3, 2)))
+
+
+@pytest.mark.parametrize(
     "name", ["", "ü", "a b", "../a", "a/b", "-a", ".a", "_a", "a\n", "a%2e", "a?b", "a@b", "a,b", "日本"]
 )
 def test_a_name_that_no_url_can_carry_is_refused(name: str, model: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from signet_torchserve import archive
 from signet_torchserve.champion import STATUS, Champion
 from signet_torchserve.draining import Draining
 from signet_torchserve.errors import NotServable
@@ -270,7 +271,8 @@ class Agent:
         if not self._serves(name, champion):
             return
         if champion.tags.get(STATUS) in (None, "pending") and not self._failures:
-            self._mark(name, champion, "ready", "answers on this replica")
+            alone = archive.alone(self._store.unpacked(name, champion.revision))
+            self._mark(name, champion, "ready", f"answers on this replica{alone}")
         self._live[name] = champion
 
     def _serves(self, name: str, champion: Champion) -> bool:

@@ -21,7 +21,7 @@ import yaml
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 
-from signet_torchserve import example, program_check, program_fit
+from signet_torchserve import example, program_check, program_fit, purity, rows
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
@@ -48,21 +48,26 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
 
     Raises:
         NotServable: it has no signature, no input example that its signature admits, is no exported program, holds a
-            pickle, its labels or golden rows cannot be read, or a tag has a wrong value.
+            pickle, its answers are no function of a request, its labels or golden rows cannot be read, or a tag has a
+            wrong value.
     """
     if not _is_servable_name(name):
         raise NotServable(
             f"TorchServe cannot serve a model named {name!r}: "
             "expected letters, digits, '_', '-' and '.', with a letter or digit first."
         )
-    allow = Options.from_tags(champion.tags).allow
+    options = Options.from_tags(champion.tags)
+    allow = options.allow
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
         folder.mkdir()
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
         try:
-            program_fit.refuse_unfit(_graph(folder / PROGRAM), _mlmodel(folder)["signature"])
+            program = _graph(folder / PROGRAM)
+            program_fit.refuse_unfit(program, _mlmodel(folder)["signature"])
+            purity.refuse_impure(program, allow)
+            alone_because = rows.obstacle(program, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
@@ -72,7 +77,8 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
             text = json.dumps({"request": request})
             if len(text) <= MAX_JSON_BYTES:
                 (folder / GOLDEN).write_text(text)
-        (folder / OPTIONS).write_text(json.dumps({"version": champion.version, "allow": sorted(allow)}))
+        facts = {"version": champion.version, "allow": sorted(allow), "alone_because": alone_because}
+        (folder / OPTIONS).write_text(json.dumps(facts))
         config = ModelArchiverConfig(
             model_name=name,
             version=champion.revision,
@@ -84,6 +90,12 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
         )
         ModelArchiver.generate_model_archive(config)
         Path(temporary, f"{name}.mar").replace(mar)
+
+
+def alone(unpacked: Path) -> str:
+    """That requests don't share a forward pass and why, as the end of a sentence; empty if they share one."""
+    because = json.loads((unpacked / OPTIONS).read_text("utf-8")).get("alone_because", "")
+    return because and f"; requests are answered one by one, because {because}"
 
 
 def strip_pickles(source: Path, target: Path) -> None:

@@ -28,7 +28,8 @@ ALLOW = "serving.allow"
 BATCH_SIZE = "serving.batch_size"
 MAX_BATCH_DELAY = "serving.max_batch_delay"
 WORKERS = "serving.workers"
-OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS)
+ROWS = "serving.rows"
+OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, ROWS)
 
 ALLOW_BREAKING = "serving.allow_breaking"
 DIGEST = "serving.digest"

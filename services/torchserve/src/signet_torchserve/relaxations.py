@@ -8,9 +8,11 @@
 | `empty`         | inputs without rows or values                                   | fed as they are           |
 | `mixed_types`   | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
 | `whole_numbers` | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
+| `random`        | a model that draws random numbers (see `purity`)                | answers that vary         |
 
-The first five lift a rule that is stricter than MLflow's (see `verdict`); MLflow itself may still refuse. The last
-is less strict than MLflow: JavaScript writes 4.0 as 4. Neither torch nor MLflow is imported here.
+The first five lift a rule that is stricter than MLflow's (see `verdict`); MLflow itself may still refuse. With
+`whole_numbers` a deployment is less strict than MLflow: JavaScript writes 4.0 as 4. `random` is about the model and not
+about requests. Neither torch nor MLflow is imported here.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ class Relaxation(StrEnum):
     EMPTY = "empty"
     MIXED_TYPES = "mixed_types"
     WHOLE_NUMBERS = "whole_numbers"
+    RANDOM = "random"
 
 
 _LIFTS = {
