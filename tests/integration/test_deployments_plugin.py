@@ -324,7 +324,7 @@ _CANNOT: dict[str, tuple[Callable[[BaseDeploymentClient], object], str, str]] = 
     "create with an unknown config": (
         lambda plugin: plugin.create_deployment("new", f"models:/{MODEL}/1", config={"EXPORT_PATH": "x"}),
         _BAD,
-        "Config 'EXPORT_PATH' is unknown. Expected batch_size, max_batch_delay, workers, allow_breaking, wait.",
+        "Config 'EXPORT_PATH' is unknown. Expected batch_size, max_batch_delay, workers, timeout_s, allow_breaking,",
     ),
     "update what does not": (
         lambda plugin: plugin.update_deployment("no_such", f"models:/{MODEL}/1"),
@@ -457,20 +457,28 @@ def test_s3(
 
 
 @pytest.mark.embedded
-def test_run_local(mlflow_deployments: Plugin, saved: Path, tmp_path: Path) -> None:
-    """One model is served on this machine without any registry until the command is interrupted; nothing is left."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_local(mlflow_deployments: Plugin, saved: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """One model is served on this machine without any registry until the command is ended; nothing is left.
+
+    It is started as a shell's `&` does, with SIGINT ignored.
+    """
     url = f"http://127.0.0.1:{free_port()}"
     env = {**mlflow_deployments.env, "SIGNET_URL": url, "MLFLOW_TRACKING_URI": "", "TMPDIR": str(tmp_path)}
     command = [Path(sys.executable).with_name("mlflow"), "deployments", "run-local", "-t", "torchserve"]
     log = tmp_path.with_name("run-local.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--name", NAME, "-m", str(saved)], env=env, cwd=ROOT, stdout=output, stderr=output
+            ["bash", "-c", "trap '' INT; exec \"$@\"", "bash", *command, "--name", NAME, "-m", str(saved)],
+            env=env,
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
         )
         try:
             answer = until("it answers", lambda: _answer(f"{url}/predictions/{NAME}"), timeout_s=60)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             code = process.wait(60)
     assert (answer, code) == ({"predictions": SIZES}, 0), log.read_text("utf-8")
     assert not list(tmp_path.iterdir())

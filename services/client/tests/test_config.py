@@ -23,6 +23,7 @@ from signet_client.failure import DeploymentError
             Config({"serving.allow_breaking": "true"}, wait=False),
         ),
         ({"workers": "02"}, Config({"serving.workers": "2"})),
+        ({"timeout_s": 5}, Config({"serving.timeout_s": "5"})),
     ],
 )
 def test_parse(config: dict[str, object] | None, expected: Config) -> None:
@@ -36,10 +37,14 @@ def test_parse(config: dict[str, object] | None, expected: Config) -> None:
         ({"batch_size": "0"}, "Config 'batch_size' has value '0'. Expected a whole number from 1 up."),
         ({"max_batch_delay": "-1"}, "Config 'max_batch_delay' has value '-1'. Expected a whole number from 0 up."),
         ({"workers": 1.5}, "Config 'workers' has value '1.5'. Expected a whole number from 1 up."),
+        ({"timeout_s": "0"}, "Config 'timeout_s' has value '0'. Expected a whole number from 1 up."),
         ({"wait": "no"}, "Config 'wait' has value 'no'. Expected true or false."),
         (
             {"HANDLER": "x"},
-            "Config 'HANDLER' is unknown. Expected batch_size, max_batch_delay, workers, allow_breaking, wait.",
+            (
+                "Config 'HANDLER' is unknown. Expected"
+                " batch_size, max_batch_delay, workers, timeout_s, allow_breaking, wait."
+            ),
         ),
     ],
 )

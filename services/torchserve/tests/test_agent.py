@@ -19,13 +19,13 @@ import requests
 import torch
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from models import NAME, Formula, free_addresses, rows, wait_until, wait_until_up
+from models import NAME, Formula, free_addresses, rewrite, rows, wait_until, wait_until_up
 from oracle import columns_schema
 from signet_torchserve import inflight, torchserve
 from signet_torchserve.agent import Agent
 from signet_torchserve.champion import Champion
 from signet_torchserve.health import Health
-from signet_torchserve.management import TorchServe, TorchServeError
+from signet_torchserve.management import TorchServeError
 from signet_torchserve.registry import Registry
 from signet_torchserve.settings import Settings
 from signet_torchserve.status import Status
@@ -68,7 +68,7 @@ class Replica:
         self.registry = Registry(uri or self.uri, "champion")
         served = self.store.unpack_last_served()
         self.process = torchserve.start(settings, self.store, environment, served=served)
-        self.server = TorchServe(*torchserve.addresses(settings, environment))
+        self.server = torchserve.client(settings, self.store, environment)
         self.agent = Agent(self.registry, self.server, self.store, self.status, 1.0, served)
         self.health = Health(self.status, self.server, self.store)
         self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
@@ -140,12 +140,19 @@ class Versions:
     last: int = 0
 
     def log(
-        self, module: torch.nn.Module, signature: ModelSignature = ONE_COLUMN, *, name: str = NAME, **extra_files: Any
+        self,
+        module: torch.nn.Module,
+        signature: ModelSignature = ONE_COLUMN,
+        *,
+        name: str = NAME,
+        example: Any = None,
+        **extra_files: Any,
     ) -> str:
         self.last += 1
         folder = self.folder / f"logged-{self.last}" / "model"
         folder.parent.mkdir()
-        model = models.save(folder, module, rows(3, len(signature.inputs.inputs)), signature, **extra_files)
+        example = rows(3, len(signature.inputs.inputs)) if example is None else example
+        model = models.save(folder, module, example, signature, **extra_files)
         return str(self.client.create_model_version(name, str(model)).version)
 
     def files(self, version: str) -> Path:
@@ -219,7 +226,8 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     """Tags on the live version hold at the next look, and every request meanwhile is answered."""
     assert replica.ask(LAX).status_code == 400
     with replica.asked_meanwhile() as answers:
-        replica.tag("1", allow="whole_numbers,extra_columns", workers="2", batch_size="4", max_batch_delay="3")
+        tags = {"workers": "2", "batch_size": "4", "max_batch_delay": "3", "timeout_s": "7"}
+        replica.tag("1", allow="whole_numbers,extra_columns", **tags)
         replica.settle()
     assert {answer.status_code for answer in answers} == {200}
     answer = replica.ask(LAX)
@@ -233,10 +241,10 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert served is not None
     assert served.ready_workers == 2
     assert replica.server.version(NAME, "1") is None
-    described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
-    assert (described["batchSize"], described["maxBatchDelay"]) == (4, 3)
+    described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
+    assert (described["batchSize"], described["maxBatchDelay"], described["responseTimeout"]) == (4, 3, 7)
     assert replica.marks("1")[0] == "ready"
-    replica.tag("1", allow=None, workers=None, batch_size=None, max_batch_delay=None)
+    replica.tag("1", allow=None, **dict.fromkeys(tags))
 
 
 def test_a_tag_with_a_wrong_value_is_refused(replica: Replica) -> None:
@@ -298,6 +306,10 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
         assert begun.result().status_code in {200, 500}
 
 
+def _call_what_torch_lacks(program: Any) -> None:
+    program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.unheard.default"
+
+
 @pytest.mark.parametrize(
     ("spoil", "status", "reason"),
     [
@@ -308,13 +320,18 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
             "refused",
             "Its own input example is refused by its signature: ",
         ),
+        (
+            lambda model: rewrite(model / "data/model.pt2", _call_what_torch_lacks),
+            "refused",
+            "Its program calls torch.ops.aten.unheard.default, which torch ",
+        ),
     ],
 )
 def test_what_must_not_be_served_is_refused(
     spoil: Callable[[Path], Any], status: str, reason: str, replica: Replica, versions: Versions
 ) -> None:
     """The refusal stands on the version, and what serves goes on."""
-    version = versions.log(Formula(lambda x: x))
+    version = versions.log(Formula(lambda x: x + 1))
     spoil(versions.files(version))
     replica.promote(version)
     marks = replica.marks(version)
@@ -387,6 +404,18 @@ def test_a_new_deployment_whose_alias_moves_on_is_not_interrupted(
     begins = versions_that_answer.index(first)
     assert {answer.status_code for answer in answers[begins:]} == {200}
     assert answers[-1].headers["X-Model-Version"] == second
+
+
+def test_the_contract_notes_what_float32_rounds(replica: Replica, versions: Versions, other: str) -> None:
+    """A `long` is answered as MLflow answers it, and what that does to it stands on each version from the first on."""
+    signature = ModelSignature(columns_schema(("long", "n")))
+    note = "The model gets column 'n' as float32, and float32 rounds whole numbers beyond 16777216."
+    for said in (note, f"unchanged for clients of version 1. {note}"):
+        version = versions.log(Formula(lambda x: x - 16777216), signature, name=other, example=4 * rows(3, 1))
+        replica.client.set_registered_model_alias(other, "champion", version)
+        replica.settle()
+        assert replica.ask({"inputs": {"n": [16777217]}}, name=other).json() == {"predictions": [{"0": 0.0}]}
+        assert replica.client.get_model_version(other, version).tags["serving.contract"] == said
 
 
 def test_a_model_that_is_made_anew_is_another_one(replica: Replica, versions: Versions, other: str) -> None:
@@ -498,6 +527,30 @@ def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions)
     assert replica.revision() == "1"
 
 
+def _of_thirds(x: torch.Tensor) -> torch.Tensor:
+    return x * 3 if x.shape[0] % 3 == 0 else x
+
+
+def test_a_program_that_takes_less_than_its_signature_says_so(replica: Replica, versions: Versions, other: str) -> None:
+    """At its first deployment, and where it follows one that took more, whose clients it breaks."""
+    takes = "program takes 3, 6, 9, … rows"
+    note = f"The {takes}, where the signature admits more."
+    first = versions.log(Formula(_of_thirds), name=other)
+    replica.client.set_registered_model_alias(other, "champion", first)
+    replica.settle()
+    tags = replica.client.get_model_version(other, first).tags
+    assert (tags["serving.status"], tags["serving.contract"]) == (
+        "ready",
+        note,
+    )
+    version = versions.log(Formula(_of_thirds))
+    replica.promote(version)
+    breaks = f"its {takes} instead of any number of rows: who sends other sizes would be refused"
+    assert replica.marks(version)[0] == "refused"
+    assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}. {note}"
+    replica.promote("1")
+
+
 def test_a_changed_archive_is_built_again(replica: Replica) -> None:
     """What was changed on the replica's disk is not served."""
     mar = replica.store.archives / f"{NAME}@1.mar"
@@ -561,7 +614,7 @@ def test_after_a_restart_a_version_is_served_as_its_tags_say(replica: Replica) -
         replica.tag("1", **tags)
         replica.settle()
         for when in ("before", "after"):
-            described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
+            described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
             found = (described["batchSize"], described["maxBatchDelay"], described["maxWorkers"])
             assert found == expected, f"{what}, {when}"
             if when == "before":

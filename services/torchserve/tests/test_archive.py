@@ -16,7 +16,7 @@ import yaml
 from mlflow.models import ModelSignature
 from models import Formula, rows
 from oracle import columns_schema
-from signet_torchserve import archive
+from signet_torchserve import archive, program_fit
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.golden import Golden
@@ -288,6 +288,31 @@ def test_a_program_of_an_older_format_is_refused(model: Path) -> None:
         file.writestr("version", b"8.14")
         file.writestr("serialized_state_dict.pt", b"a pickle")
     assert refusal(model).startswith("The program holds a record 'version', which may be a pickle.")
+
+
+def _of_schema(major: int) -> Callable[[str, bytes], bytes]:
+    def change(name: str, content: bytes) -> bytes:
+        if not name.endswith("models/model.json"):
+            return content
+        document = json.loads(content)
+        document["schema_version"]["major"] = major
+        document["torch_version"] = "9.9.9"
+        document["unheard_of"] = "os.system('true')"
+        return json.dumps(document).encode()
+
+    return change
+
+
+@pytest.mark.parametrize("major", [7, 9])
+def test_a_program_of_a_schema_that_this_torch_cannot_read_is_refused(major: int, model: Path) -> None:
+    """At once and with both versions, whatever else is new in it."""
+    assert torch._export.serde.schema.SCHEMA_VERSION[0] == program_fit.SCHEMA_VERSION
+    _rewrite(model / "data" / "model.pt2", _of_schema(major))
+    minor = torch._export.serde.schema.SCHEMA_VERSION[1]
+    assert refusal(model) == (
+        f"Its program has the schema version {major}.{minor}, and was written by torch 9.9.9: "
+        f"expected 8, which torch {torch.__version__} reads."
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 half a zip"])

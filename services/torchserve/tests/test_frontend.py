@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import stat
 import time
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from model_archiver.model_archiver import ModelArchiver
@@ -26,7 +29,10 @@ from signet_torchserve.store import Store
 
 ROOT = Path(__file__).parents[3]
 SLOW_S = 5
+BATCH_SIZE, QUEUE_SIZE = 16, 32
 HANDLER = """
+import os
+import signal
 import time
 
 class Counter:
@@ -36,6 +42,10 @@ class Counter:
     def handle(self, batch, context):
         time.sleep(0.5)
         for index, request in enumerate(batch):
+            if request["body"] == b"kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if request["body"] == b"hang":
+                time.sleep(60)
             if request["body"].isdigit():
                 context.set_response_status(int(request["body"]), "Status", index)
         return [str(len(batch))] * len(batch)
@@ -46,6 +56,7 @@ class Started(NamedTuple):
     """A TorchServe, its store, where one model answers, and where the metrics are."""
 
     api: TorchServe
+    pid: int
     store: Store
     url: str
     metrics_url: str
@@ -57,22 +68,30 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     folder = tmp_path_factory.mktemp("frontend")
     environment = os.environ | free_addresses()
     store = Store(folder / "home")
-    for name, handler in (("counter", HANDLER), ("slow", HANDLER.replace("pass", f"time.sleep({SLOW_S})"))):
+    for name, handler in (
+        ("counter", HANDLER),
+        ("mortal", HANDLER),
+        ("slow", HANDLER.replace("pass", f"time.sleep({SLOW_S})")),
+    ):
         (folder / f"{name}.py").write_text(handler)
         config = ModelArchiverConfig(
             name, str(folder / f"{name}.py"), export_path=str(store.archives), version="1", archive_format="zip-store"
         )
         ModelArchiver.generate_model_archive(config)
-    settings = Settings("", store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
+    config_file = folder / "config.properties"
+    config_file.write_text(f"{(ROOT / 'config.properties').read_text()}\njob_queue_size={QUEUE_SIZE}\n")
+    settings = Settings("", store.home, config_file, "champion", 1.0, "http://127.0.0.1:8083")
     process = torchserve.start(settings, store, environment)
-    server = TorchServe(*torchserve.addresses(settings, environment))
+    server = torchserve.client(settings, store, environment)
     try:
         wait_until_up(server)
-        server.start("counter", store.archives / "counter.mar", batch_size=16, max_batch_delay_ms=0, workers=1)
-        server.wait_until_ready("counter", "1", workers=1)
-        server.set_default("counter", "1")
+        options = {"batch_size": BATCH_SIZE, "max_batch_delay_ms": 0, "workers": 1}
+        for name, timeout_s in (("counter", 60), ("mortal", 2)):
+            server.start(name, store.archives / f"{name}.mar", **options, timeout_s=timeout_s)
+            server.wait_until_ready(name, "1", workers=1)
+            server.set_default(name, "1")
         url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
-        yield Started(server, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
+        yield Started(server, process.pid, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
     finally:
         torchserve.stop(process, 10)
         store.close()
@@ -103,6 +122,58 @@ def test_a_refusal_does_not_cost_the_connection(url: str, status: int, *, is_kep
     assert (answer.headers["connection"] == "keep-alive") is is_kept
 
 
+def test_a_full_queue_is_said_to_be_full(url: str) -> None:
+    """What finds the queue full gets a 429 that says so; the next request after is answered at once."""
+    clients = 2 * (BATCH_SIZE + QUEUE_SIZE)
+    with ThreadPoolExecutor(clients) as pool:
+        answers = list(pool.map(lambda _: requests.post(url, data=b"x", timeout=30), range(clients)))
+    assert {answer.status_code for answer in answers} == {200, 429}
+    for answer in answers:
+        if answer.status_code == 429:
+            message = "The deployment is overloaded: its queue is full. Ask again later."
+            assert answer.json() == {"code": 429, "type": "Overloaded", "message": message}
+            assert (answer.headers["Retry-After"], answer.headers["Content-Type"]) == ("1", "application/json")
+    after = requests.post(url, data=b"x", timeout=30)
+    assert (after.status_code, after.text) == (200, "1")
+    assert after.elapsed.total_seconds() < 1
+
+
+@pytest.mark.parametrize(
+    ("body", "document"),
+    [
+        (b"kill", {"code": 500, "type": "InternalServerException", "message": "Worker died."}),
+        (
+            b"hang",
+            {
+                "code": 504,
+                "type": "TimedOut",
+                "message": "The model did not answer within the deployment's serving.timeout_s.",
+            },
+        ),
+    ],
+)
+def test_what_ends_its_worker_is_told_apart(server: Started, body: bytes, document: dict[str, object]) -> None:
+    """A request that kills its worker gets a 500, one that takes longer than its time-out a 504."""
+    url = server.url.replace("counter", "mortal")
+    answer = requests.post(url, data=body, timeout=30)
+    assert (answer.status_code, answer.json()) == (document["code"], document)
+    assert answer.elapsed.total_seconds() < 4
+    assert requests.post(url, data=b"x", timeout=30).text == "1"
+
+
+def test_a_version_without_workers_is_not_served_yet(server: Started) -> None:
+    """Who asks a version that has no worker hears that, and when to come again; its queue is not the reason."""
+    server.api.start(
+        "slow", server.store.archives / "slow.mar", batch_size=1, max_batch_delay_ms=0, workers=0, timeout_s=60
+    )
+    answer = requests.post(server.url.replace("counter", "slow"), data=b"x", timeout=30)
+    message = "The deployment is not served yet: no worker has its model."
+    assert (answer.status_code, answer.json()) == (503, {"code": 503, "type": "NotServedYet", "message": message})
+    assert answer.headers["Retry-After"] == "1"
+    for version in ("1", "not-yet"):
+        server.api.stop("slow", version)
+
+
 @pytest.mark.parametrize(
     ("path", "media", "body", "message"),
     [
@@ -131,7 +202,7 @@ def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
 
     def deploy() -> None:
         wanted = {"url": "slow.mar", "initial_workers": 1, "synchronous": "true"}
-        server.api._call("POST", f"{server.api._management}/models", params=wanted, timeout=60)
+        server.api._call("POST", "http://management/models", params=wanted, timeout=60)
 
     with ThreadPoolExecutor(connections + 1) as pool:
         deployed = pool.submit(deploy)
@@ -142,6 +213,16 @@ def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
         deployed.result()
 
 
+def test_only_predictions_and_metrics_have_a_port(server: Started) -> None:
+    """Every other user of the machine can reach these two; management is a socket in a folder closed to them."""
+    ports = {urlsplit(url).port for url in (server.url, server.metrics_url)}
+    found = psutil.Process(server.pid).net_connections("tcp")
+    assert {connection.laddr.port for connection in found if connection.status == "LISTEN"} == ports
+    folder = server.store.temporary
+    assert (folder / "management.sock").is_socket()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def test_each_port_has_its_own_api(server: Started) -> None:
     """The threads were exchanged, not the addresses: metrics are where they were, and management is not there."""
     metrics = requests.get(server.metrics_url, timeout=30)
@@ -149,6 +230,14 @@ def test_each_port_has_its_own_api(server: Started) -> None:
     assert "ts_inference_requests_total" in metrics.text
     assert requests.get(server.metrics_url.replace("metrics", "models"), timeout=30).status_code == 404
     assert server.api.version("counter") is not None
+
+
+def test_what_is_compiled_is_what_the_source_says() -> None:
+    """Each text of the source stands in the class that is made of it."""
+    source, compiled = (frontend.OURS / "signet" / f"Errors.{kind}" for kind in ("java", "class"))
+    texts = re.findall(r'"([^"\\]+)"', source.read_text("utf-8"))
+    assert len(texts) > 5
+    assert [text for text in texts if text.encode() not in compiled.read_bytes()] == []
 
 
 def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,9 @@ from signet_torchserve.payload import Payload, Source
 COLUMNS = signature_document(
     columns_schema(("double", "a"), ("string", "b", False)), ParamSchema([ParamSpec("p", "long", 3)])
 )
+DOUBLE = signature_document(
+    columns_schema(("double", "a")), ParamSchema([ParamSpec("p", "double", 0.5), ParamSpec("most", "double", np.inf)])
+)
 TENSORS = signature_document(
     Schema([TensorSpec(np.dtype("int64"), (-1,), "a"), TensorSpec(np.dtype("bool"), (-1,), "b")])
 )
@@ -55,6 +58,9 @@ def outcome(contract: dict[str, Any], payload: Payload) -> Feed | Refusal:
         (COLUMNS, Source(b'{"a": 1.5, "c": "\xc3\xa4"}')),
         (COLUMNS, Source(b'{"a": [[1], {}]}')),
         (COLUMNS | {"allow": ["whole_numbers"]}, Source(b'{"a": 4}')),
+        (COLUMNS, Source(b'{"inputs": {"a": [1.5]}, "params": {"p": 123456789012345678901234567890}}')),
+        (DOUBLE | {"allow": ["non_finite"]}, Source(b'{"inputs": {"a": [1e400]}, "params": {"p": -Infinity}}')),
+        (DOUBLE, Source(b'{"inputs": {"a": [1e30]}}')),
         (TENSORS, Source(b'{"inputs": {"b": [true], "a": [9007199254740993]}}')),
         (TENSORS, Source(b'{"inputs": {"a": [1.5]}}')),
     ],

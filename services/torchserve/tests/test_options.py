@@ -19,11 +19,12 @@ from signet_torchserve.relaxations import Relaxation
             Options(batch_size=8, max_batch_delay_ms=5, workers=2),
         ),
         ({"serving.rows": "independent"}, Options(rows_are_vouched_for=True)),
+        ({"serving.timeout_s": "600"}, Options(timeout_s=600)),
         ({"serving.max_batch_delay": "0", "owner": "me"}, Options(max_batch_delay_ms=0)),
     ],
 )
 def test_tags_say_how_a_version_is_served(tags: dict[str, str], options: Options) -> None:
-    """Each tag sets its option, and what is not tagged keeps its default: strict, 32, 0 ms, one worker."""
+    """Each tag sets its option, and what is not tagged keeps its default: strict, 32, 0 ms, one worker, 60 s."""
     assert Options.from_tags(tags) == options
 
 
@@ -35,6 +36,8 @@ def test_tags_say_how_a_version_is_served(tags: dict[str, str], options: Options
         ("batch_size", "1025", "The tag serving.batch_size has '1025': "),
         ("max_batch_delay", "-1", "The tag serving.max_batch_delay has '-1': expected a whole number from 0 to 1000."),
         ("max_batch_delay", "1.5", "The tag serving.max_batch_delay has '1.5': "),
+        ("timeout_s", "601", "The tag serving.timeout_s has '601': expected a whole number from 1 to 600."),
+        ("timeout_s", "0.5", "The tag serving.timeout_s has '0.5': "),
         ("workers", "²", "The tag serving.workers has '²': expected a whole number from 1 to 64."),
         ("workers", "9" * 5000, "The tag serving.workers has "),
         ("rows", "mixed", "The tag serving.rows has 'mixed': expected 'independent', or no such tag."),

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch._inductor.inductor_prims  # registers operators that draw
 from programs import Function, floats, of
-from signet_torchserve import operators, purity
+from signet_torchserve import operator_kinds, purity
 from signet_torchserve.calls import Call
 from signet_torchserve.errors import NotServable
 from torch import nn
@@ -268,4 +268,4 @@ def test_every_operator_that_returns_its_argument_s_memory_is_known() -> None:
     """What torch's schemas say to be a view is in the list."""
     for one in overloads():
         returned = [result for result in one._schema.returns if result.alias_info and not result.alias_info.is_write]
-        assert not returned or one._opname in operators.VIEWS, one
+        assert not returned or one._opname in operator_kinds.VIEWS, one

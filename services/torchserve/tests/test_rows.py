@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from programs import document, floats, integers, of
-from signet_torchserve import operators, rows
+from signet_torchserve import operator_kinds, rows
 from torch import nn
 from torch.nn import functional
 
@@ -318,12 +318,12 @@ def batches(example: torch.Tensor) -> Iterator[torch.Tensor]:
 def test_operators_element_by_element_are_those_that_torch_calls_so() -> None:
     """All that torch tags as such, or one of a few that it doesn't tag and that are tried here."""
     tagged = set()
-    for name in operators.ELEMENTWISE:
+    for name in operator_kinds.ELEMENTWISE:
         packet = getattr(torch.ops.aten, name)
         assert packet.overloads(), name
         if any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads()):
             tagged.add(name)
-    for name in operators.ELEMENTWISE - tagged:
+    for name in operator_kinds.ELEMENTWISE - tagged:
         together = elementwise(name, slice(None))
         alone = [elementwise(name, slice(index, index + 1)) for index in range(5)]
         torch.testing.assert_close(together, torch.cat(alone), equal_nan=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 PREFIX = "serving."
 _WAIT = "wait"
 _ALLOW_BREAKING = "allow_breaking"
-# The smallest value of each, in TorchServe's words: requests, milliseconds, processes.
-_LEAST = {"batch_size": 1, "max_batch_delay": 0, "workers": 1}
+# The smallest value of each, as the tags are called: requests, milliseconds, processes, seconds.
+_LEAST = {"batch_size": 1, "max_batch_delay": 0, "workers": 1, "timeout_s": 1}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from mlflow.protos.databricks_pb2 import (
 
 from signet_client import inputs as request
 from signet_client import local_server, rollout, sources
+from signet_client.address import without_credentials
 from signet_client.config import Config, configured
+from signet_client.errors import InvalidSetting, OtherRegistry
 from signet_client.failure import DeploymentError, as_mlflow_tells
 from signet_client.predict import ask
 from signet_client.server import PredictionServer
@@ -58,10 +60,11 @@ class TorchServeClient(BaseDeploymentClient):
         settings = Settings.from_environ(os.environ)
         address = target_uri.partition(":")[2].lstrip("/")
         if address:
-            settings = replace(settings, url=server_url("target", address))
+            url, credentials = server_url("target", address)
+            settings = replace(settings, url=url, url_credentials=credentials)
         _use_registry(settings)
         self._alias = settings.alias
-        self._server = PredictionServer(settings.url, settings.timeout_s)
+        self._server = PredictionServer(settings.url, settings.timeout_s, settings.url_credentials)
 
     @as_mlflow_tells
     def create_deployment(
@@ -79,8 +82,8 @@ class TorchServeClient(BaseDeploymentClient):
             model_uri: `models:/`, `runs:/`, an address such as `s3://…`, or a folder. Unless it is a version of the
                 registered model `name`, its files become a new one.
             flavor: None or `pytorch`.
-            config: `batch_size`, `max_batch_delay` in milliseconds, `workers`; with `allow_breaking` true it may break
-                clients of the live version; with `wait` false the call returns at once.
+            config: `batch_size`, `max_batch_delay` in milliseconds, `workers`, `timeout_s`; with `allow_breaking` true
+                it may break clients of the live version; with `wait` false the call returns at once.
             endpoint: None, there are none.
         """
         _refuse_foreign(flavor, endpoint)
@@ -276,6 +279,7 @@ Config (-C name=value), kept on the model version:
   batch_size       requests that may share one pass through the model
   max_batch_delay  milliseconds that a request may wait for others
   workers          processes that serve the model
+  timeout_s        seconds that the model may take for one pass, up to 600; a request that takes longer gets a 504
   allow_breaking   true: the version may go live though it breaks what clients of the live one send or read
   wait=false       create, update and delete return at once
 
@@ -290,9 +294,19 @@ run-local        serves one model on this machine until interrupted; needs the p
 
 
 def _use_registry(settings: Settings) -> None:
-    """Ask the registry that MLflow was told of, else ours: MLflow's own default is a file that no server reads."""
-    if not mlflow.is_tracking_uri_set():  # type: ignore[no-untyped-call]
-        mlflow.set_tracking_uri(settings.tracking_uri)
+    """Ask the registry that MLflow was told of, else ours: MLflow's own default is a file that no server reads.
+
+    Raises InvalidSetting and OtherRegistry.
+    """
+    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    address, credentials = without_credentials(mlflow.get_tracking_uri() if is_set else settings.tracking_uri)
+    if "://" not in address:
+        raise InvalidSetting("MLFLOW_TRACKING_URI", address, f"a scheme, too, such as http://{address}")
+    os.environ.update(credentials)  # MLflow's own messages show the address
+    mlflow.set_tracking_uri(address)
+    registry, _ = without_credentials(mlflow.get_registry_uri())
+    if registry != address:
+        raise OtherRegistry(registry, address)
 
 
 def _refuse_foreign(flavor: str | None, endpoint: str | None) -> None:

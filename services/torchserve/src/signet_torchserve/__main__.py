@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 
 from signet_torchserve import health, torchserve
 from signet_torchserve.champion import Champion
-from signet_torchserve.management import TorchServe
 from signet_torchserve.settings import InvalidSetting, Settings
 from signet_torchserve.status import Status
 from signet_torchserve.store import Store
@@ -38,9 +37,12 @@ def main() -> int:
         signal.signal(name, lambda *_: stop.set())
     try:
         settings = Settings.from_environment(os.environ)
+        os.environ.update({**settings.credentials, "MLFLOW_TRACKING_URI": settings.tracking_uri})
         store = Store(settings.home)
         status = Status()
-        health.serve(settings.health_address, health.Health(status, _client(settings), store))
+        health.serve(
+            settings.health_address, health.Health(status, torchserve.client(settings, store, os.environ), store)
+        )
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
@@ -77,7 +79,7 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
     from signet_torchserve.agent import Agent  # noqa: PLC0415
     from signet_torchserve.registry import Registry  # noqa: PLC0415
 
-    client = _client(settings)
+    client = torchserve.client(settings, store, os.environ)
     registry = Registry(settings.tracking_uri, settings.alias)
     agent = Agent(registry, client, store, status, settings.poll_interval_s, served)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -87,10 +89,6 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
         if stop.wait(0.2):
             return
     agent.run(stop)
-
-
-def _client(settings: Settings) -> TorchServe:
-    return TorchServe(*torchserve.addresses(settings, os.environ))
 
 
 def keep_judging(store: Store, stop: threading.Event) -> None:

@@ -4,6 +4,8 @@ The .mar holds data only: the signature (MLmodel), the exported program, the lab
 Where training logged no golden rows, the model's own example takes their place, to which any prediction will do.
 TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
 that runs.
+
+A model may be larger than the memory: its weights pass through in pieces.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -18,16 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from model_archiver.model_archiver import ModelArchiver
-from model_archiver.model_archiver_config import ModelArchiverConfig
 
 from signet_torchserve import example, program_check, program_fit, purity, rows
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
+from signet_torchserve.guards import Guards
 from signet_torchserve.options import Options
 
 MAX_JSON_BYTES = 1 << 20
+
+_PIECE_BYTES = 1 << 20
+_ALIGNMENT = 64
 
 _GRAPH = "models/model.json"
 _SAMPLE_INPUTS = "data/sample_inputs/model.pt"
@@ -64,10 +69,11 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
         try:
-            program = _graph(folder / PROGRAM)
-            program_fit.refuse_unfit(program, _mlmodel(folder)["signature"])
-            purity.refuse_impure(program, allow)
-            alone_because = rows.obstacle(program, is_vouched_for=options.rows_are_vouched_for)
+            graph = _graph(folder / PROGRAM)
+            program_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
+            Guards(graph)  # refuses what each worker would
+            purity.refuse_impure(graph, allow)
+            alone_because = rows.obstacle(graph, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
@@ -79,17 +85,23 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
                 (folder / GOLDEN).write_text(text)
         facts = {"version": champion.version, "allow": sorted(allow), "alone_because": alone_because}
         (folder / OPTIONS).write_text(json.dumps(facts))
-        config = ModelArchiverConfig(
-            model_name=name,
-            version=champion.revision,
-            handler="",  # every archive is served by default_service_handler of config.properties
-            extra_files=",".join(str(path) for path in sorted(folder.iterdir())),
-            export_path=temporary,
-            archive_format="zip-store",
-            force=True,
-        )
-        ModelArchiver.generate_model_archive(config)
-        Path(temporary, f"{name}.mar").replace(mar)
+        whole = Path(temporary, "whole.mar")
+        _pack(folder, name, champion.revision, whole)
+        whole.replace(mar)
+
+
+def _pack(folder: Path, name: str, revision: str, mar: Path) -> None:
+    """Write a .mar of the folder's files, uncompressed.
+
+    The manifest names no handler: every archive is served by `default_service_handler` of config.properties.
+    TorchServe's own archiver copies all files into the temporary folder first, which in a container is memory.
+    """
+    model = {"modelName": name, "modelVersion": revision}
+    manifest = {"createdOn": "", "runtime": "python", "model": model, "archiverVersion": ""}
+    with zipfile.ZipFile(mar, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
 
 
 def alone(unpacked: Path) -> str:
@@ -108,7 +120,11 @@ def strip_pickles(source: Path, target: Path) -> None:
         NotServable: a weight, a constant, the program or the file as a whole is not plain data.
     """
     try:
-        with zipfile.ZipFile(source) as program, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:
+        with (
+            zipfile.ZipFile(source) as program,
+            target.open("wb") as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as copy,
+        ):
             root = program.namelist()[0].partition("/")[0]
             for record in dict.fromkeys(program.namelist()):
                 folder, _, inner = record.partition("/")
@@ -118,14 +134,35 @@ def strip_pickles(source: Path, target: Path) -> None:
                     )
                 if folder != root or not _PLAIN_RECORD.fullmatch(inner):
                     raise NotServable(f"The program holds a record {record!r}, which may be a pickle.")
-                content = b"" if inner == _SAMPLE_INPUTS else program.read(record)
-                if inner.endswith("_config.json"):
-                    _refuse_pickled(record, json.loads(content))
-                if inner.endswith(".json"):
-                    content = json.dumps(program_check.harmless(json.loads(content))).encode()
-                copy.writestr(record, content)
+                if inner == _SAMPLE_INPUTS:
+                    copy.writestr(record, b"")
+                elif inner.endswith(".json"):
+                    document = json.loads(program.read(record))
+                    if inner.endswith("_config.json"):
+                        _refuse_pickled(record, document)
+                    if inner == _GRAPH:
+                        program_fit.refuse_unread(document)
+                    copy.writestr(record, json.dumps(program_check.harmless(document)))
+                else:
+                    entry = _aligned(record, file.tell())
+                    with program.open(record) as content, copy.open(entry, "w", force_zip64=True) as part:
+                        shutil.copyfileobj(content, part, _PIECE_BYTES)
     except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
+
+
+def _aligned(record: str, offset: int) -> zipfile.ZipInfo:
+    """Entry, written at `offset` of a file, whose content begins where torch puts it: at a multiple of 64 bytes.
+
+    So a worker can map the content into its memory, instead of reading it. The gap is an extra field, torch's own.
+
+    Source: caffe2/serialize/inline_container.cc, `getPadding`.
+    """
+    entry = zipfile.ZipInfo(record)
+    entry.CRC = 0  # the header has one, and is asked for its length before there is any
+    gap = -(offset + len(entry.FileHeader(zip64=True)) + 4) % _ALIGNMENT
+    entry.extra = struct.pack("<2sH", b"FB", gap) + b"Z" * gap
+    return entry
 
 
 def _refuse_pickled(record: str, config: dict[str, dict[str, dict[str, object]]]) -> None:

@@ -10,7 +10,7 @@
 | ------------------------- | ----------------------------------------------------------------------------- |
 | `serving.status`          | `pending`, then `ready`, `refused` or `failed`                                |
 | `serving.reason`          | why, when, and on which replica                                               |
-| `serving.contract`        | what changes for clients of the version before it (see `contract`)            |
+| `serving.contract`        | what changes for clients, and what they should know (see `contract`)          |
 | `serving.served_at`       | when it last came into service                                                |
 | `serving.digest`          | the digest of what it served first, where none was recorded                   |
 """
@@ -28,8 +28,9 @@ ALLOW = "serving.allow"
 BATCH_SIZE = "serving.batch_size"
 MAX_BATCH_DELAY = "serving.max_batch_delay"
 WORKERS = "serving.workers"
+TIMEOUT = "serving.timeout_s"
 ROWS = "serving.rows"
-OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, ROWS)
+OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, TIMEOUT, ROWS)
 
 ALLOW_BREAKING = "serving.allow_breaking"
 DIGEST = "serving.digest"

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from signet_torchserve import inflight
 from signet_torchserve.champion import Champion
 from signet_torchserve.management import TorchServe
+from signet_torchserve.options import Options
 
 logger = logging.getLogger(__name__)
-
-TIMEOUT_S = 60  # config.properties' default_response_timeout: no request takes longer
 
 
 @dataclass(slots=True)
@@ -39,8 +38,9 @@ class Draining:
         return bool(self._versions)
 
     def add(self, name: str, champion: Champion) -> None:
-        """Let a version of the deployment `name` end when it is idle."""
-        self._versions[name, champion.revision] = _Version(champion, time.monotonic() + TIMEOUT_S)
+        """Let a version of the deployment `name` end when it is idle, or when no request to it can take longer."""
+        timeout_s = Options.from_tags(champion.tags).timeout_s
+        self._versions[name, champion.revision] = _Version(champion, time.monotonic() + timeout_s)
 
     def take_back(self, name: str, champion: Champion) -> bool:
         """Let a version go on if it is one of them; False if a former model's, of the same name, has to end first."""

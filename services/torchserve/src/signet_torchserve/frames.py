@@ -18,6 +18,7 @@ from mlflow.pyfunc.scoring_server import parse_csv_input
 from mlflow.types import DataType, Schema
 from mlflow.utils.proto_json_utils import dataframe_from_parsed_json
 
+from signet_torchserve import unchecked_names
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.payload import Format, Payload
 from signet_torchserve.relaxations import Relaxation, refused
@@ -60,15 +61,15 @@ MISSING = "no such column"
 EXTRA = "an extra column"
 
 
-def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
-    """The data frame that pyfunc would feed: the signature's columns in its order, in its types.
+def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The data frame that pyfunc would feed, the signature's columns in its order and types, and what was sent for it.
 
     `allow` has the words of `relaxations` that hold.
 
     Raises:
         Refusal: the payload is no table, or the schema does not admit it.
     """
-    frame = read(schema, payload)
+    frame = read(schema, payload, allow)
     problems = list(_column_problems(schema, frame))
     if frame.columns.has_duplicates:
         twice = list(frame.columns[frame.columns.duplicated()])
@@ -80,7 +81,7 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.Data
         problems.append(Problem(rule="empty", expected="at least one row", got="no rows"))
     if schema.has_input_names():
         frame = frame[[name for name in schema.input_names() if name in frame.columns]]
-    frame = frame.copy(deep=False)
+    sent, frame = frame, frame.copy(deep=False)
     for name, type_, required in _typed_columns(schema, frame):
         series = frame[name]
         if type_ == DataType.double and Relaxation.WHOLE_NUMBERS in allow and _are_exact_doubles(series):
@@ -99,14 +100,15 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.Data
         ) from error
     if problems := refused(problems, allow):
         raise SignatureMismatch(_stricter(problems), problems)
-    return result
+    return result, sent
 
 
-def read(schema: Schema, payload: Payload) -> pd.DataFrame:
+def read(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
     """The data frame that MLflow's scoring server would make, with the values still as JSON typed them.
 
     Raises:
         MalformedPayload: the payload is no table.
+        SignatureMismatch: it has names, and the schema has none to check them by.
     """
     try:
         frame = _as_mlflow_reads(schema, payload)
@@ -121,6 +123,8 @@ def read(schema: Schema, payload: Payload) -> pd.DataFrame:
             expected="rows and columns",
             got=type(payload.content).__name__,
         ) from error
+    if not schema.has_input_names():
+        unchecked_names.refuse(list(frame.columns), allow)
     return frame
 
 
@@ -233,7 +237,7 @@ def _examined(name: Any, type_: Any, series: pd.Series, *, required: bool) -> tu
     if not wrong:
         if type_ in _CONVERTED:
             try:
-                series = _converted(series, type_) if present else series
+                series = _converted(series, type_) if present or type_ == DataType.float else series
             except (ValueError, TypeError, OverflowError) as error:
                 problems.append(Problem("type", type_name, str(error), column=name))
         elif not _mlflow_admits(name, series, type_):

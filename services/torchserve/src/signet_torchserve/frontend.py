@@ -1,4 +1,4 @@
-"""TorchServe's frontend, with a few bytes of four classes changed: TorchServe 0.12 is the last, and it is pinned.
+"""TorchServe's frontend, with a few bytes of six classes changed: TorchServe 0.12 is the last, and it is pinned.
 
 **A batch is what is queued; nobody waits.** `Model.pollBatch` takes the first request of the queue and then, up to
 `batch_size`, those that come within `max_batch_delay` milliseconds. So a request that is alone waits out the delay, and
@@ -29,6 +29,18 @@ start. `ModelServer.startRESTserver` gives the metrics API a thread of its own, 
 clients': now it is the other way round. (Without `enable_metrics_api`, which is on by default, there would be no
 management API.)
 
+**There is no gRPC.** Nobody asks for it, and its management port, on the machine's loopback, would let every user of
+the machine register and delete models. `ModelServer.startAndWait` does not call `startGRPCServers` any more.
+
+**A full queue says that it is full.** TorchServe answers 503 "has no worker … scale workers" both where a version has
+no worker and where its queue is full. `Model.addJob` now calls the queue's `add` in place of `offer`, so that a full
+queue raises an `IllegalStateException`; `HttpRequestHandler.channelRead0` answers that with a 429 where it answered an
+`OutOfMemoryError`, which ends this Java anyway. `java/signet/Errors.java` words it, with Retry-After. So a gateway can
+tell what to ask of another replica (404, 503: the version is not there) from what would only multiply an overload.
+
+**A time-out is a 504.** `WorkerThread.run` says 500 "Worker died." of a worker that died with a request, and of one
+that it ends because the request takes too long. The latter is a 504 now: another replica would lose a worker, too.
+
 Source: https://github.com/pytorch/serve/tree/v0.12.0/frontend/server/src/main/java/org/pytorch/serve
 """
 
@@ -40,6 +52,7 @@ from pathlib import Path
 import ts
 
 JARS = Path(ts.__file__).with_name("frontend")
+OURS = Path(__file__).with_name("java")
 
 
 def _text(text: str) -> bytes:
@@ -55,8 +68,18 @@ _CHANGES = {
             bytes.fromhex("1606 0994 9d0006 a7"),
             # lload maxDelay | pop2, iconst_1 | ifgt (next request), goto (end): there always is.
             bytes.fromhex("1606 5804 9d0006 a7"),
+        ),
+        (_text("offer"), _text("add")),
+    ],
+    "org/pytorch/serve/wlm/WorkerThread.class": [
+        (
+            # invokevirtual incrFailedInfReqs, | istore 17, and a line of the log | new WorkerInitializationException
+            bytes.fromhex("b6019e 3611 b200ca 1301a1 1511 b80155 b901a30300 bb01a5"),
+            # invokevirtual incrFailedInfReqs, | pop, nop, sipush 504, istore_2 (the status), 12 nop | new …
+            bytes.fromhex("b6019e 57 00 1101f8 3d 000000000000000000000000 bb01a5"),
         )
     ],
+    "org/pytorch/serve/job/RestJob.class": [(_text("org/pytorch/serve/util/NettyUtils"), _text("signet/Errors"))],
     "org/pytorch/serve/util/NettyUtils.class": [
         (
             # ifeq (close), iload code, sipush 400, | if_icmplt | (keep)
@@ -75,6 +98,8 @@ _CHANGES = {
         (bytes.fromhex("b2 0277 b60254 3a06"), bytes.fromhex("b2 0258 b60254 3a06")),
         # aload 6, aload_3, aload its own thread … invokevirtual initializeServer
         (bytes.fromhex("1906 2d 1905 b2 0277 b6026a"), bytes.fromhex("1906 2d 1905 b2 0258 b6026a")),
+        # aload_0, invokevirtual startRESTserver, astore_1 | aload_0, invokevirtual startGRPCServers
+        (bytes.fromhex("2a b600b0 4c 2a b600b4"), bytes.fromhex("2a b600b0 4c 00 000000")),
     ],
     "org/pytorch/serve/http/HttpRequestHandler.class": [
         (
@@ -87,6 +112,9 @@ _CHANGES = {
             # from 0 to 73, go to | 99 (400) | for class 130
             bytes.fromhex("0000 0049 0063 0082"),
         ),
+        (_text("java/lang/OutOfMemoryError"), _text("java/lang/IllegalStateException")),
+        (_text("INSUFFICIENT_STORAGE"), _text("TOO_MANY_REQUESTS")),
+        (_text("org/pytorch/serve/util/NettyUtils"), _text("signet/Errors")),
     ],
 }
 
@@ -112,4 +140,4 @@ def classpath(folder: Path) -> str:
             changed = folder / name
             changed.parent.mkdir(parents=True, exist_ok=True)
             changed.write_bytes(content)
-    return f"{folder}:{JARS}/*"
+    return f"{folder}:{OURS}:{JARS}/*"

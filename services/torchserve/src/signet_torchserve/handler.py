@@ -6,6 +6,7 @@ code.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import socket
@@ -16,12 +17,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 import torch
+import yaml
 
-from signet_torchserve import answer, payload, wire
+from signet_torchserve import answer, outputs, payload, trials, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
-from signet_torchserve.errors import MalformedPayload, Refusal, Rule
+from signet_torchserve.errors import MalformedPayload, NotServable, Refusal, Rule
 from signet_torchserve.feed import Feed
+from signet_torchserve.golden import Golden
+from signet_torchserve.guards import Guards
 from signet_torchserve.inflight import InFlight
+from signet_torchserve.last_words import LastWords
 from signet_torchserve.metrics import Metrics
 from signet_torchserve.program import Program
 from signet_torchserve.signature import Signature
@@ -36,10 +41,19 @@ class SignatureHandler:
     """Serves one version of one model behind its signature."""
 
     def initialize(self, context: Context) -> None:
-        """Load the archive that TorchServe has unpacked into the context's model_dir."""
-        properties = context.system_properties
-        folder = Path(properties["model_dir"])
-        gpu = properties.get("gpu_id")
+        """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
+        folder = Path(context.system_properties["model_dir"])
+        try:
+            self._load(context, folder)
+        except Exception as error:
+            LastWords(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
+            raise
+        LastWords.take_back(folder)
+        wire.take_over(self._serve)
+        gc.freeze()  # what is loaded now stays, so no collection need look at it again
+
+    def _load(self, context: Context, folder: Path) -> None:
+        gpu = context.system_properties.get("gpu_id")
         self.model = context.model_name
         options = json.loads((folder / OPTIONS).read_text("utf-8"))
         self.version = options["version"]
@@ -54,9 +68,23 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
+        self._lost = self._hold_outputs(folder)
         self.metrics = Metrics(context, self.version)
-        wire.take_over(self._serve)
-        gc.freeze()  # what is loaded now stays, so no collection need look at it again
+
+    def _hold_outputs(self, folder: Path) -> list[int] | None:
+        """Hold what the program returns to its signature; see `outputs.lost`."""
+        document = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
+        golden = Golden.of(folder)
+        example = None
+        if golden is not None:
+            with contextlib.suppress(Refusal):
+                example = self.signature.surely_valid(payload.decode(orjson.dumps(golden.request)))
+        with torch.inference_mode():
+            answers = trials.answers(
+                self.program.run, json.loads(document["inputs"]), example, Guards.of(folder / PROGRAM)
+            )
+        promised = json.loads(document.get("outputs") or "[]") if self.labels is None else []
+        return outputs.lost(promised, answers)
 
     def handle(self, batch: Sequence[wire.Request]) -> list[wire.Answer]:
         """Answers to a batch, in its order; a refusal is that request's alone and leaves its neighbours as they are."""
@@ -73,13 +101,14 @@ class SignatureHandler:
                 answers[index] = self._refuse(refusal)
                 refused.append(refusal.rule)
         if waiting:
-            outputs = self.program.run([feed for _, _, feed in waiting])
-            for (index, decoded, feed), output in zip(waiting, outputs, strict=True):
+            results = self.program.run([feed for _, _, feed in waiting])
+            for (index, decoded, feed), output in zip(waiting, results, strict=True):
                 if isinstance(output, Refusal):
                     answers[index] = self._refuse(output)
                     refused.append(output.rule)
                     continue
-                answers[index] = wire.Answer(*answer.write(output, decoded, feed, self.labels))
+                whole = outputs.restored(output, self._lost) if self._lost and feed.rows == 1 else output
+                answers[index] = wire.Answer(*answer.write(whole, decoded, feed, self.labels))
                 rows.append(feed.rows)
         self.metrics.count(time.perf_counter() - began, rows, refused)
         return answers

@@ -10,6 +10,7 @@ is JSON, a refusal or a description of arrays, and then each array in numpy's fo
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import threading
@@ -66,7 +67,7 @@ def _ask(contract: bytes, source: payloads.Source) -> Feed:
     if not connection.poll(TIMEOUT_S):
         _connection.cache_clear()
         raise TimeoutError(f"The judge did not decide within {TIMEOUT_S} s.")
-    answer = orjson.loads(connection.recv_bytes())
+    answer = json.loads(connection.recv_bytes())
     if "message" in answer:
         raise SignatureMismatch(answer["message"], [Problem(**problem) for problem in answer["problems"]])
     arrays = [np.load(io.BytesIO(connection.recv_bytes()), allow_pickle=False) for _ in answer["inputs"]]
@@ -104,14 +105,14 @@ def _answer_all(connection: Connection) -> None:
 
 
 def _verdict(contract: dict[str, Any], source: payloads.Source) -> list[bytes]:
-    options = orjson.OPT_SERIALIZE_NUMPY
     try:
         feed = _decide_here(contract, source.decode())
     except Refusal as refusal:
-        return [orjson.dumps(refusal.as_document(), default=str, option=options)]
+        return [orjson.dumps(refusal.as_document(), default=str, option=orjson.OPT_SERIALIZE_NUMPY)]
     named = feed.inputs if isinstance(feed.inputs, dict) else {None: feed.inputs}
     answer = {"inputs": list(named), "params": feed.params, "framed": feed.framed}
-    return [orjson.dumps(answer, default=str, option=options), *map(_npy, named.values())]
+    # orjson would make null of a param that is infinite.
+    return [json.dumps(answer, default=str).encode(), *map(_npy, named.values())]
 
 
 def _npy(array: Any) -> bytes:

@@ -15,11 +15,14 @@ from typing import Any
 
 import requests
 
+from signet_torchserve.socket_adapter import SocketAdapter
+
 TIMEOUT_S = 10
 WORKER_START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 10
 POLL_S = 0.05
 _NOT_YET = "not-yet"
+_MANAGEMENT = "http://management"
 
 
 class TorchServeError(Exception):
@@ -42,21 +45,21 @@ class TorchServe:
     """A TorchServe on this machine.
 
     Args:
-        management: base URL of the management API; reachable from this machine only.
+        management: Unix socket of the management API.
         inference: base URL of the inference API.
     """
 
-    def __init__(self, management: str, inference: str) -> None:
-        self._management = management.rstrip("/")
+    def __init__(self, management: Path, inference: str) -> None:
         self._inference = inference.rstrip("/")
         self._session = requests.Session()
+        self._session.mount(_MANAGEMENT, SocketAdapter(management))
         self._session.trust_env = False  # a proxy has no business between a process and its own machine
         self._place = threading.Lock()
 
     def is_up(self) -> bool:
         """Whether both APIs answer."""
         try:
-            self._call("GET", f"{self._management}/models")
+            self._call("GET", f"{_MANAGEMENT}/models")
             self._session.get(f"{self._inference}/ping", timeout=TIMEOUT_S)
         except (TorchServeError, requests.RequestException):
             return False
@@ -64,7 +67,7 @@ class TorchServe:
 
     def version(self, name: str, revision: str = "") -> Served | None:
         """One version of a model, or the one that answers requests which name none; None if it is unknown."""
-        response = self._request("GET", f"{self._management}/models/{name}/{revision}".rstrip("/"))
+        response = self._request("GET", f"{_MANAGEMENT}/models/{name}/{revision}".rstrip("/"))
         if response.status_code == requests.codes.not_found:
             return None
         (model,) = self._checked(response)
@@ -75,7 +78,9 @@ class TorchServe:
             workers=tuple(worker["pid"] for worker in model["workers"] if worker["pid"] > 0),
         )
 
-    def start(self, name: str, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int) -> None:
+    def start(  # noqa: PLR0913 -- all that TorchServe is told of a version
+        self, name: str, folder: Path, *, batch_size: int, max_batch_delay_ms: int, workers: int, timeout_s: int
+    ) -> None:
         """Register an unpacked archive of the model store, and return while its workers come up.
 
         TorchServe can also be asked to answer when they are up: it then answers nothing else meanwhile, and starts a
@@ -90,11 +95,12 @@ class TorchServe:
             batch_size: most requests in a batch.
             max_batch_delay_ms: how long a batch waits for more of them.
             workers: their number.
+            timeout_s: how long a worker may take for a batch; TorchServe ends one that takes longer.
 
         Raises:
             TorchServeError: it is registered already.
         """
-        options = {"batch_size": batch_size, "max_batch_delay": max_batch_delay_ms}
+        options = {"batch_size": batch_size, "max_batch_delay": max_batch_delay_ms, "response_timeout": timeout_s}
         with self._place:
             if self.version(name) is None:
                 self._register(_place_of(name, folder), initial_workers=0)
@@ -123,16 +129,17 @@ class TorchServe:
                     return
                 seen |= set(served.workers)
             # TorchServe says nothing of one that ends, and starts the next one, again and again.
-            if any(not Path("/proc", str(pid)).exists() for pid in seen):
-                raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
+            has_one_ended = any(not Path("/proc", str(pid)).exists() for pid in seen)
             meanwhile()
+            if has_one_ended:
+                raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
             if time.monotonic() > deadline:
                 raise TorchServeError(f"Its workers have not loaded the model within {WORKER_START_TIMEOUT_S} s.")
             time.sleep(POLL_S)
 
     def set_default(self, name: str, version: str) -> None:
         """Let `version` answer the requests that name none."""
-        self._call("PUT", f"{self._management}/models/{name}/{version}/set-default")
+        self._call("PUT", f"{_MANAGEMENT}/models/{name}/{version}/set-default")
         self._give_place_up(name)
 
     def stop(self, name: str, revision: str, *, at_any_cost: bool = False) -> bool:
@@ -161,7 +168,7 @@ class TorchServe:
         if served is not None and served.pending_requests and not at_any_cost:
             self._scale(name, revision, 1)
             return False
-        self._call("DELETE", f"{self._management}/models/{name}/{revision}")
+        self._call("DELETE", f"{_MANAGEMENT}/models/{name}/{revision}")
         self._give_place_up(name)
         return True
 
@@ -174,12 +181,12 @@ class TorchServe:
         return self._checked(self._request("POST", f"{self._inference}/predictions/{name}/{version}", json=request))
 
     def _register(self, folder: Path, **options: int) -> None:
-        self._call("POST", f"{self._management}/models", params={"url": folder.name, "synchronous": "false", **options})
+        self._call("POST", f"{_MANAGEMENT}/models", params={"url": folder.name, "synchronous": "false", **options})
 
     def _scale(self, name: str, revision: str, workers: int) -> None:
         self._call(
             "PUT",
-            f"{self._management}/models/{name}/{revision}",
+            f"{_MANAGEMENT}/models/{name}/{revision}",
             params={"min_worker": workers, "max_worker": workers, "synchronous": "false"},
         )
 
@@ -187,7 +194,7 @@ class TorchServe:
         with self._place:
             if self.version(name, _NOT_YET) is not None:
                 # 403 while another version comes up beside it, and needs it.
-                self._request("DELETE", f"{self._management}/models/{name}/{_NOT_YET}")
+                self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{_NOT_YET}")
 
     def _call(self, method: str, url: str, **options: Any) -> Any:
         return self._checked(self._request(method, url, **options))

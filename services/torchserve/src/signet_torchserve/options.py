@@ -6,6 +6,7 @@
 | `serving.batch_size`      | most requests in one forward pass, 1 to 1024   | 32      |
 | `serving.max_batch_delay` | ms to wait for others, 0 to 1000               | 0       |
 | `serving.workers`         | processes that serve it, 1 to 64               | 1       |
+| `serving.timeout_s`       | s that one forward pass may take, 1 to 600     | 60      |
 | `serving.rows`            | `independent`: its author vouches for its rows | proven  |
 
 Requests share a forward pass only where `rows` has proven that no row of an answer depends on another row, or where the
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from signet_torchserve.champion import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, ROWS, WORKERS
+from signet_torchserve.champion import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, ROWS, TIMEOUT, WORKERS
 from signet_torchserve.errors import NotServable
 from signet_torchserve.relaxations import Relaxation
 
@@ -34,6 +35,7 @@ class Options:
     batch_size: int = 32
     max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (frontend.py)
     workers: int = 1
+    timeout_s: int = 60
     rows_are_vouched_for: bool = False
 
     @classmethod
@@ -49,6 +51,7 @@ class Options:
             batch_size=_number(tags, BATCH_SIZE, default.batch_size, 1, 1024),
             max_batch_delay_ms=_number(tags, MAX_BATCH_DELAY, default.max_batch_delay_ms, 0, 1000),
             workers=_number(tags, WORKERS, default.workers, 1, 64),
+            timeout_s=_number(tags, TIMEOUT, default.timeout_s, 1, 600),  # gateway/haproxy.cfg waits longer
             rows_are_vouched_for=_is_independent(tags.get(ROWS)),
         )
 

@@ -7,7 +7,6 @@ so that `torch.export.load`, which would unpickle, finds nothing to unpickle her
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import time
 from collections.abc import Sequence
@@ -17,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from signet_torchserve.errors import Problem, SignatureMismatch
+from signet_torchserve import operators
+from signet_torchserve.errors import NotServable, Problem, SignatureMismatch
 from signet_torchserve.feed import Array, Feed
 from signet_torchserve.graph import Form, Graph
+from signet_torchserve.guards import Guards
 from signet_torchserve.source import Unsupported
 
 # What an input that the program cannot take makes torch raise.
@@ -120,18 +121,44 @@ class _Exported:
     def __init__(self, path: Path, device: torch.device) -> None:
         from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- seconds and 100 MB, for few programs
 
-        exported = torch.export.load(path)
+        exported = _loaded(path)
         if any(weight.device != device for weight in exported.state_dict.values()):
             exported = move_to_device_pass(exported, device)
         self._module = exported.module()
+        self._guards = Guards.of(path)
         inputs = set(exported.graph_signature.user_inputs)
         nodes = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in inputs]
-        self.forms = [_form(node.meta["val"]) for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
-        self.names = list(inspect.signature(self._module.forward).parameters)[: len(self.forms)]
+        tensors = [node.meta["val"] for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
+        self.forms = [
+            Form(tensor.dtype, tuple(sizes), tuple(example))
+            for tensor, sizes, example in zip(tensors, self._guards.sizes, self._guards.examples, strict=True)
+        ]
+        self.names = self._guards.names
 
     def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
+        shapes = tuple([tensor.shape for tensor in inputs])
+        if shapes not in self._guards.admitted:
+            self._guards.hold(shapes)
         with torch.inference_mode():  # unlike a Graph's, its weights have gradients
             return self._module(*inputs, **params)
+
+
+def _loaded(path: Path) -> torch.export.ExportedProgram:
+    """What `torch.export.load` makes of a file.
+
+    Raises:
+        NotServable: this torch cannot read it, now or ever.
+    """
+    operators.refuse_unknown(path)
+    try:
+        return torch.export.load(path)
+    except (MemoryError, OSError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise NotServable(
+            f"torch {torch.__version__} cannot read its program: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _load(path: Path, device: torch.device) -> Graph | _Exported:
@@ -139,14 +166,6 @@ def _load(path: Path, device: torch.device) -> Graph | _Exported:
         return Graph(path, device)
     except Unsupported:
         return _Exported(path, device)
-
-
-def _form(tensor: torch.Tensor) -> Form:
-    return Form(
-        tensor.dtype,
-        tuple(size if isinstance(size, int) else str(size) for size in tensor.shape),
-        tuple(size if isinstance(size, int) else size.node.hint for size in tensor.shape),
-    )
 
 
 def _plain(output: Any) -> Any:

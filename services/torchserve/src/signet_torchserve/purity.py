@@ -11,7 +11,7 @@ from typing import Any
 
 from signet_torchserve.calls import Call, Graph, calls, names
 from signet_torchserve.errors import NotServable
-from signet_torchserve.operators import OVERWRITE, RANDOM, UNWRITTEN, VIEWS, WRITES
+from signet_torchserve.operator_kinds import OVERWRITE, RANDOM, UNWRITTEN, VIEWS, WRITES
 from signet_torchserve.relaxations import Relaxation
 
 _DROPOUTS = frozenset(

@@ -17,6 +17,7 @@ from signet_torchserve.champion import ALLOW_BREAKING, CONTRACT, DIGEST, Champio
 from signet_torchserve.contract import Contract
 from signet_torchserve.errors import NotServable
 from signet_torchserve.golden import Golden, are_about
+from signet_torchserve.last_words import LastWords
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.options import Options
 from signet_torchserve.registry import Registry, RegistryUnreachable
@@ -175,15 +176,22 @@ class Rollout:
                 self._store.seal(self._name, self.champion)
 
     def _hold_to_contract(self, folder: Path) -> None:
-        """Compare what clients may send and get with what the live version has them used to."""
+        """Compare what clients may send and get with what the live version has them used to, and note what is odd."""
         live = self._live
-        if live is None or live.version == self.champion.version or self.champion.has_served:
+        if self.champion.has_served:
             return
-        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), Contract.of(folder))
+        new = Contract.of(folder)
+        notes = contract.notes(new)
+        if notes:
+            self.tags[CONTRACT] = " ".join(notes)
+        if live is None or live.version == self.champion.version:
+            return
+        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), new)
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
         said = "".join(f"; {change.text}" for change in changes)
-        self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        compared = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        self.tags[CONTRACT] = ". ".join([compared, *notes])
         if breaking and not self.champion.allows_breaking:
             raise NotServable(
                 f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
@@ -202,9 +210,10 @@ class Rollout:
                     batch_size=self._options.batch_size,
                     max_batch_delay_ms=self._options.max_batch_delay_ms,
                     workers=self._options.workers,
+                    timeout_s=self._options.timeout_s,
                 )
             self._torchserve.wait_until_ready(
-                self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on
+                self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on_loading
             )
         if golden is not None:
             with self._step("golden"):
@@ -233,6 +242,16 @@ class Rollout:
 
     def _predict(self, request: Any) -> Any:
         return self._torchserve.predict(self._name, self.champion.revision, request)
+
+    def _go_on_loading(self) -> None:
+        self._go_on()
+        last_words = LastWords.of(self._store.unpacked(self._name, self.champion.revision))
+        if last_words is not None:
+            raise (
+                NotServable(last_words.reason)
+                if last_words.is_final
+                else TorchServeError(f"A worker could not load the model: {last_words.reason}")
+            )
 
     def _go_on(self) -> None:
         if self._superseded is not None:

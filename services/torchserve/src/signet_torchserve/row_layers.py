@@ -11,7 +11,7 @@ from itertools import pairwise
 from signet_torchserve.calls import tensors
 from signet_torchserve.row_rules import broadcast
 from signet_torchserve.row_steps import Outcome, Rows, Rule, Step, Tensor
-from signet_torchserve.sizes import ONE
+from signet_torchserve.symbolic import ONE
 
 _CONVOLUTIONS = (
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",

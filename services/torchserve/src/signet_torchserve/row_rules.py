@@ -9,9 +9,9 @@ Source: the operators' schemas, torch/aten/src/ATen/native/native_functions.yaml
 from __future__ import annotations
 
 from signet_torchserve.calls import symbols
-from signet_torchserve.operators import COPIES, ELEMENTWISE
+from signet_torchserve.operator_kinds import COPIES, ELEMENTWISE
 from signet_torchserve.row_steps import Outcome, Rows, Rule, Step, Tensor
-from signet_torchserve.sizes import ONE, Size, product
+from signet_torchserve.symbolic import ONE, Size, product
 
 _ENDLESS = 1 << 62
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from signet_torchserve.calls import Call, tensors
-from signet_torchserve.sizes import ONE, Size
+from signet_torchserve.symbolic import ONE, Size
 
 
 class Mixed(Exception):

@@ -15,7 +15,7 @@ from signet_torchserve.purity import is_random
 from signet_torchserve.row_layers import LAYER_RULES
 from signet_torchserve.row_rules import SHAPE_RULES
 from signet_torchserve.row_steps import Mixed, Rows, Step, Tensor
-from signet_torchserve.sizes import Size, mentions
+from signet_torchserve.symbolic import Size, mentions
 
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
 _RULES = {**SHAPE_RULES, **LAYER_RULES}

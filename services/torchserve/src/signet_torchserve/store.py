@@ -45,6 +45,7 @@ class Store:
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.archives, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
+        self.temporary.chmod(0o700)  # who reaches the sockets in it reaches TorchServe's management
         for path in self.archives.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -56,7 +56,7 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> Array |
 
 def _frame(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Input, list[Problem]]:
     """Data frame of a table that is meant as tensors; of several columns for one tensor, it gets the dtype here."""
-    frame = frames.read(schema, payload).reset_index(drop=True)  # MLflow looks for a row labelled 0
+    frame = frames.read(schema, payload, allow).reset_index(drop=True)  # MLflow looks for a row labelled 0
     if frame.columns.has_duplicates:
         twice = list(frame.columns[frame.columns.duplicated()])
         problem = Problem("columns", "each input once", "the same input twice", column=twice[0])

@@ -17,12 +17,14 @@ from ts.model_server import load_properties
 
 from signet_torchserve import frontend, judge
 from signet_torchserve.champion import Champion
+from signet_torchserve.management import TorchServe
 from signet_torchserve.options import Options
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 PR_SET_PDEATHSIG = 1
+_MANAGEMENT_SOCKET = "management.sock"
 TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
 
 
@@ -69,6 +71,8 @@ def start(
         env={
             **environment,
             "TS_CONFIG_FILE": str(config_file),
+            # In its working folder, which may have a longer path than a socket's address can hold.
+            "TS_MANAGEMENT_ADDRESS": f"unix:/proc/self/cwd/{_MANAGEMENT_SOCKET}",
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
@@ -98,7 +102,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
                 "maxWorkers": options.workers,
                 "batchSize": options.batch_size,
                 "maxBatchDelay": options.max_batch_delay_ms,
-                "responseTimeout": int(properties.get("default_response_timeout", TIMEOUT_S)),
+                "responseTimeout": options.timeout_s,
                 "startupTimeout": int(properties.get("default_startup_timeout", TIMEOUT_S)),
             }
         }
@@ -134,12 +138,11 @@ def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
         process.wait()
 
 
-def addresses(settings: Settings, environment: Mapping[str, str]) -> tuple[str, str]:
-    """URLs at which this machine reaches the management and the inference API."""
+def client(settings: Settings, store: Store, environment: Mapping[str, str]) -> TorchServe:
+    """What reaches the TorchServe that `start` starts."""
     properties = load_properties(str(settings.config_file))
-    management = environment.get("TS_MANAGEMENT_ADDRESS", properties["management_address"])
     inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
-    return management.replace("0.0.0.0", "127.0.0.1"), inference.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    return TorchServe(store.temporary / _MANAGEMENT_SOCKET, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
 
 
 def _die_with_parent() -> None:

@@ -1,34 +1,36 @@
 """MLflow's own verdict on a request, and the name of everything that is wrong with it.
 
 Slow (pandas, some hundred microseconds) and exact: what MLflow's scoring server would build from the request, with the
-values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Five rules are stricter than MLflow's,
-each for what it would let through silently:
+values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Six rules are stricter than MLflow's,
+each for what it would let through silently, and are applied to what the model gets (see `floats`):
 
 1. extra columns are refused;
 2. so is null (or NaN) in a required column,
 3. a number that is not finite,
 4. an empty input,
-5. and a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`).
+5. a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`),
+6. and names of columns where the signature has none to check them by.
 
 Each can be lifted (see `relaxations`), and the rest is then MLflow's.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 
 # Private, and the only way to MLflow's verdict without a loaded pyfunc model; tests/test_verdict.py pins it.
 from mlflow.models.utils import _enforce_params_schema
 
-from signet_torchserve import frames, tensors
+from signet_torchserve import floats, frames, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
 from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
+from signet_torchserve.relaxations import Relaxation
 
 
 def decide(
@@ -56,17 +58,12 @@ def decide(
 
 def _decide(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
     values = _params(signature, payload)
+    if Relaxation.NON_FINITE not in allow:
+        _refuse_infinite({name: values[name] for name in values if name in (payload.params or {})})
     if signature.inputs.is_tensor_spec():
         return Feed(tensors.enforced(signature.inputs, payload, allow), values, framed=False)
-    frame = frames.enforced(signature.inputs, payload, allow)
-    try:
-        with np.errstate(over="ignore"):
-            return Feed(frame.to_numpy(dtype=np.float32), values, framed=True)
-    except (TypeError, ValueError) as error:
-        raise SignatureMismatch(
-            f"The signature admits this input, but the model takes numbers only: {error}.",
-            [Problem(rule="model", expected="values that convert to float32", got=str(error))],
-        ) from error
+    enforced, sent = frames.enforced(signature.inputs, payload, allow)
+    return Feed(floats.fed(signature.inputs, enforced, sent, allow), values, framed=True)
 
 
 @lru_cache(maxsize=8)
@@ -86,3 +83,13 @@ def _params(signature: ModelSignature, payload: Payload) -> dict[str, Any]:
     except frames.CRASHES as error:
         problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
         raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [problem]) from error
+
+
+def _refuse_infinite(params: dict[str, Any]) -> None:
+    for name, value in params.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise SignatureMismatch(
+                    f"Param {name} has {number}: expected a finite number.",
+                    [Problem("finite", f"a finite number for the param {name}", str(number))],
+                )
