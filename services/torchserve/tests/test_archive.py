@@ -87,6 +87,38 @@ def test_the_example_stands_in_for_golden_rows(tmp_path: Path) -> None:
     assert golden.objection({"predictions": ["whatever"]}) is None
 
 
+@pytest.mark.parametrize(
+    ("function", "tags", "because"),
+    [
+        (lambda x: x * 2, {}, ""),
+        (lambda x: x - x.mean(0), {}, "aten.mean.dim is not known to keep rows apart"),
+        (lambda x: x - x.mean(0), {"rows": "independent"}, ""),
+        (lambda x: x + torch.rand_like(x), {"allow": "random"},
+         "aten.rand_like.default is not known to keep rows apart"),
+    ],
+)  # fmt: skip
+def test_an_archive_says_whether_requests_share_a_pass(
+    function: Callable[..., Any], tags: dict[str, str], because: str, tmp_path: Path
+) -> None:
+    """They do if the program's rows are proven, or vouched for, not to depend on one another."""
+    model = models.save(tmp_path / "model", Formula(function), rows(3, 2))
+    alone = because and f"; requests are answered one by one, because {because}"
+    assert archive.alone(models.unpack(model, tmp_path / "mar", **tags)) == alone
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (torch.nn.functional.dropout, "call model.eval() before logging it"),
+        (lambda x: x + torch.rand_like(x), "The model draws random numbers (aten.rand_like.default)"),
+        (torch.empty_like, "The model reads memory that nothing has written (its output)"),
+    ],
+)
+def test_a_model_whose_answers_vary_is_refused(function: Callable[..., Any], message: str, tmp_path: Path) -> None:
+    """Answers must be a function of the request."""
+    assert message in refusal(models.save(tmp_path / "model", Formula(function), rows(3, 2)))
+
+
 def _edit(model: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     document = yaml.safe_load((model / "MLmodel").read_text())
     change(document)

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from signet_torchserve import example, program_check, program_fit
+from signet_torchserve import example, program_check, program_fit, purity, rows
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import FilesIncomplete, NotServable
@@ -54,7 +54,8 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
 
     Raises:
         NotServable: it has no signature, no input example that its signature admits, is no exported program, holds a
-            pickle, its labels or golden rows cannot be read, or a tag has a wrong value.
+            pickle, its answers are no function of a request, its labels or golden rows cannot be read, or a tag has a
+            wrong value.
     """
     options = Options.from_tags(champion.tags)
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
@@ -66,6 +67,8 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
             graph = _graph(folder / PROGRAM)
             program_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
             Guards(graph)  # refuses what each worker would
+            purity.refuse_impure(graph, options.allow)
+            alone_because = rows.obstacle(graph, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
@@ -75,8 +78,13 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
             text = json.dumps({"request": request})
             if len(text) <= MAX_JSON_BYTES:
                 (folder / GOLDEN).write_text(text)
-        told = {"version": champion.version, "allow": sorted(options.allow), "timeout_s": options.timeout_s}
-        (folder / OPTIONS).write_text(json.dumps(told))
+        facts = {
+            "version": champion.version,
+            "allow": sorted(options.allow),
+            "timeout_s": options.timeout_s,
+            "alone_because": alone_because,
+        }
+        (folder / OPTIONS).write_text(json.dumps(facts))
         whole = Path(temporary, "whole.mar")
         _pack(folder, name, champion.revision, whole)
         whole.replace(mar)
@@ -94,6 +102,12 @@ def _pack(folder: Path, name: str, revision: str, mar: Path) -> None:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+
+
+def alone(unpacked: Path) -> str:
+    """That requests don't share a forward pass and why, as the end of a sentence; empty if they share one."""
+    because = json.loads((unpacked / OPTIONS).read_text("utf-8")).get("alone_because", "")
+    return because and f"; requests are answered one by one, because {because}"
 
 
 def strip_pickles(source: Path, target: Path) -> None:

@@ -31,7 +31,8 @@ BATCH_SIZE = "serving.batch_size"
 MAX_BATCH_DELAY = "serving.max_batch_delay"
 WORKERS = "serving.workers"
 TIMEOUT = "serving.timeout_s"
-OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, TIMEOUT)
+ROWS = "serving.rows"
+OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, TIMEOUT, ROWS)
 
 ALLOW_BREAKING = "serving.allow_breaking"
 DIGEST = "serving.digest"

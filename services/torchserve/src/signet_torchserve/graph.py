@@ -46,7 +46,6 @@ class Graph:
     Attributes:
         names: of its inputs, in their order.
         forms: of its inputs.
-        weights: its parameters, buffers and constants, on the device.
 
     Args:
         path: the .pt2 file.
@@ -91,7 +90,6 @@ class Graph:
         source = Source(device)
         dtypes: list[torch.dtype] = []
         constants: list[Any] = []
-        self.weights: list[torch.Tensor] = []
         for spec in signature["input_specs"]:
             ((kind, value),) = spec.items()
             match kind:
@@ -103,9 +101,7 @@ class Graph:
                     ((_, constant),) = value["value"].items()
                     constants.append(constant)
                 case "parameter" | "buffer" | "tensor_constant":
-                    weight = tensors[value[f"{kind}_name"]]
-                    source.hold(value["arg"]["name"], weight)
-                    self.weights.append(weight)
+                    source.hold(value["arg"]["name"], tensors[value[f"{kind}_name"]])
                 case _:
                     raise Unsupported(f"an input of the kind {kind}")
         if any(set(spec) != {"user_output"} for spec in signature["output_specs"]):

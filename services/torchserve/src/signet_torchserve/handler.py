@@ -77,7 +77,10 @@ class SignatureHandler:
         self.signature = Signature.load(folder / MLMODEL, frozenset(options["allow"]), decision_s)
         self.undecided = Undecided()
         self.program = Program(
-            folder / PROGRAM, f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
+            folder / PROGRAM,
+            f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu",
+            # An archive that was built before rows were proven says nothing of them.
+            is_batch_invariant=options.get("alone_because") == "",
         )
         labels = folder / LABELS
         self.labels = None
