@@ -2,8 +2,16 @@
 
 Refusal                 the request is wrong: an HTTP 4xx, never the server's fault
 ├── MalformedPayload    the body cannot be read as any format that is served
+├── TooCostly           to decide on it takes more memory than a request may have: 413
 └── SignatureMismatch   it can be read, and the model's signature refuses it
+Failure                 the request is not answered, for no fault of its own: an HTTP 5xx, for it alone
+├── Fault               what nobody foresaw; the log has the traceback
+├── DecidedTooLate      enforcement takes longer than a request may
+├── AnswerTooLarge      TorchServe takes no answer of this size
+└── OutOfMemory         the model's device has no memory for it
 NotServable             the model version is wrong: it is refused at deployment
+└── DigestDiffers       its files are not those that were logged: they may be yet to come
+FilesIncomplete         the model version's files are not all there: it may heal, and is tried again
 """
 
 from __future__ import annotations
@@ -109,9 +117,95 @@ class MalformedPayload(Refusal):
         super().__init__(message, [Problem(rule="format", expected=expected, got=got)])
 
 
+class TooCostly(Refusal):
+    """To decide on the request takes more memory than a request may have."""
+
+    status = 413
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The body has {size} bytes, and to check it against the signature takes more memory than one request may "
+            "have: send fewer or smaller rows at once.",
+            [Problem(rule="format", expected="a body that can be checked", got=f"a body of {size} bytes")],
+        )
+
+
 class SignatureMismatch(Refusal):
     """The model's signature does not admit the request."""
 
 
+class Failure(Exception):
+    """A request that is answered with an HTTP 5xx; the message is for its client and tells nothing of the inside."""
+
+    status = 500
+
+    def body(self, model: str, version: str) -> dict[str, object]:
+        """The JSON answer."""
+        return {
+            "code": self.status,
+            "type": type(self).__name__,
+            "message": str(self),
+            "model": model,
+            "version": version,
+        }
+
+
+class Fault(Failure):
+    """What nobody foresaw.
+
+    Args:
+        request: TorchServe's identifier of the request, which the log has beside the traceback.
+    """
+
+    def __init__(self, request: str) -> None:
+        super().__init__(f"The server failed to answer this request. Its log says why: look for request {request}.")
+
+
+class DecidedTooLate(Failure):
+    """Enforcement takes longer than a request may."""
+
+    status = 504  # the gateway asks again after a 503
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The check of this request against the signature took longer than {timeout_s:g} s.")
+
+
+class AnswerTooLarge(Failure):
+    """TorchServe takes no answer of this size."""
+
+    status = 507
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(
+            f"The answer has {size} bytes, and at most {most} can be sent (max_response_size): "
+            "ask for fewer rows at once."
+        )
+
+
+class OutOfMemory(Failure):
+    """The model's device has no memory for the request."""
+
+    status = 507
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(f"The model has no memory for this request of {rows} rows: send fewer rows at once.")
+
+
 class NotServable(Exception):
     """A model version that is refused for good; the message is what stands on it in the registry."""
+
+
+class DigestDiffers(NotServable):
+    """A model version whose files are not those that were logged: refused, and looked at again later."""
+
+    def __init__(self, found: str, recorded: str) -> None:
+        super().__init__(
+            f"Its files have the digest {found}: expected {recorded}, which was recorded in serving.digest."
+        )
+
+
+class FilesIncomplete(Exception):
+    """A model version some of whose files are missing, as while they are uploaded."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Files not complete: {what}.")

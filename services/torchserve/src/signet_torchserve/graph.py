@@ -46,7 +46,6 @@ class Graph:
     Attributes:
         names: of its inputs, in their order.
         forms: of its inputs.
-        weights: its parameters, buffers and constants, on the device.
 
     Args:
         path: the .pt2 file.
@@ -75,11 +74,15 @@ class Graph:
             ValueError: the program was not exported for inputs of these shapes, or for these params.
         """
         shapes = tuple([tensor.shape for tensor in inputs])
-        if shapes not in self._guards.admitted:
-            self._guards.hold(shapes)
-        if (params or self._params) and not _are_same(params, self._params):
-            raise ValueError(f"Expected the params {self._params}, for which it was exported, but got {params}")
+        if shapes not in self._admitted or params or self._params:
+            self._admit(shapes, params)
         return self._function(*inputs)
+
+    def _admit(self, shapes: tuple[torch.Size, ...], params: dict[str, Any]) -> None:
+        if shapes not in self._admitted:
+            self._guards.hold(shapes)
+        if not _are_same(params, self._params):
+            raise ValueError(f"Expected the params {self._params}, for which it was exported, but got {params}")
 
     def _read(self, document: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> None:
         module = document["graph_module"]
@@ -87,7 +90,6 @@ class Graph:
         source = Source(device)
         dtypes: list[torch.dtype] = []
         constants: list[Any] = []
-        self.weights: list[torch.Tensor] = []
         for spec in signature["input_specs"]:
             ((kind, value),) = spec.items()
             match kind:
@@ -99,9 +101,7 @@ class Graph:
                     ((_, constant),) = value["value"].items()
                     constants.append(constant)
                 case "parameter" | "buffer" | "tensor_constant":
-                    weight = tensors[value[f"{kind}_name"]]
-                    source.hold(value["arg"]["name"], weight)
-                    self.weights.append(weight)
+                    source.hold(value["arg"]["name"], tensors[value[f"{kind}_name"]])
                 case _:
                     raise Unsupported(f"an input of the kind {kind}")
         if any(set(spec) != {"user_output"} for spec in signature["output_specs"]):
@@ -111,6 +111,7 @@ class Graph:
         call = module["module_call_graph"][0]["signature"]
         self._function = source.function(_tree(call["out_spec"]), graph["outputs"])
         self._guards = Guards(document)
+        self._admitted = self._guards.admitted  # at hand, as each call looks at it
         self.forms = [
             Form(dtype, tuple(sizes), tuple(example))
             for dtype, sizes, example in zip(dtypes, self._guards.sizes, self._guards.examples, strict=True)

@@ -9,9 +9,11 @@
 | `mixed_types`     | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
 | `unchecked_names` | names of columns, where the signature has none                  | taken by their places     |
 | `whole_numbers`   | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
+| `random`          | a model that draws random numbers (see `purity`)                | answers that vary         |
 
-The first six lift a rule that is stricter than MLflow's (see `verdict`); MLflow itself may still refuse. The last
-is less strict than MLflow: JavaScript writes 4.0 as 4. Neither torch nor MLflow is imported here.
+The first six lift a rule that is stricter than MLflow's (see `verdict`); MLflow itself may still refuse. With
+`whole_numbers` a deployment is less strict than MLflow: JavaScript writes 4.0 as 4. `random` is about the model and not
+about requests. Neither torch nor MLflow is imported here.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Relaxation(StrEnum):
     MIXED_TYPES = "mixed_types"
     UNCHECKED_NAMES = "unchecked_names"
     WHOLE_NUMBERS = "whole_numbers"
+    RANDOM = "random"
 
 
 _LIFTS = {

@@ -109,7 +109,8 @@ def _arrays(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[In
     if not schema.has_input_names():
         if isinstance(content, dict):
             raise MalformedPayload(
-                f"The signature has one unnamed tensor, and the input names {listed(list(content))}.",
+                f"The signature has one unnamed tensor, and the input names {listed(list(content))}: send nested "
+                "lists, or log the model with named columns (mlflow.models.set_signature).",
                 expected="nested lists of numbers",
                 got="a JSON object",
             )
