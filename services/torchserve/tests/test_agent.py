@@ -341,6 +341,18 @@ def test_what_must_not_be_served_is_refused(
     assert replica.health.ready()[0]
 
 
+def test_a_version_whose_rows_are_not_proven_says_why(replica: Replica, versions: Versions) -> None:
+    """The operator stands in the reason of a version that is ready, until its author vouches for it."""
+    version = versions.log(Formula(lambda x: x - x.mean(0)))
+    replica.promote(version)
+    status, reason = replica.marks(version)
+    assert status == "ready"
+    assert "one by one, because aten.mean.dim is not known to keep rows apart" in reason
+    replica.tag(version, rows="independent")
+    replica.promote(version)
+    assert "one by one" not in replica.marks(version)[1]
+
+
 def test_files_that_are_not_those_that_were_logged_are_refused(replica: Replica, versions: Versions) -> None:
     """Where a digest was recorded, other files are not served."""
     version = versions.log(Formula(lambda x: x))
