@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import sqlite3
 import subprocess
 import threading
 import time
@@ -11,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import models
@@ -21,7 +25,7 @@ from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from models import NAME, Formula, free_addresses, rewrite, rows, wait_until, wait_until_up
 from oracle import columns_schema
-from signet_torchserve import inflight, torchserve
+from signet_torchserve import digest, inflight, pauses, presence, supervision, torchserve
 from signet_torchserve.agent import Agent
 from signet_torchserve.champion import Champion
 from signet_torchserve.health import Health
@@ -75,9 +79,30 @@ class Replica:
         wait_until_up(self.server)
         self.agent.resume()
 
+    def leave(self) -> None:
+        """End as a container does that is stopped, and be told gone."""
+        ended = threading.Event()
+        ended.set()
+        self.agent.run(ended)
+        self.stop()
+
     def stop(self) -> None:
         torchserve.stop(self.process, 10)
         self.store.close()
+
+    @property
+    def name(self) -> str:
+        """What it is called in the registry."""
+        return self.store.replica
+
+    def entries(self, name: str = NAME) -> dict[str, str]:
+        """What each replica says of the deployment, without time and reason, by the replica's name."""
+        tags = self.client.get_registered_model(name).tags
+        return {
+            tag.removeprefix("serving.replica."): value.partition(" since ")[0]
+            for tag, value in tags.items()
+            if tag.startswith("serving.replica.")
+        }
 
     def settle(self) -> None:
         """Let the agent do all that there is to do."""
@@ -169,6 +194,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Versions]:
     versions = Versions(client, folder)
     versions.log(Formula(lambda x: x * 2))
     return uri, versions
+
+
+@pytest.fixture(scope="module")
+def uri(registry: tuple[str, Versions]) -> str:
+    return registry[0]
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +344,15 @@ def _call_what_torch_lacks(program: Any) -> None:
     ("spoil", "status", "reason"),
     [
         (lambda model: (model / "data/model.pt2").write_bytes(b"junk"), "refused", "model.pt2 is not a .pt2 file"),
-        (lambda model: (model / "serving_input_example.json").unlink(), "refused", "It has no input example: "),
+        (
+            lambda model: (model / "serving_input_example.json").unlink(),
+            "failed",
+            "Files not complete: serving_input_e",
+        ),
+        (lambda model: (model / "data/model.pt2").unlink(), "failed", "Files not complete: model.pt2 is missing."),
+        (lambda model: (model / "MLmodel").unlink(), "failed", "Files not complete: MLmodel is missing."),
+        (shutil.rmtree, "failed", "Files not complete: MLmodel is missing."),
+        (lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"), "refused", "It holds a pickle, or"),
         (
             lambda model: (model / "serving_input_example.json").write_text('{"inputs": [["x"]]}'),
             "refused",
@@ -581,7 +619,217 @@ def test_what_somebody_asks_for_again_is_said_to_serve(replica: Replica) -> None
     """A client that marks the live version as pending finds it ready, though nothing was to be done."""
     replica.tag("1", status="pending", reason="now deploy: its deployment is asked for")
     replica.settle()
-    assert replica.marks("1") == ("ready", "answers on this replica")
+    status, reason = replica.marks("1")
+    assert status == "ready"
+    assert reason.startswith("answers on this replica")
+
+
+def test_a_refusal_that_is_mended_is_forgotten(replica: Replica) -> None:
+    """The status follows what is so: a version that serves is not said to be refused, whoever said it, and when."""
+    replica.tag("1", workers="many")
+    replica.settle()
+    assert replica.marks("1")[0] == "refused"
+    assert replica.entries() == {replica.name: "version 1 is refused"}
+    replica.tag("1", workers=None)
+    replica.settle()
+    assert replica.marks("1")[0] == "ready"
+    for status in ("refused", "failed", "pending", "retired", "nonsense", ""):
+        replica.tag("1", status=status, reason="somebody says so")
+        replica.settle()
+        found, reason = replica.marks("1")
+        assert (found, reason.partition(" after ")[0]) == ("ready", "answers on this replica")
+    for tag in ("status", "reason"):
+        replica.tag("1", **{tag: None})
+        replica.settle()
+        assert replica.marks("1")[0] == "ready"
+    replica.client.delete_registered_model_tag(NAME, f"serving.replica.{replica.name}")
+    replica.settle()
+    assert replica.entries() == {replica.name: "version 1 is ready"}
+
+
+def test_pending_comes_first(replica: Replica, versions: Versions) -> None:
+    """A copy with its original's tags, and a version that goes back into service, are pending before they answer.
+
+    A version that serves no more does not say that it is ready.
+    """
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.promote(version)
+    assert replica.tags("1")["status"] == "retired"
+    assert replica.marks("1")[1] == f"version {version} has taken its place"
+    copied = str(replica.client.copy_model_version(f"models:/{NAME}/{version}", NAME).version)
+    assert replica.tags(copied)["status"] == "ready", "MLflow copies tags"
+    for later in (copied, "1"):
+        replica.client.set_registered_model_alias(NAME, "champion", later)
+        replica.agent.reconcile()
+        assert replica.tags(later)["status"] == "pending"
+        assert replica.revision() != later
+        replica.settle()
+        assert replica.tags(later)["status"] == "ready"
+        assert replica.revision() == later
+
+
+def test_files_that_come_later_are_served(replica: Replica, versions: Versions, clock: list[float]) -> None:
+    """A version that got its alias while its files were uploaded serves when they are there."""
+    version = versions.log(Formula(lambda x: x * 3))
+    program = versions.files(version) / "data/model.pt2"
+    content = program.read_bytes()
+    program.unlink()
+    replica.promote(version)
+    assert replica.marks(version) == ("failed", "Files not complete: model.pt2 is missing.")
+    assert (replica.status.failed, replica.revision()) == ([NAME], "1")
+    program.write_bytes(content)
+    clock[0] += 60
+    replica.settle()
+    assert replica.marks(version)[0] == "ready"
+    assert replica.revision() == version
+
+
+def test_other_files_than_those_that_were_logged_may_be_put_right(
+    replica: Replica, versions: Versions, clock: list[float]
+) -> None:
+    """A digest that differs is refused, and looked at again."""
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.tag(version, digest=digest.of_model(versions.files(version)))
+    labels = versions.files(version) / "index_to_name.json"
+    labels.write_text("{}")
+    replica.promote(version)
+    assert replica.marks(version)[0] == "refused"
+    labels.unlink()
+    clock[0] += 60
+    replica.settle()
+    assert replica.marks(version)[0] == "ready"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that have gone by unnoticed for what waits before it is tried again."""
+    skipped, monotonic = [0.0], time.monotonic
+    monkeypatch.setattr(pauses, "time", SimpleNamespace(monotonic=lambda: monotonic() + skipped[0]))
+    return skipped
+
+
+def test_one_models_trouble_with_the_registry_is_that_models(
+    replica: Replica, versions: Versions, other: str, registry: tuple[str, Versions]
+) -> None:
+    """A model whose alias is on a version that does not exist goes on with what it serves, and others roll out."""
+    replica.client.set_registered_model_alias(other, "champion", versions.log(Formula(lambda x: x), name=other))
+    replica.settle()
+    with sqlite3.connect(registry[0].removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE registered_model_aliases SET version = 99 WHERE name = ?", (other,))
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.promote(version)
+    assert replica.revision() == version
+    assert replica.ask(name=other).ok
+    is_ready, document = replica.health.ready()
+    assert is_ready
+    assert f"{other} goes on with what it serves. The alias 'champion' is on version 99" in str(document["message"])
+    replica.client.delete_registered_model_alias(other, "champion")
+    replica.settle()
+    assert replica.status.stranded == {}
+    assert replica.server.version(other) is None
+
+
+def test_a_version_that_is_deleted_while_it_comes_up_takes_nothing_with_it(
+    replica: Replica, versions: Versions, held_download: threading.Event
+) -> None:
+    """MLflow deletes the alias with the version; what served goes on, until the alias is set or the model deleted."""
+    held_download.clear()
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.client.set_registered_model_alias(NAME, "champion", version)
+    replica.agent.reconcile()
+    replica.client.delete_model_version(NAME, version)
+    held_download.set()
+    for _ in range(2):
+        replica.settle()
+        assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
+        assert replica.status.stranded == {NAME: f"Version {version}, which carried the alias, was deleted."}
+        assert replica.marks("1")[0] == "ready"
+    replica.promote("1")
+    assert replica.status.stranded == {}
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "a..b", "a b", "tab\there", "n" * 246, "trailing.", "a.mar"])
+def test_names_are_judged_first(name: str, replica: Replica, versions: Versions) -> None:
+    """A name is refused with the reason, or served with tags and without, and every other deployment goes on."""
+    replica.client.create_registered_model(name)
+    try:
+        version = versions.log(Formula(lambda x: x * 7), name=name)
+        replica.client.set_registered_model_alias(name, "champion", version)
+        for workers in ("1", "2"):
+            replica.client.set_model_version_tag(name, version, "serving.workers", workers)
+            replica.settle()
+            tags = replica.client.get_model_version(name, version).tags
+            if len(name) > 246 or " " in name or "\t" in name or ".." in name:
+                assert tags["serving.status"] == "refused"
+                assert "TorchServe cannot serve a model " in tags["serving.reason"]
+            else:
+                assert tags["serving.status"] == "ready"
+                assert replica.ask(name=name).json() == {"predictions": [{"0": 10.5}]}
+            assert replica.ask().ok
+    finally:
+        replica.client.delete_registered_model(name)
+        replica.settle()
+
+
+def test_a_full_disk_is_the_failure_of_one_version_on_one_replica(
+    replica: Replica,
+    versions: Versions,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each replica says for itself what became of a version; all of them together come to its status."""
+    second = Replica(tmp_path, uri)
+    try:
+        second.settle()
+        replica.settle()
+        monkeypatch.setattr(presence, "BEAT_S", 0)  # each sees the other at once
+        version = versions.log(Formula(lambda x: x * 3))
+
+        def on_a_full_disk(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(second.registry, "download", on_a_full_disk)
+        replica.promote(version)
+        assert replica.tags(version)["status"] == "pending", "the other has said nothing yet"
+        second.settle()
+        replica.settle()
+        assert replica.entries() == {
+            replica.name: f"version {version} is ready", second.name: f"version {version} is failed"
+        }  # fmt: skip
+        assert replica.marks(version) == ("failed", f"[Errno 28] No space left on device ({replica.name} is ready)")
+        assert (replica.revision(), second.revision()) == (version, "1")
+        second.leave()
+        replica.settle()
+        assert replica.entries() == {replica.name: f"version {version} is ready"}
+        assert replica.marks(version)[0] == "ready"
+    finally:
+        second.stop()
+
+
+def test_no_exception_ends_the_agent(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody expected is logged, counted, shown at /ready and tried again; the predictions go on."""
+    trouble = [RuntimeError("out of luck")] * 2
+    champions = replica.registry.champions
+
+    def unlucky() -> dict[str, Champion]:
+        if trouble:
+            raise trouble.pop()
+        stop.set()
+        return champions()
+
+    stop = threading.Event()
+    monkeypatch.setattr(replica.registry, "champions", unlucky)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    told = []
+    monkeypatch.setattr(replica.agent, "rest", lambda *_: told.append(replica.health._is_ready()))
+    replica.agent.run(stop)
+    assert [message.partition(" The agent ")[2] for _, message in told] == [
+        *["has failed, and is tried again: RuntimeError: out of luck."] * 2, ""
+    ]  # fmt: skip
+    assert all(is_ready for is_ready, _ in told)
+    assert (replica.status.errors, replica.status.troubles) == (2, {})
+    assert replica.ask().ok
 
 
 def test_torchserve_says_what_is_wrong(replica: Replica) -> None:
@@ -597,7 +845,7 @@ def test_torchserve_says_what_is_wrong(replica: Replica) -> None:
 def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica, versions: Versions) -> None:
     """While the registry is away, what serves is served on, also after a restart, though its champion was refused."""
     version = versions.log(Formula(lambda x: x))
-    (versions.files(version) / "MLmodel").unlink()
+    (versions.files(version) / "data/model.pt2").write_bytes(b"junk")
     replica.promote(version)
     assert replica.marks(version)[0] == "refused"
     replica.stop()
@@ -647,7 +895,7 @@ def test_a_new_replica_begins_with_what_served_last(
         assert other.status.refused == [NAME]
         assert other.health.ready()[0]
     finally:
-        other.stop()
+        other.leave()
 
 
 def test_a_model_without_the_alias_is_withdrawn(replica: Replica) -> None:

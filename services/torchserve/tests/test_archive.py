@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -18,7 +20,7 @@ from models import Formula, rows
 from oracle import columns_schema
 from signet_torchserve import archive, program_fit
 from signet_torchserve.champion import Champion
-from signet_torchserve.errors import NotServable
+from signet_torchserve.errors import FilesIncomplete, NotServable
 from signet_torchserve.golden import Golden
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
@@ -46,10 +48,10 @@ def model(logged: Path, tmp_path: Path) -> Path:
 NO_PROGRAM = "It holds a pickle, or no exported program: "
 
 
-def refusal(model: Path, name: str = "iris") -> str:
+def refusal(model: Path) -> str:
     mar = model.parent / "refused.mar"
     with pytest.raises(NotServable) as caught:
-        archive.build(model, name, Champion("1"), mar)
+        archive.build(model, "iris", Champion("1"), mar)
     assert not mar.exists()
     assert not list(model.parent.glob(".building-*"))
     return str(caught.value)
@@ -117,18 +119,54 @@ def test_a_model_whose_answers_vary_is_refused(function: Callable[..., Any], mes
     assert message in refusal(models.save(tmp_path / "model", Formula(function), rows(3, 2)))
 
 
-@pytest.mark.parametrize(
-    "name", ["", "ü", "a b", "../a", "a/b", "-a", ".a", "_a", "a\n", "a%2e", "a?b", "a@b", "a,b", "日本"]
-)
-def test_a_name_that_no_url_can_carry_is_refused(name: str, model: Path) -> None:
-    """A registered model whose name TorchServe cannot serve is refused by name."""
-    assert refusal(model, name).startswith(f"TorchServe cannot serve a model named {name!r}: ")
-
-
 def _edit(model: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     document = yaml.safe_load((model / "MLmodel").read_text())
     change(document)
     (model / "MLmodel").write_text(yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda model: (model / "MLmodel").unlink(), "MLmodel is missing"),
+        (lambda model: (model / "MLmodel").write_bytes(b""), "MLmodel is missing"),
+        (lambda model: shutil.rmtree(model / "data"), "model.pt2 is missing"),
+        (lambda model: (model / "data/model.pt2").unlink(), "model.pt2 is missing"),
+        (lambda model: (model / "data/model.pt2").write_bytes(b""), "model.pt2 ends too early"),
+        (lambda model: os.truncate(model / "data/model.pt2", 2000), "model.pt2 ends too early"),
+        (
+            lambda model: (model / "serving_input_example.json").unlink(),
+            "serving_input_example.json, which MLmodel names, is missing",
+        ),
+    ],
+)
+def test_files_that_are_yet_to_come_are_told_from_what_must_not_be_served(
+    spoil: Callable[[Path], Any], what: str, model: Path
+) -> None:
+    """A model whose upload goes on is incomplete, and says which file it waits for."""
+    archive.refuse_incomplete(model)
+    spoil(model)
+    with pytest.raises(FilesIncomplete) as caught:
+        archive.refuse_incomplete(model)
+    assert str(caught.value) == f"Files not complete: {what}."
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda model: (model / "data/model.pt2").write_bytes(b"junk"),
+        lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"),
+        lambda model: _edit(model, lambda document: document["flavors"]["pytorch"].update(model_data="../elsewhere")),
+        lambda model: _edit(model, lambda document: document.pop("saved_input_example_info")),
+        lambda model: _edit(model, lambda document: document.pop("signature")),
+    ],
+)
+def test_what_will_never_do_is_not_incomplete(spoil: Callable[[Path], Any], model: Path) -> None:
+    """What is there and is wrong is refused by the build, and not waited for."""
+    spoil(model)
+    archive.refuse_incomplete(model)
+    with pytest.raises(NotServable):
+        archive.build(model, "iris", Champion("1"), model.parent / "iris.mar")
 
 
 @pytest.mark.parametrize(

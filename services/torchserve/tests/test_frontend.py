@@ -13,19 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import requests
-from model_archiver.model_archiver import ModelArchiver
-from model_archiver.model_archiver_config import ModelArchiverConfig
-from models import free_addresses, wait_until_up
-from signet_torchserve import frontend, torchserve
-from signet_torchserve.management import TorchServe
-from signet_torchserve.settings import Settings
-from signet_torchserve.store import Store
+from signet_torchserve import frontend
+from small_server import SmallServer, small_server
 
 ROOT = Path(__file__).parents[3]
 SLOW_S = 5
@@ -37,9 +31,12 @@ import time
 
 class Counter:
     def initialize(self, context):
+        self.is_decided = False
         pass
 
     def handle(self, batch, context):
+        if any(not request or request["body"] == "later" for request in batch):
+            return self.undecided(batch, context)
         time.sleep(0.5)
         for index, request in enumerate(batch):
             if request["body"] == b"kill":
@@ -49,58 +46,32 @@ class Counter:
             if request["body"].isdigit():
                 context.set_response_status(int(request["body"]), "Status", index)
         return [str(len(batch))] * len(batch)
+
+    def undecided(self, batch, context):
+        self.is_decided |= any(request and request["body"] == "decide" for request in batch)
+        for index, request in enumerate(batch):
+            if not self.is_decided and (not request or request["body"] == "later"):
+                time.sleep(0.001)
+                context.set_response_status(102, "", index)
+                context.set_response_header(index, "ts_stream_next", "true")
+        return [str(len(request)) for request in batch]
 """
 
 
-class Started(NamedTuple):
-    """A TorchServe, its store, where one model answers, and where the metrics are."""
-
-    api: TorchServe
-    pid: int
-    store: Store
-    url: str
-    metrics_url: str
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    """A TorchServe with a model of one worker that answers, after half a second, how many requests its batch has."""
-    folder = tmp_path_factory.mktemp("frontend")
-    environment = os.environ | free_addresses()
-    store = Store(folder / "home")
-    for name, handler in (
-        ("counter", HANDLER),
-        ("mortal", HANDLER),
-        ("slow", HANDLER.replace("pass", f"time.sleep({SLOW_S})")),
-    ):
-        (folder / f"{name}.py").write_text(handler)
-        config = ModelArchiverConfig(
-            name, str(folder / f"{name}.py"), export_path=str(store.archives), version="1", archive_format="zip-store"
-        )
-        ModelArchiver.generate_model_archive(config)
-    config_file = folder / "config.properties"
-    config_file.write_text(f"{(ROOT / 'config.properties').read_text()}\njob_queue_size={QUEUE_SIZE}\n")
-    settings = Settings("", store.home, config_file, "champion", 1.0, "http://127.0.0.1:8083")
-    process = torchserve.start(settings, store, environment)
-    server = torchserve.client(settings, store, environment)
-    try:
-        wait_until_up(server)
-        options = {"batch_size": BATCH_SIZE, "max_batch_delay_ms": 0, "workers": 1}
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
+    """A TorchServe with models of one worker that answer, after half a second, how many requests their batch has."""
+    handlers = {"counter": HANDLER, "mortal": HANDLER, "slow": HANDLER.replace("pass", f"time.sleep({SLOW_S})")}
+    with small_server(tmp_path_factory.mktemp("frontend"), handlers, f"job_queue_size={QUEUE_SIZE}") as server:
         for name, timeout_s in (("counter", 60), ("mortal", 2)):
-            server.start(name, store.archives / f"{name}.mar", **options, timeout_s=timeout_s)
-            server.wait_until_ready(name, "1", workers=1)
-            server.set_default(name, "1")
-        url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/counter"
-        yield Started(server, process.pid, store, url, f"{environment['TS_METRICS_ADDRESS']}/metrics")
-    finally:
-        torchserve.stop(process, 10)
-        store.close()
+            server.deploy(name, batch_size=BATCH_SIZE, timeout_s=timeout_s)
+        yield server
 
 
 @pytest.fixture
-def url(server: Started) -> str:
-    """Where that model answers."""
-    return server.url
+def url(server: SmallServer) -> str:
+    """Where the first of them answers."""
+    return server.url("counter")
 
 
 def test_a_batch_is_all_that_is_queued(url: str) -> None:
@@ -112,6 +83,19 @@ def test_a_batch_is_all_that_is_queued(url: str) -> None:
 
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(batch_of, range(12))) == [1, *[11] * 11]
+
+
+def test_an_undecided_request_keeps_nobody_waiting(url: str) -> None:
+    """What a worker does not answer with its batch is named again, without its body, while others are answered."""
+    with ThreadPoolExecutor(2) as pool:
+        undecided = pool.submit(requests.post, url, data=b"later", timeout=30)
+        time.sleep(0.1)
+        assert [requests.post(url, data=b"x", timeout=30).status_code for _ in range(10)] == [200] * 10
+        assert not undecided.done()
+        requests.post(url, data=b"decide", timeout=30)
+        answer = undecided.result()
+    assert (answer.status_code, answer.text) == (200, "0")
+    assert "ts_stream_next" not in answer.headers
 
 
 @pytest.mark.parametrize(("status", "is_kept"), [(200, True), (400, True), (404, False), (413, False), (503, False)])
@@ -152,21 +136,21 @@ def test_a_full_queue_is_said_to_be_full(url: str) -> None:
         ),
     ],
 )
-def test_what_ends_its_worker_is_told_apart(server: Started, body: bytes, document: dict[str, object]) -> None:
+def test_what_ends_its_worker_is_told_apart(server: SmallServer, body: bytes, document: dict[str, object]) -> None:
     """A request that kills its worker gets a 500, one that takes longer than its time-out a 504."""
-    url = server.url.replace("counter", "mortal")
+    url = server.url("mortal")
     answer = requests.post(url, data=body, timeout=30)
     assert (answer.status_code, answer.json()) == (document["code"], document)
     assert answer.elapsed.total_seconds() < 4
     assert requests.post(url, data=b"x", timeout=30).text == "1"
 
 
-def test_a_version_without_workers_is_not_served_yet(server: Started) -> None:
+def test_a_version_without_workers_is_not_served_yet(server: SmallServer) -> None:
     """Who asks a version that has no worker hears that, and when to come again; its queue is not the reason."""
     server.api.start(
         "slow", server.store.archives / "slow.mar", batch_size=1, max_batch_delay_ms=0, workers=0, timeout_s=60
     )
-    answer = requests.post(server.url.replace("counter", "slow"), data=b"x", timeout=30)
+    answer = requests.post(server.url("slow"), data=b"x", timeout=30)
     message = "The deployment is not served yet: no worker has its model."
     assert (answer.status_code, answer.json()) == (503, {"code": 503, "type": "NotServedYet", "message": message})
     assert answer.headers["Retry-After"] == "1"
@@ -196,7 +180,7 @@ def test_what_cannot_be_decoded_is_a_400(url: str, path: str, media: str, body: 
         assert answer.headers["connection"] == "keep-alive"
 
 
-def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
+def test_to_deploy_keeps_nobody_waiting(server: SmallServer) -> None:
     """While a worker starts, every connection is answered, whichever thread it has."""
     connections = 2 * (os.cpu_count() or 1) + 1  # Netty has two threads a core, which take turns
 
@@ -207,23 +191,15 @@ def test_to_deploy_keeps_nobody_waiting(server: Started) -> None:
     with ThreadPoolExecutor(connections + 1) as pool:
         deployed = pool.submit(deploy)
         time.sleep(1)
-        answers = pool.map(lambda _: requests.post(server.url, data=b"x", timeout=30).status_code, range(connections))
+        answers = pool.map(
+            lambda _: requests.post(server.url("counter"), data=b"x", timeout=30).status_code, range(connections)
+        )
         assert list(answers) == [200] * connections
         assert not deployed.done()
         deployed.result()
 
 
-def test_only_predictions_and_metrics_have_a_port(server: Started) -> None:
-    """Every other user of the machine can reach these two; management is a socket in a folder closed to them."""
-    ports = {urlsplit(url).port for url in (server.url, server.metrics_url)}
-    found = psutil.Process(server.pid).net_connections("tcp")
-    assert {connection.laddr.port for connection in found if connection.status == "LISTEN"} == ports
-    folder = server.store.temporary
-    assert (folder / "management.sock").is_socket()
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_each_port_has_its_own_api(server: Started) -> None:
+def test_each_port_has_its_own_api(server: SmallServer) -> None:
     """The threads were exchanged, not the addresses: metrics are where they were, and management is not there."""
     metrics = requests.get(server.metrics_url, timeout=30)
     assert metrics.status_code == 200
@@ -247,3 +223,13 @@ def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(frontend, "JARS", tmp_path)
     with pytest.raises(RuntimeError, match=r"is not the one of 0\.12\.0"):
         frontend.classpath(tmp_path / "changed")
+
+
+def test_only_predictions_and_metrics_have_a_port(server: SmallServer) -> None:
+    """Every other user of the machine can reach these two; management is a socket in a folder closed to them."""
+    ports = {urlsplit(url).port for url in (server.inference, server.metrics_url)}
+    found = psutil.Process(server.pid).net_connections("tcp")
+    assert {connection.laddr.port for connection in found if connection.status == "LISTEN"} == ports
+    folder = server.store.temporary
+    assert (folder / "management.sock").is_socket()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -378,6 +378,25 @@ def test_rows_that_depend_on_one_another_are_never_batched(tmp_path: Path) -> No
         assert [answer.content for answer in server.answer(*batch)] == alone
 
 
+def test_a_row_without_numbers_for_scores_has_no_label(tmp_path: Path) -> None:
+    """Such a row is answered with null in every format; its neighbours, in the request and the batch, have theirs."""
+    model = models.save(
+        tmp_path / "model", Formula(lambda x: x.log()), rows(3, 2), columns(("double", "a"), ("double", "b")),
+        index_to_name={"0": "A", "1": "B"},
+    )  # fmt: skip
+    server = Server(models.unpack(model, tmp_path / "mar"))
+    values = {"a": [2.0, -1.0, 1.0], "b": [1.0, 1.0, 2.0]}
+    odd, good = {"a": -1.0, "b": 1.0}, {"a": 1.0, "b": 2.0}
+    answers = server.answer(*map(body, ({"inputs": values}, values, odd, good, {"instances": [odd]})))
+    assert [answer.json() if answer.content_type == MEDIA_JSON else answer.content for answer in answers] == [
+        {"predictions": ["A", None, "B"]},
+        ["A", None, "B"],
+        None,
+        b"B",
+        {"predictions": [None]},
+    ]
+
+
 def test_no_answer_holds_nan(tmp_path: Path) -> None:
     """NaN and infinities in an output are written as null, in every format."""
     model = models.save(

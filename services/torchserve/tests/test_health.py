@@ -65,26 +65,36 @@ def test_live_is_torchserves_own_answer(url: str) -> None:
             "Not served yet: iris. The registry is not reachable: http://mlflow-server:5000: refused",
         ),
         ({"iris": "3"}, ["digits"], [], "reachable", "Not served yet: digits."),
-        ({"iris": "3"}, [], [], "reachable", "iris version 3 does not answer: TorchServe does not answer POST http"),
+        (
+            {"iris": "3"},
+            [],
+            [],
+            "reachable",
+            "No deployment can answer. iris version 3: TorchServe does not answer GET http",
+        ),
     ],
 )
 def test_ready_says_what_is_not_served(  # noqa: PLR0913, PLR0917 -- a row of the table
     deployments: dict[str, str], pending: list[str], refused: list[str], registry: str, message: str,
     status: Status, url: str,
 ) -> None:  # fmt: skip
-    """A replica is not ready before every champion had its turn, nor while its golden rows are not answered."""
+    """A replica is not ready before every champion had its turn, nor while no deployment can answer."""
     status.registry = registry
     status.tell(deployments, pending, [], refused)
     answer = requests.get(f"{url}/ready", timeout=10)
     document = answer.json()
     assert answer.status_code == 503
     assert document.pop("message").startswith(message)
+    assert set(document.pop("degraded")) == (set(deployments) if message.startswith("No deployment") else set())
     assert document == {
         "ready": False,
         "deployments": deployments,
         "pending": pending,
         "failed": [],
         "refused": refused,
+        "stranded": {},
+        "troubles": {},
+        "errors": 0,
         "registry": registry,
     }
 

@@ -701,7 +701,46 @@ def test_nasty_bodies_are_refused(body: bytes, name: str) -> None:
     refusal = outcome(Signature(signature_document(SIGNATURES[name])), body)
     assert isinstance(refusal, Refusal)
     assert refusal.status == 400
+    assert refusal.rule
     json.dumps(refusal.body("m", "1"), allow_nan=False).encode()
+
+
+NESTED = {
+    "inputs": b'{"inputs": %s}',
+    "instances": b'{"instances": %s}',
+    "bare": b"%s",
+    "a column": b'{"inputs": {"a": %s, "b": [1]}}',
+    "a cell": b'{"dataframe_records": [{"a": %s, "b": 1}]}',
+    "rows": b'{"dataframe_split": {"columns": ["a"], "data": %s}}',
+    "column names": b'{"dataframe_split": {"columns": %s, "data": [[1]]}}',
+    "records": b'{"dataframe_records": %s}',
+    "the seed's": b'{"data": ["%s"]}',
+    "beside the inputs": b'{"inputs": {"a": [1.5]}, "x": %s}',
+    "params": b'{"inputs": {"a": 1.5, "b": 1.5}, "params": {"t": %s}}',
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("place", NESTED)
+def test_deep_nesting_is_refused(place: str, name: str) -> None:
+    """Deeper than numpy counts, or as deep as Python and parsers recurse: each is a refusal and nothing else."""
+    contract = Signature(signature_document(SIGNATURES[name], PARAMS))
+    for depth in (31, 32, 33, 63, 64, 65, 200, *range(980, 1026, 3)):
+        for start, leaf, end in ((b"[", b"", b"]"), (b"[", b"1.5", b"]"), (b'{"a":', b"1", b"}")):
+            nested = start * depth + leaf + end * depth
+            nested = nested.replace(b'"', b'\\"') if place == "the seed's" else nested
+            refusal = outcome(contract, NESTED[place] % nested)
+            assert isinstance(refusal, Refusal), depth
+            assert refusal.rule
+
+
+@pytest.mark.parametrize("cell", ["1" + "0" * 20, "-1" + "0" * 20, "9" * 400, "1e400", "18446744073709551616.5"])
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_csv_of_huge_numbers_is_fed_or_refused(name: str, cell: str) -> None:
+    """A number that no parser of ours can hold is for pandas to read."""
+    contract = Signature(signature_document(SIGNATURES[name]))
+    for text in (f"a,b\n{cell},1\n", f"a,b\n1,2\n1,{cell}\n", f"a\n{cell}\n"):
+        outcome(contract, text.encode(), "text/csv")
 
 
 @pytest.mark.parametrize(

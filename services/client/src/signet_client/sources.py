@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 _MLMODEL = "MLmodel"
 _DEFAULT_EXPERIMENT = "0"
-_OF_ONE_VERSION = {"serving.allow_breaking", "serving.contract", "serving.served_at"}
+_OF_ONE_VERSION = {
+    "serving.allow_breaking",
+    "serving.contract",
+    "serving.reason",
+    "serving.served_at",
+    "serving.status",
+}
 _LOGGED_MODEL = re.compile(r"models:/m-[0-9a-f]{32}")
 
 

@@ -25,12 +25,13 @@ import yaml
 from signet_torchserve import example, program_check, program_fit, purity, rows
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.champion import Champion
-from signet_torchserve.errors import NotServable
+from signet_torchserve.errors import FilesIncomplete, NotServable
 from signet_torchserve.guards import Guards
 from signet_torchserve.options import Options
 
 MAX_JSON_BYTES = 1 << 20
 
+_ZIP = b"PK\x03\x04"
 _PIECE_BYTES = 1 << 20
 _ALIGNMENT = 64
 
@@ -56,13 +57,7 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
             pickle, its answers are no function of a request, its labels or golden rows cannot be read, or a tag has a
             wrong value.
     """
-    if not _is_servable_name(name):
-        raise NotServable(
-            f"TorchServe cannot serve a model named {name!r}: "
-            "expected letters, digits, '_', '-' and '.', with a letter or digit first."
-        )
     options = Options.from_tags(champion.tags)
-    allow = options.allow
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
         folder.mkdir()
@@ -72,18 +67,23 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
             graph = _graph(folder / PROGRAM)
             program_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
             Guards(graph)  # refuses what each worker would
-            purity.refuse_impure(graph, allow)
+            purity.refuse_impure(graph, options.allow)
             alone_because = rows.obstacle(graph, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
-        request = example.request(model, _mlmodel(folder), allow)
+        request = example.request(model, _mlmodel(folder), options.allow)
         if request is not None and not (folder / GOLDEN).exists():
             text = json.dumps({"request": request})
             if len(text) <= MAX_JSON_BYTES:
                 (folder / GOLDEN).write_text(text)
-        facts = {"version": champion.version, "allow": sorted(allow), "alone_because": alone_because}
+        facts = {
+            "version": champion.version,
+            "allow": sorted(options.allow),
+            "timeout_s": options.timeout_s,
+            "alone_because": alone_because,
+        }
         (folder / OPTIONS).write_text(json.dumps(facts))
         whole = Path(temporary, "whole.mar")
         _pack(folder, name, champion.revision, whole)
@@ -138,6 +138,8 @@ def strip_pickles(source: Path, target: Path) -> None:
                     copy.writestr(record, b"")
                 elif inner.endswith(".json"):
                     document = json.loads(program.read(record))
+                    if inner == _GRAPH:
+                        program_fit.refuse_unread(document)
                     if inner.endswith("_config.json"):
                         _refuse_pickled(record, document)
                     if inner == _GRAPH:
@@ -175,10 +177,6 @@ def _refuse_pickled(record: str, config: dict[str, dict[str, dict[str, object]]]
         raise NotServable(f"The program holds pickled values {pickled} ({record}): expected plain tensors only.")
 
 
-def _is_servable_name(name: str) -> bool:
-    return name[:1].isascii() and name[:1].isalnum() and all(c.isascii() and (c.isalnum() or c in "_-.") for c in name)
-
-
 def _mlmodel(model: Path) -> dict[str, Any]:
     if not (model / MLMODEL).is_file():
         raise NotServable("It is no MLflow model: it has no MLmodel file.")
@@ -208,17 +206,49 @@ def _copy_contract(model: Path, folder: Path) -> None:
     shutil.copyfile(model / MLMODEL, folder / MLMODEL)
 
 
+def refuse_incomplete(model: Path) -> None:
+    """Tell a model whose files are not all there from one that must not be served.
+
+    Raises:
+        FilesIncomplete: there is no MLmodel, or what it names is missing or was cut off.
+        NotServable: MLmodel cannot be read, or has no pytorch flavor.
+    """
+    if not (model / MLMODEL).is_file() or not (model / MLMODEL).stat().st_size:
+        raise FilesIncomplete(f"{MLMODEL} is missing")
+    program = _program_path(model)
+    info = _mlmodel(model).get("saved_input_example_info")
+    example = info.get("serving_input_path") if isinstance(info, dict) else None
+    is_pickled = any(any(program.parent.glob(pattern)) for pattern in ("*pickle*", "*.pth"))
+    if not program.is_file() and _is_inside(program, model) and not is_pickled:
+        raise FilesIncomplete(f"{PROGRAM} is missing")
+    if program.is_file() and _was_cut_off(program):
+        raise FilesIncomplete(f"{PROGRAM} ends too early")
+    if example is not None and not (model / str(example)).is_file():
+        raise FilesIncomplete(f"{example}, which {MLMODEL} names, is missing")
+
+
+def _was_cut_off(program: Path) -> bool:
+    with program.open("rb") as file:
+        begins = file.read(len(_ZIP))
+    return not begins or (begins == _ZIP and not zipfile.is_zipfile(program))
+
+
 def _program(model: Path) -> Path:
-    flavor = (_mlmodel(model).get("flavors") or {}).get("pytorch")
-    if flavor is None:
-        raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
-    program = model / str(flavor.get("model_data", "data")) / PROGRAM
+    program = _program_path(model)
     if not program.is_file() or not _is_inside(program, model):
         raise NotServable(
             "It holds a pickle, or no exported program: "
             "log it with mlflow.pytorch.log_model(…, serialization_format='pt2')."
         )
     return program
+
+
+def _program_path(model: Path) -> Path:
+    flavors = _mlmodel(model).get("flavors")
+    flavor = flavors.get("pytorch") if isinstance(flavors, dict) else None
+    if not isinstance(flavor, dict):
+        raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
+    return model / str(flavor.get("model_data", "data")) / PROGRAM
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

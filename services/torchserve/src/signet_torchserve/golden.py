@@ -1,4 +1,4 @@
-"""Requests whose answers are known: a version must give them before it goes live, and a replica to be ready."""
+"""Requests whose answers are known: a version must give them before it goes live, and goes on doing so."""
 
 from __future__ import annotations
 

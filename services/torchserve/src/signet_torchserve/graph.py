@@ -74,11 +74,15 @@ class Graph:
             ValueError: the program was not exported for inputs of these shapes, or for these params.
         """
         shapes = tuple([tensor.shape for tensor in inputs])
-        if shapes not in self._guards.admitted:
-            self._guards.hold(shapes)
-        if (params or self._params) and not _are_same(params, self._params):
-            raise ValueError(f"Expected the params {self._params}, for which it was exported, but got {params}")
+        if shapes not in self._admitted or params or self._params:
+            self._admit(shapes, params)
         return self._function(*inputs)
+
+    def _admit(self, shapes: tuple[torch.Size, ...], params: dict[str, Any]) -> None:
+        if shapes not in self._admitted:
+            self._guards.hold(shapes)
+        if not _are_same(params, self._params):
+            raise ValueError(f"Expected the params {self._params}, for which it was exported, but got {params}")
 
     def _read(self, document: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> None:
         module = document["graph_module"]
@@ -107,6 +111,7 @@ class Graph:
         call = module["module_call_graph"][0]["signature"]
         self._function = source.function(_tree(call["out_spec"]), graph["outputs"])
         self._guards = Guards(document)
+        self._admitted = self._guards.admitted  # at hand, as each call looks at it
         self.forms = [
             Form(dtype, tuple(sizes), tuple(example))
             for dtype, sizes, example in zip(dtypes, self._guards.sizes, self._guards.examples, strict=True)

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import threading
-import time
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from signet_torchserve.store import Store
 
 TIMEOUT_S = 10
-# Each answer is good for as long: whoever asks often does not have the golden rows predicted more often.
-GOOD_FOR_S = 2.0
 
 
 class Health:
@@ -40,11 +37,10 @@ class Health:
 
     def __init__(self, status: Status, torchserve: TorchServe, store: Store) -> None:
         self._status = status
+        from signet_torchserve.readiness import Readiness  # noqa: PLC0415 -- the container's check has no use for it
+
         self._torchserve = torchserve
-        self._store = store
-        self._lock = threading.Lock()
-        self._asked_at = -GOOD_FOR_S
-        self._answer = (False, "")
+        self._readiness = Readiness(torchserve, store)
 
     def live(self) -> tuple[bool, dict[str, object]]:
         """Whether TorchServe answers, and the answer's JSON."""
@@ -52,53 +48,49 @@ class Health:
         return is_up, {"live": is_up, "message": "TorchServe answers." if is_up else "TorchServe does not answer."}
 
     def ready(self) -> tuple[bool, dict[str, object]]:
-        """Whether all that should be served is, and each version gives its golden answer; and the answer's JSON.
+        """Whether every champion had its turn and a deployment can answer; and the answer's JSON.
 
-        While a version is rolled out beside the live one the replica stays ready, and while the registry is away.
+        What one deployment does, or cannot do, does not make the replica unready for the others: it is `degraded`. The
+        replica stays ready while a version is rolled out beside the live one, and while the registry is away.
         """
-        with self._lock:
-            if time.monotonic() - self._asked_at >= GOOD_FOR_S:
-                self._answer = self._is_ready()
-                self._asked_at = time.monotonic()
-            is_ready, line = self._answer
+        is_ready, line, degraded = self._is_ready()
         status = self._status
         return is_ready, {
             "ready": is_ready,
             "message": line,
             "deployments": status.deployments,
+            "degraded": degraded,
             "pending": status.pending,
             "failed": status.failed,
             "refused": status.refused,
+            "stranded": status.stranded,
+            "troubles": status.troubles,
+            "errors": status.errors,
             "registry": status.registry,
         }
 
-    def _is_ready(self) -> tuple[bool, str]:
-        from signet_torchserve.golden import Golden  # noqa: PLC0415
-        from signet_torchserve.management import TorchServeError  # noqa: PLC0415
-
+    def _is_ready(self) -> tuple[bool, str, dict[str, str]]:
         status = self._status
         registry = "" if status.registry == "reachable" else f" The registry is not reachable: {status.registry}"
         if not status.has_caught_up and status.pending:
-            return False, f"Not served yet: {', '.join(status.pending)}.{registry}"
+            return False, f"Not served yet: {', '.join(status.pending)}.{registry}", {}
         if not status.deployments:
-            return False, f"No registered model is served.{_others(status)}{registry}"
-        for name, revision in status.deployments.items():
-            try:
-                golden = Golden.of(self._store.unpacked(name, revision))
-                objection = golden and golden.objection(self._torchserve.predict(name, revision, golden.request))
-            except TorchServeError as error:
-                if status.deployments.get(name) == revision:  # it has not been replaced meanwhile
-                    return False, f"{name} version {revision} does not answer: {error}"
-            else:
-                if objection:
-                    return False, f"{name} version {revision}: {objection}"
+            return False, f"No registered model is served.{_others(status)}{registry}", {}
+        out, slow = self._readiness.of(status.deployments)
+        degraded = out | slow
+        troubles = "".join(f" {name} {why}" for name, why in degraded.items())
+        if len(out) == len(status.deployments):
+            return False, f"No deployment can answer.{troubles}{registry}", degraded
         served = ", ".join(f"{name} version {revision}" for name, revision in status.deployments.items())
-        return True, f"Serving {served}.{_others(status)}{registry}"
+        return True, f"Serving {served}.{troubles}{_others(status)}{registry}", degraded
 
 
 def _others(status: Status) -> str:
     lists = {"Pending": status.pending, "Failed": status.failed, "Refused": status.refused}
-    return "".join(f" {what}: {', '.join(names)}." for what, names in lists.items() if names)
+    said = [f" {what}: {', '.join(names)}." for what, names in lists.items() if names]
+    said += [f" {name} goes on with what it serves. {why}" for name, why in status.stranded.items()]
+    said += [f" {what} has failed, and is tried again: {why}." for what, why in status.troubles.items()]
+    return "".join(said)
 
 
 def serve(address: str, health: Health) -> None:

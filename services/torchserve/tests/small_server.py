@@ -1,0 +1,73 @@
+"""A TorchServe, started as the service starts it, with models that are nothing but a handler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_archiver.model_archiver import ModelArchiver
+from model_archiver.model_archiver_config import ModelArchiverConfig
+from models import free_addresses, wait_until_up
+from signet_torchserve import torchserve
+from signet_torchserve.management import TorchServe
+from signet_torchserve.settings import Settings
+from signet_torchserve.store import Store
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass
+class SmallServer:
+    """A TorchServe, its process id and store, and where the metrics are."""
+
+    api: TorchServe
+    pid: int
+    store: Store
+    inference: str
+    metrics_url: str
+
+    def url(self, name: str) -> str:
+        """Where a model answers."""
+        return f"{self.inference}/predictions/{name}"
+
+    def deploy(self, name: str, *, batch_size: int = 1, timeout_s: int = 60) -> None:
+        """Have one worker answer a model's requests."""
+        mar = self.store.archives / f"{name}.mar"
+        self.api.start(name, mar, batch_size=batch_size, max_batch_delay_ms=0, workers=1, timeout_s=timeout_s)
+        self.api.wait_until_ready(name, "1", workers=1)
+        self.api.set_default(name, "1")
+
+
+@contextmanager
+def small_server(folder: Path, handlers: Mapping[str, str], settings: str = "") -> Iterator[SmallServer]:
+    """Start it; version 1 of each model, by its handler's source, lies in the model store.
+
+    Args:
+        folder: an empty one.
+        handlers: source by name of the model.
+        settings: lines that config.properties has besides.
+    """
+    environment = os.environ | free_addresses()
+    store = Store(folder / "home")
+    for name, handler in handlers.items():
+        (folder / f"{name}.py").write_text(handler)
+        config = ModelArchiverConfig(
+            name, str(folder / f"{name}.py"), export_path=str(store.archives), version="1", archive_format="zip-store"
+        )
+        ModelArchiver.generate_model_archive(config)
+    config_file = folder / "config.properties"
+    config_file.write_text(f"{(ROOT / 'config.properties').read_text()}\n{settings}\n")
+    settled = Settings.from_environment({"TS_CONFIG_FILE": str(config_file)})
+    process = torchserve.start(settled, store, environment)
+    api = torchserve.client(settled, store, environment)
+    try:
+        wait_until_up(api)
+        yield SmallServer(
+            api, process.pid, store, environment["TS_INFERENCE_ADDRESS"], f"{environment['TS_METRICS_ADDRESS']}/metrics"
+        )
+    finally:
+        torchserve.stop(process, 10)
+        store.close()

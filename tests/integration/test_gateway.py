@@ -1,0 +1,114 @@
+"""The gateway before small replicas, in containers of their own: whom it asks, and how often."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+import yaml
+
+from polling import until
+from stack import ROOT, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.compose
+
+REPLICAS = 17
+NAME = "signet-test-gateway"
+SMALL = ROOT / "tests" / "integration" / "small_replica.py"
+
+
+def _docker(*words: str) -> str:
+    done = subprocess.run(["docker", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+@dataclass
+class Gateway:
+    """The gateway and the addresses of the replicas behind it."""
+
+    url: str
+    replicas: list[str]
+
+    def ask(self, name: str) -> requests.Response:
+        return requests.post(f"{self.url}/predictions/{name}", data=b"{}", timeout=40)
+
+    def asked(self, name: str) -> int:
+        """How often all replicas together were asked for that."""
+        return sum(requests.get(f"http://{ip}:8083/seen", timeout=10).json().get(name, 0) for ip in self.replicas)
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """A gateway that has seen seventeen replicas, the last of which lacks the deployment `new`."""
+    port, containers = free_port(), list[str]()
+    _docker("compose", "build", "--quiet", "gateway")
+    image = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["gateway"]["image"]
+    _docker("network", "create", NAME)
+    run = partial(_docker, "run", "--detach", "--rm", f"--network={NAME}")
+    try:
+        for number in range(REPLICAS):
+            lacks = f"--env=LACKS_NEW={int(number == REPLICAS - 1)}"
+            mount = f"--volume={SMALL}:/small_replica.py:ro"
+            program = ("python:3.11-slim-bookworm", "python", "/small_replica.py")
+            containers.append(run("--network-alias=torchserve", lacks, mount, *program))
+        addresses = [
+            json.loads(_docker("inspect", container))[0]["NetworkSettings"]["Networks"][NAME]["IPAddress"]
+            for container in containers
+        ]
+        containers.append(run(f"--publish=127.0.0.1:{port}:8080", image))
+        yield Gateway(f"http://127.0.0.1:{port}", addresses)
+    finally:
+        _docker("kill", *containers)
+        until("the containers are gone", lambda: _docker("network", "rm", NAME), timeout_s=30, interval_s=0.5)
+
+
+def test_every_replica_is_asked(gateway: Gateway) -> None:
+    """The seventeenth gets its share, too."""
+
+    def answering() -> set[str]:
+        return {gateway.ask("ok").text for _ in range(2 * REPLICAS)}
+
+    until("all are asked", lambda: len(answering()) == REPLICAS, timeout_s=60)
+
+
+def test_a_replica_that_lacks_a_deployment_costs_no_request(gateway: Gateway) -> None:
+    """Where one replica does not yet serve what the others do, the next one is asked."""
+    assert {gateway.ask("new").status_code for _ in range(3 * REPLICAS)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "times"),
+    [
+        pytest.param("poison", 500, 2, id="its worker dies"),
+        pytest.param("end", 502, 2, id="its replica dies"),
+        pytest.param("unknown", 404, 2, id="no such deployment"),
+        pytest.param("full", 429, 1, id="overload"),
+        pytest.param("slow", 504, 1, id="time-out"),
+    ],
+)
+def test_how_often_a_request_is_asked(gateway: Gateway, name: str, status: int, times: int) -> None:
+    """What ends its worker ends two at most; what another replica could only repeat is asked once."""
+    before = gateway.asked(name)
+    answer = gateway.ask(name)
+    assert answer.status_code == status, answer.text
+    assert gateway.asked(name) - before == times
+
+
+def test_retries_have_a_budget(gateway: Gateway) -> None:
+    """A storm of requests that end their workers is not doubled; and what then comes is answered."""
+    storm, before = 1000, gateway.asked("poison")
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(lambda _: gateway.ask("poison").status_code, range(storm))) == {500}
+    retries = gateway.asked("poison") - before - storm
+    assert 0 < retries < storm / 2
+    assert gateway.ask("ok").status_code == 200
