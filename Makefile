@@ -12,7 +12,7 @@ venv: ## makes .venv or brings it up to date (every other target does so by itse
 	@PYTHON='$(PYTHON)' embedded/bootstrap.sh
 
 .PHONY: demo
-demo: venv ## trains, deploys and checks predictions on a throwaway stack; needs Python 3.11 and nothing else
+demo: venv ## trains, deploys and checks predictions on a throwaway stack; needs Python and nothing else
 	@exec $(EMBEDDED) demo
 
 .PHONY: up

@@ -20,7 +20,6 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve import archive, torchserve
 from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
 from signet_torchserve.champion import Champion
-from signet_torchserve.management import TorchServe
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
@@ -90,18 +89,16 @@ def running(saved: Path, folder: Path, names: Collection[str]) -> Iterator[list[
 @contextlib.contextmanager
 def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) -> Iterator[list[Contender]]:
     store = Store(folder / "torchserve")
-    apis = ("INFERENCE_ADDRESS", "MANAGEMENT_ADDRESS", "METRICS_ADDRESS", "GRPC_INFERENCE_PORT", "GRPC_MANAGEMENT_PORT")
     environment = dict(os.environ)
-    for name, port in ports.free(list(apis)).items():
-        environment[f"TS_{name}"] = str(port) if name.endswith("PORT") else f"http://127.0.0.1:{port}"
+    for name, port in ports.free(["INFERENCE", "METRICS"]).items():
+        environment[f"TS_{name}_ADDRESS"] = f"http://127.0.0.1:{port}"
     settings = Settings.from_environment({"SIGNET_HOME": str(store.home), "TS_CONFIG_FILE": str(CONFIG_FILE)})
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = torchserve.start(settings, store, environment, output)
         judge = torchserve.start_judge(store, environment)
     try:
-        management, inference = torchserve.addresses(settings, environment)
-        api = TorchServe(management, inference)
+        api = torchserve.client(settings, store, environment)
         _wait_until(api.is_up, server, log)
         contenders = []
         for name, handler in handlers.items():
@@ -111,10 +108,9 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
             api.start(name, mar, workers=1, timeout_s=60, **batches)
             api.wait_until_ready(name, VERSION, workers=1)
             api.set_default(name, VERSION)
-            (described,) = requests.get(f"{management}/models/{name}", timeout=10).json()
-            pids = tuple(int(worker["pid"]) for worker in described["workers"])
-            url = f"{inference}/predictions/{name}"
-            contenders.append(Contender(name, handler.title, url, pids))
+            served = api.version(name)
+            url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{name}"
+            contenders.append(Contender(name, handler.title, url, served.workers if served else ()))
         yield contenders
     finally:
         torchserve.stop(server, STOP_TIMEOUT_S)

@@ -17,6 +17,7 @@ from embedded.errors import EmbeddedError, SupervisorLost
 from embedded.folder import Folder
 from embedded.interruption import Interrupted
 from embedded.journal import Journal, Step
+from embedded.keeper import Keeper
 from embedded.service import tail
 from embedded.settings import ROOT, Settings
 from embedded.stack import Stack, opened
@@ -37,7 +38,9 @@ class State:
     mlflow: str = ""
     predictions: str = ""
     metrics: str = ""
-    services: dict[str, int] = field(default_factory=dict)
+    services: dict[str, int] = field(default_factory=dict)  # process group by name
+    down: list[str] = field(default_factory=list)
+    ends: dict[str, str] = field(default_factory=dict)
     steps: list[dict[str, object]] = field(default_factory=list)
 
     @staticmethod
@@ -70,7 +73,10 @@ def folder(settings: Settings) -> Folder:
 
 
 def supervise(settings: Settings) -> int:
-    """Keeps the stack until a signal or a death ends it. Runs detached; `up` follows what it writes."""
+    """Keeps the stack until a signal ends it. Runs detached; `up` follows what it writes.
+
+    A service that ends before the stack is up ends it all; one that ends later is started again.
+    """
     place = folder(settings)
     me = psutil.Process()
     state = State(pid=me.pid, created=me.create_time())
@@ -79,7 +85,7 @@ def supervise(settings: Settings) -> int:
     def tell(journal: Journal) -> None:
         nonlocal written
         steps = [asdict(step) for step in journal.steps]
-        if steps != state.steps or time.monotonic() - written > 1:
+        if steps != state.steps or (state.phase == "starting" and time.monotonic() - written > 1):
             state.steps, written = steps, time.monotonic()
             state.write(place)
 
@@ -92,9 +98,10 @@ def supervise(settings: Settings) -> int:
         with opened(place.path, wishes, journal) as stack:
             _bring_up(stack, state)
             state.phase = "up"
-            state.write(place)
+            keeper = Keeper(stack)
             while True:
-                stack.check()
+                keeper.look()
+                _tell_services(stack, keeper, state)
                 time.sleep(_CHECK_S)
     except EmbeddedError as error:
         state.phase, state.message = "failed", str(error)
@@ -111,7 +118,15 @@ def _bring_up(stack: Stack, state: State) -> None:
     deployment.wait(stack)
     state.mlflow, state.predictions = stack.urls.mlflow, deployment.url(stack)
     state.metrics = f"{stack.urls.metrics}/metrics"
+
+
+def _tell_services(stack: Stack, keeper: Keeper, state: State) -> None:
+    before = asdict(state)
     state.services = {name: stack.pid(name) for name in stack.names}
+    state.down = [name for name in stack.names if not stack.is_ready(name)]
+    state.ends = keeper.ends
+    if asdict(state) != before:
+        state.write(stack.folder)
 
 
 def up(settings: Settings) -> int:
@@ -193,8 +208,10 @@ def status(settings: Settings) -> int:
     print(f"up since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(state.created))}:")
     print(_addresses(state))
     for name, pid in state.services.items():
-        print(f"  {name:<14} process group {pid}, log {place.log(name)}")
-    return 0
+        what = "is started again" if name in state.down else f"process group {pid}"
+        ended = f", {state.ends[name]}" if name in state.ends else ""
+        print(f"  {name:<14} {what}{ended}, log {place.log(name)}")
+    return 1 if state.down else 0
 
 
 def logs(settings: Settings, name: str | None, *, follow: bool) -> int:

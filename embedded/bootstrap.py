@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "signet-stamp"
+VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 LOG = ROOT / ".signet" / "venv.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 PROJECTS = [*(f"services/{name}" for name in ("client", "mlflow-server", "torchserve", "trainer")), "embedded[dev]"]
@@ -94,7 +95,7 @@ def install() -> None:
     python = str(VENV / "bin" / "python")
     pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-c", str(CONSTRAINTS))
     if not VENV.exists():
-        base = Path(sys.base_prefix, "bin", "python3.11")
+        base = Path(sys.base_prefix, "bin", VERSION)
         run("making .venv", str(base if base.exists() else sys.executable), "-m", "venv", str(VENV))
     run("installing pip and setuptools", *pip, "pip", "setuptools")
     run("installing torch", *pip, pinned("torch"), *TORCH_FLAGS)
@@ -130,7 +131,7 @@ def main() -> int:
     try:
         import ensurepip  # noqa: F401, PLC0415 - Debian keeps it in a package of its own
     except ImportError:
-        print(f"{sys.executable} cannot make a .venv: install python3.11-venv (Debian, Ubuntu).", file=sys.stderr)
+        print(f"{sys.executable} cannot make a .venv: install {VERSION}-venv (Debian, Ubuntu).", file=sys.stderr)
         return 1
     try:
         LOG.parent.mkdir(exist_ok=True)

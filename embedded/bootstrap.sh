@@ -1,20 +1,27 @@
 #!/bin/sh
-# Finds a Python 3.11 (PYTHON names one) and has it make .venv, or find that .venv is complete.
+# Finds the newest Python from 3.11 to 3.13 that can make a .venv (PYTHON names one), and has it make .venv, or find that .venv is
+# complete.
 cd "$(dirname "$0")/.." || exit 1
 
-is_311() {
-    "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null
+is_right() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 }
 
 if [ -n "$PYTHON" ]; then
-    is_311 "$PYTHON" || { echo "PYTHON=$PYTHON is not a Python 3.11." >&2; exit 1; }
+    is_right "$PYTHON" || { echo "PYTHON=$PYTHON is not a Python from 3.11 to 3.13." >&2; exit 1; }
+    exec "$PYTHON" embedded/bootstrap.py
 fi
-for candidate in "$PYTHON" .venv/bin/python python3.11 python3 python "$HOME"/.pyenv/versions/3.11.*/bin/python \
-    "$HOME"/.local/share/uv/python/cpython-3.11.*/bin/python3.11 /opt/homebrew/bin/python3.11 /usr/local/bin/python3.11; do
-    if [ -n "$candidate" ] && is_311 "$candidate"; then
-        exec "$candidate" embedded/bootstrap.py
+right=
+# The one that has made .venv goes on: another would make it anew.
+for candidate in .venv/bin/python python3.13 python3.12 python3.11 python3 python \
+    "$HOME"/.pyenv/versions/3.1[321].*/bin/python "$HOME"/.local/share/uv/python/cpython-3.1[321].*/bin/python3 \
+    /opt/homebrew/bin/python3.1[321] /usr/local/bin/python3.1[321]; do
+    if is_right "$candidate"; then
+        right=${right:-$candidate}
+        "$candidate" -c 'import ensurepip' 2>/dev/null && exec "$candidate" embedded/bootstrap.py
     fi
 done
-echo "Python 3.11 was not found. Install it (Debian, Ubuntu: apt install python3.11 python3.11-venv; anywhere:" \
-    "uv python install 3.11), or name it: make PYTHON=/path/to/python3.11 …" >&2
+[ -n "$right" ] && exec "$right" embedded/bootstrap.py # which says what it lacks
+echo "No Python from 3.11 to 3.13 was found. Install one (Debian, Ubuntu: apt install python3 python3-venv; anywhere:" \
+    "uv python install 3.13), or name it: make PYTHON=/path/to/python3.13 …" >&2
 exit 1

@@ -57,12 +57,14 @@ class ServiceDied(EmbeddedError):
         super().__init__(f"{name} died ({describe(returncode)}). Its log, {log}, ends so:\n{tail}")
         self.name = name
         self.returncode = returncode
+        self.why = describe(returncode)
 
 
 class ServiceNotReady(EmbeddedError):
     def __init__(self, name: str, timeout_s: float, log: Path, tail: str) -> None:
         super().__init__(f"{name} did not answer within {timeout_s:.0f} s. Its log, {log}, ends so:\n{tail}")
         self.name = name
+        self.why = f"no answer within {timeout_s:.0f} s"
 
 
 class JobFailed(EmbeddedError):

@@ -19,7 +19,7 @@ def service(folder: Folder, port: int, env: Mapping[str, str]) -> Service:
         command=(str(Path(sys.executable).with_name("signet-mlflow-server")),),
         log=folder.log(NAME),
         cwd=folder.sub(NAME),
-        env={**env, "MLFLOW_HOST": "127.0.0.1", "MLFLOW_PORT": str(port)},
+        env={**env, "MLFLOW_HOST": "127.0.0.1", "MLFLOW_PORT": str(port), "TMPDIR": str(folder.sub(NAME))},
         needs=(postgres.NAME, seaweedfs.NAME),
         ready=lambda: http.answers(f"{url}/health"),
     )

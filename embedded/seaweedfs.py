@@ -63,6 +63,7 @@ def service(folder: Folder, ports: dict[str, int]) -> Service:
         command=(str(_WEED), "mini", *(f"-{name}={value}" for name, value in options.items())),
         log=folder.log(NAME),
         cwd=home,
+        env={"GOMEMLIMIT": "1GiB"},  # Go lets the heap double before it collects, which large uploads let grow for good
         ready=lambda: _answers(f"http://127.0.0.1:{ports['s3']}", access["accessKey"], access["secretKey"]),
     )
 

@@ -66,7 +66,9 @@ class Stack:
         for name, process in self._processes.items():
             code = process.poll()
             if code is not None and not process.asked_to_stop:
-                process.asked_to_stop = True
+                process.ask_to_stop()
+                self._ready.discard(name)
+                self._starting.pop(name, None)
                 raise ServiceDied(name, code, self.log(name), self.tail(name))
 
     def advance(self) -> None:
@@ -84,6 +86,8 @@ class Stack:
                 self._ready.add(name)
                 self.journal.end(name)
             elif time.monotonic() - began > service.ready_timeout_s:
+                del self._starting[name]
+                self._processes[name].kill()
                 raise ServiceNotReady(name, service.ready_timeout_s, self.log(name), self.tail(name))
         self.journal.tick()
 
@@ -149,8 +153,16 @@ class Stack:
         """Starts a stopped or killed service; returns when it answers."""
         if self._processes[name].poll() is None:
             return
-        self._waiting.append(name)
+        self.start_again(name)
         self.wait_ready(name)
+
+    def start_again(self, name: str) -> None:
+        """Lets a service that ended be started by the next looks; returns at once."""
+        self._waiting.append(name)
+
+    def is_ready(self, name: str) -> bool:
+        """Whether the service has answered, and has not ended since."""
+        return name in self._ready
 
     def _gone(self, name: str) -> None:
         self.check()

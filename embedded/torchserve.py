@@ -9,12 +9,12 @@ from embedded.service import Service
 from embedded.settings import ROOT
 
 NAME = "torchserve"
-PORTS = ("inference", "management", "metrics", "grpc-inference", "grpc-management", "health")
+PORTS = ("inference", "metrics", "health")
 
 
 def service(folder: Folder, ports: dict[str, int], mlflow_url: str) -> Service:
     """`signet-torchserve`, every socket on 127.0.0.1; it waits for the registry by itself."""
-    addresses = {f"TS_{name.upper()}_ADDRESS": f"http://127.0.0.1:{ports[name]}" for name in PORTS[:3]}
+    addresses = {f"TS_{name.upper()}_ADDRESS": f"http://127.0.0.1:{ports[name]}" for name in PORTS[:2]}
     return Service(
         name=NAME,
         command=(str(Path(sys.executable).with_name("signet-torchserve")),),
@@ -22,8 +22,6 @@ def service(folder: Folder, ports: dict[str, int], mlflow_url: str) -> Service:
         cwd=folder.sub(NAME),
         env={
             **addresses,
-            "TS_GRPC_INFERENCE_PORT": str(ports["grpc-inference"]),
-            "TS_GRPC_MANAGEMENT_PORT": str(ports["grpc-management"]),
             "TS_CONFIG_FILE": str(ROOT / "config.properties"),
             "SIGNET_HOME": str(folder.sub(NAME)),
             "SIGNET_HEALTH_ADDRESS": f"http://127.0.0.1:{ports['health']}",

@@ -60,6 +60,22 @@ def test_status_of_what_runs(settings: Settings, capsys: pytest.CaptureFixture[s
     assert "curl http://127.0.0.1:8080/p -T sample.json" in capsys.readouterr().out
 
 
+def test_status_of_a_service_that_ended(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The status names what is down, and how often and why it ended; it is 1 until all of it runs again."""
+    place = background.folder(settings)
+    services = {"postgres": 11, "torchserve": 12}
+    ends = {"postgres": "ended 1 time, last at 12:00 (killed by signal 9)"}
+    with place.locked():
+        State(phase="up", services=services, down=["postgres"], ends=ends).write(place)
+        assert background.status(settings) == 1
+        said = capsys.readouterr().out
+        assert "postgres       is started again, ended 1 time, last at 12:00 (killed by signal 9), log" in said
+        assert "torchserve     process group 12, log" in said
+        State(phase="up", services=services, ends=ends).write(place)
+        assert background.status(settings) == 0
+        assert "postgres       process group 11, ended 1 time" in capsys.readouterr().out
+
+
 def test_down_leaves_others_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """`down` sends no signal to a process that merely has the pid of a supervisor that is gone."""
     State(phase="up", pid=os.getppid(), created=0).write(background.folder(settings))

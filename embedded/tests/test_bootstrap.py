@@ -1,5 +1,6 @@
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -85,11 +86,42 @@ def test_no_python(tmp_path: Path) -> None:
     """One message says what is missing and how to get it."""
     done = script(tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Python 3.11 was not found. Install it")
+    assert done.stderr.startswith("No Python from 3.11 to 3.13 was found. Install one")
     assert done.stderr.count("\n") == 1
 
 
 def test_wrong_python(tmp_path: Path) -> None:
-    """A Python that was named but is none of 3.11 is not used."""
+    """A Python that was named but is of another version is not used."""
     done = script(tmp_path, PYTHON="/bin/false")
-    assert (done.returncode, done.stderr) == (1, "PYTHON=/bin/false is not a Python 3.11.\n")
+    assert (done.returncode, done.stderr) == (1, "PYTHON=/bin/false is not a Python from 3.11 to 3.13.\n")
+
+
+@pytest.mark.skipif(os.path.exists("/usr/local/bin/python3.11"), reason="bootstrap.sh would find that one")  # noqa: PTH110
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        ({"python3": "3.13"}, "python3"),
+        ({"python3.11": "3.11", "python3.12": "3.12", "python3": "3.10"}, "python3.12"),
+        ({"python3.13": "3.13 without ensurepip", "python3.11": "3.11"}, "python3.11"),
+        ({"python3.13": "3.13 without ensurepip", "python3": "3.14"}, "python3.13"),
+    ],
+)
+def test_the_newest_that_can_be_used(tmp_path: Path, there: dict[str, str], chosen: str) -> None:
+    """Of several Pythons the newest right one that can make a .venv; the only one that cannot says so itself."""
+    for name, version in there.items():
+        number = tuple(map(int, version.split()[0].split(".")))
+        program = tmp_path / name
+        program.write_text(
+            f"#!{sys.executable}\n"
+            "import sys\n"
+            f"sys.version_info = {number}\n"
+            "if sys.argv[1] != '-c':\n"
+            f"    print({name!r}, sys.argv[1])\n"
+            "elif 'ensurepip' in sys.argv[2]:\n"
+            f"    sys.exit({'without' in version})\n"
+            "else:\n"
+            "    exec(sys.argv[2])\n"
+        )
+        program.chmod(0o755)
+    done = script(tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{chosen} embedded/bootstrap.py\n"), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -158,6 +159,44 @@ def test_env_example_lists_every_variable_without_a_value() -> None:
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
     lines = [line for line in (ROOT / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
     assert {line.removesuffix("=") for line in lines} == used
+
+
+@WAYS
+def test_no_proxy_stands_between_containers(configuration: Read, files: tuple[str, ...]) -> None:
+    """Whoever calls another container by HTTP does so directly, whatever proxy Docker's configuration names."""
+    services = configuration(*files)["services"]
+    callers = {name for name, service in services.items() if not {"database", None} >= set(service.get("networks", {}))}
+    assert callers == {"minio", "minio-setup", "mlflow-server", "trainer", "torchserve", "gateway", "client"}
+    for name in callers - {"gateway"}:  # HAProxy knows no proxies
+        environment = services[name]["environment"]
+        assert (environment["NO_PROXY"], environment["no_proxy"]) == ("*", "*"), name
+
+
+@WAYS
+def test_every_setting_reaches_the_services_that_read_it(configuration: Read, files: tuple[str, ...]) -> None:
+    """A row of README's table that Compose and a service read: what .env says is in that service's environment."""
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| .*? \| .*? \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    settings = {name: readers.split(", ")[1:] for name, readers in rows if readers.startswith("Compose, ")}
+    settings = {name: [reader for reader in readers if reader != "embedded"] for name, readers in settings.items()}
+    assert {"SIGNET_ALIAS", "MLFLOW_SERVER_ALLOWED_HOSTS"} <= settings.keys()
+    said = {name: f"{name}-of-env" for name in settings if not name.endswith("_PORT")}
+    services = configuration(*files, **said)["services"]
+    for name, readers in settings.items():
+        for reader in readers:
+            assert services[reader]["environment"][name] == said[name], f"{name} in {reader}"
+
+
+def test_no_mode_of_a_file_in_a_clone_matters() -> None:
+    """A clone under `umask 077` comes up: images give what they copy a mode, and nothing is mounted from the clone."""
+    tracked = subprocess.run(["git", "ls-files", "*Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for dockerfile in tracked.stdout.split():
+        final = re.split(r"^FROM ", (ROOT / dockerfile).read_text(), flags=re.MULTILINE)[-1]
+        copies = [line for line in final.splitlines() if line.startswith("COPY ") and "--from=" not in line]
+        assert [line for line in copies if "--chmod=" not in line and not line.endswith(" /tmp/")] == [], dockerfile
+    for file in (*SEAWEEDFS, "compose/gpu.yml"):
+        for name, service in yaml.safe_load((ROOT / file).read_text())["services"].items():
+            mounts = [str(volume) for volume in service.get("volumes", [])]
+            assert [mount for mount in mounts if mount.startswith((".", "/"))] == [], f"{file}: {name}"
 
 
 def test_images_are_tagged_with_a_version() -> None:

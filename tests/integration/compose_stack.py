@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from polling import until
-from stack import ROOT, BringUp, free_port, head_commit, part_of
+from stack import ROOT, BringUp, free_port, head_commit, part_of, resident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,6 +93,9 @@ class ComposeStack:
 
     def start(self, service: str) -> None:
         self.compose("up", "-d", "--no-deps", "--wait", service, check=True)
+
+    def memory(self, service: str) -> int:
+        return resident(self.processes(service))
 
     def diagnosis(self) -> str:
         state = self.compose("ps", "--all").stdout

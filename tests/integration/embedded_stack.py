@@ -14,7 +14,7 @@ from embedded.stack import Stack as Processes
 from embedded.stack import running
 
 from polling import until
-from stack import MODEL, SAMPLES, BringUp, head_commit, part_of
+from stack import MODEL, SAMPLES, BringUp, head_commit, part_of, resident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +102,9 @@ class EmbeddedStack:
 
     def start(self, service: str) -> None:
         self.processes.start(service)
+
+    def memory(self, service: str) -> int:
+        return resident(process.pid for process in psutil.Process(self.processes.pid(service)).children(recursive=True))
 
     def diagnosis(self) -> str:
         return "\n".join(f"── {name} ──\n{self.processes.tail(name, lines=25)}" for name in SERVICES)

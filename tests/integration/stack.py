@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import psutil
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from subprocess import CompletedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +78,9 @@ class Stack(Protocol):
     def start(self, service: str) -> None:
         """Start a stopped service again."""
 
+    def memory(self, service: str) -> int:
+        """Bytes that the service's processes have in memory."""
+
     def diagnosis(self) -> str:
         """State of the services and the last lines of their logs."""
 
@@ -87,6 +94,15 @@ def part_of(command: list[str]) -> str | None:
     if "signet_torchserve.judge" in command:
         return "judge"
     return "agent" if command[1:] and command[1].endswith("/signet-torchserve") else None
+
+
+def resident(pids: Iterable[int]) -> int:
+    """Bytes that processes have in memory, as far as they still run."""
+    total = 0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            total += psutil.Process(pid).memory_info().rss
+    return total
 
 
 def head_commit() -> str | None:

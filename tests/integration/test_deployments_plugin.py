@@ -169,6 +169,7 @@ def test_list_and_get(mlflow_deployments: Plugin, plugin: BaseDeploymentClient) 
     assert parcels == plugin.get_deployment(NAME)
     assert (parcels["version"], parcels["status"]) == ("1", "ready")
     assert parcels["config"] == {"batch_size": "8", "workers": "2"}
+    assert list(parcels["replicas"].values()) == ["ready"]
     printed = mlflow_deployments("get", "--name", NAME)
     assert printed.stdout.strip() == "\n".join(f"{key}: {value}" for key, value in parcels.items())
 
@@ -286,7 +287,7 @@ def test_refused(
     assert line.startswith(f"BAD_REQUEST: {NAME} version ")
     assert " is refused: It has no signature" in line
     assert line.endswith(f"Version {live['version']} goes on, and carries the alias 'champion' again.")
-    assert plugin.get_deployment(NAME) == live
+    until("it is said to serve as before", lambda: plugin.get_deployment(NAME) == live, timeout_s=10)
     assert answers() == ({"predictions": SIZES}, live["version"])
 
 
@@ -320,6 +321,16 @@ _CANNOT: dict[str, tuple[Callable[[BaseDeploymentClient], object], str, str]] = 
         lambda plugin: plugin.create_deployment(NAME, f"models:/{MODEL}/1"),
         "RESOURCE_ALREADY_EXISTS",
         f"Deployment '{NAME}' exists: its version ",
+    ),
+    "create with a name that can't be served": (
+        lambda plugin: plugin.create_deployment("a..b", f"models:/{MODEL}/1"),
+        _BAD,
+        "Deployment 'a..b' can't be served by TorchServe. Expected letters, digits, '_', '-' and '.'",
+    ),
+    "create with a name that is too long": (
+        lambda plugin: plugin.create_deployment("n" * 250, f"models:/{MODEL}/1"),
+        _BAD,
+        "Deployment 'nnnnnnnnnnnnnnnnnnnn…' has a name of 250 characters. Expected at most 246.",
     ),
     "create with an unknown config": (
         lambda plugin: plugin.create_deployment("new", f"models:/{MODEL}/1", config={"EXPORT_PATH": "x"}),
@@ -457,20 +468,28 @@ def test_s3(
 
 
 @pytest.mark.embedded
-def test_run_local(mlflow_deployments: Plugin, saved: Path, tmp_path: Path) -> None:
-    """One model is served on this machine without any registry until the command is interrupted; nothing is left."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_local(mlflow_deployments: Plugin, saved: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """One model is served on this machine without any registry until the command is ended; nothing is left.
+
+    It is started as a shell's `&` does, with SIGINT ignored.
+    """
     url = f"http://127.0.0.1:{free_port()}"
     env = {**mlflow_deployments.env, "SIGNET_URL": url, "MLFLOW_TRACKING_URI": "", "TMPDIR": str(tmp_path)}
     command = [Path(sys.executable).with_name("mlflow"), "deployments", "run-local", "-t", "torchserve"]
     log = tmp_path.with_name("run-local.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--name", NAME, "-m", str(saved)], env=env, cwd=ROOT, stdout=output, stderr=output
+            ["bash", "-c", "trap '' INT; exec \"$@\"", "bash", *command, "--name", NAME, "-m", str(saved)],
+            env=env,
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
         )
         try:
             answer = until("it answers", lambda: _answer(f"{url}/predictions/{NAME}"), timeout_s=60)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             code = process.wait(60)
     assert (answer, code) == ({"predictions": SIZES}, 0), log.read_text("utf-8")
     assert not list(tmp_path.iterdir())
@@ -491,5 +510,6 @@ def test_delete(plugin: BaseDeploymentClient, registry: MlflowClient) -> None:
     with pytest.raises(MlflowException, match="is not served"):
         plugin.predict("short_lived", PARCELS)
     assert [deployment["name"] for deployment in plugin.list_deployments()] == [MODEL, NAME]
-    assert registry.get_model_version("short_lived", "1").tags["serving.status"] == "ready"
+    version = lambda: registry.get_model_version("short_lived", "1")  # noqa: E731 -- asked again and again
+    until("it says that it serves no more", lambda: version().tags["serving.status"] == "retired", timeout_s=10)
     plugin.delete_deployment("short_lived")

@@ -13,6 +13,7 @@ import pytest
 
 from signet_client.errors import (
     ClientError,
+    InputEmpty,
     InputIsNoFile,
     InputNotFound,
     InputUnreadable,
@@ -84,6 +85,7 @@ def test_standard_input(local_server: LocalServer, monkeypatch: pytest.MonkeyPat
         ("nowhere.json", InputNotFound, "Input file 'nowhere.json' does not exist. Expected a JSON or CSV file"),
         (__file__ + "/x", InputNotFound, "does not exist"),
         ("", InputIsNoFile, "Input file '' is a directory. Expected a JSON or CSV file"),
+        (os.devnull, InputEmpty, "Input file '/dev/null' is empty. Expected rows as JSON or CSV."),
         ("a\0b", InputUnreadable, r"can't be read: embedded null byte. Expected a file that this user may read"),
         ("x" * 300, InputUnreadable, "File name too long"),
     ],

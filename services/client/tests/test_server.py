@@ -30,6 +30,14 @@ def test_no_proxy(local_server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     assert PredictionServer(local_server.url, 5).ask("iris", b"{}").status == 200
 
 
+def test_user_and_password_are_sent(local_server: LocalServer) -> None:
+    """A server behind a proxy that asks for them gets them; they are no part of an address that is shown."""
+    server = PredictionServer(local_server.url, 5, ("me", "secret"))
+    server.ask("iris", b"{}")
+    assert local_server.asked[0].headers["Authorization"] == "Basic bWU6c2VjcmV0"
+    assert "secret" not in repr(server)
+
+
 def test_redirect_is_not_followed(local_server: LocalServer, reply: type[Reply]) -> None:
     """The prediction server never redirects; what does is something else, and its answer is shown."""
     local_server.reply = reply(302, b"", {"Location": "/login"})

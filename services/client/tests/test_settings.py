@@ -44,6 +44,16 @@ def test_unusable_address(value: str) -> None:
     assert str(caught.value) == f"Setting SIGNET_URL has value {value!r}. {expected}"
 
 
+def test_no_password_is_shown() -> None:
+    """User and password of the server's address are kept apart, also in what is said of a wrong one."""
+    settings = Settings.from_environ({"SIGNET_URL": "http://me:secret@host:8080"})
+    assert (settings.url, settings.url_credentials) == ("http://host:8080", ("me", "secret"))
+    assert "secret" not in repr(settings)
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.from_environ({"SIGNET_URL": "http://me:secret@host/path"})
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf"])
 def test_unusable_timeout(value: str) -> None:
     """A timeout is a positive, finite number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from signet_mlflow_server.settings import Settings, SettingsError
+from signet_mlflow_server.settings import OWN_HOSTS, Settings, SettingsError
 
 
 def test_defaults_hold_no_secret_and_listen_on_loopback() -> None:
@@ -26,12 +26,14 @@ def test_every_field_can_be_set() -> None:
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://other",
         "MLFLOW_SERVER_ALLOWED_HOSTS": "example.org",
     }
-    assert dataclasses.astuple(Settings.from_env(env)) == (env["MLFLOW_HOST"], 5055, *list(env.values())[2:])
+    hosts = f"{OWN_HOSTS},example.org"
+    assert dataclasses.astuple(Settings.from_env(env)) == (env["MLFLOW_HOST"], 5055, *list(env.values())[2:4], hosts)
 
 
 def test_empty_value_counts_as_unset() -> None:
     """`MLFLOW_PORT=` in a .env file means the default."""
-    assert Settings.from_env({"MLFLOW_PORT": ""}) == Settings()
+    names = ("HOST", "PORT", "BACKEND_STORE_URI", "ARTIFACTS_DESTINATION", "SERVER_ALLOWED_HOSTS")
+    assert Settings.from_env({f"MLFLOW_{name}": "" for name in names}) == Settings()
 
 
 @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "5000 ", "\u0665"])

@@ -40,6 +40,13 @@ class Formula(torch.nn.Module):
         return self.function(x)
 
 
+class Weighted(torch.nn.Module):
+    """A sum in which each place has its own weight, so that no column can stand in another's place unnoticed."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * (10.0 ** torch.arange(x.shape[1]))).nansum(1)
+
+
 class Difference(torch.nn.Module):
     """Two named inputs whose order matters."""
 
@@ -80,10 +87,15 @@ def save(
         serialization_format="pt2",
     )
     if signature is not None and signature is not exported:
-        document = Model.load(str(folder))
-        document.signature = signature
-        document.save(str(folder / "MLmodel"))
+        resign(folder, signature)
     return folder
+
+
+def resign(folder: Path, signature: ModelSignature) -> None:
+    """Put another signature on a saved model, as `mlflow.models.set_signature` does on a logged one."""
+    document = Model.load(str(folder))
+    document.signature = signature
+    document.save(str(folder / "MLmodel"))
 
 
 def unpack(model: Path, folder: Path, version: str = "7", **tags: str) -> Path:
@@ -94,6 +106,19 @@ def unpack(model: Path, folder: Path, version: str = "7", **tags: str) -> Path:
     with zipfile.ZipFile(mar) as file:
         file.extractall(folder / "unpacked")
     return folder / "unpacked"
+
+
+def rewrite(program: Path, change: Callable[[Any], object]) -> None:
+    """Change the JSON of a .pt2 file."""
+    with zipfile.ZipFile(program) as file:
+        records = {name: file.read(name) for name in file.namelist()}
+    (name,) = (name for name in records if name.endswith("models/model.json"))
+    document = json.loads(records[name])
+    change(document)
+    records[name] = json.dumps(document).encode()
+    with zipfile.ZipFile(program, "w") as file:
+        for record, content in records.items():
+            file.writestr(record, content)
 
 
 def declared_metrics() -> MetricsCacheYamlImpl:
@@ -161,16 +186,13 @@ def free_port() -> int:
 
 def free_addresses() -> dict[str, str]:
     """Environment of a TorchServe whose ports nobody has."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-    inference, management, metrics, *grpc = (opened.getsockname()[1] for opened in sockets)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    inference, metrics = (opened.getsockname()[1] for opened in sockets)
     for opened in sockets:
         opened.close()
     return {
         "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
-        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
         "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
-        "TS_GRPC_INFERENCE_PORT": str(grpc[0]),
-        "TS_GRPC_MANAGEMENT_PORT": str(grpc[1]),
     }
 
 

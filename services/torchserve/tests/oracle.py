@@ -2,7 +2,8 @@
 
 The table or array is built from the values as JSON typed them. Where JSON lacks a type (float, integer, datetime,
 binary columns, and tensors) the values are cast as MLflow's scoring server casts them, if that loses nothing. Then come
-MLflow's `_enforce_schema` and what its PyTorch flavor does with the result (`to_numpy(float32)`).
+MLflow's `_enforce_schema` and what its PyTorch flavor does with the result (`to_numpy(float32)`), but for two things:
+a column that was left out stands as NaN in its own place, and so does a null, even of a date.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Verdict:
     message: str | None = None
     crashed: bool = False
     stricter: frozenset[str] = frozenset()
-    """Those of the five documented rules that the payload breaks, whatever MLflow says, each by what would lift it."""
+    """Those of the six documented rules that the payload breaks, whatever MLflow says, each by what would lift it."""
 
 
 def signature_document(inputs: Schema, params: Any = None) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def judge_table(schema: Schema, frame: pd.DataFrame, allow: frozenset[str] = fro
     """MLflow's verdict on a table for a column signature, with whole numbers made doubles if they are allowed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frame = frame.copy()
+        sent, frame = frame, frame.copy()
         stricter = frozenset(_broken_rules(schema, frame))
         for name, type_ in _types(schema, frame):
             if frame.columns.is_unique:
@@ -63,9 +64,17 @@ def judge_table(schema: Schema, frame: pd.DataFrame, allow: frozenset[str] = fro
         except Crash as error:
             return Verdict(message=str(error), crashed=True, stricter=stricter)
         try:
-            return Verdict(array=enforced.to_numpy(dtype=np.float32), stricter=stricter)
+            fed = pd.DataFrame(enforced.to_numpy(dtype=np.float32), columns=enforced.columns)
         except Crash as error:
             return Verdict(message=str(error), crashed=True, stricter=stricter)
+    names = schema.input_names() if schema.has_input_names() else list(enforced.columns)
+    array = np.full((len(fed), len(names)), np.nan, np.float32)
+    for place, name in enumerate(names):
+        for row in range(len(fed)):
+            if name in fed and not _is_null(sent[name].iloc[row]):
+                array[row, place] = fed[name].iloc[row]
+                stricter |= frozenset() if np.isfinite(array[row, place]) else {"non_finite"}
+    return Verdict(array=array, stricter=stricter)
 
 
 def judge_array(spec: TensorSpec, content: Any, allow: frozenset[str] = frozenset()) -> Verdict:
@@ -124,7 +133,7 @@ def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- 
         DataType.datetime: all(isinstance(value, str) for value in present),
         DataType.binary: all(isinstance(value, str) and _is_base64(value) for value in present),
     }
-    if not present or not fits.get(type_, False):
+    if not (present or type_ == DataType.float) or not fits.get(type_, False):
         return series
     if type_ == DataType.datetime:  # ISO dates and times may stand side by side; MLflow's server takes one format only
         with contextlib.suppress(ValueError):
@@ -146,6 +155,8 @@ def _broken_rules(schema: Schema, frame: pd.DataFrame) -> Iterator[str]:
     names: list[Any] = schema.input_names() if is_named else list(frame.columns[: len(schema.inputs)])
     if any(name not in names for name in frame.columns):
         yield "extra_columns"
+    if not is_named and [*map(str, frame.columns)] != [str(place) for place in range(len(frame.columns))]:
+        yield "unchecked_names"
     if frame.empty:
         yield "empty"
     required = schema.required_input_names() if is_named else names

@@ -28,7 +28,7 @@ _floats = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from([-0.0, 1.0, 2.0, 1e39, 1e308, 5e-324, 2.0**53]),
 )
-_texts = st.sampled_from(["", "a", "3.5", "nan", "true", "2020-01-02", "MS41", "日本", "\x00"])
+_texts = st.sampled_from(["", "a", "3.5", "nan", "1e39", "-1e400", "true", "2020-01-02", "MS41", "日本", "\x00"])
 _dates = st.sampled_from(
     ["2020-01-02", "2020-01-02T03:04:05", "2020-01-02T03:04:05.123456Z", "2020-01-02T03:04:05+02:00"]
 )
@@ -89,11 +89,25 @@ def tables(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
     columns = {name: draw(_column(spec.type.name, rows)) for name, spec in specs.items()}
     if draw(st.integers(0, 9)) == 0:
         columns.pop(draw(st.sampled_from(list(columns))))
+    draw(_without_some(schema, columns))
     if draw(st.integers(0, 9)) == 0:
         name = draw(st.sampled_from([*NAMES, "extra"])) if is_named else len(columns)
         columns[name] = draw(st.lists(anything, min_size=rows, max_size=rows))
     order = draw(st.permutations(list(columns))) if is_named else list(columns)
     return {name: columns[name] for name in order}
+
+
+@st.composite
+def _without_some(draw: st.DrawFn, schema: Schema, columns: dict[Any, list[Any]]) -> None:
+    """Take away some of the optional columns, and some of the values of others."""
+    for name in schema.optional_input_names():
+        what = draw(st.sampled_from(["column", "values", None, None]))
+        if what == "column":
+            columns.pop(name, None)
+        elif what == "values" and columns.get(name):
+            rows = st.integers(0, len(columns[name]) - 1)
+            for row in draw(st.one_of(st.lists(rows, min_size=1, max_size=2), st.just(range(len(columns[name]))))):
+                columns[name][row] = None
 
 
 _PLAIN = {
@@ -117,11 +131,29 @@ def large_tables(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
         columns[name] = values * (times // rows)
     if not schema.has_input_names():
         columns = dict(sorted(columns.items()))
-    if draw(st.integers(0, 3)) == 0:
+    draw(_without_some(schema, columns))
+    if columns and draw(st.integers(0, 3)) == 0:
         odd = st.one_of(st.integers(-9, 9), _floats, anything)
-        values = columns[draw(st.sampled_from(names))]
+        values = columns[draw(st.sampled_from(list(columns)))]
         values[draw(st.integers(0, len(values) - 1))] = draw(odd)
     return columns
+
+
+@st.composite
+def _rows_without_names(draw: st.DrawFn, rows: list[list[Any]], width: int) -> tuple[Any, pd.DataFrame]:
+    """A document for a signature without names: the rows alone, or with names after all, which may be mere numbers."""
+    match draw(st.sampled_from(["split", "inputs", "instances", "names", "records"])):
+        case "split":
+            return {"dataframe_split": {"data": rows}}, pd.DataFrame(rows)
+        case "inputs" | "instances" as key:
+            return {key: rows}, pd.DataFrame(rows)
+        case key:
+            given = draw(st.sampled_from([list(range(width)), list(map(str, range(width))), NAMES[-width:]]))
+            frame = pd.DataFrame(rows, columns=draw(st.one_of(st.just(given), st.permutations(given))))
+            if key == "names" or not rows:
+                return {"dataframe_split": {"columns": list(frame.columns), "data": rows}}, frame
+            frame.columns = frame.columns.map(str)
+            return {"dataframe_records": [dict(zip(frame.columns, row, strict=True)) for row in rows]}, frame
 
 
 @st.composite
@@ -140,8 +172,8 @@ def requests(  # noqa: C901, PLR0911 -- one for each format
         return json.dumps(document, **style).encode()
 
     if not schema.has_input_names():
-        key = draw(st.sampled_from(["split", "inputs", "instances"]))
-        return body({"dataframe_split": {"data": rows}} if key == "split" else {key: rows}), pd.DataFrame(rows)
+        document, frame = draw(_rows_without_names(rows, len(columns)))
+        return body(document), frame
     records = [dict(zip(names, row, strict=True)) for row in rows]
     match draw(
         st.sampled_from(["split", "index", "records", "bare records", "instances", "inputs", "bare", "seed", "one"])
@@ -154,7 +186,7 @@ def requests(  # noqa: C901, PLR0911 -- one for each format
             return body(document), pd.DataFrame(rows, columns=names, index=index)
         case "records" if records:
             if draw(st.integers(0, 5)) == 0:
-                records[-1].pop(names[0], None)
+                records[-1].pop(draw(st.sampled_from(names)), None)
             return body({"dataframe_records": records}), pd.DataFrame(records)
         case "bare records" if records:
             return body(records), pd.DataFrame(records)

@@ -21,9 +21,10 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass
 class SmallServer:
-    """A TorchServe, its store, and where the metrics are."""
+    """A TorchServe, its process id and store, and where the metrics are."""
 
     api: TorchServe
+    pid: int
     store: Store
     inference: str
     metrics_url: str
@@ -61,11 +62,11 @@ def small_server(folder: Path, handlers: Mapping[str, str], settings: str = "") 
     config_file.write_text(f"{(ROOT / 'config.properties').read_text()}\n{settings}\n")
     settled = Settings.from_environment({"TS_CONFIG_FILE": str(config_file)})
     process = torchserve.start(settled, store, environment)
-    api = TorchServe(*torchserve.addresses(settled, environment))
+    api = torchserve.client(settled, store, environment)
     try:
         wait_until_up(api)
         yield SmallServer(
-            api, store, environment["TS_INFERENCE_ADDRESS"], f"{environment['TS_METRICS_ADDRESS']}/metrics"
+            api, process.pid, store, environment["TS_INFERENCE_ADDRESS"], f"{environment['TS_METRICS_ADDRESS']}/metrics"
         )
     finally:
         torchserve.stop(process, 10)

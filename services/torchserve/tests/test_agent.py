@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import sqlite3
 import subprocess
 import threading
 import time
@@ -11,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import models
@@ -19,13 +23,13 @@ import requests
 import torch
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from models import NAME, Formula, free_addresses, rows, wait_until, wait_until_up
+from models import NAME, Formula, free_addresses, rewrite, rows, wait_until, wait_until_up
 from oracle import columns_schema
-from signet_torchserve import inflight, torchserve
+from signet_torchserve import digest, inflight, pauses, presence, supervision, torchserve
 from signet_torchserve.agent import Agent
 from signet_torchserve.champion import Champion
 from signet_torchserve.health import Health
-from signet_torchserve.management import TorchServe, TorchServeError
+from signet_torchserve.management import TorchServeError
 from signet_torchserve.registry import Registry
 from signet_torchserve.settings import Settings
 from signet_torchserve.status import Status
@@ -68,16 +72,37 @@ class Replica:
         self.registry = Registry(uri or self.uri, "champion")
         served = self.store.unpack_last_served()
         self.process = torchserve.start(settings, self.store, environment, served=served)
-        self.server = TorchServe(*torchserve.addresses(settings, environment))
+        self.server = torchserve.client(settings, self.store, environment)
         self.agent = Agent(self.registry, self.server, self.store, self.status, 1.0, served)
         self.health = Health(self.status, self.server, self.store)
         self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
         wait_until_up(self.server)
         self.agent.resume()
 
+    def leave(self) -> None:
+        """End as a container does that is stopped, and be told gone."""
+        ended = threading.Event()
+        ended.set()
+        self.agent.run(ended)
+        self.stop()
+
     def stop(self) -> None:
         torchserve.stop(self.process, 10)
         self.store.close()
+
+    @property
+    def name(self) -> str:
+        """What it is called in the registry."""
+        return self.store.replica
+
+    def entries(self, name: str = NAME) -> dict[str, str]:
+        """What each replica says of the deployment, without time and reason, by the replica's name."""
+        tags = self.client.get_registered_model(name).tags
+        return {
+            tag.removeprefix("serving.replica."): value.partition(" since ")[0]
+            for tag, value in tags.items()
+            if tag.startswith("serving.replica.")
+        }
 
     def settle(self) -> None:
         """Let the agent do all that there is to do."""
@@ -140,12 +165,19 @@ class Versions:
     last: int = 0
 
     def log(
-        self, module: torch.nn.Module, signature: ModelSignature = ONE_COLUMN, *, name: str = NAME, **extra_files: Any
+        self,
+        module: torch.nn.Module,
+        signature: ModelSignature = ONE_COLUMN,
+        *,
+        name: str = NAME,
+        example: Any = None,
+        **extra_files: Any,
     ) -> str:
         self.last += 1
         folder = self.folder / f"logged-{self.last}" / "model"
         folder.parent.mkdir()
-        model = models.save(folder, module, rows(3, len(signature.inputs.inputs)), signature, **extra_files)
+        example = rows(3, len(signature.inputs.inputs)) if example is None else example
+        model = models.save(folder, module, example, signature, **extra_files)
         return str(self.client.create_model_version(name, str(model)).version)
 
     def files(self, version: str) -> Path:
@@ -162,6 +194,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Versions]:
     versions = Versions(client, folder)
     versions.log(Formula(lambda x: x * 2))
     return uri, versions
+
+
+@pytest.fixture(scope="module")
+def uri(registry: tuple[str, Versions]) -> str:
+    return registry[0]
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +271,7 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert served is not None
     assert served.ready_workers == 2
     assert replica.server.version(NAME, "1") is None
-    described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
+    described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
     assert (described["batchSize"], described["maxBatchDelay"], described["responseTimeout"]) == (4, 3, 7)
     assert replica.marks("1")[0] == "ready"
     replica.tag("1", allow=None, **dict.fromkeys(tags))
@@ -299,15 +336,32 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
         assert begun.result().status_code in {200, 500}
 
 
+def _call_what_torch_lacks(program: Any) -> None:
+    program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.unheard.default"
+
+
 @pytest.mark.parametrize(
     ("spoil", "status", "reason"),
     [
         (lambda model: (model / "data/model.pt2").write_bytes(b"junk"), "refused", "model.pt2 is not a .pt2 file"),
-        (lambda model: (model / "serving_input_example.json").unlink(), "refused", "It has no input example: "),
+        (
+            lambda model: (model / "serving_input_example.json").unlink(),
+            "failed",
+            "Files not complete: serving_input_e",
+        ),
+        (lambda model: (model / "data/model.pt2").unlink(), "failed", "Files not complete: model.pt2 is missing."),
+        (lambda model: (model / "MLmodel").unlink(), "failed", "Files not complete: MLmodel is missing."),
+        (shutil.rmtree, "failed", "Files not complete: MLmodel is missing."),
+        (lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"), "refused", "It holds a pickle, or"),
         (
             lambda model: (model / "serving_input_example.json").write_text('{"inputs": [["x"]]}'),
             "refused",
             "Its own input example is refused by its signature: ",
+        ),
+        (
+            lambda model: rewrite(model / "data/model.pt2", _call_what_torch_lacks),
+            "refused",
+            "Its program calls torch.ops.aten.unheard.default, which torch ",
         ),
     ],
 )
@@ -315,7 +369,7 @@ def test_what_must_not_be_served_is_refused(
     spoil: Callable[[Path], Any], status: str, reason: str, replica: Replica, versions: Versions
 ) -> None:
     """The refusal stands on the version, and what serves goes on."""
-    version = versions.log(Formula(lambda x: x))
+    version = versions.log(Formula(lambda x: x + 1))
     spoil(versions.files(version))
     replica.promote(version)
     marks = replica.marks(version)
@@ -388,6 +442,18 @@ def test_a_new_deployment_whose_alias_moves_on_is_not_interrupted(
     begins = versions_that_answer.index(first)
     assert {answer.status_code for answer in answers[begins:]} == {200}
     assert answers[-1].headers["X-Model-Version"] == second
+
+
+def test_the_contract_notes_what_float32_rounds(replica: Replica, versions: Versions, other: str) -> None:
+    """A `long` is answered as MLflow answers it, and what that does to it stands on each version from the first on."""
+    signature = ModelSignature(columns_schema(("long", "n")))
+    note = "The model gets column 'n' as float32, and float32 rounds whole numbers beyond 16777216."
+    for said in (note, f"unchanged for clients of version 1. {note}"):
+        version = versions.log(Formula(lambda x: x - 16777216), signature, name=other, example=4 * rows(3, 1))
+        replica.client.set_registered_model_alias(other, "champion", version)
+        replica.settle()
+        assert replica.ask({"inputs": {"n": [16777217]}}, name=other).json() == {"predictions": [{"0": 0.0}]}
+        assert replica.client.get_model_version(other, version).tags["serving.contract"] == said
 
 
 def test_a_model_that_is_made_anew_is_another_one(replica: Replica, versions: Versions, other: str) -> None:
@@ -499,6 +565,30 @@ def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions)
     assert replica.revision() == "1"
 
 
+def _of_thirds(x: torch.Tensor) -> torch.Tensor:
+    return x * 3 if x.shape[0] % 3 == 0 else x
+
+
+def test_a_program_that_takes_less_than_its_signature_says_so(replica: Replica, versions: Versions, other: str) -> None:
+    """At its first deployment, and where it follows one that took more, whose clients it breaks."""
+    takes = "program takes 3, 6, 9, … rows"
+    note = f"The {takes}, where the signature admits more."
+    first = versions.log(Formula(_of_thirds), name=other)
+    replica.client.set_registered_model_alias(other, "champion", first)
+    replica.settle()
+    tags = replica.client.get_model_version(other, first).tags
+    assert (tags["serving.status"], tags["serving.contract"]) == (
+        "ready",
+        note,
+    )
+    version = versions.log(Formula(_of_thirds))
+    replica.promote(version)
+    breaks = f"its {takes} instead of any number of rows: who sends other sizes would be refused"
+    assert replica.marks(version)[0] == "refused"
+    assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}. {note}"
+    replica.promote("1")
+
+
 def test_a_changed_archive_is_built_again(replica: Replica) -> None:
     """What was changed on the replica's disk is not served."""
     mar = replica.store.archives / f"{NAME}@1.mar"
@@ -517,7 +607,217 @@ def test_what_somebody_asks_for_again_is_said_to_serve(replica: Replica) -> None
     """A client that marks the live version as pending finds it ready, though nothing was to be done."""
     replica.tag("1", status="pending", reason="now deploy: its deployment is asked for")
     replica.settle()
-    assert replica.marks("1") == ("ready", "answers on this replica")
+    status, reason = replica.marks("1")
+    assert status == "ready"
+    assert reason.startswith("answers on this replica")
+
+
+def test_a_refusal_that_is_mended_is_forgotten(replica: Replica) -> None:
+    """The status follows what is so: a version that serves is not said to be refused, whoever said it, and when."""
+    replica.tag("1", workers="many")
+    replica.settle()
+    assert replica.marks("1")[0] == "refused"
+    assert replica.entries() == {replica.name: "version 1 is refused"}
+    replica.tag("1", workers=None)
+    replica.settle()
+    assert replica.marks("1")[0] == "ready"
+    for status in ("refused", "failed", "pending", "retired", "nonsense", ""):
+        replica.tag("1", status=status, reason="somebody says so")
+        replica.settle()
+        found, reason = replica.marks("1")
+        assert (found, reason.partition(" after ")[0]) == ("ready", "answers on this replica")
+    for tag in ("status", "reason"):
+        replica.tag("1", **{tag: None})
+        replica.settle()
+        assert replica.marks("1")[0] == "ready"
+    replica.client.delete_registered_model_tag(NAME, f"serving.replica.{replica.name}")
+    replica.settle()
+    assert replica.entries() == {replica.name: "version 1 is ready"}
+
+
+def test_pending_comes_first(replica: Replica, versions: Versions) -> None:
+    """A copy with its original's tags, and a version that goes back into service, are pending before they answer.
+
+    A version that serves no more does not say that it is ready.
+    """
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.promote(version)
+    assert replica.tags("1")["status"] == "retired"
+    assert replica.marks("1")[1] == f"version {version} has taken its place"
+    copied = str(replica.client.copy_model_version(f"models:/{NAME}/{version}", NAME).version)
+    assert replica.tags(copied)["status"] == "ready", "MLflow copies tags"
+    for later in (copied, "1"):
+        replica.client.set_registered_model_alias(NAME, "champion", later)
+        replica.agent.reconcile()
+        assert replica.tags(later)["status"] == "pending"
+        assert replica.revision() != later
+        replica.settle()
+        assert replica.tags(later)["status"] == "ready"
+        assert replica.revision() == later
+
+
+def test_files_that_come_later_are_served(replica: Replica, versions: Versions, clock: list[float]) -> None:
+    """A version that got its alias while its files were uploaded serves when they are there."""
+    version = versions.log(Formula(lambda x: x * 3))
+    program = versions.files(version) / "data/model.pt2"
+    content = program.read_bytes()
+    program.unlink()
+    replica.promote(version)
+    assert replica.marks(version) == ("failed", "Files not complete: model.pt2 is missing.")
+    assert (replica.status.failed, replica.revision()) == ([NAME], "1")
+    program.write_bytes(content)
+    clock[0] += 60
+    replica.settle()
+    assert replica.marks(version)[0] == "ready"
+    assert replica.revision() == version
+
+
+def test_other_files_than_those_that_were_logged_may_be_put_right(
+    replica: Replica, versions: Versions, clock: list[float]
+) -> None:
+    """A digest that differs is refused, and looked at again."""
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.tag(version, digest=digest.of_model(versions.files(version)))
+    labels = versions.files(version) / "index_to_name.json"
+    labels.write_text("{}")
+    replica.promote(version)
+    assert replica.marks(version)[0] == "refused"
+    labels.unlink()
+    clock[0] += 60
+    replica.settle()
+    assert replica.marks(version)[0] == "ready"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that have gone by unnoticed for what waits before it is tried again."""
+    skipped, monotonic = [0.0], time.monotonic
+    monkeypatch.setattr(pauses, "time", SimpleNamespace(monotonic=lambda: monotonic() + skipped[0]))
+    return skipped
+
+
+def test_one_models_trouble_with_the_registry_is_that_models(
+    replica: Replica, versions: Versions, other: str, registry: tuple[str, Versions]
+) -> None:
+    """A model whose alias is on a version that does not exist goes on with what it serves, and others roll out."""
+    replica.client.set_registered_model_alias(other, "champion", versions.log(Formula(lambda x: x), name=other))
+    replica.settle()
+    with sqlite3.connect(registry[0].removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE registered_model_aliases SET version = 99 WHERE name = ?", (other,))
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.promote(version)
+    assert replica.revision() == version
+    assert replica.ask(name=other).ok
+    is_ready, document = replica.health.ready()
+    assert is_ready
+    assert f"{other} goes on with what it serves. The alias 'champion' is on version 99" in str(document["message"])
+    replica.client.delete_registered_model_alias(other, "champion")
+    replica.settle()
+    assert replica.status.stranded == {}
+    assert replica.server.version(other) is None
+
+
+def test_a_version_that_is_deleted_while_it_comes_up_takes_nothing_with_it(
+    replica: Replica, versions: Versions, held_download: threading.Event
+) -> None:
+    """MLflow deletes the alias with the version; what served goes on, until the alias is set or the model deleted."""
+    held_download.clear()
+    version = versions.log(Formula(lambda x: x * 3))
+    replica.client.set_registered_model_alias(NAME, "champion", version)
+    replica.agent.reconcile()
+    replica.client.delete_model_version(NAME, version)
+    held_download.set()
+    for _ in range(2):
+        replica.settle()
+        assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
+        assert replica.status.stranded == {NAME: f"Version {version}, which carried the alias, was deleted."}
+        assert replica.marks("1")[0] == "ready"
+    replica.promote("1")
+    assert replica.status.stranded == {}
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "a..b", "a b", "tab\there", "n" * 246, "trailing.", "a.mar"])
+def test_names_are_judged_first(name: str, replica: Replica, versions: Versions) -> None:
+    """A name is refused with the reason, or served with tags and without, and every other deployment goes on."""
+    replica.client.create_registered_model(name)
+    try:
+        version = versions.log(Formula(lambda x: x * 7), name=name)
+        replica.client.set_registered_model_alias(name, "champion", version)
+        for workers in ("1", "2"):
+            replica.client.set_model_version_tag(name, version, "serving.workers", workers)
+            replica.settle()
+            tags = replica.client.get_model_version(name, version).tags
+            if len(name) > 246 or " " in name or "\t" in name or ".." in name:
+                assert tags["serving.status"] == "refused"
+                assert "TorchServe cannot serve a model " in tags["serving.reason"]
+            else:
+                assert tags["serving.status"] == "ready"
+                assert replica.ask(name=name).json() == {"predictions": [{"0": 10.5}]}
+            assert replica.ask().ok
+    finally:
+        replica.client.delete_registered_model(name)
+        replica.settle()
+
+
+def test_a_full_disk_is_the_failure_of_one_version_on_one_replica(
+    replica: Replica,
+    versions: Versions,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each replica says for itself what became of a version; all of them together come to its status."""
+    second = Replica(tmp_path, uri)
+    try:
+        second.settle()
+        replica.settle()
+        monkeypatch.setattr(presence, "BEAT_S", 0)  # each sees the other at once
+        version = versions.log(Formula(lambda x: x * 3))
+
+        def on_a_full_disk(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(second.registry, "download", on_a_full_disk)
+        replica.promote(version)
+        assert replica.tags(version)["status"] == "pending", "the other has said nothing yet"
+        second.settle()
+        replica.settle()
+        assert replica.entries() == {
+            replica.name: f"version {version} is ready", second.name: f"version {version} is failed"
+        }  # fmt: skip
+        assert replica.marks(version) == ("failed", f"[Errno 28] No space left on device ({replica.name} is ready)")
+        assert (replica.revision(), second.revision()) == (version, "1")
+        second.leave()
+        replica.settle()
+        assert replica.entries() == {replica.name: f"version {version} is ready"}
+        assert replica.marks(version)[0] == "ready"
+    finally:
+        second.stop()
+
+
+def test_no_exception_ends_the_agent(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody expected is logged, counted, shown at /ready and tried again; the predictions go on."""
+    trouble = [RuntimeError("out of luck")] * 2
+    champions = replica.registry.champions
+
+    def unlucky() -> dict[str, Champion]:
+        if trouble:
+            raise trouble.pop()
+        stop.set()
+        return champions()
+
+    stop = threading.Event()
+    monkeypatch.setattr(replica.registry, "champions", unlucky)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    told = []
+    monkeypatch.setattr(replica.agent, "rest", lambda *_: told.append(replica.health._is_ready()))
+    replica.agent.run(stop)
+    assert [message.partition(" The agent ")[2] for _, message in told] == [
+        *["has failed, and is tried again: RuntimeError: out of luck."] * 2, ""
+    ]  # fmt: skip
+    assert all(is_ready for is_ready, _ in told)
+    assert (replica.status.errors, replica.status.troubles) == (2, {})
+    assert replica.ask().ok
 
 
 def test_torchserve_says_what_is_wrong(replica: Replica) -> None:
@@ -533,7 +833,7 @@ def test_torchserve_says_what_is_wrong(replica: Replica) -> None:
 def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica, versions: Versions) -> None:
     """While the registry is away, what serves is served on, also after a restart, though its champion was refused."""
     version = versions.log(Formula(lambda x: x))
-    (versions.files(version) / "MLmodel").unlink()
+    (versions.files(version) / "data/model.pt2").write_bytes(b"junk")
     replica.promote(version)
     assert replica.marks(version)[0] == "refused"
     replica.stop()
@@ -562,7 +862,7 @@ def test_after_a_restart_a_version_is_served_as_its_tags_say(replica: Replica) -
         replica.tag("1", **tags)
         replica.settle()
         for when in ("before", "after"):
-            described = replica.server._call("GET", f"{replica.server._management}/models/{NAME}")[0]
+            described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
             found = (described["batchSize"], described["maxBatchDelay"], described["maxWorkers"])
             assert found == expected, f"{what}, {when}"
             if when == "before":
@@ -583,7 +883,7 @@ def test_a_new_replica_begins_with_what_served_last(
         assert other.status.refused == [NAME]
         assert other.health.ready()[0]
     finally:
-        other.stop()
+        other.leave()
 
 
 def test_a_model_without_the_alias_is_withdrawn(replica: Replica) -> None:

@@ -28,6 +28,8 @@ def written(
         (CLASSES[:1], LABELS, "é", '{"predictions":["é"]}'),
         (CLASSES[:, None], LABELS, '["é","a"]', '{"predictions":["é","a"]}'),
         (SCORES, LABELS, '["é","a"]', '{"predictions":["é","a"]}'),
+        (CLASSES - 1, LABELS, '["a",null]', '{"predictions":["a",null]}'),
+        (np.array([-1]), LABELS, "null", '{"predictions":[null]}'),
         (np.array([7]), LABELS, "7", '{"predictions":["7"]}'),
         (np.array(1), LABELS, "1", '{"predictions":1}'),
         (np.array([[0.5]]), LABELS, "[0.5]", '{"predictions":[{"0":0.5}]}'),
@@ -52,6 +54,20 @@ def test_an_output_is_written_in_the_manner_of_its_request(
     """Labels where there are any, else raw values; bare for the seed's formats, under `predictions` for MLflow's."""
     assert written(output, wrapped=False, labels=labels)[0] == bare
     assert written(output, wrapped=True, labels=labels) == (wrapped, answer.JSON)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.nan])
+def test_scores_that_are_no_numbers_get_no_label(odd: float, place: int, dtype: type) -> None:
+    """The label of such a row is null in every format; its neighbours have theirs, and a class may be impossible."""
+    scores = np.array([[0.1, 0.9, -np.inf], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1]], dtype)
+    scores[1, place] = odd
+    labels = {0: "a", 1: "b", 2: "c"}
+    assert written(scores, wrapped=True, labels=labels)[0] == '{"predictions":["b",null,"a"]}'
+    assert written(scores, wrapped=False, labels=labels)[0] == '["b",null,"a"]'
+    assert written(scores[1:2], wrapped=True, labels=labels)[0] == '{"predictions":[null]}'
+    assert written(scores[1:2], wrapped=False, labels=labels) == ("null", answer.JSON)
 
 
 def test_only_a_label_alone_is_plain_text() -> None:

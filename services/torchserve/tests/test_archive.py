@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,9 +18,9 @@ import yaml
 from mlflow.models import ModelSignature
 from models import Formula, rows
 from oracle import columns_schema
-from signet_torchserve import archive
+from signet_torchserve import archive, program_fit
 from signet_torchserve.champion import Champion
-from signet_torchserve.errors import NotServable
+from signet_torchserve.errors import FilesIncomplete, NotServable
 from signet_torchserve.golden import Golden
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
@@ -46,10 +48,10 @@ def model(logged: Path, tmp_path: Path) -> Path:
 NO_PROGRAM = "It holds a pickle, or no exported program: "
 
 
-def refusal(model: Path, name: str = "iris") -> str:
+def refusal(model: Path) -> str:
     mar = model.parent / "refused.mar"
     with pytest.raises(NotServable) as caught:
-        archive.build(model, name, Champion("1"), mar)
+        archive.build(model, "iris", Champion("1"), mar)
     assert not mar.exists()
     assert not list(model.parent.glob(".building-*"))
     return str(caught.value)
@@ -86,17 +88,85 @@ def test_the_example_stands_in_for_golden_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "ü", "a b", "../a", "a/b", "-a", ".a", "_a", "a\n", "a%2e", "a?b", "a@b", "a,b", "日本"]
+    ("function", "tags", "because"),
+    [
+        (lambda x: x * 2, {}, ""),
+        (lambda x: x - x.mean(0), {}, "aten.mean.dim is not known to keep rows apart"),
+        (lambda x: x - x.mean(0), {"rows": "independent"}, ""),
+        (lambda x: x + torch.rand_like(x), {"allow": "random"},
+         "aten.rand_like.default is not known to keep rows apart"),
+    ],
+)  # fmt: skip
+def test_an_archive_says_whether_requests_share_a_pass(
+    function: Callable[..., Any], tags: dict[str, str], because: str, tmp_path: Path
+) -> None:
+    """They do if the program's rows are proven, or vouched for, not to depend on one another."""
+    model = models.save(tmp_path / "model", Formula(function), rows(3, 2))
+    alone = because and f"; requests are answered one by one, because {because}"
+    assert archive.alone(models.unpack(model, tmp_path / "mar", **tags)) == alone
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (torch.nn.functional.dropout, "call model.eval() before logging it"),
+        (lambda x: x + torch.rand_like(x), "The model draws random numbers (aten.rand_like.default)"),
+        (torch.empty_like, "The model reads memory that nothing has written (its output)"),
+    ],
 )
-def test_a_name_that_no_url_can_carry_is_refused(name: str, model: Path) -> None:
-    """A registered model whose name TorchServe cannot serve is refused by name."""
-    assert refusal(model, name).startswith(f"TorchServe cannot serve a model named {name!r}: ")
+def test_a_model_whose_answers_vary_is_refused(function: Callable[..., Any], message: str, tmp_path: Path) -> None:
+    """Answers must be a function of the request."""
+    assert message in refusal(models.save(tmp_path / "model", Formula(function), rows(3, 2)))
 
 
 def _edit(model: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     document = yaml.safe_load((model / "MLmodel").read_text())
     change(document)
     (model / "MLmodel").write_text(yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda model: (model / "MLmodel").unlink(), "MLmodel is missing"),
+        (lambda model: (model / "MLmodel").write_bytes(b""), "MLmodel is missing"),
+        (lambda model: shutil.rmtree(model / "data"), "model.pt2 is missing"),
+        (lambda model: (model / "data/model.pt2").unlink(), "model.pt2 is missing"),
+        (lambda model: (model / "data/model.pt2").write_bytes(b""), "model.pt2 ends too early"),
+        (lambda model: os.truncate(model / "data/model.pt2", 2000), "model.pt2 ends too early"),
+        (
+            lambda model: (model / "serving_input_example.json").unlink(),
+            "serving_input_example.json, which MLmodel names, is missing",
+        ),
+    ],
+)
+def test_files_that_are_yet_to_come_are_told_from_what_must_not_be_served(
+    spoil: Callable[[Path], Any], what: str, model: Path
+) -> None:
+    """A model whose upload goes on is incomplete, and says which file it waits for."""
+    archive.refuse_incomplete(model)
+    spoil(model)
+    with pytest.raises(FilesIncomplete) as caught:
+        archive.refuse_incomplete(model)
+    assert str(caught.value) == f"Files not complete: {what}."
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda model: (model / "data/model.pt2").write_bytes(b"junk"),
+        lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"),
+        lambda model: _edit(model, lambda document: document["flavors"]["pytorch"].update(model_data="../elsewhere")),
+        lambda model: _edit(model, lambda document: document.pop("saved_input_example_info")),
+        lambda model: _edit(model, lambda document: document.pop("signature")),
+    ],
+)
+def test_what_will_never_do_is_not_incomplete(spoil: Callable[[Path], Any], model: Path) -> None:
+    """What is there and is wrong is refused by the build, and not waited for."""
+    spoil(model)
+    archive.refuse_incomplete(model)
+    with pytest.raises(NotServable):
+        archive.build(model, "iris", Champion("1"), model.parent / "iris.mar")
 
 
 @pytest.mark.parametrize(
@@ -256,6 +326,31 @@ def test_a_program_of_an_older_format_is_refused(model: Path) -> None:
         file.writestr("version", b"8.14")
         file.writestr("serialized_state_dict.pt", b"a pickle")
     assert refusal(model).startswith("The program holds a record 'version', which may be a pickle.")
+
+
+def _of_schema(major: int) -> Callable[[str, bytes], bytes]:
+    def change(name: str, content: bytes) -> bytes:
+        if not name.endswith("models/model.json"):
+            return content
+        document = json.loads(content)
+        document["schema_version"]["major"] = major
+        document["torch_version"] = "9.9.9"
+        document["unheard_of"] = "os.system('true')"
+        return json.dumps(document).encode()
+
+    return change
+
+
+@pytest.mark.parametrize("major", [7, 9])
+def test_a_program_of_a_schema_that_this_torch_cannot_read_is_refused(major: int, model: Path) -> None:
+    """At once and with both versions, whatever else is new in it."""
+    assert torch._export.serde.schema.SCHEMA_VERSION[0] == program_fit.SCHEMA_VERSION
+    _rewrite(model / "data" / "model.pt2", _of_schema(major))
+    minor = torch._export.serde.schema.SCHEMA_VERSION[1]
+    assert refusal(model) == (
+        f"Its program has the schema version {major}.{minor}, and was written by torch 9.9.9: "
+        f"expected 8, which torch {torch.__version__} reads."
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 half a zip"])

@@ -8,7 +8,7 @@ import pytest
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType
 from oracle import columns_schema
-from signet_torchserve.contract import Contract, changes
+from signet_torchserve.contract import Contract, changes, notes
 
 AB = columns_schema(("double", "a"), ("double", "b"))
 
@@ -187,3 +187,23 @@ def test_the_breaking_changes_come_first() -> None:
     """Of several changes those that break are told first."""
     found = changes(contract(), contract(columns_schema(("double", "a", False)), allow="nulls"))
     assert [change.is_breaking for change in found] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "named"),
+    [
+        (columns_schema(("long", "n")), "column 'n'"),
+        (columns_schema(("double", "a"), ("integer", "n"), ("long", "m", False)), "column 'n', column 'm'"),
+        (columns_schema(("double", None), ("long", None)), "column 1"),
+        (
+            columns_schema(*(("long", f"x{index}") for index in range(12))),
+            ", ".join(f"column 'x{index}'" for index in range(10)) + " and 2 more",
+        ),
+        (columns_schema(("double", "a"), ("float", "f"), ("boolean", "b"), ("string", "s")), None),
+        (tensor((-1, 2), "int64"), None),  # which stays as it is
+    ],
+)
+def test_columns_that_float32_rounds_are_noted(inputs: Schema, named: str | None) -> None:
+    """Clients are told which of their whole numbers the model may not get as they are."""
+    said = f"The model gets {named} as float32, and float32 rounds whole numbers beyond 16777216."
+    assert notes(contract(inputs)) == ([said] if named else [])

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from signet_torchserve.errors import MalformedPayload, Problem, Refusal, SignatureMismatch
+from signet_torchserve.errors import MalformedPayload, Problem, Refusal, SignatureMismatch, listed
 
 
 @pytest.mark.parametrize("column", [None, "a", 0, 10**30, ("a", "b"), float("nan"), True])
@@ -23,13 +23,25 @@ def test_a_refusal_is_json_whatever_its_columns_are_called(column: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize(("count", "listed", "more"), [(1, 1, None), (20, 20, None), (21, 20, 1), (1000, 20, 980)])
-def test_the_list_is_cut_and_the_rest_counted(count: int, listed: int, more: int | None) -> None:
+@pytest.mark.parametrize(("count", "first", "more"), [(1, 1, None), (20, 20, None), (21, 20, 1), (1000, 20, 980)])
+def test_the_list_is_cut_and_the_rest_counted(count: int, first: int, more: int | None) -> None:
     """At most twenty problems are listed."""
     body = SignatureMismatch("no", [Problem("null", "double", "null")] * count).body("iris", "3")
     assert isinstance(body["errors"], list)
-    assert len(body["errors"]) == listed
+    assert len(body["errors"]) == first
     assert body.get("more_errors") == more
+    counted = SignatureMismatch("no", [Problem("null", "double", "null")] * first, count - first)
+    assert counted.body("iris", "3") == body
+
+
+def test_a_refusal_is_short_whatever_a_request_holds() -> None:
+    """Names, values and messages of megabytes are cut, and of many names the first twenty are listed."""
+    long = "x" * 1_000_000
+    body = Refusal(f"no {long}", [Problem("type", long, long, column=long)] * 30).body("iris", "3")
+    assert len(json.dumps(body)) < 50_000
+    assert listed(["a", 1]) == "['a', 1]"
+    assert listed([long] * 100).endswith("…'] and 80 more")
+    assert len(listed([long] * 100)) < 11_000
 
 
 def test_a_malformed_payload_has_one_problem() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import stat
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from signet_torchserve import frontend
@@ -30,9 +32,12 @@ import time
 
 class Counter:
     def initialize(self, context):
+        self.is_decided = False
         pass
 
     def handle(self, batch, context):
+        if any(not request or request["body"] == "later" for request in batch):
+            return self.undecided(batch, context)
         time.sleep(0.5)
         for index, request in enumerate(batch):
             if request["body"] == b"kill":
@@ -42,6 +47,15 @@ class Counter:
             if request["body"].isdigit():
                 context.set_response_status(int(request["body"]), "Status", index)
         return [str(len(batch))] * len(batch)
+
+    def undecided(self, batch, context):
+        self.is_decided |= any(request and request["body"] == "decide" for request in batch)
+        for index, request in enumerate(batch):
+            if not self.is_decided and (not request or request["body"] == "later"):
+                time.sleep(0.001)
+                context.set_response_status(102, "", index)
+                context.set_response_header(index, "ts_stream_next", "true")
+        return [str(len(request)) for request in batch]
 """
 
 
@@ -70,6 +84,19 @@ def test_a_batch_is_all_that_is_queued(url: str) -> None:
 
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(batch_of, range(12))) == [1, *[11] * 11]
+
+
+def test_an_undecided_request_keeps_nobody_waiting(url: str) -> None:
+    """What a worker does not answer with its batch is named again, without its body, while others are answered."""
+    with ThreadPoolExecutor(2) as pool:
+        undecided = pool.submit(requests.post, url, data=b"later", timeout=30)
+        time.sleep(0.1)
+        assert [requests.post(url, data=b"x", timeout=30).status_code for _ in range(10)] == [200] * 10
+        assert not undecided.done()
+        requests.post(url, data=b"decide", timeout=30)
+        answer = undecided.result()
+    assert (answer.status_code, answer.text) == (200, "0")
+    assert "ts_stream_next" not in answer.headers
 
 
 @pytest.mark.parametrize(("status", "is_kept"), [(200, True), (400, True), (404, False), (413, False), (503, False)])
@@ -172,7 +199,7 @@ def test_to_deploy_keeps_nobody_waiting(server: SmallServer) -> None:
 
     def deploy() -> None:
         wanted = {"url": "slow.mar", "initial_workers": 1, "synchronous": "true"}
-        server.api._call("POST", f"{server.api._management}/models", params=wanted, timeout=60)
+        server.api._call("POST", "http://management/models", params=wanted, timeout=60)
 
     with ThreadPoolExecutor(connections + 1) as pool:
         deployed = pool.submit(deploy)
@@ -209,3 +236,13 @@ def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(frontend, "JARS", tmp_path)
     with pytest.raises(RuntimeError, match=r"is not the one of 0\.12\.0"):
         frontend.classpath(tmp_path / "changed")
+
+
+def test_only_predictions_and_metrics_have_a_port(server: SmallServer) -> None:
+    """Every other user of the machine can reach these two; management is a socket in a folder closed to them."""
+    ports = {urlsplit(url).port for url in (server.inference, server.metrics_url)}
+    found = psutil.Process(server.pid).net_connections("tcp")
+    assert {connection.laddr.port for connection in found if connection.status == "LISTEN"} == ports
+    folder = server.store.temporary
+    assert (folder / "management.sock").is_socket()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

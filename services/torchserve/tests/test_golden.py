@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from signet_torchserve.golden import Golden
+from signet_torchserve.golden import Golden, are_about
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,26 @@ def test_an_answer_is_right_up_to_rounding(expected: Any, answer: Any, is_right:
     assert (objection is None) is is_right
     if objection:
         assert objection == f"The golden rows are answered with {answer}: expected {expected}."
+
+
+@pytest.mark.parametrize(
+    ("answer", "other", "is_so"),
+    [
+        ({"predictions": [1.0, 1e6]}, {"predictions": [1.5, 1e6]}, True),
+        ({"predictions": [1.0, 1e3]}, {"predictions": [1.5, 1e3]}, False),
+        ({"predictions": ["A"]}, {"predictions": ["B"]}, False),
+        ({"predictions": [None]}, {"predictions": [1.0]}, False),
+        ({"predictions": [[1, 2]]}, {"predictions": [[1, 2]]}, True),
+    ],
+)
+def test_answers_are_the_same_up_to_rounding(answer: Any, other: Any, is_so: bool) -> None:  # noqa: FBT001
+    """A sum is as exact as its greatest terms are."""
+    assert are_about(answer, other) is is_so
+
+
+def test_a_neighbour_has_other_numbers() -> None:
+    """It has the same form, and the same indices, names and texts."""
+    golden = Golden({"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2], [0.5, 3]]}, "params": {"t": None}})
+    assert golden.neighbour == {
+        "dataframe_split": {"columns": ["a", "b"], "data": [[-1500.0, 2], [-500.0, 3]]}, "params": {"t": None},
+    }  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
-from models import Difference, Formula, Server, body, form, rows
+from models import Difference, Formula, Server, Weighted, body, form, rows
 from oracle import columns_schema
 from signet_torchserve.wire import Request
 
@@ -203,6 +203,42 @@ def test_named_tensors_reach_the_inputs_of_their_names(
     assert answer.json() == {"predictions": [[4.0, 3.5]]}
 
 
+@pytest.fixture(scope="module", params=[3, -1], ids=["a fixed width", "a free width"])
+def weighted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A model of one required column and two optional ones, whose program takes this many columns."""
+    folder = tmp_path_factory.mktemp("weighted")
+    model = models.save(folder / "model", Weighted(), rows(3, 3), tensors(("float32", (-1, request.param))))
+    models.resign(model, columns(("double", "r"), ("double", "o1", False), ("float", "o2", False)))
+    return Server(models.unpack(model, folder / "mar"))
+
+
+@pytest.mark.parametrize("rows_", [1, 300])
+@pytest.mark.parametrize("is_slow", [False, True], ids=["the fast way", "the slow way"])
+@pytest.mark.parametrize("key", ["split", "records", "columns", "csv"])
+@pytest.mark.parametrize("names", [["r"], ["o1", "r"], ["r", "o2"], ["o2", "o1", "r"]], ids=" ".join)
+def test_an_optional_column_that_is_left_out_moves_no_other(
+    names: list[str], key: str, rows_: int, weighted: Server, *, is_slow: bool
+) -> None:
+    """Each column is fed in its own place, whichever others are there, and NaN in the places of the others."""
+    places = {"r": 1, "o1": 10, "o2": 100}
+    row = {name: 1.5 + place for place, name in enumerate(names)}
+    if is_slow:
+        row["r"] = 1e30  # which the fast way leaves to MLflow
+    documents: dict[str, Any] = {
+        "split": {"dataframe_split": {"columns": names, "data": [list(row.values())] * rows_}},
+        "records": {"instances": [row] * rows_},
+        "columns": {"inputs": {name: [value] * rows_ for name, value in row.items()}},
+    }
+    csv = "\n".join([",".join(names), *[",".join(map(str, row.values()))] * rows_]).encode()
+    (answer,) = weighted.answer(body(csv, "text/csv") if key == "csv" else body(documents[key]))
+    assert answer.status == 200, answer.content
+    answered = answer.json()
+    if key != "csv":
+        answered = [prediction["0"] for prediction in answered["predictions"]]
+    expected = sum(value * places[name] for name, value in row.items())
+    assert np.ravel(answered).tolist() == pytest.approx([expected] * rows_)
+
+
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """The seed's kind of model: four doubles, a class, labels."""
@@ -342,13 +378,32 @@ def test_rows_that_depend_on_one_another_are_never_batched(tmp_path: Path) -> No
         assert [answer.content for answer in server.answer(*batch)] == alone
 
 
+def test_a_row_without_numbers_for_scores_has_no_label(tmp_path: Path) -> None:
+    """Such a row is answered with null in every format; its neighbours, in the request and the batch, have theirs."""
+    model = models.save(
+        tmp_path / "model", Formula(lambda x: x.log()), rows(3, 2), columns(("double", "a"), ("double", "b")),
+        index_to_name={"0": "A", "1": "B"},
+    )  # fmt: skip
+    server = Server(models.unpack(model, tmp_path / "mar"))
+    values = {"a": [2.0, -1.0, 1.0], "b": [1.0, 1.0, 2.0]}
+    odd, good = {"a": -1.0, "b": 1.0}, {"a": 1.0, "b": 2.0}
+    answers = server.answer(*map(body, ({"inputs": values}, values, odd, good, {"instances": [odd]})))
+    assert [answer.json() if answer.content_type == MEDIA_JSON else answer.content for answer in answers] == [
+        {"predictions": ["A", None, "B"]},
+        ["A", None, "B"],
+        None,
+        b"B",
+        {"predictions": [None]},
+    ]
+
+
 def test_no_answer_holds_nan(tmp_path: Path) -> None:
     """NaN and infinities in an output are written as null, in every format."""
     model = models.save(
         tmp_path / "model", Formula(lambda x: 1 / x), rows(3, 2), columns(("double", "a"), ("double", "b"))
     )
     server = Server(models.unpack(model, tmp_path / "mar"))
-    values = {"a": [0.0, -0.0], "b": [2.0, 1e39]}
+    values = {"a": [0.0, -0.0], "b": [2.0, 4.0]}
     wrapped, bare = server.answer(body({"inputs": values}), body(values))
-    assert wrapped.json() == {"predictions": [{"0": None, "1": 0.5}, {"0": None, "1": 0.0}]}
-    assert bare.json() == [[None, 0.5], [None, 0.0]]
+    assert wrapped.json() == {"predictions": [{"0": None, "1": 0.5}, {"0": None, "1": 0.25}]}
+    assert bare.json() == [[None, 0.5], [None, 0.25]]

@@ -40,7 +40,7 @@ def url(status: Status, store: Store) -> str:
     (folder / "golden.json").write_text(json.dumps(GOLDEN))
     assert Golden.of(folder) == Golden(**GOLDEN)
     url = f"http://127.0.0.1:{free_port()}"
-    health.serve(url, Health(status, TorchServe("http://127.0.0.1:9", "http://127.0.0.1:9"), store))
+    health.serve(url, Health(status, TorchServe(Path("management.sock"), "http://127.0.0.1:9"), store))
     return url
 
 
@@ -92,6 +92,9 @@ def test_ready_says_what_is_not_served(  # noqa: PLR0913, PLR0917 -- a row of th
         "pending": pending,
         "failed": [],
         "refused": refused,
+        "stranded": {},
+        "troubles": {},
+        "errors": 0,
         "registry": registry,
     }
 
@@ -117,4 +120,4 @@ def test_a_taken_address_is_refused(status: Status, store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(OSError, match="in use"):
-            health.serve(url, Health(status, TorchServe(url, url), store))
+            health.serve(url, Health(status, TorchServe(Path("management.sock"), url), store))

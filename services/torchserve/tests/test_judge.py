@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from judging import judges_at
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from oracle import columns_schema, signature_document
-from signet_torchserve import judge
-from signet_torchserve.errors import Refusal
+from signet_torchserve import judge, judges
+from signet_torchserve.errors import DecidedTooLate, Refusal, SignatureMismatch, TooCostly
 from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload, Source
 
 COLUMNS = signature_document(
     columns_schema(("double", "a"), ("string", "b", False)), ParamSchema([ParamSpec("p", "long", 3)])
+)
+DOUBLE = signature_document(
+    columns_schema(("double", "a")), ParamSchema([ParamSpec("p", "double", 0.5), ParamSpec("most", "double", np.inf)])
 )
 TENSORS = signature_document(
     Schema([TensorSpec(np.dtype("int64"), (-1,), "a"), TensorSpec(np.dtype("bool"), (-1,), "b")])
@@ -26,21 +29,15 @@ TENSORS = signature_document(
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-    """A judge that gives verdicts."""
-    address = tmp_path_factory.mktemp("judge") / "judge.sock"
-    with subprocess.Popen([sys.executable, "-m", "signet_torchserve.judge", str(address)]) as running:
-        deadline = time.monotonic() + 60
-        while not address.exists():
-            assert time.monotonic() < deadline, "The judge did not start."
-            time.sleep(0.1)
-        yield address, running
-        running.kill()
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where judges judge."""
+    with judges_at(tmp_path_factory.mktemp("judge") / "judge.sock") as address:
+        yield address
 
 
-def outcome(contract: dict[str, Any], payload: Payload) -> Feed | Refusal:
+def outcome(contract: dict[str, Any], payload: Payload, timeout_s: float = 50) -> Feed | Refusal:
     try:
-        return judge.decide(contract, payload)
+        return judge.decide(contract, payload, timeout_s)
     except Refusal as refusal:
         return refusal
 
@@ -54,7 +51,11 @@ def outcome(contract: dict[str, Any], payload: Payload) -> Feed | Refusal:
         (COLUMNS, Source(b'{"inputs": {"a": [NaN, 123456789012345678901234567890]}}')),
         (COLUMNS, Source(b'{"a": 1.5, "c": "\xc3\xa4"}')),
         (COLUMNS, Source(b'{"a": [[1], {}]}')),
+        (COLUMNS, Source(b'{"inputs": {"a": [%s]}}' % b",".join([b'"x"'] * 50))),
         (COLUMNS | {"allow": ["whole_numbers"]}, Source(b'{"a": 4}')),
+        (COLUMNS, Source(b'{"inputs": {"a": [1.5]}, "params": {"p": 123456789012345678901234567890}}')),
+        (DOUBLE | {"allow": ["non_finite"]}, Source(b'{"inputs": {"a": [1e400]}, "params": {"p": -Infinity}}')),
+        (DOUBLE, Source(b'{"inputs": {"a": [1e30]}}')),
         (TENSORS, Source(b'{"inputs": {"b": [true], "a": [9007199254740993]}}')),
         (TENSORS, Source(b'{"inputs": {"a": [1.5]}}')),
     ],
@@ -62,12 +63,12 @@ def outcome(contract: dict[str, Any], payload: Payload) -> Feed | Refusal:
 def test_the_judge_decides_as_the_worker_would(
     contract: dict[str, Any],
     source: Source,
-    process: tuple[Path, subprocess.Popen[bytes]],
+    address: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Feeds and refusals that come from the judge are those of a process that decides by itself."""
     here = outcome(contract, source.decode())
-    monkeypatch.setenv(judge.ADDRESS, str(process[0]))
+    monkeypatch.setenv(judge.ADDRESS, str(address))
     there = outcome(contract, source.decode())
     if isinstance(here, Refusal):
         assert isinstance(there, Refusal)
@@ -82,15 +83,64 @@ def test_the_judge_decides_as_the_worker_would(
         np.testing.assert_array_equal(other, array)
 
 
-def test_a_worker_without_a_judge_decides_by_itself(
-    process: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither a judge that is not there nor one that dies between two questions costs an answer."""
-    source = Source(b'{"a": 2}')
+COSTLY = Source(json.dumps({"dataframe_records": [{f"a{index}": 1} for index in range(8000)]}).encode())
+
+
+def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that no judge has the memory for is refused, and others are decided on meanwhile."""
+    monkeypatch.setenv(judge.ADDRESS, str(address))
+    with ThreadPoolExecutor() as pool:
+        costly = pool.submit(outcome, COLUMNS, COSTLY.decode())
+        assert isinstance(outcome(COLUMNS, Source(b'{"a": 2}').decode()), SignatureMismatch)
+        assert not costly.done()
+        refusal = costly.result()
+    assert isinstance(refusal, TooCostly)
+    assert refusal.status == 413
+    assert refusal.message.startswith(f"The body has {len(COSTLY.text)} bytes, and to check it against the signature ")
+
+
+def test_large_bodies_keep_no_small_one_waiting(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many large bodies are asked about, a small one is decided on at once."""
+    monkeypatch.setenv(judge.ADDRESS, str(address))
+    with ThreadPoolExecutor(judges.MOST + 2) as pool:
+        large = [pool.submit(outcome, COLUMNS, COSTLY.decode(), 4) for _ in range(judges.MOST + 2)]
+        assert isinstance(outcome(COLUMNS, Source(b'{"a": 2}').decode(), 4), SignatureMismatch)
+        assert not all(each.done() for each in large)
+
+
+def test_a_deadline_ends_a_question(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not decided in time is an answer of its own, is not decided elsewhere, and leaves its judge free."""
+    monkeypatch.setenv(judge.ADDRESS, str(address))
+    for _ in range(judges.MOST + 1):
+        began = time.monotonic()
+        with pytest.raises(DecidedTooLate, match=r"took longer than 0\.5 s\."):
+            judge.decide(COLUMNS, COSTLY.decode(), 0.5)
+        assert time.monotonic() - began < 2
+    assert isinstance(outcome(COLUMNS, Source(b'{"a": 2}').decode()), SignatureMismatch)
+
+
+def test_no_judge_is_waited_for_longer_than_a_request_may_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was told of judges never decides in their place."""
     monkeypatch.setenv(judge.ADDRESS, str(tmp_path / "nobody.sock"))
-    assert isinstance(outcome(COLUMNS, source.decode()), Refusal)
-    monkeypatch.setenv(judge.ADDRESS, str(process[0]))
-    assert isinstance(outcome(COLUMNS, source.decode()), Refusal)
-    process[1].kill()
-    process[1].wait()
-    assert isinstance(outcome(COLUMNS, source.decode()), Refusal)
+    with pytest.raises(DecidedTooLate):
+        judge.decide(COLUMNS, Source(b'{"a": 2}').decode(), 0.5)
+
+
+def test_judges_that_die_are_asked_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that was open as all judges ended is decided on by the next ones."""
+    address = tmp_path / "judge.sock"
+    monkeypatch.setenv(judge.ADDRESS, str(address))
+    slow = Source(json.dumps({"dataframe_records": [{f"a{index}": 1} for index in range(4000)]}).encode())
+    with ThreadPoolExecutor() as pool:
+        with judges_at(address):
+            question = pool.submit(outcome, COLUMNS, slow.decode())
+            time.sleep(0.5)
+            assert not question.done()
+        with judges_at(address):
+            assert isinstance(question.result(), SignatureMismatch)
+
+
+def test_who_is_told_of_no_judges_decides_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without judges, as in run-local, a process decides by itself."""
+    monkeypatch.delenv(judge.ADDRESS, raising=False)
+    assert isinstance(outcome(COLUMNS, Source(b'{"a": 2}').decode()), SignatureMismatch)

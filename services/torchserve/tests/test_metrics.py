@@ -14,7 +14,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from models import NAME, Formula, Server, body, declared_metrics, save, unpack
 from signet_torchserve.errors import RULES
-from signet_torchserve.metrics import BUCKETS, Metrics
+from signet_torchserve.metrics import BUCKETS, Metrics, Tally
 from signet_torchserve.torchserve import METRICS_CONFIG
 from ts.context import Context
 
@@ -64,10 +64,10 @@ def test_all_stand_at_zero(told: Callable[[], dict[str, float]]) -> None:
 
 
 def test_count(told: Callable[[], dict[str, float]]) -> None:
-    """Batches add up; a bucket holds the requests of all faster batches too."""
+    """Batches add up, and what was undecided took longer; a bucket holds the requests of all faster batches too."""
     metrics = _worker()
-    metrics.count(0.0004, rows=[1, 30], refused=["type", "type", "columns"])
-    metrics.count(0.3, rows=[], refused=["format"])
+    metrics.count(0.0004, Tally([1, 30], ["type", "type", "columns"]))
+    metrics.count(0.1, Tally([], ["format"], failed=1, waited=[0.2]))
     metrics.publish()
     counted = {name: value for name, value in told().items() if value}
     assert counted == {
@@ -78,19 +78,22 @@ def test_count(told: Callable[[], dict[str, float]]) -> None:
         f"signet_refusals_total{{{LABELS},rule:format}}": 1,
         **{
             f"signet_latency_seconds_bucket{{{LABELS},le:{bound}}}": 5
-            for bound in ("0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25")
+            for bound in ("0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05")
         },
-        f"signet_latency_seconds_bucket{{{LABELS},le:1}}": 6,
-        f"signet_latency_seconds_bucket{{{LABELS},le:+Inf}}": 6,
-        f"signet_latency_seconds_sum{{{LABELS}}}": pytest.approx(0.0004 * 5 + 0.3),
-        f"signet_latency_seconds_count{{{LABELS}}}": 6,
+        f"signet_failures_total{{{LABELS}}}": 1,
+        f"signet_latency_seconds_bucket{{{LABELS},le:0.1}}": 6,
+        f"signet_latency_seconds_bucket{{{LABELS},le:0.25}}": 6,
+        f"signet_latency_seconds_bucket{{{LABELS},le:1}}": 7,
+        f"signet_latency_seconds_bucket{{{LABELS},le:+Inf}}": 7,
+        f"signet_latency_seconds_sum{{{LABELS}}}": pytest.approx(0.0004 * 5 + 0.1 * 2 + 0.2),
+        f"signet_latency_seconds_count{{{LABELS}}}": 7,
     }
 
 
 def test_a_bound_is_within_its_bucket(told: Callable[[], dict[str, float]]) -> None:
     """`le` means less or equal."""
     metrics = _worker()
-    metrics.count(BUCKETS[0], rows=[1], refused=[])
+    metrics.count(BUCKETS[0], Tally([1], []))
     metrics.publish()
     assert told()[f"signet_latency_seconds_bucket{{{LABELS},le:0.0001}}"] == 1
 
@@ -100,7 +103,7 @@ def test_publishes_by_itself(told: Callable[[], dict[str, float]], caplog: pytes
     metrics = _worker()
     before = len(caplog.records)
     for _ in range(1000):
-        metrics.count(0.001, rows=[1], refused=[])
+        metrics.count(0.001, Tally([1], []))
     assert len(caplog.records) == before
     deadline = time.monotonic() + 10
     while told()[f"signet_latency_seconds_count{{{LABELS}}}"] < 1000:

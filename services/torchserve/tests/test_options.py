@@ -18,6 +18,7 @@ from signet_torchserve.relaxations import Relaxation
             {"serving.batch_size": "8", "serving.max_batch_delay": " 5", "serving.workers": "2"},
             Options(batch_size=8, max_batch_delay_ms=5, workers=2),
         ),
+        ({"serving.rows": "independent"}, Options(rows_are_vouched_for=True)),
         ({"serving.timeout_s": "600"}, Options(timeout_s=600)),
         ({"serving.max_batch_delay": "0", "owner": "me"}, Options(max_batch_delay_ms=0)),
     ],
@@ -39,6 +40,8 @@ def test_tags_say_how_a_version_is_served(tags: dict[str, str], options: Options
         ("timeout_s", "0.5", "The tag serving.timeout_s has '0.5': "),
         ("workers", "²", "The tag serving.workers has '²': expected a whole number from 1 to 64."),
         ("workers", "9" * 5000, "The tag serving.workers has "),
+        ("rows", "mixed", "The tag serving.rows has 'mixed': expected 'independent', or no such tag."),
+        ("rows", "", "The tag serving.rows has ''"),
         ("workers", "", "The tag serving.workers has '': "),
     ],
 )
@@ -55,5 +58,9 @@ def test_a_revision_tells_tags_apart() -> None:
     tagged = Champion("3", {"serving.workers": "2", "serving.allow": "nulls"}).revision
     assert tagged.startswith("3-")
     assert tagged == Champion("3", {"serving.allow": "nulls", "serving.workers": "2"}).revision
-    others = {Champion("3", {"serving.allow": "nulls"}).revision, Champion("4", {"serving.allow": "nulls"}).revision}
-    assert len(others | {tagged, "3"}) == 4
+    others = {
+        Champion("3", {"serving.allow": "nulls"}).revision,
+        Champion("4", {"serving.allow": "nulls"}).revision,
+        Champion("3", {"serving.rows": "independent"}).revision,
+    }
+    assert len(others | {tagged, "3"}) == 5

@@ -10,15 +10,21 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from models import Difference, Formula, rows
+from signet_torchserve import archive
 from signet_torchserve.errors import Refusal
 from signet_torchserve.feed import Feed
 from signet_torchserve.graph import Graph
-from signet_torchserve.program import TRIALS, Program
+from signet_torchserve.program import Program
 
 
 def program(folder: Path, function: Any, example: Any, signature: ModelSignature | None = None) -> Program:
     model = models.save(folder / "model", Formula(function), example, signature)
-    return Program(models.unpack(model, folder / "mar") / "model.pt2")
+    return load(models.unpack(model, folder / "mar"))
+
+
+def load(unpacked: Path) -> Program:
+    """The program of an archive, as the handler loads it."""
+    return Program(unpacked / "model.pt2", is_batch_invariant=not archive.alone(unpacked))
 
 
 def feed(inputs: Any) -> Feed:
@@ -26,50 +32,42 @@ def feed(inputs: Any) -> Feed:
 
 
 def test_feeds_that_share_a_pass_get_the_outputs_that_they_get_alone(tmp_path: Path) -> None:
-    """Each feed of a shared pass gets its own rows, while the pass is on trial and after."""
+    """Each feed of a shared pass gets its own rows."""
     served = program(tmp_path, lambda x: x.sum(1), rows(3, 2))
+    assert served._is_batch_invariant
     feeds = [feed(rows(count, 2) + count) for count in (1, 3, 2)]
-    for _ in range(TRIALS + 2):
-        outputs = served.run(feeds)
-        assert [output.tolist() for output in outputs] == [one.inputs.sum(1).tolist() for one in feeds]
-    assert served._trials == 0
-    assert served._rows_are_shared
+    assert [output.tolist() for output in served.run(feeds)] == [one.inputs.sum(1).tolist() for one in feeds]
 
 
-def test_equal_rows_are_no_trial(tmp_path: Path) -> None:
-    """A load test with one body shares passes from the first on, and leaves the trials to rows that differ."""
-    served = program(tmp_path, lambda x: x.sum(1), rows(3, 2))
-    for output in served.run([feed(np.ones((1, 2), np.float32))] * 3):
-        assert output.tolist() == [2]
-    assert served._trials == TRIALS
+def test_rows_that_may_depend_on_their_neighbours_are_never_shared(tmp_path: Path) -> None:
+    """A row is answered as it is alone, though its neighbour is one that a model of batches would scale it by."""
+    served = program(tmp_path, lambda x: torch.where(x.abs().max() > 100, x / x.abs().max(), x), rows(3, 2))
+    one, large, two = served.run([feed(rows(1, 2)), feed(rows(2, 2) * 1000), feed(rows(1, 2) + 1)])
+    np.testing.assert_array_equal(one, rows(1, 2))
+    np.testing.assert_array_equal(large, rows(2, 2))
+    np.testing.assert_array_equal(two, rows(1, 2) + 1)
 
 
-def test_rows_that_depend_on_their_neighbours_are_never_shared(tmp_path: Path) -> None:
-    """Each feed is answered alone from the first batch on."""
-    served = program(tmp_path, lambda x: x - x.mean(0), rows(3, 2))
-    assert not served._rows_are_shared
-    for output in served.run([feed(rows(1, 2)), feed(rows(1, 2) + 1)]):
-        assert output.tolist() == [[0, 0]]
+def test_a_feed_without_rows_is_answered_alone(tmp_path: Path) -> None:
+    """It is refused beside others as it is alone."""
+    served = program(tmp_path, lambda x: x.reshape(x.shape[0], -1).amax(1), rows(3, 2, 2))
+    (alone,) = served.run([feed(rows(0, 2, 2))])
+    first, among, last = served.run([feed(rows(1, 2, 2)), feed(rows(0, 2, 2)), feed(rows(2, 2, 2))])
+    assert isinstance(alone, Refusal)
+    assert isinstance(among, Refusal)
+    assert (first.tolist(), last.tolist()) == ([-0.25], [-0.25, 0.75])
 
 
-class Counter(torch.nn.Module):
-    """Remembers its calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls.add_(1)
-        return x * 0 + self.calls
-
-
-def test_loading_leaves_a_program_that_remembers_as_it_was_logged(tmp_path: Path) -> None:
-    """What loading tries out is forgotten, and such a program shares no pass."""
-    model = models.save(tmp_path / "model", Counter(), rows(3, 2))
-    served = Program(models.unpack(model, tmp_path / "mar") / "model.pt2")
-    outputs = served.run([feed(rows(1, 1)[:, [0, 0]]), feed(rows(1, 2))])
-    assert [output.tolist() for output in outputs] == [[[1, 1]], [[2, 2]]]
+@pytest.mark.parametrize(("size", "threads"), [(2, 1), (700, 4)])
+def test_a_small_program_has_one_thread(size: int, threads: int, tmp_path: Path) -> None:
+    """What takes milliseconds keeps all of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        program(tmp_path, lambda x: x @ torch.ones(2, size) @ torch.ones(size, size).matrix_power(9), rows(3, 2))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def without_gradients(x: torch.Tensor) -> torch.Tensor:
@@ -81,7 +79,7 @@ def test_a_program_that_only_pytorch_can_run_is_served(tmp_path: Path) -> None:
     """It shares passes and refuses what it cannot take, as any."""
     served = program(tmp_path, without_gradients, rows(3, 2))
     assert not isinstance(served._module, Graph)
-    assert served._rows_are_shared
+    assert served._is_batch_invariant
     first, refused, last = served.run([feed(rows(2, 2)), feed(rows(2, 3)), feed(rows(1, 2))])
     np.testing.assert_array_equal(first, rows(2, 2) * 2)
     assert isinstance(refused, Refusal)
@@ -101,7 +99,7 @@ def test_named_inputs_are_fed_by_name(tmp_path: Path) -> None:
     """Inputs that carry the program's names are fed by name, whatever order they come in."""
     named = Schema([TensorSpec(np.dtype("float32"), (-1, 2), name) for name in "ab"])
     model = models.save(tmp_path / "model", Difference(), (rows(3, 2), rows(3, 2)), ModelSignature(named))
-    served = Program(models.unpack(model, tmp_path / "mar") / "model.pt2")
+    served = load(models.unpack(model, tmp_path / "mar"))
     one, two = rows(1, 2), rows(1, 2) * 3
     (output,) = served.run([feed({"b": two, "a": one})])
     np.testing.assert_array_equal(output, one - two)

@@ -5,9 +5,10 @@ from typing import Any
 
 import models
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType, Map, Object, Property
 from models import Difference, Formula, rows
@@ -36,11 +37,13 @@ def build(model: Path, schema: Schema | None = None, params: ParamSchema | None 
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A model of one input and one of two, logged once."""
+    """A model of one input, one whose input may be of any width, and one of two inputs, logged once."""
     folder = tmp_path_factory.mktemp("logged")
+    wide = ModelSignature(unnamed((-1, -1)))
     two = ModelSignature(tensors((-1, 2), (-1, 2)))
     return {
         "one": models.save(folder / "one", Formula(lambda x: x), rows(3, 2)),
+        "wide": models.save(folder / "wide", Formula(lambda x: x), rows(3, 3), wide),
         "two": models.save(folder / "two", Difference(), (rows(3, 2), rows(3, 2)), two),
     }
 
@@ -67,6 +70,18 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
         ),
         (
             "one",
+            columns_schema(("double", "a"), ("double", "b"), ("double", "c", False)),
+            None,
+            "The input of its signature has the shape (-1, 3), but its program takes (-1, 2).",
+        ),
+        (
+            "one",
+            infer_signature(pd.DataFrame([[1.5, 2.5]], columns=[1, 0])).inputs,
+            None,
+            "The signature names columns by the numbers [1, 0], and JSON names by texts: expected texts",
+        ),
+        (
+            "one",
             unnamed((-1, 2, 2)),
             None,
             "The input of its signature has the shape (-1, 2, 2), but its program takes (-1, 2).",
@@ -77,6 +92,13 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
             None,
             "The input 'b' of its signature has the shape (-1, 3), but its program takes (-1, 2).",
         ),
+        (
+            "two",
+            tensors((-1, 2), (-1, 2), names="bx"),
+            None,
+            "Its signature names the inputs ['b', 'x'], of which its program takes ['b'] by name: expected all of ",
+        ),
+        ("two", tensors((-1, 2), (-1, 2), names="xa"), None, "Its signature names the inputs ['x', 'a'], of which"),
         ("one", unnamed((-1, 2), "O"), None, "Its signature has a tensor of object, which torch has not: "),
         ("one", unnamed((-1, 2), "bytes"), None, "Its signature has a tensor of "),
         *(
@@ -105,13 +127,14 @@ def test_inputs_that_no_request_could_fill_are_refused(
         ("one", unnamed((-1, -1))),
         ("one", unnamed((3, 2), "float64")),
         ("one", columns_schema(("double", "a"), ("string", "b"))),
-        ("one", columns_schema(("double", "a"), ("double", "b"), ("double", "c", False))),
+        ("one", columns_schema(("double", "a"), ("double", "b", False))),
+        ("wide", columns_schema(("double", "a"), ("double", "b"), ("double", "c", False))),
         ("two", tensors((-1, 2), (-1, 2), names="ba")),
         ("two", tensors((-1, 2), (-1, -1), names="xy")),
     ],
 )
 def test_inputs_that_a_request_can_fill_are_taken(model: str, schema: Schema, logged: dict[str, Path]) -> None:
-    """Free sizes, optional columns, other names and other dtypes are left to the requests."""
+    """Free sizes, optional columns (all of which are fed), other names and other dtypes are left to the requests."""
     build(logged[model], schema)
 
 

@@ -43,10 +43,33 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
     )
 
 
+def test_no_password_stays_in_the_address(config_file: str) -> None:
+    """What is logged and told has none, and MLflow finds it where it looks for it."""
+    settings = Settings.from_environment(
+        {"TS_CONFIG_FILE": config_file, "MLFLOW_TRACKING_URI": "http://me:secret@host:5000"}
+    )
+    assert settings.tracking_uri == "http://host:5000"
+    assert settings.credentials["MLFLOW_TRACKING_PASSWORD"] == "secret"  # noqa: S105 -- a test's
+    assert "secret" not in repr(settings)
+
+
+def test_an_empty_value_counts_as_unset(config_file: str) -> None:
+    """`SIGNET_ALIAS=` in a .env file means the default."""
+    names = ("MLFLOW_TRACKING_URI", "SIGNET_HOME", "SIGNET_ALIAS", "SIGNET_POLL_INTERVAL_S", "SIGNET_HEALTH_ADDRESS")
+    empty = dict.fromkeys(names, "") | {"TS_CONFIG_FILE": config_file}
+    assert Settings.from_environment(empty) == Settings.from_environment({"TS_CONFIG_FILE": config_file})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("TS_CONFIG_FILE", "/no/such/file", "a readable file"),
+        ("MLFLOW_TRACKING_URI", "localhost:5000", "a scheme, too, such as http://localhost:5000"),
+        (
+            "MLFLOW_REGISTRY_URI",
+            "http://other",
+            "it unset: the registry is MLFLOW_TRACKING_URI's, http://127.0.0.1:5000",
+        ),
         ("SIGNET_POLL_INTERVAL_S", "soon", "a number of seconds"),
         ("SIGNET_POLL_INTERVAL_S", "0", "between 0.1 and 3600 seconds"),
         ("SIGNET_POLL_INTERVAL_S", "-1", "between 0.1 and 3600 seconds"),
@@ -54,7 +77,6 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
         ("SIGNET_POLL_INTERVAL_S", "inf", "between 0.1 and 3600 seconds"),
         ("SIGNET_HEALTH_ADDRESS", "8083", "an address such as 'http://127.0.0.1:8083'"),
         ("SIGNET_HEALTH_ADDRESS", "http://127.0.0.1:port", "an address such as 'http://127.0.0.1:8083'"),
-        ("SIGNET_ALIAS", "", "an alias of the model registry, such as 'champion'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected: str, config_file: str) -> None:

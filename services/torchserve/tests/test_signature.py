@@ -395,6 +395,30 @@ UNSAFE = "Incompatible input types for column a. Can not safely convert"
         ((("boolean", "a"),), columns(a=[1]), f"{UNSAFE} int64 to bool.", ["type"]),
         ((("string", "a"),), columns(a=[1, "b"]), "Column a has int64 in row 0: expected string.", ["type"]),
         ((("datetime", "a"),), columns(a=["today-ish"]), f"{UNSAFE} str to datetime64[ns].", ["type"]),
+        (
+            (("double", "a"),),
+            columns(a=[1.5, 1e39, -1e39]),
+            "Column a has 1e+39 in row 1: expected a finite number in float32.",
+            ["finite", "finite"],
+        ),
+        (
+            (("string", "a"),),
+            columns(a=["1.5", "nan", "-1e400"]),
+            "Column a has 'nan' in row 1: expected a finite number in float32.",
+            ["finite", "finite"],
+        ),
+        (
+            (("string", "a", False), ("double", "b")),
+            columns(a=[None, "1e39"], b=[1.5, 1.5]),
+            "Column a has '1e39' in row 1: expected a finite number in float32.",
+            ["finite"],
+        ),
+        (
+            (("binary", "a"),),
+            columns(a=["bmFu"]),
+            "Column a has 'bmFu' in row 0: expected a finite number in float32.",
+            ["finite"],
+        ),
     ],
 )
 def test_refusals_say_what_mlflow_says(
@@ -413,7 +437,7 @@ def test_refusals_say_what_mlflow_says(
         ((("double", "a"),), columns(a=[1.5, 2]), [[1.5], [2.0]]),
         ((("double", "a"),), columns(a=[0, 1]), [[0.0], [1.0]]),
         ((("double", "a", False),), columns(a=[1.5, None]), [[1.5], [np.nan]]),
-        ((("double", "a"), ("double", "b", False)), columns(a=[1.5]), [[1.5]]),
+        ((("double", "a"), ("double", "b", False)), columns(a=[1.5]), [[1.5, np.nan]]),
         ((("integer", "a"),), columns(a=[2.0, 3]), [[2.0], [3.0]]),
         ((("float", "a"),), columns(a=[3, 2.5]), [[3.0], [2.5]]),
         ((("boolean", "a"), ("long", "b")), columns(a=[True], b=[7]), [[1.0, 7.0]]),
@@ -430,7 +454,6 @@ def test_refusals_say_what_mlflow_says(
         ),
         ((("double", None), ("double", None)), b'{"dataframe_split": {"data": [[1.5, 2.5]]}}', [[1.5, 2.5]]),
         ((("double", None), ("double", None)), b'{"inputs": [[1.5, 2.5]]}', [[1.5, 2.5]]),
-        ((("double", "a"),), b'{"inputs": {"a": [1e39]}}', [[np.inf]]),
     ],
 )
 def test_admitted_values_are_fed(specs: tuple[Any, ...], body: bytes, expected: list[Any]) -> None:
@@ -449,6 +472,9 @@ def test_admitted_values_are_fed(specs: tuple[Any, ...], body: bytes, expected: 
         ("nulls", (("double", "a"),), columns(a=[1.5, None]), [[1.5], [np.nan]]),
         ("nulls", (("long", "a"),), columns(a=[1, None]), f"{UNSAFE} float64 to int64. Hint: the type mismatch is"),
         ("non_finite", (("double", "a"),), b'{"inputs": {"a": [1e400, -Infinity]}}', [[np.inf], [-np.inf]]),
+        ("non_finite", (("double", "a"),), columns(a=[1e39, 1.5]), [[np.inf], [1.5]]),
+        ("non_finite", (("string", "a"),), columns(a=["nan", "-1e39"]), [[np.nan], [-np.inf]]),
+        ("mixed_types", (("double", "a"),), columns(a=[1.5, ""]), "Column a has '' in row 1: expected a finite number"),
         ("empty", (("double", "a"),), columns(a=[]), np.empty((0, 1))),
         ("empty", (("string", "a"),), columns(a=[]), f"{UNSAFE} float64 to <U0."),
         ("mixed_types", (("boolean", "a"),), columns(a=[True, 0.5]), [[1.0], [0.5]]),
@@ -473,6 +499,51 @@ def test_a_word_lets_through_what_its_rule_refuses(
     assert isinstance(fed, Feed), fed.message
     assert isinstance(fed.inputs, np.ndarray)
     np.testing.assert_array_equal(fed.inputs, np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e400"])
+@pytest.mark.parametrize("value", ["%s", "[0.5, %s]"])
+def test_params_are_finite_too(value: str, number: str) -> None:
+    """A param that is sent is held to the same rule; the default of one that is not is the author's business."""
+    shape = (-1,) if "[" in value else None
+    specs = ParamSchema([ParamSpec("t", "double", [1.0] if shape else 1.0, shape), ParamSpec("most", "float", np.inf)])
+    document = signature_document(columns_schema(("double", "a")), specs)
+    body = b'{"inputs": {"a": [1.5]}, "params": {"t": %s}}' % (value % number).encode()
+    refusal = outcome(Signature(document), body)
+    assert isinstance(refusal, Refusal)
+    assert refusal.rule == "finite"
+    assert refusal.message.startswith("Param t has ")
+    fed = outcome(Signature(document, frozenset({"non_finite"})), body)
+    assert isinstance(fed, Feed)
+    assert not np.isfinite(fed.params["t"]).all()
+    assert fed.params["most"] == np.inf
+
+
+@pytest.mark.parametrize("others", [[], [None], ["value"], ["value", None]])
+@pytest.mark.parametrize(
+    ("type_", "value", "is_served"),
+    [
+        ("double", 1.5, True),
+        ("float", 1.5, True),
+        ("float", 2, True),
+        ("long", 2, False),
+        ("integer", 2, False),
+        ("boolean", True, True),
+        ("string", "1.5", True),
+        ("datetime", "2020-01-02", True),
+        ("binary", "MS41", True),
+    ],
+)
+def test_a_null_is_served_or_refused_whatever_its_neighbours_are(
+    type_: str, value: Any, others: list[Any], *, is_served: bool
+) -> None:
+    """A null in an optional column is NaN for the model, or refused for its type, as MLflow refuses it."""
+    values = [None, *(value if other == "value" else other for other in others)]
+    result = outcome(signature(("double", "r"), (type_, "o", False)), columns(r=[0.5] * len(values), o=values))
+    assert isinstance(result, Feed) is is_served
+    if isinstance(result, Feed):
+        assert isinstance(result.inputs, np.ndarray)
+        assert np.isnan(result.inputs).tolist() == [[False, other is None] for other in values]
 
 
 NAMED = Schema([TensorSpec(np.dtype("float32"), (-1,), "a")])
@@ -630,7 +701,46 @@ def test_nasty_bodies_are_refused(body: bytes, name: str) -> None:
     refusal = outcome(Signature(signature_document(SIGNATURES[name])), body)
     assert isinstance(refusal, Refusal)
     assert refusal.status == 400
+    assert refusal.rule
     json.dumps(refusal.body("m", "1"), allow_nan=False).encode()
+
+
+NESTED = {
+    "inputs": b'{"inputs": %s}',
+    "instances": b'{"instances": %s}',
+    "bare": b"%s",
+    "a column": b'{"inputs": {"a": %s, "b": [1]}}',
+    "a cell": b'{"dataframe_records": [{"a": %s, "b": 1}]}',
+    "rows": b'{"dataframe_split": {"columns": ["a"], "data": %s}}',
+    "column names": b'{"dataframe_split": {"columns": %s, "data": [[1]]}}',
+    "records": b'{"dataframe_records": %s}',
+    "the seed's": b'{"data": ["%s"]}',
+    "beside the inputs": b'{"inputs": {"a": [1.5]}, "x": %s}',
+    "params": b'{"inputs": {"a": 1.5, "b": 1.5}, "params": {"t": %s}}',
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("place", NESTED)
+def test_deep_nesting_is_refused(place: str, name: str) -> None:
+    """Deeper than numpy counts, or as deep as Python and parsers recurse: each is a refusal and nothing else."""
+    contract = Signature(signature_document(SIGNATURES[name], PARAMS))
+    for depth in (31, 32, 33, 63, 64, 65, 200, *range(980, 1026, 3)):
+        for start, leaf, end in ((b"[", b"", b"]"), (b"[", b"1.5", b"]"), (b'{"a":', b"1", b"}")):
+            nested = start * depth + leaf + end * depth
+            nested = nested.replace(b'"', b'\\"') if place == "the seed's" else nested
+            refusal = outcome(contract, NESTED[place] % nested)
+            assert isinstance(refusal, Refusal), depth
+            assert refusal.rule
+
+
+@pytest.mark.parametrize("cell", ["1" + "0" * 20, "-1" + "0" * 20, "9" * 400, "1e400", "18446744073709551616.5"])
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_csv_of_huge_numbers_is_fed_or_refused(name: str, cell: str) -> None:
+    """A number that no parser of ours can hold is for pandas to read."""
+    contract = Signature(signature_document(SIGNATURES[name]))
+    for text in (f"a,b\n{cell},1\n", f"a,b\n1,2\n1,{cell}\n", f"a\n{cell}\n"):
+        outcome(contract, text.encode(), "text/csv")
 
 
 @pytest.mark.parametrize(

@@ -145,3 +145,59 @@ def test_what_served_last_is_noted(store: Store) -> None:
     store.note_served("digits", None)
     assert store.last_served() == {"iris": Champion("3", {"serving.allow": "nulls"})}
     assert not list(store.home.glob("*.tmp"))
+
+
+def test_files_are_named_by_something_short(store: Store) -> None:
+    """Whatever name a registered model has, its archive has a name of its own that every file system can hold."""
+    names = [
+        "iris",
+        "n" * 64,
+        "n" * 65,
+        "n" * 246,
+        "n" * 245 + "m",
+        "n" * 256,
+        "a\tb",
+        "a b",
+        "日" * 256,
+        "a~b",
+        "\udc80",
+    ]
+    tagged = Champion("12345678", {"serving.workers": "2"})
+    archives = [store.archive(name, tagged) for name in names]
+    assert len(set(archives)) == len(names)
+    for name, mar in zip(names, archives, strict=True):
+        mar.with_name(f"{mar.name}.json.tmp").touch()
+        mar.touch()
+        store.seal(name, tagged)
+        assert store.is_at_hand(name, tagged)
+        assert mar.with_suffix("") == store.unpacked(name, tagged.revision)
+        store.prune(name, {tagged.revision})
+        assert mar.exists()
+    assert archives[0].name == f"iris@{tagged.revision}.mar"
+
+
+def test_what_cannot_be_unpacked_keeps_nothing_else_from_being_served(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At a start, a deployment whose files cannot be written is left out, and the others are served."""
+    for name in ("iris", "digits"):
+        with zipfile.ZipFile(store.archive(name, Champion("1")), "w") as archive:
+            archive.writestr("MLmodel", "signature")
+        store.seal(name, Champion("1"))
+        store.note_served(name, Champion("1"))
+    store.unpacked("digits", "1").symlink_to("/proc/no-such-folder")
+    assert list(store.unpack_last_served()) == ["iris"]
+    assert "digits version 1 cannot be unpacked: " in caplog.text
+
+
+def test_a_replica_keeps_its_name(store: Store) -> None:
+    """It has the same one after a restart, and no two have one, whatever their folders are called."""
+    home, name = store.home.parent, store.replica
+    store.close()
+    again, second = Store(home), Store(home)
+    elsewhere = Store(home.parent / "elsewhere")
+    assert again.replica == name
+    assert [path.home.name for path in (again, elsewhere)] == ["replica-1", "replica-1"]
+    assert len({again.replica, second.replica, elsewhere.replica}) == 3
+    for opened in (again, second, elsewhere):
+        opened.close()

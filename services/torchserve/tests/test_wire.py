@@ -148,6 +148,44 @@ def test_a_batch_is_answered_as_torchserve_answers_it(answers: list[Answer]) -> 
     assert served(lambda _: answers, identified(len(answers))) == expected
 
 
+class Recorder:
+    """What is in flight, as it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def __enter__(self) -> None:
+        self.told.append("begins")
+
+    def __exit__(self, *_: object) -> None:
+        self.told.append("ends")
+
+
+def test_an_undecided_request_stays_in_flight() -> None:
+    """A batch of which a request is undecided has not ended: its worker is busy until that is answered too."""
+    ours, theirs = socket.socketpair()
+    recorder = Recorder()
+    rounds = iter([[Answer(b"1", ""), None], [None], [Answer(b"2", "")]])
+
+    def handle(batch: list[Request]) -> Any:
+        recorder.told.append(f"{len(batch)} requests")
+        return next(rounds)
+
+    def ask() -> None:
+        for count in (2, 1, 1):
+            theirs.sendall(message(identified(count)))
+            theirs.recv(1 << 16)
+        theirs.shutdown(socket.SHUT_WR)
+
+    with ours, theirs:
+        frontend = threading.Thread(target=ask)
+        frontend.start()
+        with pytest.raises(SystemExit):
+            wire.serve(ours, handle, {}, recorder)
+        frontend.join()
+    assert recorder.told == ["begins", "2 requests", "1 requests", "1 requests", "ends"]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "reason"),
     [

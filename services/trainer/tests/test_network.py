@@ -29,3 +29,14 @@ def test_labeller_answers_class_numbers(iris: Iris) -> None:
         answer = program(rows)
         assert answer.dtype is torch.int64
         assert torch.equal(answer, labeller(rows))
+
+
+def test_logits_that_are_no_numbers_are_of_no_class(iris: Iris) -> None:
+    """Lengths that overflow in the network get -1, and the rows beside them their class."""
+    labeller = Labeller(IrisNet(iris.train.features)).eval()
+    rows = iris.test.features[:3].clone()
+    expected = labeller(rows)
+    for odd in (3e38, -3e38, torch.nan, torch.inf):
+        rows[1] = odd
+        answer = labeller(rows)
+        assert answer.tolist() == [expected[0].item(), -1, expected[2].item()]

@@ -14,6 +14,8 @@ from signet_trainer.names import MODEL
 from signet_trainer.network import IrisNet, Labeller
 from signet_trainer.settings import Settings
 
+ALIAS = "prod"
+
 
 @pytest.fixture
 def logged(tracking_uri: str, iris: Iris, tmp_path: Path) -> str:
@@ -53,7 +55,7 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
 
     def enter(accuracy: float, threshold: float = 0.9) -> tuple[bool, str | None]:
         version = registry.register(logged, accuracy, tmp_path)
-        verdict = registry.promote(version, accuracy, threshold, iris.test, tmp_path)
+        verdict = registry.promote(version, ALIAS, accuracy, threshold, iris.test, tmp_path)
         tags = client.get_model_version(MODEL, version).tags
         assert tags["gate.reason"] == verdict.reason
         (tmp_path / f"fetched-{version}").mkdir()
@@ -61,7 +63,7 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
             f"models:/{MODEL}/{version}", dst_path=str(tmp_path / f"fetched-{version}")
         )
         assert tags["serving.digest"] == digest.of_model(Path(fetched)), "who serves it finds the files unchanged"
-        return verdict.promoted, tracking.champion_version(client)
+        return verdict.promoted, tracking.champion_version(client, ALIAS)
 
     measured = registry.measure(logged, iris.test, tmp_path)
     assert enter(0.5) == (False, None)

@@ -1,5 +1,7 @@
 """What `signet_trainer.settings` accepts, and what it says about the rest."""
 
+import re
+
 import pytest
 from signet_trainer.errors import BadOptions
 from signet_trainer.settings import Settings, read_environment, read_options
@@ -76,6 +78,33 @@ def test_tracking_uri_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"MLFLOW_TRACKING_URI": "localhost:5000"},
+            "has value 'localhost:5000'. Expected a scheme, too, such as http:",
+        ),
+        (
+            {"MLFLOW_TRACKING_URI": "http://a", "MLFLOW_REGISTRY_URI": "http://me:secret@b"},
+            "MLFLOW_REGISTRY_URI has value 'http://b'. Expected it unset",
+        ),
+    ],
+)
+def test_addresses_that_are_not_obeyed_are_named(environ: dict[str, str], message: str) -> None:
+    """An address without a scheme, and a registry other than the tracking server."""
+    with pytest.raises(BadOptions, match=re.escape(message)):
+        read_environment(environ)
+
+
+def test_no_password_stays_in_the_address() -> None:
+    """What is shown has none, and MLflow finds it where it looks for it."""
+    environment = read_environment({"MLFLOW_TRACKING_URI": "http://me:secret@host:5000"})
+    assert environment.tracking_uri == "http://host:5000"
+    assert environment.credentials["MLFLOW_TRACKING_PASSWORD"] == "secret"  # noqa: S105 -- a test's
+    assert "secret" not in repr(environment)
+
+
+@pytest.mark.parametrize(
     ("environ", "main"),
     [
         ({}, True),
@@ -87,4 +116,4 @@ def test_tracking_uri_is_needed() -> None:
 )
 def test_ranks(environ: dict[str, str], main: bool) -> None:  # noqa: FBT001
     """Only the first process of a distributed training talks to MLflow."""
-    assert read_environment({"MLFLOW_TRACKING_URI": "x", **environ}).main_process is main
+    assert read_environment({"MLFLOW_TRACKING_URI": "http://x", **environ}).main_process is main

@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from signet_trainer import tracking
-from signet_trainer.errors import MlflowLost, MlflowUnreachable, TrainingStopped
+from signet_trainer.errors import ExperimentDeleted, MlflowLost, MlflowUnreachable, TrainingStopped
 from signet_trainer.settings import Environment, Settings
 
 
@@ -67,6 +67,32 @@ def test_the_run_ends_as_the_training_does(
 def test_no_champion_without_model_or_alias(tracking_uri: str) -> None:
     """Neither an empty registry nor a model without the alias is an error."""
     client = tracking.connect(tracking_uri)
-    assert tracking.champion_version(client) is None
+    assert tracking.champion_version(client, "champion") is None
     client.create_registered_model("iris_classification")
-    assert tracking.champion_version(client) is None
+    assert tracking.champion_version(client, "champion") is None
+
+
+def test_a_deleted_experiment_is_named(tracking_uri: str) -> None:
+    """By its name or by its number: the message says how it is restored."""
+    client = tracking.connect(tracking_uri)
+    number = client.create_experiment("gone")
+    client.delete_experiment(number)
+    for environment in (
+        Environment(tracking_uri, experiment_name="gone"),
+        Environment(tracking_uri, experiment_id=number),
+    ):
+        with (
+            pytest.raises(ExperimentDeleted, match=rf"'gone' is deleted.*restore --experiment-id {number}"),
+            tracking.open_run(client, environment, Settings()),
+        ):
+            pass
+
+
+def test_a_proxy_that_refuses_is_named(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What refuses the connection is the proxy, not MLflow."""
+    del tracking_uri
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(MlflowUnreachable, match=r"the proxy of HTTP_PROXY or HTTPS_PROXY cannot be used"):
+        tracking.connect("http://mlflow.example.org")

@@ -6,10 +6,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from signet_client.deploy import DeployOptions, deploy
 from signet_client.errors import ClientError
+from signet_client.interruption import interruptible
 from signet_client.predict import PredictOptions, predict
 from signet_client.scenarios import ScenarioOptions, run_scenarios
 from signet_client.server import PredictionServer
@@ -29,19 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
-        if arguments.subcommand == "deploy":
-            return deploy(DeployOptions(**vars(arguments.deploy)))
-        settings = Settings.from_environ(os.environ)
-        server = PredictionServer(settings.url, settings.timeout_s)
-        if arguments.subcommand == "predict":
-            return predict(PredictOptions(**vars(arguments.predict)), server)
-        return run_scenarios(ScenarioOptions(**vars(arguments.scenarios)), server)
+        with interruptible():
+            return _run(arguments)
     except ClientError as error:
         print(f"signet: {error}", file=sys.stderr)
         return _FAILED
     except KeyboardInterrupt:
         print("signet: interrupted", file=sys.stderr)
         return _INTERRUPTED
+
+
+def _run(arguments: Namespace) -> int:
+    if arguments.subcommand == "deploy":
+        return deploy(DeployOptions(**vars(arguments.deploy)))
+    settings = Settings.from_environ(os.environ)
+    server = PredictionServer(settings.url, settings.timeout_s, settings.url_credentials)
+    if arguments.subcommand == "predict":
+        return predict(PredictOptions(**vars(arguments.predict)), server)
+    return run_scenarios(ScenarioOptions(**vars(arguments.scenarios)), server)
 
 
 def _parser() -> ArgumentParser:

@@ -22,9 +22,11 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
+from signet_client import deployment_name, local_server, rollout, sources
 from signet_client import inputs as request
-from signet_client import local_server, rollout, sources
+from signet_client.address import without_credentials
 from signet_client.config import Config, configured
+from signet_client.errors import InvalidSetting, OtherRegistry
 from signet_client.failure import DeploymentError, as_mlflow_tells
 from signet_client.predict import ask
 from signet_client.server import PredictionServer
@@ -33,7 +35,7 @@ from signet_client.settings import Settings, server_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 _FLAVOR = "pytorch"
 _OK = 200
@@ -58,10 +60,11 @@ class TorchServeClient(BaseDeploymentClient):
         settings = Settings.from_environ(os.environ)
         address = target_uri.partition(":")[2].lstrip("/")
         if address:
-            settings = replace(settings, url=server_url("target", address))
+            url, credentials = server_url("target", address)
+            settings = replace(settings, url=url, url_credentials=credentials)
         _use_registry(settings)
         self._alias = settings.alias
-        self._server = PredictionServer(settings.url, settings.timeout_s)
+        self._server = PredictionServer(settings.url, settings.timeout_s, settings.url_credentials)
 
     @as_mlflow_tells
     def create_deployment(
@@ -84,6 +87,7 @@ class TorchServeClient(BaseDeploymentClient):
             endpoint: None, there are none.
         """
         _refuse_foreign(flavor, endpoint)
+        deployment_name.check(name)
         parsed = Config.parse(config)
         champion = self._champion(name)
         if champion is not None:
@@ -138,30 +142,31 @@ class TorchServeClient(BaseDeploymentClient):
 
     @as_mlflow_tells
     def list_deployments(self, endpoint: str | None = None) -> list[dict[str, Any]]:
-        """Name, version, status, reason and config of every deployment, by name."""
+        """Name, version, status, reason, config and replicas of every deployment, by name."""
         _refuse_foreign(None, endpoint)
         client = MlflowClient()
-        deployed: list[ModelVersion] = []
+        deployed: list[dict[str, Any]] = []
         token = None
         while True:
             page = client.search_registered_models(order_by=["name"], page_token=token)
             deployed += [
-                client.get_model_version(model.name, model.aliases[self._alias])
+                _described(model, client.get_model_version(model.name, model.aliases[self._alias]))
                 for model in page
                 if self._alias in model.aliases
             ]
             token = page.token
             if not token:
-                return [_described(version) for version in deployed]
+                return deployed
 
     @as_mlflow_tells
     def get_deployment(self, name: str, endpoint: str | None = None) -> dict[str, Any]:
-        """Name, version, status, reason and config of a deployment."""
+        """Name, version, status, reason, config and, by its name, each replica's status of a deployment."""
         _refuse_foreign(None, endpoint)
         champion = self._champion(name)
         if champion is None:
             raise self._unknown(name)
-        return _described(MlflowClient().get_model_version(name, champion))
+        client = MlflowClient()
+        return _described(client.get_registered_model(name), client.get_model_version(name, champion))
 
     @as_mlflow_tells
     def predict(
@@ -251,6 +256,7 @@ def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapp
     Needs the package signet-torchserve beside this one. Arguments as for `create_deployment`.
     """
     _refuse_foreign(flavor, None)
+    deployment_name.check(name)
     parsed = Config.parse(config)
     settings = Settings.from_environ(os.environ)
     _use_registry(settings)
@@ -280,10 +286,11 @@ Config (-C name=value), kept on the model version:
   allow_breaking   true: the version may go live though it breaks what clients of the live one send or read
   wait=false       create, update and delete return at once
 
-create, update   move the alias and wait until the version is served. One that is refused, or fails, gives the alias
-                 back, and the message says why. update with -C alone rolls the same model out with the new config.
+create, update   move the alias and wait until every replica serves the version. One that is refused, or fails, on
+                 all of them gives the alias back, and the message says why; where some replicas serve it, it stays, and
+                 the others are named. update with -C alone rolls the same model out with the new config.
 delete           takes the alias away and waits until the deployment is withdrawn; no version is deleted.
-list, get        version, status (pending, ready, refused, failed), reason and config.
+list, get        version, status (pending, ready, refused, failed), reason, config, and the status on each replica.
 predict          --input-path is a JSON file in any format that the server takes.
 explain          is refused: exported programs hold no explainer.
 run-local        serves one model on this machine until interrupted; needs the package signet-torchserve.
@@ -291,9 +298,19 @@ run-local        serves one model on this machine until interrupted; needs the p
 
 
 def _use_registry(settings: Settings) -> None:
-    """Ask the registry that MLflow was told of, else ours: MLflow's own default is a file that no server reads."""
-    if not mlflow.is_tracking_uri_set():  # type: ignore[no-untyped-call]
-        mlflow.set_tracking_uri(settings.tracking_uri)
+    """Ask the registry that MLflow was told of, else ours: MLflow's own default is a file that no server reads.
+
+    Raises InvalidSetting and OtherRegistry.
+    """
+    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    address, credentials = without_credentials(mlflow.get_tracking_uri() if is_set else settings.tracking_uri)
+    if "://" not in address:
+        raise InvalidSetting("MLFLOW_TRACKING_URI", address, f"a scheme, too, such as http://{address}")
+    os.environ.update(credentials)  # MLflow's own messages show the address
+    mlflow.set_tracking_uri(address)
+    registry, _ = without_credentials(mlflow.get_registry_uri())
+    if registry != address:
+        raise OtherRegistry(registry, address)
 
 
 def _refuse_foreign(flavor: str | None, endpoint: str | None) -> None:
@@ -306,7 +323,7 @@ def _refuse_foreign(flavor: str | None, endpoint: str | None) -> None:
         )
 
 
-def _described(version: ModelVersion) -> dict[str, Any]:
+def _described(model: RegisteredModel, version: ModelVersion) -> dict[str, Any]:
     return {
         "name": version.name,
         "flavor": _FLAVOR,
@@ -314,4 +331,5 @@ def _described(version: ModelVersion) -> dict[str, Any]:
         "status": version.tags.get(rollout.STATUS, "pending"),
         "reason": version.tags.get(rollout.REASON, ""),
         "config": configured(version.tags),
+        "replicas": rollout.replicas(model, str(version.version)),
     }

@@ -5,6 +5,7 @@ ClientError
 ├── InputError
 │   ├── InputNotFound
 │   ├── InputIsNoFile
+│   ├── InputEmpty
 │   └── InputUnreadable
 ├── ServerError
 │   ├── ServerUnreachable
@@ -12,6 +13,7 @@ ClientError
 │   └── ServerFailed
 ├── MlflowUnreachable
 ├── UnknownDeployment
+├── OtherRegistry
 └── UnexpectedAnswer
 """
 
@@ -45,6 +47,14 @@ class InputIsNoFile(InputError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"Input file {path!r} is a directory. Expected a JSON or CSV file, or - for standard input.")
+
+
+class InputEmpty(InputError):
+    """The input has no content."""
+
+    def __init__(self, path: str) -> None:
+        what = "Standard input" if path == "-" else f"Input file {path!r}"
+        super().__init__(f"{what} is empty. Expected rows as JSON or CSV.")
 
 
 class InputUnreadable(InputError):
@@ -84,6 +94,16 @@ class MlflowUnreachable(ClientError):
 
     def __init__(self, uri: str, reason: str) -> None:
         super().__init__(f"No answer from {uri}: {reason}. Expected the MLflow server there (MLFLOW_TRACKING_URI).")
+
+
+class OtherRegistry(ClientError):
+    """Models would be logged to one MLflow server, and registered on another."""
+
+    def __init__(self, registry_uri: str, tracking_uri: str) -> None:
+        super().__init__(
+            f"The model registry is set to {registry_uri} (MLFLOW_REGISTRY_URI). Expected it unset: what is deployed "
+            f"is read from the MLflow server at {tracking_uri} (MLFLOW_TRACKING_URI)."
+        )
 
 
 class UnknownDeployment(ClientError):

@@ -26,10 +26,12 @@ from signet_client.errors import (
     InputError,
     InvalidSetting,
     MlflowUnreachable,
+    OtherRegistry,
     ServerTooSlow,
     ServerUnreachable,
     UnknownDeployment,
 )
+from signet_client.interruption import interruptible
 from signet_client.server import reason
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ R = TypeVar("R")
 
 _CODES: tuple[tuple[type[ClientError], int], ...] = (
     (InvalidSetting, INVALID_PARAMETER_VALUE),
+    (OtherRegistry, INVALID_PARAMETER_VALUE),
     (InputError, INVALID_PARAMETER_VALUE),
     (UnknownDeployment, RESOURCE_DOES_NOT_EXIST),
     (ServerUnreachable, TEMPORARILY_UNAVAILABLE),
@@ -61,12 +64,12 @@ class DeploymentError(MlflowException, ClickException):  # type: ignore[misc] # 
 
 
 def as_mlflow_tells(function: Callable[P, R]) -> Callable[P, R]:
-    """Let the function fail with DeploymentError only, and soon where MLflow's server is down."""
+    """Let the function fail with DeploymentError only, soon where MLflow's server is down, and end when interrupted."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with _manners():
+            with _manners(), interruptible():
                 return function(*args, **kwargs)
         except DeploymentError:
             raise

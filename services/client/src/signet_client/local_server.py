@@ -53,7 +53,7 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
         registry = (folder / "registry").as_uri()
         # A folder is a registry that needs neither server nor database driver; MLflow wants to be told that it may.
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-        client = MlflowClient(registry)
+        client = MlflowClient(registry, registry)
         client.create_registered_model(name)
         version = str(client.create_model_version(name, str(model.absolute())).version)
         rollout.ask_for(client, name, version, config.tags)
@@ -95,17 +95,14 @@ def _refuse_taken(url: str) -> None:
 def _addresses(url: str) -> dict[str, str]:
     """Predictions at `url`, and all of TorchServe's other sockets on free ports of the loopback."""
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(5)]
+        probes = [stack.enter_context(socket.socket()) for _ in range(2)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        management, metrics, health, grpc_inference, grpc_management = (probe.getsockname()[1] for probe in probes)
+        metrics, health = (probe.getsockname()[1] for probe in probes)
     return {
         "TS_INFERENCE_ADDRESS": f"http://{urlsplit(url).hostname}:{_port(url)}",
-        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{management}",
         "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
         "SIGNET_HEALTH_ADDRESS": f"http://127.0.0.1:{health}",
-        "TS_GRPC_INFERENCE_PORT": str(grpc_inference),
-        "TS_GRPC_MANAGEMENT_PORT": str(grpc_management),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from signet_client.errors import (
+    InputEmpty,
     InputIsNoFile,
     InputNotFound,
     InputUnreadable,
@@ -86,9 +87,9 @@ def _is_prediction(answer: Answer) -> bool:
 
 
 def _read(path: str) -> bytes:
-    """Read the whole input, byte for byte. Raises InputNotFound, InputIsNoFile and InputUnreadable."""
+    """Read the whole input, byte for byte. Raises InputError."""
     try:
-        return sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
+        content = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputNotFound(path) from error
     except IsADirectoryError as error:
@@ -97,3 +98,6 @@ def _read(path: str) -> bytes:
         raise InputUnreadable(path, error.strerror or str(error)) from error
     except ValueError as error:  # a NUL in the name
         raise InputUnreadable(path, str(error)) from error
+    if not content.strip():
+        raise InputEmpty(path)
+    return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
 
     from signet_client.server import PredictionServer
 
 STATUS = "serving.status"
 REASON = "serving.reason"
+_REPLICA = "serving.replica."
+_SAID = re.compile(r"version (\S+) is (\w+) since ")
 _POLL_S = 0.5
 _SILENCE_S = 300
 _UNKNOWN = "?"
@@ -42,10 +46,20 @@ def ask_for(client: MlflowClient, name: str, version: str, config: Mapping[str, 
         client.set_model_version_tag(name, version, tag, value)
 
 
+def replicas(model: RegisteredModel, version: str) -> dict[str, str]:
+    """Status of a version on each replica that has told of it, by the replica's name."""
+    said = {
+        tag.removeprefix(_REPLICA): _SAID.match(text) for tag, text in model.tags.items() if tag.startswith(_REPLICA)
+    }
+    return {name: found[2] for name, found in sorted(said.items()) if found and found[1] == version}
+
+
 def wait_until_served(
     client: MlflowClient, name: str, version: str, alias: str, *, alive: Callable[[], bool] = lambda: True
 ) -> None:
-    """Show on standard error how the version comes into service; return when it is.
+    """Show on standard error how the version comes into service; return when every replica serves it.
+
+    So it does, too, when every replica has told and one of them serves it: the last line then names the others.
 
     Raises NotServed with the agent's reason, or DeploymentError if somebody has moved the alias meanwhile, nothing was
     heard for five minutes, or the agent is known not to be `alive`.
@@ -61,6 +75,8 @@ def wait_until_served(
             if status == "ready":
                 return
             if status in {"refused", "failed"}:
+                if "ready" in replicas(client.get_registered_model(name), version).values():
+                    return
                 raise NotServed(line, BAD_REQUEST if status == "refused" else INTERNAL_ERROR)
             if (other := _carrier(client, name, alias)) not in {version, _UNKNOWN}:
                 where = f"to version {other}" if other else "away"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -61,10 +61,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class PredictionServer:
-    """The server at `url`; every answer must be complete within `timeout_s`."""
+    """The server at `url`, for a user with a password; every answer must be complete within `timeout_s`."""
 
     url: str
     timeout_s: float
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
 
     def address(self, deployment: str) -> str:
         """Where the deployment's predictions are asked for."""
@@ -87,6 +88,7 @@ class PredictionServer:
         try:
             with requests.Session() as session:
                 session.trust_env = False
+                session.auth = self.credentials
                 response = session.request(
                     method,
                     url,
@@ -116,9 +118,14 @@ class PredictionServer:
 def reason(error: BaseException) -> str:
     """The innermost cause in the operating system's words, such as 'Connection refused'."""
     reason = ""
+    is_proxys = False
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             reason = cause.strerror
+        is_proxys |= isinstance(cause, requests.exceptions.ProxyError)
         last, cause = cause, cause.__cause__ or cause.__context__
-    return (reason or " ".join(str(last).split()) or type(last).__name__).rstrip(".")
+    told = (reason or " ".join(str(last).split()) or type(last).__name__).rstrip(".")
+    if is_proxys:
+        return f"the proxy of HTTP_PROXY or HTTPS_PROXY can't be used ({told}); NO_PROXY lists what needs none"
+    return told

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from signet_client.address import without_credentials
 from signet_client.errors import InvalidSetting
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ class Settings:
     """Where predictions are asked for, for how long an answer is waited for, and where deployments are made."""
 
     url: str = "http://127.0.0.1:8080"
-    """SIGNET_URL: the prediction server's address, without a path."""
+    """SIGNET_URL: the prediction server's address, without a path, user and password."""
 
-    timeout_s: float = 30.0
+    timeout_s: float = 100.0
     """SIGNET_TIMEOUT_S: how long one answer may take, in seconds."""
 
     tracking_uri: str = "http://127.0.0.1:5000"
@@ -29,19 +30,25 @@ class Settings:
     alias: str = "champion"
     """SIGNET_ALIAS: the alias that deploys."""
 
+    url_credentials: tuple[str, str] | None = field(default=None, repr=False)
+    """User and password of SIGNET_URL."""
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read the variables named above; an empty value is the default. Raises InvalidSetting."""
+        url, url_credentials = server_url("SIGNET_URL", environ.get("SIGNET_URL") or cls.url)
         return cls(
-            url=server_url("SIGNET_URL", environ.get("SIGNET_URL") or cls.url),
+            url=url,
+            url_credentials=url_credentials,
             timeout_s=_timeout(environ.get("SIGNET_TIMEOUT_S") or str(cls.timeout_s)),
             tracking_uri=environ.get("MLFLOW_TRACKING_URI") or cls.tracking_uri,
             alias=environ.get("SIGNET_ALIAS") or cls.alias,
         )
 
 
-def server_url(name: str, value: str) -> str:
-    """The address without a slash at its end. Raises InvalidSetting in the name of the setting."""
+def server_url(name: str, value: str) -> tuple[str, tuple[str, str] | None]:
+    """The address without a slash at its end, and its user and password. Raises InvalidSetting, which has `name`."""
+    value, credentials = without_credentials(value)
     expected = "http://HOST:PORT or https://HOST:PORT"
     try:
         parts = urlsplit(value)
@@ -50,7 +57,8 @@ def server_url(name: str, value: str) -> str:
         valid = False
     if not valid or parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise InvalidSetting(name, value, expected)
-    return value.rstrip("/")
+    user_and_password = tuple(credentials.values())
+    return value.rstrip("/"), (user_and_password[0], user_and_password[1]) if user_and_password else None
 
 
 def _timeout(value: str) -> float:

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 _MLMODEL = "MLmodel"
 _DEFAULT_EXPERIMENT = "0"
-_OF_ONE_VERSION = {"serving.allow_breaking", "serving.contract", "serving.served_at"}
+_OF_ONE_VERSION = {
+    "serving.allow_breaking",
+    "serving.contract",
+    "serving.reason",
+    "serving.served_at",
+    "serving.status",
+}
 _LOGGED_MODEL = re.compile(r"models:/m-[0-9a-f]{32}")
 
 
@@ -57,6 +63,12 @@ def copy(client: MlflowClient, name: str, version: str, to: str) -> str:
 def fetched(model_uri: str, folder: Path) -> Path:
     """A folder with the model's files: `model_uri` itself, or below `folder` what was fetched from there."""
     path = Path(model_uri)
+    if path.is_file():
+        raise DeploymentError(
+            f"Model {model_uri!r} is a file. Expected the folder that mlflow.pytorch.save_model wrote, which holds a "
+            f"file {_MLMODEL}.",
+            INVALID_PARAMETER_VALUE,
+        )
     if not path.is_dir():
         if not urlsplit(model_uri).scheme:
             raise DeploymentError(

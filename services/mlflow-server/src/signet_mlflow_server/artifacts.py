@@ -7,15 +7,22 @@ reaches: every download would end in a timeout. So this one offers none, and all
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterator
 from typing import Any
 
+from botocore.exceptions import ClientError
 from mlflow.entities import FileInfo
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
 # The URI scheme under which pyproject.toml registers the class below, as MLflow's plugins are.
 # https://mlflow.org/docs/latest/ml/plugins/
 SCHEME = "proxied-s3"
+
+_PIECE_BYTES = 1 << 20
 
 
 class ProxiedS3ArtifactRepository(ArtifactRepository):
@@ -39,6 +46,21 @@ class ProxiedS3ArtifactRepository(ArtifactRepository):
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         self._s3.delete_artifacts(artifact_path)
+
+    def read(self, path: str) -> tuple[int, Iterator[bytes]]:
+        """Size of an artifact in bytes, and its content in pieces.
+
+        Raises:
+            MlflowException: there is none at this path.
+        """
+        bucket, root = self._s3.parse_s3_compliant_uri(self._s3.artifact_uri)
+        try:
+            found = self._s3._get_s3_client().get_object(Bucket=bucket, Key=posixpath.join(root, path))  # noqa: SLF001 - as below
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            raise MlflowException(f"No artifact at '{path}'.", RESOURCE_DOES_NOT_EXIST) from error
+        return found["ContentLength"], found["Body"].iter_chunks(_PIECE_BYTES)
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         self._s3._download_file(remote_file_path, local_path)  # noqa: SLF001 - what MLflow's plugins must implement

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import mlflow.db
 import uvicorn
+
+from signet_mlflow_server import scratch
 
 if TYPE_CHECKING:
     from signet_mlflow_server.settings import Settings
 
 # Clients log to this root; the server maps it to the artifacts' destination.
 PROXIED_ARTIFACT_ROOT = "mlflow-artifacts:/"
+
+_QUEUED = 2  # pieces of an answer
 
 
 def migrate(settings: Settings) -> None:
@@ -57,10 +62,31 @@ def proxied(destination: str) -> str:
 def serve(settings: Settings) -> None:
     """Serve until a signal ends the process; the stores are opened first, so that a wrong one fails here."""
     os.environ.update(server_env(settings))
+    scratch.begin()
     # Imported this late because the application reads its environment on import.
-    from mlflow.server.fastapi_app import app  # noqa: PLC0415
+    from mlflow.server import fastapi_app  # noqa: PLC0415
     from mlflow.server.handlers import initialize_backend_stores  # noqa: PLC0415
 
+    from signet_mlflow_server import downloads  # noqa: PLC0415
+
+    app = fastapi_app.app
+    if proxied(settings.artifacts_destination) != settings.artifacts_destination:
+        downloads.stream(app)
+    _pace(fastapi_app)
     initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
     # No access log: health checks and the serving agents' polls would be nearly all of it.
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False)
+
+
+def _pace(fastapi_app: Any) -> None:
+    """Let MLflow's older pages, artifacts in its UI among them, be read as fast as they are sent, and no faster.
+
+    The bridge to them queues an answer as a whole, in memory. Both names are private; a test counts what is queued.
+    """
+
+    class Paced(fastapi_app._EfficientWSGIResponder):  # type: ignore[misc]  # noqa: SLF001
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.stream_send, self.stream_receive = anyio.create_memory_object_stream[Any](_QUEUED)
+
+    fastapi_app._EfficientWSGIResponder = Paced  # noqa: SLF001

@@ -6,7 +6,7 @@
 | `MLFLOW_PORT` | `5000` | port to listen on |
 | `MLFLOW_BACKEND_STORE_URI` | `postgresql+psycopg2://` | database; this default leaves everything to libpq |
 | `MLFLOW_ARTIFACTS_DESTINATION` | `s3://mlflow` | where proxied artifacts go |
-| `MLFLOW_SERVER_ALLOWED_HOSTS` | localhost and `mlflow-server`, any port | Host headers that get an answer |
+| `MLFLOW_SERVER_ALLOWED_HOSTS` | nothing | Host headers that get an answer, besides localhost and `mlflow-server` |
 
 Secrets come as files only, and only the libraries read them: libpq its `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE` and
 `PGPASSFILE`; boto its `AWS_SHARED_CREDENTIALS_FILE`; MLflow the store's address `MLFLOW_S3_ENDPOINT_URL`.
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HIGHEST_PORT = 65535
+# The stack's own names. MLflow matches the whole header, port included; `[[]` is how fnmatch spells a literal bracket.
+OWN_HOSTS = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[[]::1]:*,mlflow-server,mlflow-server:*"
 
 
 class SettingsError(ValueError):
@@ -40,8 +42,7 @@ class Settings:
     # SQLAlchemy's own default for postgresql:// is psycopg 3, which MLflow does not need.
     backend_store_uri: str = "postgresql+psycopg2://"
     artifacts_destination: str = "s3://mlflow"
-    # MLflow matches the whole header, port included; `[[]` is how fnmatch spells a literal bracket.
-    allowed_hosts: str = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[[]::1]:*,mlflow-server,mlflow-server:*"
+    allowed_hosts: str = OWN_HOSTS
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -52,7 +53,7 @@ class Settings:
             port=_port("MLFLOW_PORT", env.get("MLFLOW_PORT") or str(default.port)),
             backend_store_uri=env.get("MLFLOW_BACKEND_STORE_URI") or default.backend_store_uri,
             artifacts_destination=env.get("MLFLOW_ARTIFACTS_DESTINATION") or default.artifacts_destination,
-            allowed_hosts=env.get("MLFLOW_SERVER_ALLOWED_HOSTS") or default.allowed_hosts,
+            allowed_hosts=",".join(filter(None, [OWN_HOSTS, env.get("MLFLOW_SERVER_ALLOWED_HOSTS")])),
         )
 
 

@@ -7,28 +7,32 @@ rollback waiting. New versions come into service one after another, so that thir
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from signet_torchserve.champion import STATUS, Champion
+from signet_torchserve.champion import Champion
+from signet_torchserve.desired import Desired
 from signet_torchserve.draining import Draining
-from signet_torchserve.errors import NotServable
+from signet_torchserve.errors import DigestDiffers, FilesIncomplete, NotServable
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.marks import Marks
 from signet_torchserve.pauses import Pauses
-from signet_torchserve.registry import Registry, RegistryUnreachable
+from signet_torchserve.presence import Presence
+from signet_torchserve.registry import Registry, RegistryError, RegistryRefused, RegistryUnreachable
 from signet_torchserve.rollout import Rollout, Superseded
 from signet_torchserve.status import Status
 from signet_torchserve.store import Store
+from signet_torchserve.supervision import keep_going
 
 logger = logging.getLogger(__name__)
 
 LOOK_S = 0.25  # while a version comes into service or ends
 LOOK_SHARE = 0.2  # of the time then, at most: with many models a look takes the registry a while
-MAX_BACKOFF_S = 5.0
+STOP_S = 0.2  # the agent hears that it is to stop within as long
 AT_ONCE = {"back": 4, "new": 1}
+_TOLD_AS = {"unreachable": "pending"}
 
 
 class Agent:
@@ -62,28 +66,32 @@ class Agent:
         self._rollouts: dict[str, tuple[str, Rollout]] = {}
         self._superseded: dict[tuple[str, str], Rollout] = {}
         self._draining = Draining(torchserve)
-        self._marks = Marks(registry)
+        self._presence = Presence(registry, store.replica)
+        self._marks = Marks(registry, self._presence)
         self._pauses = Pauses()
+        self._desired = Desired(registry, store, status)
         self._has_to_wait = False
-        self._failures = 0
-        self._look_took_s = 0.0
         self._wake = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Reconcile until `stop` is set."""
+        """Reconcile until `stop` is set, whatever goes wrong."""
         self.resume()
-        while not stop.is_set():
-            self.rest(self.reconcile())
+        keep_going("The agent", self.reconcile, self._status, stop, lambda seconds: self.rest(seconds, stop))
+        self._presence.leave()
 
-    def rest(self, seconds: float) -> None:
-        """Wait so long, or until a rollout ends."""
-        self._wake.wait(seconds)
+    def rest(self, seconds: float, stop: threading.Event | None = None) -> None:
+        """Wait so long, or until a rollout ends, or until `stop` is set."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not (stop and stop.is_set()):
+            if self._wake.wait(min(left, STOP_S)):
+                break
         self._wake.clear()
 
     def resume(self) -> None:
         """Take over what TorchServe was started with, before the registry is asked: it may not answer for long."""
         for name, champion in self._started.items():
-            self._resume(name, champion)
+            with self._apart(name):
+                self._resume(name, champion)
         self._report(dict(self._started))
 
     def reconcile(self) -> float:
@@ -94,50 +102,27 @@ class Agent:
             replica, while the registry does not answer.
         """
         self._end_rollouts()
-        wanted = self._wanted()
+        wanted = self._desired.look(self._live)
+        if not self._desired.failures:
+            self._pauses.keep(wanted)
         self._report(wanted)
-        try:
-            self._withdraw_unwanted(wanted)
-            for name, champion in wanted.items():
-                self._follow_tags(name, champion)
-            self._begin_rollouts(wanted)
-            for name, revision in self._draining.end_idle():
-                self._store.discard(name, revision)
-                self._store.prune(name, keep={self._live[name].revision} if name in self._live else set())
-        except TorchServeError as error:
-            logger.warning("%s", error)
+        self._withdraw_unwanted(wanted)
+        self._take_over_tags(wanted)
+        self._begin_rollouts(wanted)
+        self._end_idle()
         self._report(wanted)
+        if not self._desired.failures:
+            known = wanted.keys() - self._status.stranded.keys()
+            states = {name: self._state(name, wanted[name]) for name in sorted(known)}
+            self._marks.tell(wanted, {name: _TOLD_AS.get(state, state) for name, state in states.items()})
         if self.is_busy:
-            return min(max(LOOK_S, self._look_took_s / LOOK_SHARE), self._poll_interval_s)
-        if not self._failures:
-            return self._poll_interval_s
-        backoff: float = min(MAX_BACKOFF_S, self._poll_interval_s * 2 ** min(self._failures, 10))
-        return backoff * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
+            return min(max(LOOK_S, self._desired.look_took_s / LOOK_SHARE), self._poll_interval_s)
+        return self._desired.backoff_s(self._poll_interval_s)
 
     @property
     def is_busy(self) -> bool:
         """Whether versions come into service or end, or are about to."""
         return bool(self._has_to_wait or self._rollouts or self._superseded or self._draining)
-
-    def _wanted(self) -> dict[str, Champion]:
-        began = time.monotonic()
-        try:
-            champions = self._registry.champions()
-        except RegistryUnreachable as error:
-            if not self._failures:
-                logger.warning("The registry does not answer, what is served goes on being served: %s", error)
-            self._failures += 1
-            self._status.registry = str(error)
-            return self._store.remembered()
-        if self._failures:
-            logger.info("The registry answers again.")
-        self._failures = 0
-        self._look_took_s = time.monotonic() - began
-        self._status.registry = "reachable"
-        self._marks.tell(champions)
-        self._store.remember(champions)
-        self._pauses.keep(champions)
-        return champions
 
     def _end_rollouts(self) -> None:
         """Take note of what became of the rollouts that are over."""
@@ -149,7 +134,8 @@ class Agent:
                 account = rollout.account()
                 logger.info("%s version %s answers after %s.", name, rollout.champion.revision, account)
                 self._replace(name, rollout.champion)
-                self._mark(name, rollout.champion, "ready", f"answers on this replica after {account}", rollout.tags)
+                reason = f"answers on this replica after {account}"
+                self._marks.put(name, rollout.champion, "ready", reason, rollout.tags)
             else:
                 self._take_down(name, rollout)
                 self._give_up(name, rollout, rollout.error)
@@ -171,6 +157,8 @@ class Agent:
                 logger.info("%s has no champion any more and is withdrawn.", name)
                 self._store.note_served(name, None)
                 self._draining.add(name, self._live.pop(name))
+                if name not in wanted:
+                    self._marks.bid_farewell(name, champion, "retired", "the alias was taken away")
 
     def _begin_rollouts(self, wanted: Mapping[str, Champion]) -> None:
         """Begin what may: what serves goes before what is new, what lies in the store before what must be fetched."""
@@ -189,23 +177,24 @@ class Agent:
             ):
                 self._has_to_wait = True
                 continue
-            if is_new and not (champion.has_served and not must_be_made):
-                self._restore(name, champion)
-            self._begin(kind, name, champion)
+            with self._apart(name, champion):
+                if is_new and not (champion.has_served and not must_be_made):
+                    self._restore(name, champion)
+                self._begin(kind, name, champion)
 
     def _begin(self, kind: str, name: str, champion: Champion) -> None:
         logger.info("Deploying %s version %s.", name, champion.revision)
-        if champion.tags.get(STATUS) != "ready":
-            self._mark(name, champion, "pending", "it is being deployed")
+        if self._pauses.outcome(name, champion) == "pending":
+            self._marks.put(name, champion, "pending", "it is being deployed")
         rollout = self._rollout(name, champion)
         self._rollouts[name] = kind, rollout
-        rollout.begin(self._wake.set, is_asked_for=not self._failures)
+        rollout.begin(self._wake.set, is_asked_for=not self._desired.failures)
 
     def _restore(self, name: str, champion: Champion) -> None:
         """Let what served last serve until the champion does, which no replica has proven yet."""
         try:
             last = self._store.last_served().get(name) or self._registry.last_served(name)
-        except RegistryUnreachable:
+        except RegistryError:
             return
         if last is not None and last.created == champion.created and last.revision != champion.revision:
             self._resume(name, last)
@@ -214,7 +203,7 @@ class Agent:
         rollout = self._rollout(name, champion)
         try:
             rollout.run()
-        except (NotServable, RegistryUnreachable, TorchServeError, OSError) as error:
+        except (NotServable, FilesIncomplete, RegistryError, TorchServeError, OSError) as error:
             logger.warning("%s version %s, which served last, cannot serve now: %s", name, champion.revision, error)
             self._take_down(name, rollout)
         else:
@@ -233,11 +222,21 @@ class Agent:
         self._store.note_served(name, champion)
         if replaced is not None:
             self._draining.add(name, replaced)
+            if replaced.version != champion.version and replaced.created == champion.created:
+                self._marks.bid_farewell(name, replaced, "retired", f"version {champion.version} has taken its place")
 
     def _take_down(self, name: str, rollout: Rollout) -> None:
         """End a version that did not come into service; one that was draining may still have answers to give."""
         if rollout.is_registered:
             self._draining.add(name, rollout.champion)
+
+    def _end_idle(self) -> None:
+        """End what has answered all that it had begun with, and delete its files."""
+        for name, champion in self._draining.versions():
+            with self._apart(name):
+                if self._draining.end_if_idle(name, champion.revision):
+                    self._store.discard(name, champion.revision)
+                    self._store.prune(name, keep={self._live[name].revision} if name in self._live else set())
 
     def _give_up(self, name: str, rollout: Rollout, error: Exception) -> None:
         """Say what became of a version that did not come into service, and when it is tried again."""
@@ -245,50 +244,56 @@ class Agent:
         if isinstance(error, RegistryUnreachable):
             logger.warning("%s version %s cannot be fetched now: %s", name, champion.revision, error)
             self._pauses.unreachable(name, champion)
+            self._marks.put(name, champion, "pending", f"its files cannot be fetched now: {error}")
             return
-        if isinstance(error, NotServable):
-            self._pauses.refused(name, champion)
-        elif not isinstance(error, Superseded):
-            self._pauses.failed(name, champion)
         status = "refused" if isinstance(error, NotServable) else "failed"
-        is_known = isinstance(error, (NotServable, Superseded, TorchServeError))
+        is_known = isinstance(
+            error, (NotServable, FilesIncomplete, Superseded, TorchServeError, RegistryRefused, OSError)
+        )
         reason = str(error) if is_known else repr(error)
         goes_on = f" Version {self._live[name].revision} goes on." if name in self._live else ""
-        logger.error(
-            "%s version %s is %s: %s%s",
-            name,
-            champion.revision,
-            status,
-            reason,
-            goes_on,
-            exc_info=None if is_known else error,
-        )
-        self._mark(name, champion, status, reason, rollout.tags)
-
-    def _follow_tags(self, name: str, champion: Champion) -> None:
-        """Take over tags that change nothing, and say again that a version serves if somebody has asked again."""
-        if not self._serves(name, champion):
+        what = f"{name} version {champion.revision} is {status}"
+        logger.error("%s: %s%s", what, reason, goes_on, exc_info=None if is_known else error)
+        if isinstance(error, Superseded):
+            self._marks.bid_farewell(name, champion, status, reason)
             return
-        if champion.tags.get(STATUS) in (None, "pending") and not self._failures:
-            self._mark(name, champion, "ready", "answers on this replica")
-        self._live[name] = champion
+        if status == "refused" and not isinstance(error, DigestDiffers):
+            self._pauses.refused(name, champion)
+        else:
+            self._pauses.failed(name, champion, status)
+        self._marks.put(name, champion, status, reason, rollout.tags)
+
+    def _take_over_tags(self, wanted: Mapping[str, Champion]) -> None:
+        """Take over tags that change nothing."""
+        self._live |= {name: champion for name, champion in wanted.items() if self._serves(name, champion)}
 
     def _serves(self, name: str, champion: Champion) -> bool:
         return name in self._live and self._live[name].identity == champion.identity
 
-    def _mark(
-        self, name: str, champion: Champion, status: str, reason: str, tags: Mapping[str, str] | None = None
-    ) -> None:
-        self._marks.put(name, champion, status, reason, tags, now=not self._failures)
+    def _state(self, name: str, champion: Champion) -> str:
+        return "ready" if self._serves(name, champion) else self._pauses.outcome(name, champion)
+
+    @contextmanager
+    def _apart(self, name: str, champion: Champion | None = None) -> Iterator[None]:
+        """Keep what goes wrong with one deployment from the others; a champion waits before it is tried again."""
+        try:
+            yield
+        except TorchServeError as error:
+            logger.warning("%s: %s", name, error)
+        except Exception as error:
+            logger.exception("Something is wrong with %s; the others go on.", name)
+            self._status.note_error(name, error)
+            if champion is not None:
+                self._pauses.failed(name, champion)
+                self._marks.put(name, champion, "failed", repr(error))
+        else:
+            self._status.settle(name)
 
     def _report(self, wanted: Mapping[str, Champion]) -> None:
-        missing = {name: it for name, it in wanted.items() if not self._serves(name, it)}
-        outcomes = {name: self._pauses.outcome(name, it) for name, it in missing.items()}
-        by_outcome = {
-            outcome: sorted(name for name in outcomes if outcomes[name] == outcome)
-            for outcome in ("pending", "failed", "refused")
-        }
+        states = {name: self._state(name, champion) for name, champion in sorted(wanted.items())}
         self._status.tell(
             deployments={name: champion.revision for name, champion in self._live.items()},
-            **by_outcome,
+            pending=[name for name, state in states.items() if state == "pending"],
+            failed=[name for name, state in states.items() if state in {"failed", "unreachable"}],
+            refused=[name for name, state in states.items() if state == "refused"],
         )

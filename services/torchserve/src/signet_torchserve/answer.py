@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,15 @@ from signet_torchserve.payload import Payload
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
+_NO_CLASS = -1
+
 
 def write(output: Any, payload: Payload, feed: Feed, labels: Mapping[int, str] | None) -> tuple[bytes, str]:
     """Body and media type of the answer to `payload`, whose model output is `output`.
 
     MLflow's formats are answered with `{"predictions": …}`. The seed's get what stands for one row bare (a label as
-    plain text) and a JSON list for several. NaN and infinities, which JSON does not have, are written as null.
+    plain text) and a JSON list for several. NaN and infinities, which JSON does not have, are written as null, and so
+    is the label of a row that has no class.
     """
     predictions = _labelled(output, labels) if labels is not None else None
     if payload.wrapped:
@@ -32,16 +36,22 @@ def write(output: Any, payload: Payload, feed: Feed, labels: Mapping[int, str] |
     return _dump(values), JSON
 
 
-def _labelled(output: Any, labels: Mapping[int, str]) -> list[str] | None:
-    """Label of each row: of the class that integers name, or of the greatest of several scores."""
+def _labelled(output: Any, labels: Mapping[int, str]) -> list[str | None] | None:
+    """Label of each row: of the class that integers name, or of the greatest of several scores.
+
+    A row has no class if an integer below zero says so, or if its greatest score is NaN or infinite: argmax would name
+    the first of such scores.
+    """
     if not isinstance(output, np.ndarray) or output.ndim == 0:
         return None
     classes = output
     if output.ndim == 2 and output.dtype.kind == "f" and output.shape[1] > 1:  # noqa: PLR2004 -- rows of scores
         classes = output.argmax(axis=1)
+        if not math.isfinite(np.vdot(output, output)):  # which is found fastest, and may be an overflow only
+            classes = np.where(np.isfinite(output.max(axis=1)), classes, _NO_CLASS)
     if classes.dtype.kind not in "iu" or classes.size != len(classes):
         return None
-    return [labels[index] if index in labels else str(index) for index in classes.reshape(-1).tolist()]
+    return [labels.get(index, str(index) if index >= 0 else None) for index in classes.reshape(-1).tolist()]
 
 
 def _records(output: Any) -> Any:

@@ -4,6 +4,8 @@ The .mar holds data only: the signature (MLmodel), the exported program, the lab
 Where training logged no golden rows, the model's own example takes their place, to which any prediction will do.
 TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
 that runs.
+
+A model may be larger than the memory: its weights pass through in pieces.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -18,16 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from model_archiver.model_archiver import ModelArchiver
-from model_archiver.model_archiver_config import ModelArchiverConfig
 
-from signet_torchserve import example, program_check, program_fit
+from signet_torchserve import example, program_check, program_fit, purity, rows
 from signet_torchserve.archive_layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.champion import Champion
-from signet_torchserve.errors import NotServable
+from signet_torchserve.errors import FilesIncomplete, NotServable
+from signet_torchserve.guards import Guards
 from signet_torchserve.options import Options
 
 MAX_JSON_BYTES = 1 << 20
+
+_ZIP = b"PK\x03\x04"
+_PIECE_BYTES = 1 << 20
+_ALIGNMENT = 64
 
 _GRAPH = "models/model.json"
 _SAMPLE_INPUTS = "data/sample_inputs/model.pt"
@@ -48,42 +54,60 @@ def build(model: Path, name: str, champion: Champion, mar: Path) -> None:
 
     Raises:
         NotServable: it has no signature, no input example that its signature admits, is no exported program, holds a
-            pickle, its labels or golden rows cannot be read, or a tag has a wrong value.
+            pickle, its answers are no function of a request, its labels or golden rows cannot be read, or a tag has a
+            wrong value.
     """
-    if not _is_servable_name(name):
-        raise NotServable(
-            f"TorchServe cannot serve a model named {name!r}: "
-            "expected letters, digits, '_', '-' and '.', with a letter or digit first."
-        )
-    allow = Options.from_tags(champion.tags).allow
+    options = Options.from_tags(champion.tags)
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:
         folder = Path(temporary, "files")
         folder.mkdir()
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
         try:
-            program_fit.refuse_unfit(_graph(folder / PROGRAM), _mlmodel(folder)["signature"])
+            graph = _graph(folder / PROGRAM)
+            program_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
+            Guards(graph)  # refuses what each worker would
+            purity.refuse_impure(graph, options.allow)
+            alone_because = rows.obstacle(graph, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
-        request = example.request(model, _mlmodel(folder), allow)
+        request = example.request(model, _mlmodel(folder), options.allow)
         if request is not None and not (folder / GOLDEN).exists():
             text = json.dumps({"request": request})
             if len(text) <= MAX_JSON_BYTES:
                 (folder / GOLDEN).write_text(text)
-        (folder / OPTIONS).write_text(json.dumps({"version": champion.version, "allow": sorted(allow)}))
-        config = ModelArchiverConfig(
-            model_name=name,
-            version=champion.revision,
-            handler="",  # every archive is served by default_service_handler of config.properties
-            extra_files=",".join(str(path) for path in sorted(folder.iterdir())),
-            export_path=temporary,
-            archive_format="zip-store",
-            force=True,
-        )
-        ModelArchiver.generate_model_archive(config)
-        Path(temporary, f"{name}.mar").replace(mar)
+        facts = {
+            "version": champion.version,
+            "allow": sorted(options.allow),
+            "timeout_s": options.timeout_s,
+            "alone_because": alone_because,
+        }
+        (folder / OPTIONS).write_text(json.dumps(facts))
+        whole = Path(temporary, "whole.mar")
+        _pack(folder, name, champion.revision, whole)
+        whole.replace(mar)
+
+
+def _pack(folder: Path, name: str, revision: str, mar: Path) -> None:
+    """Write a .mar of the folder's files, uncompressed.
+
+    The manifest names no handler: every archive is served by `default_service_handler` of config.properties.
+    TorchServe's own archiver copies all files into the temporary folder first, which in a container is memory.
+    """
+    model = {"modelName": name, "modelVersion": revision}
+    manifest = {"createdOn": "", "runtime": "python", "model": model, "archiverVersion": ""}
+    with zipfile.ZipFile(mar, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+
+
+def alone(unpacked: Path) -> str:
+    """That requests don't share a forward pass and why, as the end of a sentence; empty if they share one."""
+    because = json.loads((unpacked / OPTIONS).read_text("utf-8")).get("alone_because", "")
+    return because and f"; requests are answered one by one, because {because}"
 
 
 def strip_pickles(source: Path, target: Path) -> None:
@@ -96,7 +120,11 @@ def strip_pickles(source: Path, target: Path) -> None:
         NotServable: a weight, a constant, the program or the file as a whole is not plain data.
     """
     try:
-        with zipfile.ZipFile(source) as program, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:
+        with (
+            zipfile.ZipFile(source) as program,
+            target.open("wb") as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as copy,
+        ):
             root = program.namelist()[0].partition("/")[0]
             for record in dict.fromkeys(program.namelist()):
                 folder, _, inner = record.partition("/")
@@ -106,14 +134,37 @@ def strip_pickles(source: Path, target: Path) -> None:
                     )
                 if folder != root or not _PLAIN_RECORD.fullmatch(inner):
                     raise NotServable(f"The program holds a record {record!r}, which may be a pickle.")
-                content = b"" if inner == _SAMPLE_INPUTS else program.read(record)
-                if inner.endswith("_config.json"):
-                    _refuse_pickled(record, json.loads(content))
-                if inner.endswith(".json"):
-                    content = json.dumps(program_check.harmless(json.loads(content))).encode()
-                copy.writestr(record, content)
+                if inner == _SAMPLE_INPUTS:
+                    copy.writestr(record, b"")
+                elif inner.endswith(".json"):
+                    document = json.loads(program.read(record))
+                    if inner == _GRAPH:
+                        program_fit.refuse_unread(document)
+                    if inner.endswith("_config.json"):
+                        _refuse_pickled(record, document)
+                    if inner == _GRAPH:
+                        program_fit.refuse_unread(document)
+                    copy.writestr(record, json.dumps(program_check.harmless(document)))
+                else:
+                    entry = _aligned(record, file.tell())
+                    with program.open(record) as content, copy.open(entry, "w", force_zip64=True) as part:
+                        shutil.copyfileobj(content, part, _PIECE_BYTES)
     except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
+
+
+def _aligned(record: str, offset: int) -> zipfile.ZipInfo:
+    """Entry, written at `offset` of a file, whose content begins where torch puts it: at a multiple of 64 bytes.
+
+    So a worker can map the content into its memory, instead of reading it. The gap is an extra field, torch's own.
+
+    Source: caffe2/serialize/inline_container.cc, `getPadding`.
+    """
+    entry = zipfile.ZipInfo(record)
+    entry.CRC = 0  # the header has one, and is asked for its length before there is any
+    gap = -(offset + len(entry.FileHeader(zip64=True)) + 4) % _ALIGNMENT
+    entry.extra = struct.pack("<2sH", b"FB", gap) + b"Z" * gap
+    return entry
 
 
 def _refuse_pickled(record: str, config: dict[str, dict[str, dict[str, object]]]) -> None:
@@ -124,10 +175,6 @@ def _refuse_pickled(record: str, config: dict[str, dict[str, dict[str, object]]]
     ]
     if pickled:
         raise NotServable(f"The program holds pickled values {pickled} ({record}): expected plain tensors only.")
-
-
-def _is_servable_name(name: str) -> bool:
-    return name[:1].isascii() and name[:1].isalnum() and all(c.isascii() and (c.isalnum() or c in "_-.") for c in name)
 
 
 def _mlmodel(model: Path) -> dict[str, Any]:
@@ -159,17 +206,49 @@ def _copy_contract(model: Path, folder: Path) -> None:
     shutil.copyfile(model / MLMODEL, folder / MLMODEL)
 
 
+def refuse_incomplete(model: Path) -> None:
+    """Tell a model whose files are not all there from one that must not be served.
+
+    Raises:
+        FilesIncomplete: there is no MLmodel, or what it names is missing or was cut off.
+        NotServable: MLmodel cannot be read, or has no pytorch flavor.
+    """
+    if not (model / MLMODEL).is_file() or not (model / MLMODEL).stat().st_size:
+        raise FilesIncomplete(f"{MLMODEL} is missing")
+    program = _program_path(model)
+    info = _mlmodel(model).get("saved_input_example_info")
+    example = info.get("serving_input_path") if isinstance(info, dict) else None
+    is_pickled = any(any(program.parent.glob(pattern)) for pattern in ("*pickle*", "*.pth"))
+    if not program.is_file() and _is_inside(program, model) and not is_pickled:
+        raise FilesIncomplete(f"{PROGRAM} is missing")
+    if program.is_file() and _was_cut_off(program):
+        raise FilesIncomplete(f"{PROGRAM} ends too early")
+    if example is not None and not (model / str(example)).is_file():
+        raise FilesIncomplete(f"{example}, which {MLMODEL} names, is missing")
+
+
+def _was_cut_off(program: Path) -> bool:
+    with program.open("rb") as file:
+        begins = file.read(len(_ZIP))
+    return not begins or (begins == _ZIP and not zipfile.is_zipfile(program))
+
+
 def _program(model: Path) -> Path:
-    flavor = (_mlmodel(model).get("flavors") or {}).get("pytorch")
-    if flavor is None:
-        raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
-    program = model / str(flavor.get("model_data", "data")) / PROGRAM
+    program = _program_path(model)
     if not program.is_file() or not _is_inside(program, model):
         raise NotServable(
             "It holds a pickle, or no exported program: "
             "log it with mlflow.pytorch.log_model(…, serialization_format='pt2')."
         )
     return program
+
+
+def _program_path(model: Path) -> Path:
+    flavors = _mlmodel(model).get("flavors")
+    flavor = flavors.get("pytorch") if isinstance(flavors, dict) else None
+    if not isinstance(flavor, dict):
+        raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
+    return model / str(flavor.get("model_data", "data")) / PROGRAM
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

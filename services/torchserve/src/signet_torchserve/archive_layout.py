@@ -1,7 +1,11 @@
-"""Names of the files in a .mar: `archive` writes them, `handler` and `agent` read them; no other is in one."""
+"""Names of the files in a .mar: `archive` writes them, `handler` and `agent` read them; no other is in one.
+
+A worker that cannot load them writes `LAST_WORDS` beside them, as TorchServe passes nothing on.
+"""
 
 MLMODEL = "MLmodel"
 PROGRAM = "model.pt2"
 LABELS = "index_to_name.json"
 GOLDEN = "golden.json"
 OPTIONS = "options.json"
+LAST_WORDS = "last_words.json"

@@ -8,9 +8,11 @@
 
 | the agent answers by      | with                                                                          |
 | ------------------------- | ----------------------------------------------------------------------------- |
-| `serving.status`          | `pending`, then `ready`, `refused` or `failed`                                |
+| `serving.status`          | `pending`, then `ready`, `refused` or `failed`, of all replicas together; on  |
+|                           | a version that serves no more `retired` (see `marks`)                         |
 | `serving.reason`          | why, when, and on which replica                                               |
-| `serving.contract`        | what changes for clients of the version before it (see `contract`)            |
+| `serving.replica.<name>`  | on the registered model: what that replica says of which version              |
+| `serving.contract`        | what changes for clients, and what they should know (see `contract`)          |
 | `serving.served_at`       | when it last came into service                                                |
 | `serving.digest`          | the digest of what it served first, where none was recorded                   |
 """
@@ -29,7 +31,8 @@ BATCH_SIZE = "serving.batch_size"
 MAX_BATCH_DELAY = "serving.max_batch_delay"
 WORKERS = "serving.workers"
 TIMEOUT = "serving.timeout_s"
-OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, TIMEOUT)
+ROWS = "serving.rows"
+OPTIONS = (ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, WORKERS, TIMEOUT, ROWS)
 
 ALLOW_BREAKING = "serving.allow_breaking"
 DIGEST = "serving.digest"
@@ -39,11 +42,13 @@ REASON = "serving.reason"
 CONTRACT = "serving.contract"
 SERVED_AT = "serving.served_at"
 ANSWERS = (STATUS, REASON, CONTRACT, SERVED_AT)
+REPLICA = "serving.replica."
+"""Begins the names of the tags of a registered model by which each replica tells of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A model version that ought to be served, with its tags that begin with `serving.`."""
+    """A model version that ought to be served, with its tags that begin with `serving.` and its model's (`REPLICA`)."""
 
     version: str
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +74,7 @@ class Champion:
         return (
             str(self.created),
             self.version,
-            *(f"{tag}={self.tags[tag]}" for tag in sorted(self.tags) if tag not in ANSWERS),
+            *(f"{tag}={self.tags[tag]}" for tag in sorted(self.tags) if not tag.startswith((*ANSWERS, REPLICA))),
         )
 
     @property

@@ -73,7 +73,8 @@ class Columns:
         self._layout: Layout = Named(names) if names else Unnamed(len(specs))
         self._names = frozenset(names)
         self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
-        self._narrowed: dict[frozenset[str], Columns] = {}
+        self._narrowed: dict[frozenset[str], tuple[Columns, list[int]]] = {}
+        """By the columns that are left out: what reads the others, and where those stand."""
         self._types = [self._type(spec) for spec in specs]
         # CSV is untyped: an integer there is a number.
         self._types_of_csv = [_NUMBER if type_.wants_float else type_ for type_ in self._types]
@@ -95,12 +96,12 @@ class Columns:
         return are_known and bool(specs) and (all(names) or set(names) == {None})
 
     def read(self, payload: Payload) -> Array | None:
-        """float32 [rows, columns], in the signature's order without the optional ones that the payload has not.
+        """float32 [rows, columns of the signature], NaN in those that the payload leaves out.
 
         None if the payload is not surely valid.
         """
         if self._optional and (absent := self._names.difference(self._layout.names(payload))):
-            return self._without(absent).read(payload) if absent <= self._optional and absent < self._names else None
+            return self._read_without(absent, payload) if absent <= self._optional and absent < self._names else None
         row = self._layout.only_row(payload)
         if row is not None:
             is_sure = all(map(contains, self._kinds, map(type, row))) and all(map(lt, map(abs, row), self._limits))
@@ -113,13 +114,20 @@ class Columns:
             return None
         return self._of_arrays(found) if isinstance(found[0], Numbers) else self._of_lists(found)
 
-    def _without(self, absent: frozenset[str]) -> Columns:
+    def _read_without(self, absent: frozenset[str], payload: Payload) -> Array | None:
         if absent not in self._narrowed:
             if len(self._narrowed) >= _MAX_NARROWED:
                 self._narrowed.clear()
-            present = [spec for spec in self._specs if spec["name"] not in absent]
-            self._narrowed[absent] = Columns(present, whole_numbers=self._whole_numbers)
-        return self._narrowed[absent]
+            places = [place for place, spec in enumerate(self._specs) if spec["name"] not in absent]
+            narrowed = Columns([self._specs[place] for place in places], whole_numbers=self._whole_numbers)
+            self._narrowed[absent] = narrowed, places
+        narrowed, places = self._narrowed[absent]
+        found = narrowed.read(payload)
+        if found is None:
+            return None
+        inputs = np.full((len(found), len(self._specs)), np.nan, np.float32)
+        inputs[:, places] = found
+        return inputs
 
     def _of_arrays(self, columns: Sequence[Any]) -> Array | None:
         inputs = np.empty((len(columns[0]), len(columns)), np.float32)

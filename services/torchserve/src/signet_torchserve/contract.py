@@ -6,6 +6,7 @@ others are compatible.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ from typing import Any, Self
 import numpy as np
 import yaml
 
-from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS
+from signet_torchserve import program_fit
+from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
+from signet_torchserve.errors import NotServable
+from signet_torchserve.guards import Guards
+from signet_torchserve.sizes import Sizes
 
 # Of columns: whatever the first takes, the second takes too.
 _WIDER = {("long", "float"), ("integer", "float"), ("datetime", "string"), ("binary", "string")}
@@ -32,6 +37,10 @@ _JSON_KINDS = {
     **dict.fromkeys(("i", "u", "integer", "long"), "whole numbers"),
     **dict.fromkeys(("b", "boolean"), "booleans"),
 }
+
+_WHOLE = ("long", "integer")
+_EXACT_IN_FLOAT32 = 2**24
+_MAX_NAMED = 10
 
 Spec = dict[str, Any]
 
@@ -53,18 +62,26 @@ class Contract:
     params: list[Spec]
     allow: frozenset[str]
     labels: Mapping[str, str] | None
+    sizes: Sizes | None = None
+    """What the program takes; None where that cannot be calculated, or nothing is known of the program."""
 
     @classmethod
     def of(cls, unpacked: Path) -> Self:
         """That of an unpacked archive."""
         signature = yaml.safe_load((unpacked / MLMODEL).read_text("utf-8"))["signature"]
         labels = unpacked / LABELS
+        inputs = json.loads(signature["inputs"])
+        sizes = None
+        with contextlib.suppress(NotServable):  # an earlier version may serve with guards that nobody checked
+            guards = Guards.of(unpacked / PROGRAM)
+            sizes = Sizes(program_fit.shapes(inputs), guards)
         return cls(
-            inputs=json.loads(signature["inputs"]),
+            inputs=inputs,
             outputs=json.loads(signature.get("outputs") or "[]"),
             params=json.loads(signature.get("params") or "[]"),
             allow=frozenset(json.loads((unpacked / OPTIONS).read_text("utf-8"))["allow"]),
             labels=json.loads(labels.read_text("utf-8")) if labels.exists() else None,
+            sizes=sizes,
         )
 
 
@@ -72,11 +89,27 @@ def changes(old: Contract, new: Contract) -> list[Change]:
     """Every difference for clients of `old` when `new` takes its place, the breaking ones first."""
     found = [
         *_of_inputs(old, new),
+        *_of_sizes(old, new),
         *_of_params(_by_name(old.params), _by_name(new.params)),
         *_of_outputs(old, new),
         *_of_relaxations(old.allow, new.allow),
     ]
     return sorted(found, key=lambda change: not change.is_breaking)
+
+
+def notes(version: Contract) -> list[str]:
+    """What clients of a version should know, whatever came before it, each as a sentence."""
+    found = []
+    if version.sizes is not None and (narrower := version.sizes.narrower()):
+        found.append(f"The program takes {narrower}, where the signature admits more.")
+    whole = [_what(name, spec) for name, spec in _by_name(version.inputs).items() if spec["type"] in _WHOLE]
+    if whole:
+        named = ", ".join(whole[:_MAX_NAMED])
+        more = f" and {len(whole) - _MAX_NAMED} more" if len(whole) > _MAX_NAMED else ""
+        found.append(
+            f"The model gets {named}{more} as float32, and float32 rounds whole numbers beyond {_EXACT_IN_FLOAT32}."
+        )
+    return found
 
 
 def _breaking(text: str) -> Change:
@@ -137,6 +170,16 @@ def _of_tensor(what: str, old: Spec, new: Spec) -> Iterator[Change]:
 def _of_type(what: str, old: Any, new: Any, *, is_wider: bool) -> Change:
     outcome = "what was right still is" if is_wider else f"who sends {old} may be refused"
     return Change(is_breaking=not is_wider, text=f"{what} is {new} instead of {old}: {outcome}")
+
+
+def _of_sizes(old: Contract, new: Contract) -> Iterator[Change]:
+    if old.sizes is None or new.sizes is None:
+        return
+    what = f"its program takes {new.sizes} instead of {old.sizes}"
+    if new.sizes.takes_less_than(old.sizes):
+        yield _breaking(f"{what}: who sends other sizes would be refused")
+    elif old.sizes.takes_less_than(new.sizes):
+        yield _compatible(f"{what}: what was right still is")
 
 
 def _of_params(old: Mapping[str, Spec], new: Mapping[str, Spec]) -> Iterator[Change]:

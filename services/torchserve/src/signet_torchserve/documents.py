@@ -24,6 +24,10 @@ _RAISED = (msgspec.MsgspecError, LookupError, OverflowError, RuntimeError, TypeE
 # A shorter list is left where it is.
 _LONG_BYTES = 512
 
+# What has no list for so long, or so many short ones, will have no long one either.
+_FAR_BYTES = 1 << 18
+_MANY = 4096
+
 # How a list of numbers, a list of records, and an object of numbers that are named by numbers begin.
 _BEGINNING = re.compile(
     rb'(?P<numbers>(?:\[[ \t\r\n]*){1,8}+(?=[-0-9tf]))|(?P<records>\[[ \t\r\n]*(?=\{))|(?P<labelled>\{)(?="[0-9]+":)'
@@ -41,12 +45,15 @@ def loads(body: bytes) -> Any:
     parser = simdjson.Parser()
     rest: list[bytes] = []
     lists: list[Read] = []
-    position = searched = 0
+    position = searched = short = 0
     try:
-        while found := _BEGINNING.search(body, searched):
+        while found := _BEGINNING.search(body, searched, searched + _FAR_BYTES):
             searched = found.end()
             end, read = _read(parser, body, found)
             if read is None:
+                short += 1
+                if short > _MANY:
+                    raise ValueError("Its lists are short.")
                 continue
             rest += body[position : found.start()], b'{"":%d}' % len(lists)
             lists.append(read)

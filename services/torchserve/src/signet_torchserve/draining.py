@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from signet_torchserve import inflight
@@ -50,24 +49,27 @@ class Draining:
         self._versions.pop((name, champion.revision), None)
         return True
 
-    def end_idle(self) -> Iterator[tuple[str, str]]:
-        """End every version that has answered what it had accepted, or has had time enough: name and revision.
+    def versions(self) -> list[tuple[str, Champion]]:
+        """All of them, each with its deployment's name."""
+        return [(name, version.champion) for (name, _), version in self._versions.items()]
+
+    def end_if_idle(self, name: str, revision: str) -> bool:
+        """End a version that has answered what it had accepted, or has had time enough; whether it is gone.
 
         It must be idle at two looks: between two looks at one, a request may be on its way from the queue to a worker.
 
         Raises:
-            TorchServeError: one cannot be looked at, or does not end; it is tried again at the next call.
+            TorchServeError: it cannot be looked at, or does not end; it is tried again at the next call.
         """
-        for (name, revision), version in list(self._versions.items()):
-            served = self._torchserve.version(name, revision)
-            is_idle = served is None or not (
-                served.pending_requests or any(inflight.is_busy(pid) for pid in served.workers)
-            )
-            is_late = time.monotonic() > version.deadline
-            if ((is_idle and version.was_idle) or is_late) and self._torchserve.stop(
-                name, revision, at_any_cost=is_late
-            ):
-                del self._versions[name, revision]
-                logger.info("%s version %s is retired.", name, revision)
-                yield name, revision
-            version.was_idle = is_idle
+        version = self._versions[name, revision]
+        served = self._torchserve.version(name, revision)
+        is_idle = served is None or not (
+            served.pending_requests or any(inflight.is_busy(pid) for pid in served.workers)
+        )
+        is_late = time.monotonic() > version.deadline
+        if ((is_idle and version.was_idle) or is_late) and self._torchserve.stop(name, revision, at_any_cost=is_late):
+            del self._versions[name, revision]
+            logger.info("%s version %s is retired.", name, revision)
+            return True
+        version.was_idle = is_idle
+        return False

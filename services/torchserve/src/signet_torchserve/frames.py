@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import math
-from collections.abc import Iterator
+import re
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ from mlflow.pyfunc.scoring_server import parse_csv_input
 from mlflow.types import DataType, Schema
 from mlflow.utils.proto_json_utils import dataframe_from_parsed_json
 
+from signet_torchserve import column_names, unchecked_names
 from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
+from signet_torchserve.kinds import BEYOND_FLOAT32
 from signet_torchserve.payload import Format, Payload
 from signet_torchserve.relaxations import Relaxation, refused
 
@@ -27,9 +31,6 @@ _CONVERTED = {DataType.float, DataType.integer, DataType.datetime, DataType.bina
 
 # Doubles hold every whole number up to here.
 EXACT_INTEGER = 2**53
-
-# From here on a number rounds to infinity in a float column.
-_BEYOND_FLOAT32 = 2.0**128 - 2.0**103
 
 _KINDS: dict[DataType, tuple[type, ...]] = {
     DataType.double: (float, int),
@@ -53,34 +54,29 @@ _KIND_NAMES = {
     type(None): "null",
 }
 
+_MANY_COLUMNS = 10_000
+
+_PLACE = re.compile(r",? at position [0-9]+")
+
 # What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to refuse.
-CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError)
-
-MISSING = "no such column"
-EXTRA = "an extra column"
+CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError, csv.Error)
 
 
-def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
-    """The data frame that pyfunc would feed: the signature's columns in its order, in its types.
+def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The data frame that pyfunc would feed, the signature's columns in its order and types, and what was sent for it.
 
     `allow` has the words of `relaxations` that hold.
 
     Raises:
         Refusal: the payload is no table, or the schema does not admit it.
     """
-    frame = read(schema, payload)
-    problems = list(_column_problems(schema, frame))
-    if frame.columns.has_duplicates:
-        twice = list(frame.columns[frame.columns.duplicated()])
-        raise SignatureMismatch(f"The input has columns more than once: {twice}.", problems)
-    missing = [problem.column for problem in problems if problem.got == MISSING]
-    if missing:
-        raise SignatureMismatch(missing_message(problems), problems)
+    frame = read(schema, payload, allow)
+    problems = column_names.require(schema, frame.columns)
     if frame.empty:
         problems.append(Problem(rule="empty", expected="at least one row", got="no rows"))
     if schema.has_input_names():
         frame = frame[[name for name in schema.input_names() if name in frame.columns]]
-    frame = frame.copy(deep=False)
+    sent, frame = frame, frame.copy(deep=False)
     for name, type_, required in _typed_columns(schema, frame):
         series = frame[name]
         if type_ == DataType.double and Relaxation.WHOLE_NUMBERS in allow and _are_exact_doubles(series):
@@ -93,20 +89,20 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.Data
         generic = Problem(rule="signature", expected=str(schema), got=error.message)
         raise SignatureMismatch(error.message, problems or [generic]) from error
     except CRASHES as error:
-        generic = Problem(rule="signature", expected=str(schema), got=str(error))
-        raise SignatureMismatch(
-            f"The signature's types do not fit the input: {error}.", problems or [generic]
-        ) from error
+        got = _without_place(error)
+        generic = Problem(rule="signature", expected=str(schema), got=got)
+        raise SignatureMismatch(f"The signature's types do not fit the input: {got}.", problems or [generic]) from error
     if problems := refused(problems, allow):
         raise SignatureMismatch(_stricter(problems), problems)
-    return result
+    return result, sent
 
 
-def read(schema: Schema, payload: Payload) -> pd.DataFrame:
+def read(schema: Schema, payload: Payload, allow: frozenset[str]) -> pd.DataFrame:
     """The data frame that MLflow's scoring server would make, with the values still as JSON typed them.
 
     Raises:
         MalformedPayload: the payload is no table.
+        SignatureMismatch: it has names, and the schema has none to check them by.
     """
     try:
         frame = _as_mlflow_reads(schema, payload)
@@ -121,21 +117,9 @@ def read(schema: Schema, payload: Payload) -> pd.DataFrame:
             expected="rows and columns",
             got=type(payload.content).__name__,
         ) from error
+    if not schema.has_input_names():
+        unchecked_names.refuse(list(frame.columns), allow)
     return frame
-
-
-def missing_message(problems: list[Problem]) -> str:
-    """MLflow's message, word for word, but with the extra columns in the order they came: it lists a set."""
-    missing = [problem.column for problem in problems if problem.got == MISSING]
-    extra = [problem.column for problem in problems if problem.got == EXTRA]
-    note = f" Note that there were extra inputs: {extra}." if extra else ""
-    return f"Model is missing inputs {missing}.{note}"
-
-
-def extra_message(problems: list[Problem]) -> str:
-    """Says which columns are too many, in MLflow's manner."""
-    extra = [problem.column for problem in problems if problem.got == EXTRA]
-    return f"Model has no inputs {extra}: extra inputs are refused."
 
 
 def kind_name(value: Any) -> str:
@@ -146,26 +130,37 @@ def kind_name(value: Any) -> str:
 
 def _as_mlflow_reads(schema: Schema, payload: Payload) -> pd.DataFrame:
     content = payload.content
+    if isinstance(content, pd.DataFrame):  # of a CSV that was read before
+        return content
     if payload.format is Format.CSV:
+        _refuse_wide(content, len(schema.inputs))
         frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
         if not isinstance(frame.index, pd.RangeIndex):  # pandas shifts the columns of rows that have too many cells
             raise ValueError("a row has more cells than the header")
     elif payload.format in (Format.SPLIT, Format.RECORDS):
         orient = payload.format.value.removeprefix("dataframe_")
-        if isinstance(content, dict):
-            _refuse_ragged(content.get("data"))
+        _refuse_ragged(content.get("data") if isinstance(content, dict) else content)
         frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]
     elif isinstance(content, dict):
         frame = _frame_of_columns(schema, content)
     elif isinstance(content, list):
-        names = schema.input_names() if schema.has_input_names() else []
-        one_column = len(names) == 1 and not any(isinstance(item, dict) for item in content)
+        expected = schema.input_names() if schema.has_input_names() else []
+        one_column = len(expected) == 1 and not any(isinstance(item, dict) for item in content)
         if not one_column:
             _refuse_ragged(content)
-        frame = pd.DataFrame({names[0]: content} if one_column else content)
+        frame = pd.DataFrame({expected[0]: content} if one_column else content)
     else:
         frame = pd.DataFrame([content])
     return frame
+
+
+def _refuse_wide(text: str, columns: int) -> None:
+    """Pandas takes minutes over a header of a million names, or over a row of as many more cells than that."""
+    for line in islice(re.finditer(r"[^\r\n]+", text), 3):
+        if line[0].count(",") > columns + _MANY_COLUMNS:
+            cells = len(next(csv.reader([line[0]])))
+            if cells > columns + _MANY_COLUMNS:
+                raise ValueError(f"a line has {cells} cells, and the signature has {columns} columns")
 
 
 def _refuse_ragged(rows: Any) -> None:
@@ -185,23 +180,6 @@ def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:
     if is_one_row or (has_nested_types and (has_scalars or any(isinstance(value, dict) for value in columns.values()))):
         return pd.DataFrame([columns])
     return pd.DataFrame(columns)
-
-
-def _column_problems(schema: Schema, frame: pd.DataFrame) -> Iterator[Problem]:
-    if not schema.has_input_names():
-        for name in frame.columns[len(schema.inputs) :]:
-            yield Problem("columns", f"{len(schema.inputs)} columns", EXTRA, column=name)
-        return
-    for name in frame.columns[frame.columns.duplicated()]:
-        yield Problem("columns", "each column once", "the same column twice", column=name)
-    present = set(frame.columns)
-    for required in schema.required_input_names():
-        if required not in present:
-            yield Problem("columns", "a column of this name", MISSING, column=required)
-    expected = set(schema.input_names())
-    for name in dict.fromkeys(frame.columns):
-        if name not in expected:
-            yield Problem("columns", "no column of this name", EXTRA, column=name)
 
 
 def _typed_columns(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, Any, bool]]:
@@ -233,9 +211,9 @@ def _examined(name: Any, type_: Any, series: pd.Series, *, required: bool) -> tu
     if not wrong:
         if type_ in _CONVERTED:
             try:
-                series = _converted(series, type_) if present else series
+                series = _converted(series, type_) if present or type_ == DataType.float else series
             except (ValueError, TypeError, OverflowError) as error:
-                problems.append(Problem("type", type_name, str(error), column=name))
+                problems.append(Problem("type", type_name, _without_place(error), column=name))
         elif not _mlflow_admits(name, series, type_):
             wrong = present
     problems += [Problem("type", type_name, kind_name(value), row=row, column=name) for row, value in wrong]
@@ -245,6 +223,11 @@ def _examined(name: Any, type_: Any, series: pd.Series, *, required: bool) -> tu
         if isinstance(value, (float, np.floating)) and math.isinf(value)
     ]
     return problems, series
+
+
+def _without_place(error: Exception) -> str:
+    """What pandas says, but for the place in a column, which the problems have."""
+    return _PLACE.sub("", str(error))
 
 
 def _mlflow_admits(name: Any, series: pd.Series, type_: DataType) -> bool:
@@ -294,7 +277,7 @@ def _fits_number(value: float, type_: DataType) -> bool:
     if type_ == DataType.integer:  # 2.0 is how some clients write 2
         return -(2**31) <= value < 2**31 and float(value).is_integer()
     if type_ == DataType.float:
-        return abs(value) < _BEYOND_FLOAT32 or value in (math.inf, -math.inf)
+        return abs(value) < BEYOND_FLOAT32 or value in (math.inf, -math.inf)
     return True
 
 
@@ -303,7 +286,9 @@ def _stricter(problems: list[Problem]) -> str:
     first = problems[0]
     match first.rule:
         case "columns":
-            return extra_message(problems)
+            return column_names.extra_message(
+                [problem.column for problem in problems if problem.got == column_names.EXTRA]
+            )
         case "empty":
             return "The input is empty: at least one row is expected."
         case "null":

@@ -13,6 +13,13 @@ cores, at 1, 8 and 64 connections:
 |         32 |     0, as it was | 3,860 |  9,120 |  9,170 |
 |         32 |     0, as it is  | 3,660 | 12,780 | 21,070 |
 
+**Who is undecided keeps nobody waiting.** A `BatchAggregator` waits for the answers to all requests of a batch, and its
+worker gets no other batch meanwhile. `ContinuousBatching`, meant for models that answer token by token, keeps a request
+until it is answered, and names it to the worker again with the next batch, without its body. So every model gets that
+one. There a request of which the worker says that it goes on (`ts_stream_next`) is sent a part of its answer; now none
+is sent if the part has the status 102 (Processing), where a request is dropped whose client has waited too long, which
+here none does. And requests that are kept take no place of new ones: a batch has up to `batch_size` of these.
+
 **A refusal does not cost the connection.** `NettyUtils.sendHttpResponse` closes it after every status from 400 on, so a
 client whose request was refused connects anew for each. Now it closes it after those beyond 400: refusals went from
 half the rate of predictions to nearly the same.
@@ -28,6 +35,9 @@ threads that serve all clients: a quarter of 16 connections, on two cores, stood
 start. `ModelServer.startRESTserver` gives the metrics API a thread of its own, and the management API one of the
 clients': now it is the other way round. (Without `enable_metrics_api`, which is on by default, there would be no
 management API.)
+
+**There is no gRPC.** Nobody asks for it, and its management port, on the machine's loopback, would let every user of
+the machine register and delete models. `ModelServer.startAndWait` does not call `startGRPCServers` any more.
 
 **A full queue says that it is full.** TorchServe answers 503 "has no worker … scale workers" both where a version has
 no worker and where its queue is full. `Model.addJob` now calls the queue's `add` in place of `offer`, so that a full
@@ -69,7 +79,34 @@ _CHANGES = {
             # lload maxDelay | pop2, iconst_1 | ifgt (next request), goto (end): there always is.
             bytes.fromhex("1606 5804 9d0006 a7"),
         ),
+        (
+            # The same in pollInferJob.
+            bytes.fromhex("1605 0994 9d0006 a7"),
+            bytes.fromhex("1605 5804 9d0006 a7"),
+        ),
         (_text("offer"), _text("add")),
+    ],
+    "org/pytorch/serve/wlm/WorkLoadManager.class": [
+        (
+            # aload model, invokevirtual isContinuousBatching, | ifeq (other aggregators), | new ContinuousBatching
+            bytes.fromhex("2c b6014f 990010 bb015a"),
+            # … | pop, nop, nop | …
+            bytes.fromhex("2c b6014f 570000 bb015a"),
+        )
+    ],
+    "org/pytorch/serve/wlm/ContinuousBatching.class": [
+        (
+            # invokevirtual getBatchSize, | aload this, getfield jobs, invokeinterface size, isub, | istore
+            bytes.fromhex("b6000d 2a b40013 b900170100 64 3e"),
+            # … | ten times nop | …
+            bytes.fromhex("b6000d" + 10 * "00" + "3e"),
+        ),
+        (
+            # aload job, getPayload, getClientExpireTS, invokestatic currentTimeMillis, lcmp, ifle (no response)
+            bytes.fromhex("1905 b60050 b600a9 b800ad 94 9e001f"),
+            # aload prediction, getStatusCode, sipush 102, five times nop, if_icmpeq (no response)
+            bytes.fromhex("2d b600b9 110066 0000000000 9f001f"),
+        ),
     ],
     "org/pytorch/serve/wlm/WorkerThread.class": [
         (
@@ -100,6 +137,8 @@ _CHANGES = {
         (bytes.fromhex("b2 0277 b60254 3a06"), bytes.fromhex("b2 0258 b60254 3a06")),
         # aload 6, aload_3, aload its own thread … invokevirtual initializeServer
         (bytes.fromhex("1906 2d 1905 b2 0277 b6026a"), bytes.fromhex("1906 2d 1905 b2 0258 b6026a")),
+        # aload_0, invokevirtual startRESTserver, astore_1 | aload_0, invokevirtual startGRPCServers
+        (bytes.fromhex("2a b600b0 4c 2a b600b4"), bytes.fromhex("2a b600b0 4c 00 000000")),
     ],
     "org/pytorch/serve/http/HttpRequestHandler.class": [
         (

@@ -12,6 +12,7 @@ from signet_torchserve.archive_layout import GOLDEN
 
 # Another machine's arithmetic differs in the last digits.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5
+_SCALE = -1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,45 @@ class Golden:
             return None
         return f"The golden rows are answered with {answer}: expected {self.response}."
 
+    @property
+    def neighbour(self) -> Any:
+        """A request of the same form with other numbers, where its numbers have a fraction."""
+        return _scaled(self.request)
 
-def _is_about(answer: Any, expected: Any) -> bool:
+
+def are_about(answer: Any, other: Any) -> bool:
+    """Whether two answers to one request are equal but for rounding, which follows the greatest of their numbers."""
+    return _is_about(answer, other, _ABSOLUTE * max(1.0, _greatest(other)))
+
+
+def _is_about(answer: Any, expected: Any, absolute: float = _ABSOLUTE) -> bool:
     """Whether two JSON values are equal, but for rounding in their numbers."""
     if isinstance(expected, list):
-        return isinstance(answer, list) and len(answer) == len(expected) and all(map(_is_about, answer, expected))
+        return (
+            isinstance(answer, list)
+            and len(answer) == len(expected)
+            and all(_is_about(one, other, absolute) for one, other in zip(answer, expected, strict=True))
+        )
     if isinstance(expected, dict):
         return (
             isinstance(answer, dict)
             and answer.keys() == expected.keys()
-            and all(_is_about(answer[name], value) for name, value in expected.items())
+            and all(_is_about(answer[name], value, absolute) for name, value in expected.items())
         )
     if isinstance(expected, float) and isinstance(answer, (int, float)) and not isinstance(answer, bool):
-        return math.isclose(answer, expected, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+        return math.isclose(answer, expected, rel_tol=_RELATIVE, abs_tol=absolute)
     return type(answer) is type(expected) and bool(answer == expected)
+
+
+def _greatest(document: Any) -> float:
+    if isinstance(document, (list, dict)):
+        return max(map(_greatest, document.values() if isinstance(document, dict) else document), default=0.0)
+    return abs(document) if isinstance(document, float) else 0.0
+
+
+def _scaled(document: Any) -> Any:
+    if isinstance(document, list):
+        return [_scaled(value) for value in document]
+    if isinstance(document, dict):
+        return {name: _scaled(value) for name, value in document.items()}
+    return document * _SCALE if isinstance(document, float) else document

@@ -10,7 +10,7 @@ The format is that of torch/_export/serde/schema.py.
 from __future__ import annotations
 
 import json
-import re
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -18,17 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from signet_torchserve.guards import Guards
+from signet_torchserve.program_fit import SCHEMA_VERSION
 from signet_torchserve.source import DTYPES, LAYOUTS, Source, Unsupported
 
-_SCHEMA_VERSION = 8
 _TREESPEC_VERSION = 1
-
-_SYMBOL = re.compile(r"Symbol\('(\w+)'(?:, \w+=True)*\)")
-
-# Shapes that a program remembers to be good; clients choose them.
-_MAX_SHAPES = 1024
 
 # What reading a document of another form than expected raises.
 _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, RuntimeError, StopIteration, TypeError, ValueError)
@@ -36,14 +33,11 @@ _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, RuntimeErro
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What tensor a program takes: its dtype, the size of each dimension or the symbol of a free one, an example."""
+    """What tensor a program takes: its dtype, the size of each dimension or the formula of a free one, an example."""
 
     dtype: torch.dtype
     sizes: tuple[int | str, ...]
     example: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"[{', '.join(map(str, self.sizes))}]"
 
 
 class Graph:
@@ -52,7 +46,6 @@ class Graph:
     Attributes:
         names: of its inputs, in their order.
         forms: of its inputs.
-        weights: its parameters, buffers and constants, on the device.
 
     Args:
         path: the .pt2 file.
@@ -67,8 +60,8 @@ class Graph:
             with zipfile.ZipFile(path) as archive:
                 root = archive.namelist()[0].partition("/")[0]
                 document = json.loads(archive.read(f"{root}/models/model.json"))
-                tensors = _tensors(archive, f"{root}/data", device)
-            if document["schema_version"]["major"] != _SCHEMA_VERSION:
+                tensors = _tensors(archive, np.memmap(path, np.uint8, "c"), f"{root}/data", device)
+            if document["schema_version"]["major"] != SCHEMA_VERSION:
                 raise Unsupported(f"schema {document['schema_version']}")
             self._read(document, tensors, device)
         except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
@@ -85,27 +78,30 @@ class Graph:
             self._admit(shapes, params)
         return self._function(*inputs)
 
+    def _admit(self, shapes: tuple[torch.Size, ...], params: dict[str, Any]) -> None:
+        if shapes not in self._admitted:
+            self._guards.hold(shapes)
+        if not _are_same(params, self._params):
+            raise ValueError(f"Expected the params {self._params}, for which it was exported, but got {params}")
+
     def _read(self, document: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> None:
         module = document["graph_module"]
         graph, signature = module["graph"], module["signature"]
         source = Source(device)
-        metas: list[dict[str, Any]] = []
+        dtypes: list[torch.dtype] = []
         constants: list[Any] = []
-        self.weights: list[torch.Tensor] = []
         for spec in signature["input_specs"]:
             ((kind, value),) = spec.items()
             match kind:
                 case "user_input" if not constants:
                     name = value["arg"]["as_tensor"]["name"]
                     source.take(name)
-                    metas.append(graph["tensor_values"][name])
+                    dtypes.append(DTYPES[graph["tensor_values"][name]["dtype"]])
                 case "constant_input":
                     ((_, constant),) = value["value"].items()
                     constants.append(constant)
                 case "parameter" | "buffer" | "tensor_constant":
-                    weight = tensors[value[f"{kind}_name"]]
-                    source.hold(value["arg"]["name"], weight)
-                    self.weights.append(weight)
+                    source.hold(value["arg"]["name"], tensors[value[f"{kind}_name"]])
                 case _:
                     raise Unsupported(f"an input of the kind {kind}")
         if any(set(spec) != {"user_output"} for spec in signature["output_specs"]):
@@ -114,48 +110,24 @@ class Graph:
             source.call(node)
         call = module["module_call_graph"][0]["signature"]
         self._function = source.function(_tree(call["out_spec"]), graph["outputs"])
-        self.forms = [_form(meta) for meta in metas]
-        self.names, params = _arguments(call, len(metas))
+        self._guards = Guards(document)
+        self._admitted = self._guards.admitted  # at hand, as each call looks at it
+        self.forms = [
+            Form(dtype, tuple(sizes), tuple(example))
+            for dtype, sizes, example in zip(dtypes, self._guards.sizes, self._guards.examples, strict=True)
+        ]
+        self.names, params = _arguments(call, len(dtypes))
         self._params = dict(zip(params, constants, strict=True))
-        self._ranges = {
-            name: (limits["min_val"], limits["max_val"]) for name, limits in document["range_constraints"].items()
-        }
-        self._admitted: dict[tuple[torch.Size, ...], None] = {}
-
-    def _admit(self, shapes: tuple[torch.Size, ...], params: dict[str, Any]) -> None:
-        """Refuse what `torch.export` would, and remember shapes that it would not."""
-        if list(map(len, shapes)) != [len(form.sizes) for form in self.forms] or not self._fits(shapes):
-            expected = ", ".join(f"{name} {form}" for name, form in zip(self.names, self.forms, strict=True))
-            limits = ", ".join(f"{low} <= {name} <= {high}" for name, (low, high) in self._ranges.items())
-            raise ValueError(
-                f"Expected inputs of the shapes {expected}{limits and f' ({limits})'}, "
-                f"but got {', '.join(str(list(shape)) for shape in shapes)}"
-            )
-        if not _are_same(params, self._params):
-            raise ValueError(f"Expected the params {self._params}, for which it was exported, but got {params}")
-        if len(self._admitted) >= _MAX_SHAPES:
-            self._admitted.clear()
-        self._admitted[shapes] = None
-
-    def _fits(self, shapes: tuple[torch.Size, ...]) -> bool:
-        symbols: dict[str, int] = {}
-        for form, shape in zip(self.forms, shapes, strict=True):
-            for expected, size in zip(form.sizes, shape, strict=True):
-                if isinstance(expected, int):
-                    if size != expected:
-                        return False
-                elif symbols.setdefault(expected, size) != size or not self._is_within(expected, size):
-                    return False
-        return True
-
-    def _is_within(self, symbol: str, size: int) -> bool:
-        low, high = self._ranges.get(symbol, (None, None))
-        # To torch.export too, a lower bound of 2 is a bound for its own reasoning alone.
-        return (low is None or low <= 2 or size >= low) and (high is None or size <= high)  # noqa: PLR2004
 
 
-def _tensors(archive: zipfile.ZipFile, folder: str, device: torch.device) -> dict[str, torch.Tensor]:
-    """Weights and constants by name; those that share a record share memory."""
+def _tensors(
+    archive: zipfile.ZipFile, content: npt.NDArray[np.uint8], folder: str, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Weights and constants by name; those that share a record share memory.
+
+    On the CPU that memory is the file's: `content` is the whole of it, mapped, and what is written stays with this
+    process. So all workers share one copy, and none holds what the system could read again.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for part in ("weights", "constants"):
         config = json.loads(archive.read(f"{folder}/{part}/model_{part}_config.json"))["config"]
@@ -165,27 +137,26 @@ def _tensors(archive: zipfile.ZipFile, folder: str, device: torch.device) -> dic
             if payload["use_pickle"] or meta["layout"] not in LAYOUTS:
                 raise Unsupported(f"{name} is no plain tensor")
             if record not in records:
-                content = np.frombuffer(archive.read(f"{folder}/{part}/{record}"), np.uint8)
-                records[record] = torch.tensor(content).view(DTYPES[meta["dtype"]]).to(device)
+                stored = _stored(archive.getinfo(f"{folder}/{part}/{record}"), content)
+                records[record] = _typed(stored, DTYPES[meta["dtype"]]).to(device)
             sizes, strides = ([size["as_int"] for size in meta[key]] for key in ("sizes", "strides"))
             tensors[name] = records[record].as_strided(sizes, strides, meta["storage_offset"]["as_int"])
     return tensors
 
 
-def _form(meta: dict[str, Any]) -> Form:
-    sizes: list[int | str] = []
-    example = []
-    for size in meta["sizes"]:
-        if "as_int" in size:
-            sizes.append(size["as_int"])
-            example.append(size["as_int"])
-            continue
-        symbol = _SYMBOL.fullmatch(size["as_expr"]["expr_str"])
-        if not symbol:
-            raise Unsupported(f"an input of the size {size}")
-        sizes.append(symbol[1])
-        example.append(size["as_expr"]["hint"]["as_int"])
-    return Form(DTYPES[meta["dtype"]], tuple(sizes), tuple(example))
+def _stored(entry: zipfile.ZipInfo, content: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """The bytes of an entry in the zip file's `content`."""
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise Unsupported(f"{entry.filename} is compressed")
+    # The header in front of the entry's bytes has 30 bytes, a name and an extra field: https://libzip.org/specifications/appnote_iz.txt
+    name, extra = struct.unpack_from("<HH", content.data, entry.header_offset + 26)
+    begin = entry.header_offset + 30 + name + extra
+    return torch.from_numpy(np.asarray(content[begin : begin + entry.file_size]))
+
+
+def _typed(stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The bytes as numbers; copied where the file has them at an address that such numbers cannot have."""
+    return (stored.clone() if stored.data_ptr() % dtype.itemsize else stored).view(dtype)
 
 
 def _tree(spec: str) -> dict[str, Any]:

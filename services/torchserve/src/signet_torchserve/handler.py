@@ -6,80 +6,185 @@ code.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
+import os
 import socket
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 import torch
+import yaml
+from ts.model_server import load_properties
 
-from signet_torchserve import answer, payload, wire
+from signet_torchserve import answer, deadlines, judge, outputs, payload, trials, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
-from signet_torchserve.errors import MalformedPayload, Refusal, Rule
+from signet_torchserve.errors import (
+    AnswerTooLarge,
+    Failure,
+    Fault,
+    MalformedPayload,
+    NotServable,
+    OutOfMemory,
+    Refusal,
+)
 from signet_torchserve.feed import Feed
+from signet_torchserve.golden import Golden
+from signet_torchserve.guards import Guards
 from signet_torchserve.inflight import InFlight
-from signet_torchserve.metrics import Metrics
+from signet_torchserve.last_words import LastWords
+from signet_torchserve.metrics import Metrics, Tally
 from signet_torchserve.program import Program
 from signet_torchserve.signature import Signature
+from signet_torchserve.undecided import Undecided
 
 if TYPE_CHECKING:
     from ts.context import Context
 
-_NOT_YET = wire.Answer(b"", answer.TEXT)
+# For this long a batch of nothing but undecided requests waits: so does who comes meanwhile.
+WAIT_S = 0.001
+MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size, as TorchServe has it
 
 
 class SignatureHandler:
     """Serves one version of one model behind its signature."""
 
     def initialize(self, context: Context) -> None:
-        """Load the archive that TorchServe has unpacked into the context's model_dir."""
-        properties = context.system_properties
-        folder = Path(properties["model_dir"])
-        gpu = properties.get("gpu_id")
+        """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
+        folder = Path(context.system_properties["model_dir"])
+        try:
+            self._load(context, folder)
+        except Exception as error:
+            LastWords(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
+            raise
+        LastWords.take_back(folder)
+        wire.take_over(self._serve)
+        gc.freeze()  # what is loaded now stays, so no collection need look at it again
+
+    def _load(self, context: Context, folder: Path) -> None:
+        gpu = context.system_properties.get("gpu_id")
         self.model = context.model_name
         options = json.loads((folder / OPTIONS).read_text("utf-8"))
         self.version = options["version"]
-        self.signature = Signature.load(folder / MLMODEL, frozenset(options["allow"]))
+        frontend = load_properties(os.environ["TS_CONFIG_FILE"]) if "TS_CONFIG_FILE" in os.environ else {}
+        self.max_answer_bytes = int(frontend.get("max_response_size", MAX_ANSWER_BYTES))
+        decision_s = deadlines.decision_s(options["timeout_s"])
+        self.signature = Signature.load(folder / MLMODEL, frozenset(options["allow"]), decision_s)
+        self.undecided = Undecided()
         self.program = Program(
-            folder / PROGRAM, f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
+            folder / PROGRAM,
+            f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu",
+            # An archive that was built before rows were proven says nothing of them.
+            is_batch_invariant=options.get("alone_because") == "",
         )
         labels = folder / LABELS
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
+        self._lost = self._hold_outputs(folder)
         self.metrics = Metrics(context, self.version)
-        wire.take_over(self._serve)
-        gc.freeze()  # what is loaded now stays, so no collection need look at it again
 
-    def handle(self, batch: Sequence[wire.Request]) -> list[wire.Answer]:
-        """Answers to a batch, in its order; a refusal is that request's alone and leaves its neighbours as they are."""
+    def _hold_outputs(self, folder: Path) -> list[int] | None:
+        """Hold what the program returns to its signature; see `outputs.lost`."""
+        document = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
+        golden = Golden.of(folder)
+        example = None
+        if golden is not None:
+            with contextlib.suppress(Refusal):
+                example = self.signature.surely_valid(payload.decode(orjson.dumps(golden.request)))
+        with torch.inference_mode():
+            answers = trials.answers(
+                self.program.run, json.loads(document["inputs"]), example, Guards.of(folder / PROGRAM)
+            )
+        promised = json.loads(document.get("outputs") or "[]") if self.labels is None else []
+        return outputs.lost(promised, answers)
+
+    def handle(self, batch: Sequence[wire.Request]) -> list[wire.Answer | None]:
+        """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.
+
+        None is the answer to a request on which enforcement has not decided yet: it is asked for again.
+        """
         began = time.perf_counter()
-        rows: list[int] = []
-        refused: list[Rule] = []
-        answers = [_NOT_YET] * len(batch)
-        waiting: list[tuple[int, payload.Payload, Feed]] = []
+        answers: list[wire.Answer | None] = [None] * len(batch)
+        tally = Tally()
+        ready: list[tuple[int, payload.Payload, Feed]] = []
+        if self.undecided:
+            self._wait(batch)
         for index, request in enumerate(batch):
             try:
-                decoded = self._decode(request)
-                waiting.append((index, decoded, self.signature.check(decoded)))
-            except Refusal as refusal:
-                answers[index] = self._refuse(refusal)
-                refused.append(refusal.rule)
-        if waiting:
-            outputs = self.program.run([feed for _, _, feed in waiting])
-            for (index, decoded, feed), output in zip(waiting, outputs, strict=True):
-                if isinstance(output, Refusal):
-                    answers[index] = self._refuse(output)
-                    refused.append(output.rule)
-                    continue
-                answers[index] = wire.Answer(*answer.write(output, decoded, feed, self.labels))
-                rows.append(feed.rows)
-        self.metrics.count(time.perf_counter() - began, rows, refused)
+                decided = self._decided(request, tally)
+                if decided is not None:
+                    ready.append((index, *decided))
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
+                answers[index] = self._error(error, request, tally)
+        if ready:
+            results = self._run([feed for _, _, feed in ready])
+            for (index, decoded, feed), output in zip(ready, results, strict=True):
+                try:
+                    answers[index] = self._write(output, decoded, feed)
+                    tally.rows.append(feed.rows)
+                except Exception as error:  # noqa: BLE001 -- as above
+                    answers[index] = self._error(error, batch[index], tally)
+        try:
+            self.metrics.count(time.perf_counter() - began, tally)
+        except Exception:  # noqa: BLE001 -- what is answered is answered
+            traceback.print_exc()
         return answers
+
+    def _wait(self, batch: Sequence[wire.Request]) -> None:
+        """Forget the undecided requests that are gone; if nothing else came, wait a little for a decision."""
+        identifiers = {request.identifier for request in batch}
+        self.undecided.keep_only(identifiers)
+        if len(self.undecided) == len(identifiers):
+            self.undecided.wait(WAIT_S)
+
+    def _decided(self, request: wire.Request, tally: Tally) -> tuple[payload.Payload, Feed] | None:
+        """A request and what to call the model with, or None if it is undecided."""
+        if self.undecided and request.identifier in self.undecided:
+            question = self.undecided.take(request.identifier)
+            if question is None:
+                return None
+            tally.waited.append(time.monotonic() - question.began)
+            return question.payload, question.decision.result()
+        decoded = self._decode(request)
+        feed = self.signature.recall(decoded)
+        if feed is not None:
+            return decoded, feed
+        if not judge.decides(decoded):
+            return decoded, self.signature.enforce(decoded)
+        self.undecided.ask(request.identifier, decoded, self.signature.enforce)
+        return None
+
+    def _run(self, feeds: list[Feed]) -> list[Any]:
+        """Output of the program for each feed, or the exception that it raises.
+
+        Raises:
+            RuntimeError: the GPU is broken.
+        """
+        try:
+            return self.program.run(feeds)
+        except Exception as error:
+            if len(feeds) > 1:  # find out which
+                return [output for feed in feeds for output in self._run([feed])]
+            if isinstance(error, MemoryError | torch.OutOfMemoryError):
+                return [OutOfMemory(feeds[0].rows)]
+            if "CUDA" in str(error):
+                raise
+            return [error]
+
+    def _write(self, output: Any, decoded: payload.Payload, feed: Feed) -> wire.Answer:
+        if isinstance(output, Exception):
+            raise output
+        whole = outputs.restored(output, self._lost) if self._lost and feed.rows == 1 else output
+        body, content_type = answer.write(whole, decoded, feed, self.labels)
+        if len(body) > self.max_answer_bytes:
+            raise AnswerTooLarge(len(body), self.max_answer_bytes)
+        return wire.Answer(body, content_type)
 
     def _serve(self, connection: socket.socket) -> NoReturn:
         with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
@@ -96,7 +201,16 @@ class SignatureHandler:
             return payload.decode(request.fields["body"], request.content_type)
         return payload.decode_form(request.fields)
 
-    def _refuse(self, refusal: Refusal) -> wire.Answer:
-        if refusal.written is None:
-            refusal.written = orjson.dumps(refusal.body(self.model, self.version), default=str)
-        return wire.Answer(refusal.written, answer.JSON, refusal.status)
+    def _error(self, error: Exception, request: wire.Request, tally: Tally) -> wire.Answer:
+        """The answer to a request that is refused, or that the server fails to answer."""
+        if isinstance(error, Refusal):
+            tally.refused.append(error.rule)
+            if error.written is None:
+                error.written = orjson.dumps(error.body(self.model, self.version), default=str)
+            return wire.Answer(error.written, answer.JSON, error.status)
+        tally.failed += 1
+        identifier = request.identifier.decode()
+        failure = error if isinstance(error, Failure) else Fault(identifier)
+        error.add_note(f"Request {identifier} failed so.")
+        traceback.print_exception(error)
+        return wire.Answer(orjson.dumps(failure.body(self.model, self.version)), answer.JSON, failure.status)

@@ -63,6 +63,9 @@ class Health:
             "pending": status.pending,
             "failed": status.failed,
             "refused": status.refused,
+            "stranded": status.stranded,
+            "troubles": status.troubles,
+            "errors": status.errors,
             "registry": status.registry,
         }
 
@@ -84,7 +87,10 @@ class Health:
 
 def _others(status: Status) -> str:
     lists = {"Pending": status.pending, "Failed": status.failed, "Refused": status.refused}
-    return "".join(f" {what}: {', '.join(names)}." for what, names in lists.items() if names)
+    said = [f" {what}: {', '.join(names)}." for what, names in lists.items() if names]
+    said += [f" {name} goes on with what it serves. {why}" for name, why in status.stranded.items()]
+    said += [f" {what} has failed, and is tried again: {why}." for what, why in status.troubles.items()]
+    return "".join(said)
 
 
 def serve(address: str, health: Health) -> None:

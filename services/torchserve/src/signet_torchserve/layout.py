@@ -13,6 +13,7 @@ from signet_torchserve import numbers
 from signet_torchserve.numbers import Numbers
 from signet_torchserve.payload import Format, Payload
 from signet_torchserve.tables import Table
+from signet_torchserve.unchecked_names import are_names
 
 Values = list[Any] | Numbers
 """Of one column."""
@@ -61,9 +62,9 @@ class Unnamed:
             return content if payload.format in (Format.INPUTS, Format.INSTANCES) else None
         if type(content) is not dict or not content.keys() <= {"columns", "data"}:
             return None
-        names = content.get("columns", [])  # which may be any
-        are_plain = type(names) is list and set(map(type, names)) <= {str} and len(set(names)) == len(names)
-        return content.get("data") if are_plain and len(names) in (0, self._width) else None
+        columns = content.get("columns", [])
+        are_plain = type(columns) is list and len(columns) in (0, self._width) and not are_names(columns)
+        return content.get("data") if are_plain else None
 
 
 class Named:

@@ -15,11 +15,14 @@ from typing import Any
 
 import requests
 
+from signet_torchserve.socket_adapter import SocketAdapter
+
 TIMEOUT_S = 10
 WORKER_START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 10
 POLL_S = 0.05
 _NOT_YET = "not-yet"
+_MANAGEMENT = "http://management"
 
 
 class TorchServeError(Exception):
@@ -42,21 +45,21 @@ class TorchServe:
     """A TorchServe on this machine.
 
     Args:
-        management: base URL of the management API; reachable from this machine only.
+        management: Unix socket of the management API.
         inference: base URL of the inference API.
     """
 
-    def __init__(self, management: str, inference: str) -> None:
-        self._management = management.rstrip("/")
+    def __init__(self, management: Path, inference: str) -> None:
         self._inference = inference.rstrip("/")
         self._session = requests.Session()
+        self._session.mount(_MANAGEMENT, SocketAdapter(management))
         self._session.trust_env = False  # a proxy has no business between a process and its own machine
         self._place = threading.Lock()
 
     def is_up(self) -> bool:
         """Whether both APIs answer."""
         try:
-            self._call("GET", f"{self._management}/models")
+            self._call("GET", f"{_MANAGEMENT}/models")
             self._session.get(f"{self._inference}/ping", timeout=TIMEOUT_S)
         except (TorchServeError, requests.RequestException):
             return False
@@ -64,7 +67,7 @@ class TorchServe:
 
     def version(self, name: str, revision: str = "") -> Served | None:
         """One version of a model, or the one that answers requests which name none; None if it is unknown."""
-        response = self._request("GET", f"{self._management}/models/{name}/{revision}".rstrip("/"))
+        response = self._request("GET", f"{_MANAGEMENT}/models/{name}/{revision}".rstrip("/"))
         if response.status_code == requests.codes.not_found:
             return None
         (model,) = self._checked(response)
@@ -126,16 +129,17 @@ class TorchServe:
                     return
                 seen |= set(served.workers)
             # TorchServe says nothing of one that ends, and starts the next one, again and again.
-            if any(not Path("/proc", str(pid)).exists() for pid in seen):
-                raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
+            has_one_ended = any(not Path("/proc", str(pid)).exists() for pid in seen)
             meanwhile()
+            if has_one_ended:
+                raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")
             if time.monotonic() > deadline:
                 raise TorchServeError(f"Its workers have not loaded the model within {WORKER_START_TIMEOUT_S} s.")
             time.sleep(POLL_S)
 
     def set_default(self, name: str, version: str) -> None:
         """Let `version` answer the requests that name none."""
-        self._call("PUT", f"{self._management}/models/{name}/{version}/set-default")
+        self._call("PUT", f"{_MANAGEMENT}/models/{name}/{version}/set-default")
         self._give_place_up(name)
 
     def stop(self, name: str, revision: str, *, at_any_cost: bool = False) -> bool:
@@ -164,7 +168,7 @@ class TorchServe:
         if served is not None and served.pending_requests and not at_any_cost:
             self._scale(name, revision, 1)
             return False
-        self._call("DELETE", f"{self._management}/models/{name}/{revision}")
+        self._call("DELETE", f"{_MANAGEMENT}/models/{name}/{revision}")
         self._give_place_up(name)
         return True
 
@@ -177,12 +181,12 @@ class TorchServe:
         return self._checked(self._request("POST", f"{self._inference}/predictions/{name}/{version}", json=request))
 
     def _register(self, folder: Path, **options: int) -> None:
-        self._call("POST", f"{self._management}/models", params={"url": folder.name, "synchronous": "false", **options})
+        self._call("POST", f"{_MANAGEMENT}/models", params={"url": folder.name, "synchronous": "false", **options})
 
     def _scale(self, name: str, revision: str, workers: int) -> None:
         self._call(
             "PUT",
-            f"{self._management}/models/{name}/{revision}",
+            f"{_MANAGEMENT}/models/{name}/{revision}",
             params={"min_worker": workers, "max_worker": workers, "synchronous": "false"},
         )
 
@@ -190,7 +194,7 @@ class TorchServe:
         with self._place:
             if self.version(name, _NOT_YET) is not None:
                 # 403 while another version comes up beside it, and needs it.
-                self._request("DELETE", f"{self._management}/models/{name}/{_NOT_YET}")
+                self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{_NOT_YET}")
 
     def _call(self, method: str, url: str, **options: Any) -> Any:
         return self._checked(self._request(method, url, **options))
@@ -216,9 +220,9 @@ class TorchServe:
 
 def _place_of(name: str, folder: Path) -> Path:
     """Folder, beside those of a model's versions, of the one that holds their place: nothing but a manifest."""
-    place = folder.with_name(f"{name}@{_NOT_YET}")
+    place = folder.with_name(f"{folder.name.rpartition('@')[0]}@{_NOT_YET}")
     # TorchServe takes a folder's only folder for the model itself: MAR-INF must not be that.
-    manifest = place / name / "MAR-INF" / "MANIFEST.json"
+    manifest = place / "model" / "MAR-INF" / "MANIFEST.json"
     manifest.parent.mkdir(parents=True, exist_ok=True)
     model = {"modelName": name, "modelVersion": _NOT_YET, "handler": _NOT_YET}
     document = {"runtime": "python", "model": model, "archiverVersion": "", "createdOn": ""}

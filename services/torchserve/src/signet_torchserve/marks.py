@@ -1,67 +1,146 @@
-"""What became of the versions, for the registry: told at once, or when it answers again."""
+"""What became of the versions, for the registry. It follows what is so: a mark that says anything else is put right.
+
+Each replica tells for itself on the registered model (`serving.replica.<name>`); what all of them have told comes to
+the version's `serving.status` and `serving.reason`, which any of them writes.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from signet_torchserve.champion import Champion
-from signet_torchserve.registry import Registry, RegistryUnreachable
+from signet_torchserve.champion import REASON, REPLICA, SERVED_AT, STATUS, Champion
+from signet_torchserve.entry import Entry, summary
+from signet_torchserve.presence import Presence
+from signet_torchserve.registry import Registry, RegistryRefused, RegistryUnreachable, served_at
 
 logger = logging.getLogger(__name__)
 
+# At each look: five hundred marks must keep no rollout waiting.
+LONGEST_S = 1.0
+_REASONS = {
+    "pending": "it waits for its turn",
+    "ready": "answers on this replica",
+    "refused": "it is refused",
+    "failed": "it has failed",
+}
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Mark:
     champion: Champion
-    status: str
-    reason: str
+    entry: Entry
     tags: Mapping[str, str]
+    is_told: bool = False
+
+    def is_of(self, champion: Champion, status: str) -> bool:
+        return self.entry.status == status and self.champion.identity == champion.identity
 
 
 class Marks:
-    """The last one of each deployment, until the registry has taken it.
+    """Those of one replica.
 
     Args:
         registry: where they are put.
+        presence: which replicas there are.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, presence: Presence) -> None:
         self._registry = registry
-        self._untold: dict[str, _Mark] = {}
+        self._presence = presence
+        self._marks: dict[str, _Mark] = {}
+        self._served: dict[str, _Mark] = {}
+        self._farewells: dict[tuple[str, str], tuple[str, str]] = {}
+        self._refused: dict[str, str] = {}
 
-    def put(  # noqa: PLR0913 -- all that is put on a version
-        self,
-        name: str,
-        champion: Champion,
-        status: str,
-        reason: str,
-        tags: Mapping[str, str] | None = None,
-        *,
-        now: bool,
+    def put(
+        self, name: str, champion: Champion, status: str, reason: str, tags: Mapping[str, str] | None = None
     ) -> None:
-        """Put on a version what became of it; `now`, or else when `tell` is called."""
-        self._untold[name] = _Mark(champion, status, reason, tags or {})
-        if now:
-            self._tell(name)
+        """Note what became of the version that is wanted; `tell` tells it."""
+        entry = Entry.now(champion.version, status, reason)
+        served = {SERVED_AT: served_at(name, champion.version)} if status == "ready" else {}
+        self._marks[name] = _Mark(champion, entry, {**(tags or {}), **served})
 
-    def tell(self, wanted: Mapping[str, Champion]) -> None:
-        """Tell what is untold. A version that is wanted no more may be gone, and is left alone."""
-        for name, mark in list(self._untold.items()):
-            champion = wanted.get(name)
-            if champion and (champion.created, champion.version) == (mark.champion.created, mark.champion.version):
-                self._tell(name)
-            else:
-                del self._untold[name]
+    def bid_farewell(self, name: str, champion: Champion, status: str, reason: str) -> None:
+        """Note what is to be said of a version that is wanted no more: `retired`, or `failed` if it never served."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        self._farewells[name, champion.version] = status, f"{now} {self._presence.replica}: {reason}"
 
-    def _tell(self, name: str) -> None:
-        mark = self._untold[name]
+    def tell(self, wanted: Mapping[str, Champion], states: Mapping[str, str]) -> None:
+        """Tell what the registry does not say yet, as much as fits into `LONGEST_S`; the next call goes on.
+
+        Args:
+            wanted: the versions that ought to be served, with their tags as the registry has them.
+            states: the status of each on this replica; a deployment that is not among them is left as it is.
+        """
+        deadline = time.monotonic() + LONGEST_S
         try:
-            self._registry.mark(name, mark.champion.version, mark.status, mark.reason, mark.tags)
+            self._presence.look()
+            for (name, version), (status, reason) in list(self._farewells.items()):
+                if name not in wanted or wanted[name].version != version:
+                    self._try(name, self._registry.mark, name, version, status, reason)
+                del self._farewells[name, version]
+            for name in [name for name in self._marks if name not in wanted]:
+                self._try(name, self._registry.tell, name, self._presence.replica, None)
+                del self._marks[name]
+                self._served.pop(name, None)
+            for name, status in states.items():
+                self._try(name, self._follow, name, wanted[name], status)
+                if time.monotonic() > deadline:
+                    return
         except RegistryUnreachable as error:
-            logger.warning(
-                "%s version %s cannot be marked as %s now: %s", name, mark.champion.version, mark.status, error
-            )
+            logger.warning("The registry cannot be told now what became of the versions: %s", error)
+
+    def _follow(self, name: str, champion: Champion, status: str) -> None:
+        """Put right what the registry says of the version that is wanted."""
+        replica, entries = self._presence.replica, _entries(champion)
+        said = entries.get(replica)
+        mark = self._mark(name, champion, status, said)
+        is_news = not mark.is_told or said != mark.entry
+        if is_news:
+            entries[replica] = mark.entry
+            self._registry.tell(name, replica, str(mark.entry))
+        self._presence.meet(entries)
+        of_version = {other for other, entry in entries.items() if entry.version == champion.version}
+        present = self._presence.among(of_version)
+        if self._presence.is_known:
+            for gone in entries.keys() - present:
+                self._registry.tell(name, gone, None)
+        of_all, reason = summary(champion.version, entries, present)
+        if is_news or (of_all, reason) != (champion.tags.get(STATUS), champion.tags.get(REASON)):
+            self._registry.mark(name, champion.version, of_all, reason, mark.tags if is_news else None)
+        mark.is_told, mark.tags = True, {}
+        if status == "ready":
+            self._served[name] = mark
+
+    def _mark(self, name: str, champion: Champion, status: str, said: Entry | None) -> _Mark:
+        """What was put last if it is still so, else what stands there if that is so, else no more than the status."""
+        for mark in (self._marks.get(name), self._served.get(name)):
+            if mark is not None and mark.is_of(champion, status):
+                break
         else:
-            del self._untold[name]
+            stands = said is not None and (said.version, said.status) == (champion.version, status)
+            entry = said if said and stands else Entry.now(champion.version, status, _REASONS[status])
+            mark = _Mark(champion, entry, {}, is_told=stands)
+        self._marks[name] = mark
+        return mark
+
+    def _try(self, name: str, act: Callable[..., None], *args: object) -> None:
+        """Do what may be refused for one model without harm to the others; the log has it once."""
+        try:
+            act(*args)
+        except RegistryRefused as error:
+            if self._refused.get(name) != str(error):
+                logger.warning("What became of %s cannot be told: %s", name, error)
+            self._refused[name] = str(error)
+        else:
+            self._refused.pop(name, None)
+
+
+def _entries(champion: Champion) -> dict[str, Entry]:
+    texts = {tag.removeprefix(REPLICA): text for tag, text in champion.tags.items() if tag.startswith(REPLICA)}
+    found = {replica: Entry.read(text) for replica, text in texts.items()}
+    return {replica: entry for replica, entry in found.items() if entry is not None}

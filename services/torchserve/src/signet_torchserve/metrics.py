@@ -5,9 +5,10 @@
 | `signet_predictions_total`      |        | requests answered with a prediction                 |
 | `signet_rows_total`             |        | the rows in them                                    |
 | `signet_refusals_total`         | `rule` | requests refused, by the first rule that each broke |
+| `signet_failures_total`         |        | requests that the server failed to answer           |
 | `signet_latency_seconds_bucket` | `le`   | requests whose batch took the worker `le` s or less |
 | `signet_latency_seconds_sum`    |        | seconds, summed over requests                       |
-| `signet_latency_seconds_count`  |        | all requests, answered or refused                   |
+| `signet_latency_seconds_count`  |        | all requests, however answered                      |
 
 Each has the labels `model` and `version` too, none one that holds what came in a request; metrics.yaml declares them. A
 worker hands TorchServe a metric by writing a line, which costs as much as a prediction does: so none is written for a
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,24 @@ BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 _PREDICTIONS = ("signet_predictions_total",)
 _ROWS = ("signet_rows_total",)
 _REFUSALS = {rule: ("signet_refusals_total", rule) for rule in RULES}
+_FAILURES = ("signet_failures_total",)
 _LATENCY = [("signet_latency_seconds_bucket", f"{bound:g}" if bound < BUCKETS[-1] else "+Inf") for bound in BUCKETS]
 _LATENCY_SUM = ("signet_latency_seconds_sum",)
 _LATENCY_COUNT = ("signet_latency_seconds_count",)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a batch's requests; those that are undecided yet are in none of it."""
+
+    rows: list[int] = field(default_factory=list)
+    """Rows of each request that is answered with a prediction."""
+    refused: list[Rule] = field(default_factory=list)
+    """The first rule broken by each request that is refused."""
+    failed: int = 0
+    """Requests that the server failed to answer."""
+    waited: list[float] = field(default_factory=list)
+    """Seconds that each of those that enforcement has decided on was undecided before this batch."""
 
 
 class Metrics:
@@ -56,6 +72,7 @@ class Metrics:
             _PREDICTIONS,
             _ROWS,
             *_REFUSALS.values(),
+            _FAILURES,
             *_LATENCY,
             _LATENCY_SUM,
             _LATENCY_COUNT,
@@ -66,22 +83,25 @@ class Metrics:
         self._is_due = False
         self.publish()
 
-    def count(self, seconds: float, rows: Sequence[int], refused: Sequence[Rule]) -> None:
-        """Count one batch.
+    def count(self, seconds: float, tally: Tally) -> None:
+        """Count what was answered at once.
 
         Args:
             seconds: what it took, so what each of its requests took.
-            rows: rows of each request that is answered with a prediction.
-            refused: the first rule broken by each request that is not.
+            tally: what became of them.
         """
+        rows, refused = tally.rows, tally.refused
         counted = self._counted
-        requests = len(rows) + len(refused)
+        requests = len(rows) + len(refused) + tally.failed
+        counted[_FAILURES] += tally.failed
         counted[_PREDICTIONS] += len(rows)
         counted[_ROWS] += sum(rows)
         for rule in refused:
             counted[_REFUSALS[rule]] += 1
-        self._latencies[bisect_left(BUCKETS, seconds)] += requests
-        counted[_LATENCY_SUM] += seconds * requests
+        self._latencies[bisect_left(BUCKETS, seconds)] += requests - len(tally.waited)
+        for waited in tally.waited:
+            self._latencies[bisect_left(BUCKETS, waited + seconds)] += 1
+        counted[_LATENCY_SUM] += seconds * requests + sum(tally.waited)
         if not self._is_due:
             self._is_due = True
             timer = threading.Timer(INTERVAL_S, self.publish)

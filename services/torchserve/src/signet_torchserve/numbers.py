@@ -179,5 +179,8 @@ def _require_alike(looks: bytes, look: bytes) -> int:
 
 def _parsed(parser: simdjson.Parser, items: bytes, width: int) -> Array:
     """All numbers of a JSON list's items, as float64 [items, width]."""
-    found: Any = parser.parse(b"[" + items + b"]")
+    try:
+        found: Any = parser.parse(b"[" + items + b"]")
+    except RuntimeError as error:  # an integer beyond 64 bits, or nesting
+        raise ValueError(str(error)) from error
     return np.frombuffer(found.as_buffer(of_type="d")).reshape(-1, width)

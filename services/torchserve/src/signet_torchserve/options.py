@@ -7,6 +7,10 @@
 | `serving.max_batch_delay` | ms to wait for others, 0 to 1000               | 0       |
 | `serving.workers`         | processes that serve it, 1 to 64               | 1       |
 | `serving.timeout_s`       | s that one forward pass may take, 1 to 600     | 60      |
+| `serving.rows`            | `independent`: its author vouches for its rows | proven  |
+
+Requests share a forward pass only where `rows` has proven that no row of an answer depends on another row, or where the
+author says so by `serving.rows`.
 
 Changing one on a version that serves rolls it out again, beside the one that serves until then.
 """
@@ -16,9 +20,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from signet_torchserve.champion import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, TIMEOUT, WORKERS
+from signet_torchserve.champion import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, ROWS, TIMEOUT, WORKERS
 from signet_torchserve.errors import NotServable
 from signet_torchserve.relaxations import Relaxation
+
+_INDEPENDENT = "independent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class Options:
     max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (frontend.py)
     workers: int = 1
     timeout_s: int = 60
+    rows_are_vouched_for: bool = False
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Options:
@@ -45,6 +52,7 @@ class Options:
             max_batch_delay_ms=_number(tags, MAX_BATCH_DELAY, default.max_batch_delay_ms, 0, 1000),
             workers=_number(tags, WORKERS, default.workers, 1, 64),
             timeout_s=_number(tags, TIMEOUT, default.timeout_s, 1, 600),  # gateway/haproxy.cfg waits longer
+            rows_are_vouched_for=_is_independent(tags.get(ROWS)),
         )
 
 
@@ -53,6 +61,12 @@ def _words(value: str) -> frozenset[str]:
     if unknown := sorted(words.difference(Relaxation)):
         raise NotServable(f"The tag {ALLOW} has {unknown}: expected some of {[str(word) for word in Relaxation]}.")
     return words
+
+
+def _is_independent(value: str | None) -> bool:
+    if value is not None and value.strip() != _INDEPENDENT:
+        raise NotServable(f"The tag {ROWS} has {value!r}: expected {_INDEPENDENT!r}, or no such tag.")
+    return value is not None
 
 
 def _number(tags: Mapping[str, str], tag: str, default: int, least: int, greatest: int) -> int:

@@ -18,9 +18,10 @@ LONGEST_S = 600
 class _Pause:
     until: float
     duration_s: float
+    outcome: str
 
 
-_NONE = _Pause(0.0, 0.0)
+_NONE = _Pause(0.0, 0.0, "pending")
 
 
 class Pauses:
@@ -40,23 +41,23 @@ class Pauses:
 
     def unreachable(self, name: str, champion: Champion) -> None:
         """Its files could not be fetched."""
-        self._begin(name, champion, UNREACHABLE_S)
+        self._begin(name, champion, UNREACHABLE_S, "unreachable")
 
-    def failed(self, name: str, champion: Champion) -> None:
+    def failed(self, name: str, champion: Champion, outcome: str = "failed") -> None:
         """It was tried, and may yet succeed."""
-        self._begin(name, champion, min(max(FAILED_S, 2 * self._of(name, champion).duration_s), LONGEST_S))
+        duration_s = min(max(FAILED_S, 2 * self._of(name, champion).duration_s), LONGEST_S)
+        self._begin(name, champion, duration_s, outcome)
 
     def refused(self, name: str, champion: Champion) -> None:
         """It must not be served."""
-        self._begin(name, champion, math.inf)
+        self._begin(name, champion, math.inf, "refused")
 
     def outcome(self, name: str, champion: Champion) -> str:
-        """`pending` if it has not had its turn, else `failed` or `refused`."""
-        duration_s = self._of(name, champion).duration_s
-        return "pending" if not duration_s else "refused" if duration_s == math.inf else "failed"
+        """`pending` if it has not had its turn, else `unreachable`, `failed` or `refused`."""
+        return self._of(name, champion).outcome
 
     def _of(self, name: str, champion: Champion) -> _Pause:
         return self._pauses.get((name, champion.request), _NONE)
 
-    def _begin(self, name: str, champion: Champion, duration_s: float) -> None:
-        self._pauses[name, champion.request] = _Pause(time.monotonic() + duration_s, duration_s)
+    def _begin(self, name: str, champion: Champion, duration_s: float, outcome: str) -> None:
+        self._pauses[name, champion.request] = _Pause(time.monotonic() + duration_s, duration_s, outcome)

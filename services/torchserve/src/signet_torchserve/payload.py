@@ -21,7 +21,7 @@ import contextlib
 import gc
 import json
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
@@ -38,7 +38,6 @@ SERVED = (
     "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
     "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
 )
-
 
 Loads = Callable[[bytes], Any]
 
@@ -218,11 +217,8 @@ def _text(body: bytes) -> str:
     try:
         return bytes(body).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MalformedPayload(
-            f"The body is not UTF-8: byte {body[error.start]:#04x} at position {error.start}.",
-            expected="UTF-8",
-            got=f"byte {body[error.start]:#04x} at position {error.start}",
-        ) from error
+        where = f"byte {body[error.start]:#04x} at position {error.start}"
+        raise MalformedPayload(f"The body is not UTF-8: {where}.", expected="UTF-8", got=where) from error
 
 
 def _csv(body: bytes) -> str | Table:
@@ -243,17 +239,21 @@ def _json(body: bytes) -> Any:
 def _plain_json(body: bytes) -> Any:
     """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
     try:
-        return _many_objects(body) if len(body) > _LARGE_BYTES else orjson.loads(body)
+        if len(body) <= _LARGE_BYTES:
+            return orjson.loads(body)
+        with without_collector():
+            return orjson.loads(body)
     except orjson.JSONDecodeError:
         return _typed_json(_text(body))
 
 
-def _many_objects(body: bytes) -> Any:
-    """Parsed JSON of a large body; to look for garbage among its objects while they are made would double the time."""
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """While millions of objects are made of a large body, to look for garbage among them would double the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return orjson.loads(body)
+        yield
     finally:
         if was_enabled:
             gc.enable()
@@ -272,7 +272,8 @@ _MANY_DIGITS = b"0" * len(str(2**63))
 def _typed_json(text: str) -> Any:
     try:
         document = json.loads(text)
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
+        if "\\u" in text:  # without escapes there are no surrogates
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno} (char {error.pos})"
         raise MalformedPayload(

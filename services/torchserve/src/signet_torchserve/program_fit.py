@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,28 @@ _STRIDED = 7
 _NESTED = ("array", "object", "map")
 
 Shape = Sequence[int]
+
+# The major version of the programs' JSON that torch 2.13 reads.
+SCHEMA_VERSION = 8
+
+
+def refuse_unread(program: dict[str, Any]) -> None:
+    """Refuse a program that was written by a torch whose programs ours cannot read.
+
+    Args:
+        program: the JSON of its `models/model.json`.
+
+    Raises:
+        NotServable: its JSON has another version.
+        KeyError: it has none.
+    """
+    version = program["schema_version"]
+    if version["major"] != SCHEMA_VERSION:
+        written = f", and was written by torch {program['torch_version']!s:.40}" if program.get("torch_version") else ""
+        raise NotServable(
+            f"Its program has the schema version {version['major']}.{version.get('minor', 0)}{written}: expected "
+            f"{SCHEMA_VERSION}, which torch {metadata.version('torch')} reads."
+        )
 
 
 def refuse_unfit(program: dict[str, Any], signature: dict[str, Any]) -> None:
@@ -67,7 +90,13 @@ def _refuse_inputs(
         if "user_input" in spec or "constant_input" in spec
     ]
     order = call["forward_arg_names"] or []
-    by_name = {name for name, _ in wanted} == set(order[: len(wanted)])  # as `Program` calls it
+    given = [name for name, _ in wanted]
+    by_name = set(given) == set(order[: len(wanted)])  # as `Program` calls it
+    if not by_name and (known := [name for name in given if name in order]):
+        raise NotServable(
+            f"Its signature names the inputs {given}, of which its program takes {known} by name: expected all of "
+            f"{order[: len(wanted)]}, or other names for all inputs."
+        )
     for (name, shape), argument in zip(
         sorted(wanted, key=lambda item: order.index(item[0])) if by_name else wanted, taken, strict=False
     ):
@@ -83,6 +112,11 @@ def _refuse_inputs(
 
 def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
     """Name and shape of each tensor that a signature's requests are made into; -1 is any size."""
+    if numbers := [spec["name"] for spec in inputs if not isinstance(spec.get("name"), str | None)]:
+        raise NotServable(
+            f"The signature names columns by the numbers {numbers}, and JSON names by texts: expected texts, "
+            "as frame.columns.map(str) makes them for infer_signature."
+        )
     if inputs[0]["type"] == "tensor":
         for spec in inputs:
             dtype = np.dtype(spec["tensor-spec"]["dtype"])
@@ -95,8 +129,17 @@ def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
             raise NotServable(
                 f"Column {column} of its signature is of type {spec['type']}: expected a type that one number can have."
             )
-    # All columns are one tensor; those that are optional may be left out.
-    return [(None, (-1, len(inputs) if all(spec.get("required", True) for spec in inputs) else -1))]
+    # All columns are one tensor, with NaN in the place of optional ones that are left out.
+    return [(None, (-1, len(inputs)))]
+
+
+def shapes(inputs: list[dict[str, Any]]) -> dict[str, Shape]:
+    """Shape of each input of a signature, by its name or its place; -1 is any size.
+
+    Raises:
+        NotServable: no program takes such an input.
+    """
+    return {str(index if name is None else name): shape for index, (name, shape) in enumerate(_wanted(inputs))}
 
 
 def _may_be(shape: Shape, other: Shape) -> bool:

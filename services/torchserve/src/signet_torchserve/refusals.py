@@ -52,7 +52,7 @@ def kind(payload: Payload) -> Hashable:
             content = dict(content)
             names = _names(content.pop("columns"))
         return (payload.format, names, _kind(content))
-    except _Particular:
+    except (_Particular, RecursionError):
         return None
 
 

@@ -1,16 +1,19 @@
 """What a deployment may let through after all, each by the registry tag `serving.allow`; by default nothing.
 
-| word            | lets through                                                    | what becomes of it        |
-| --------------- | --------------------------------------------------------------- | ------------------------- |
-| `extra_columns` | columns or inputs that the signature does not have              | dropped                   |
-| `nulls`         | null and NaN in required columns                                | NaN, if the type has it   |
-| `non_finite`    | infinities, and in tensors NaN                                  | fed as they are           |
-| `empty`         | inputs without rows or values                                   | fed as they are           |
-| `mixed_types`   | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
-| `whole_numbers` | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
+| word              | lets through                                                    | what becomes of it        |
+| ----------------- | --------------------------------------------------------------- | ------------------------- |
+| `extra_columns`   | columns or inputs that the signature does not have              | dropped                   |
+| `nulls`           | null and NaN in required columns                                | NaN, if the type has it   |
+| `non_finite`      | what is infinite for the model, NaN in tensors, params and text | fed as they are           |
+| `empty`           | inputs without rows or values                                   | fed as they are           |
+| `mixed_types`     | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
+| `unchecked_names` | names of columns, where the signature has none                  | taken by their places     |
+| `whole_numbers`   | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
+| `random`          | a model that draws random numbers (see `purity`)                | answers that vary         |
 
-The first five lift a rule that is stricter than MLflow's (see `verdict`); MLflow itself may still refuse. The last
-is less strict than MLflow: JavaScript writes 4.0 as 4. Neither torch nor MLflow is imported here.
+The first six lift a rule that is stricter than MLflow's (see `verdict`); MLflow itself may still refuse. With
+`whole_numbers` a deployment is less strict than MLflow: JavaScript writes 4.0 as 4. `random` is about the model and not
+about requests. Neither torch nor MLflow is imported here.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ class Relaxation(StrEnum):
     NON_FINITE = "non_finite"
     EMPTY = "empty"
     MIXED_TYPES = "mixed_types"
+    UNCHECKED_NAMES = "unchecked_names"
     WHOLE_NUMBERS = "whole_numbers"
+    RANDOM = "random"
 
 
 _LIFTS = {

@@ -7,20 +7,27 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from signet_torchserve import archive, contract, digest
+from signet_torchserve import archive, contract, deployment_name, digest
 from signet_torchserve.champion import ALLOW_BREAKING, CONTRACT, DIGEST, Champion
 from signet_torchserve.contract import Contract
-from signet_torchserve.errors import NotServable
-from signet_torchserve.golden import Golden
+from signet_torchserve.errors import DigestDiffers, NotServable
+from signet_torchserve.golden import Golden, are_about
+from signet_torchserve.last_words import LastWords
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.options import Options
-from signet_torchserve.registry import Registry, RegistryUnreachable
+from signet_torchserve.registry import Registry, RegistryError
+from signet_torchserve.relaxations import Relaxation
 from signet_torchserve.store import Store
 
 logger = logging.getLogger(__name__)
+
+QUICK_S = 0.5  # a request that takes longer is not asked among others, which would take several times as long
+ASKED_AGAIN = 2
 
 
 class Superseded(Exception):
@@ -69,6 +76,7 @@ class Rollout:
         self._began = time.monotonic()
         self._steps: dict[str, float] = {}
         self._digest = ""
+        self._alone = ""
         self._superseded: Superseded | None = None
         self._going_live = threading.Lock()
         self._is_live = False
@@ -105,12 +113,16 @@ class Rollout:
 
         Raises:
             NotServable: it must not be served, now or ever.
-            RegistryUnreachable: its files cannot be had now.
+            FilesIncomplete: some of its files are missing.
+            RegistryError: its files cannot be had now.
+            OSError: there is no room for its files.
             Superseded: the registry wants another version by now, or `cancel` was called.
             TorchServeError: its workers do not come up, or it does not give its golden answers.
         """
+        deployment_name.check(self._name)
         self._options = Options.from_tags(self.champion.tags)
         folder = self._unpacked()
+        self._alone = archive.alone(folder)
         self._hold_to_contract(folder)
         self._bring_up(Golden.of(folder))
         with self._step("default"):
@@ -124,9 +136,9 @@ class Rollout:
             self.tags[DIGEST] = self._digest
 
     def account(self) -> str:
-        """How long it took, step by step, in seconds."""
+        """How long it took, step by step, in seconds, and why requests don't share a forward pass if they don't."""
         steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in self._steps.items())
-        return f"{time.monotonic() - self._began:.1f} s ({steps})"
+        return f"{time.monotonic() - self._began:.1f} s ({steps}){self._alone}"
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -156,26 +168,32 @@ class Rollout:
             with self._step("download"):
                 model = self._registry.download(self._name, self.champion.version, Path(temporary))
             with self._step("archive"):
+                archive.refuse_incomplete(model)
                 found = digest.of_model(model)
                 recorded = self.champion.tags.get(DIGEST, found)
                 if found != recorded:
-                    raise NotServable(
-                        f"Its files have the digest {found}: expected {recorded}, which was recorded in {DIGEST}."
-                    )
+                    raise DigestDiffers(found, recorded)
                 self._digest = found
                 archive.build(model, self._name, self.champion, mar)
                 self._store.seal(self._name, self.champion)
 
     def _hold_to_contract(self, folder: Path) -> None:
-        """Compare what clients may send and get with what the live version has them used to."""
+        """Compare what clients may send and get with what the live version has them used to, and note what is odd."""
         live = self._live
-        if live is None or live.version == self.champion.version or self.champion.has_served:
+        if self.champion.has_served:
             return
-        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), Contract.of(folder))
+        new = Contract.of(folder)
+        notes = contract.notes(new)
+        if notes:
+            self.tags[CONTRACT] = " ".join(notes)
+        if live is None or live.version == self.champion.version:
+            return
+        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), new)
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
         said = "".join(f"; {change.text}" for change in changes)
-        self.tags[CONTRACT] = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        compared = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        self.tags[CONTRACT] = ". ".join([compared, *notes])
         if breaking and not self.champion.allows_breaking:
             raise NotServable(
                 f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
@@ -197,12 +215,45 @@ class Rollout:
                     timeout_s=self._options.timeout_s,
                 )
             self._torchserve.wait_until_ready(
-                self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on
+                self._name, self.champion.revision, self._options.workers, meanwhile=self._go_on_loading
             )
-        with self._step("golden"):
-            answer = golden and self._torchserve.predict(self._name, self.champion.revision, golden.request)
-            if objection := golden and golden.objection(answer):
-                raise TorchServeError(objection)
+        if golden is not None:
+            with self._step("golden"):
+                self._hold_to_golden(golden)
+
+    def _hold_to_golden(self, golden: Golden) -> None:
+        """Ask for the golden answers, and whether they are the same again, alone and among other requests."""
+        began = time.monotonic()
+        answer = self._predict(golden.request)
+        if objection := golden.objection(answer):
+            raise TorchServeError(objection)
+        if self.champion.has_served or Relaxation.RANDOM in self._options.allow:
+            return
+        others = [golden.neighbour] * 2 if time.monotonic() - began < QUICK_S else []
+        with ThreadPoolExecutor(ASKED_AGAIN + len(others)) as pool:
+            again = [pool.submit(self._predict, golden.request) for _ in range(ASKED_AGAIN)]
+            for other in others:
+                pool.submit(self._predict, other)  # whatever its answer is
+        for other in (future.result() for future in again):
+            if not are_about(other, answer):
+                raise NotServable(
+                    f"The model answers one request with {answer} and then with {other}, so that its answers are no "
+                    "function of a request: call model.eval() before logging it. If the answers are meant to vary, "
+                    "set the tag serving.allow to random."
+                )
+
+    def _predict(self, request: Any) -> Any:
+        return self._torchserve.predict(self._name, self.champion.revision, request)
+
+    def _go_on_loading(self) -> None:
+        self._go_on()
+        last_words = LastWords.of(self._store.unpacked(self._name, self.champion.revision))
+        if last_words is not None:
+            raise (
+                NotServable(last_words.reason)
+                if last_words.is_final
+                else TorchServeError(f"A worker could not load the model: {last_words.reason}")
+            )
 
     def _go_on(self) -> None:
         if self._superseded is not None:
@@ -211,7 +262,7 @@ class Rollout:
     def _ask_again(self) -> None:
         try:
             wanted = self._registry.champion_version(self._name)
-        except RegistryUnreachable:
+        except RegistryError:
             return
         if wanted != self.champion.version:
             raise Superseded(wanted)

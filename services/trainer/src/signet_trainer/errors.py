@@ -2,6 +2,7 @@
 
 TrainerError
 ├─ BadOptions            2  a command-line option or a variable has an unusable value
+├─ ExperimentDeleted     2  the experiment that runs are logged to is deleted
 ├─ MlflowUnreachable     2  no MLflow server answers before the training starts
 ├─ MlflowLost            1  MLflow failed a request after the training started
 └─ TrainingStopped   128+n  signal n (Ctrl-C, docker stop) ended the training
@@ -10,6 +11,7 @@ TrainerError
 import signal
 
 from requests import RequestException
+from requests.exceptions import ProxyError
 
 
 class TrainerError(Exception):
@@ -22,6 +24,18 @@ class BadOptions(TrainerError):
     """An option or environment variable whose value cannot be used."""
 
     exit_code = 2
+
+
+class ExperimentDeleted(TrainerError):
+    """MLflow keeps a deleted experiment's name, and logs nothing to it."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, experiment_id: str) -> None:
+        super().__init__(
+            f"Experiment '{name}' is deleted. Restore it (mlflow experiments restore --experiment-id {experiment_id}), "
+            "or name another one with MLFLOW_EXPERIMENT_NAME."
+        )
 
 
 class MlflowUnreachable(TrainerError):
@@ -61,4 +75,7 @@ def root_cause(error: BaseException) -> str:
     system = [link for link in chain if isinstance(link, OSError) and not isinstance(link, RequestException)]
     cause = system[-1] if system else error
     text = str(cause).strip() or type(cause).__name__
-    return text.splitlines()[0].rstrip(".!")
+    line = text.splitlines()[0].rstrip(".!")
+    if any(isinstance(link, ProxyError) for link in chain):
+        return f"the proxy of HTTP_PROXY or HTTPS_PROXY cannot be used ({line}); NO_PROXY lists what needs none"
+    return line

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from signet_trainer import artifact, data, registry, report, tracking, training
 from signet_trainer.console import say
 from signet_trainer.history import History
-from signet_trainer.names import ALIAS, MODEL
+from signet_trainer.names import MODEL
 from signet_trainer.network import Labeller
 from signet_trainer.settings import Environment, Settings
 
@@ -36,5 +36,6 @@ def run(client: MlflowClient, settings: Settings, environment: Environment, scra
         model = artifact.log(labeller, iris, scratch)
         report.log_datasets(iris, model.model_id, accuracy)
         version = registry.register(model.model_uri, accuracy, scratch)
-        verdict = registry.promote(version, accuracy, settings.threshold, iris.test, scratch)
-    say(f"{MODEL} version {version} {'is now' if verdict.promoted else 'does not become'} {ALIAS}: {verdict.reason}")
+        verdict = registry.promote(version, environment.alias, accuracy, settings.threshold, iris.test, scratch)
+    outcome = "is now" if verdict.promoted else "does not become"
+    say(f"{MODEL} version {version} {outcome} {environment.alias}: {verdict.reason}")

@@ -2,7 +2,6 @@
 
 EXPERIMENT = "iris_classification"
 MODEL = "iris_classification"
-ALIAS = "champion"
 ACCURACY_TAG = "test_acc"
 GATE_TAG = "gate.reason"
 DIGEST_TAG = "serving.digest"

@@ -31,7 +31,10 @@ class IrisNet(nn.Module):
 
 
 class Labeller(nn.Module):
-    """float32 [n, 4] to the class numbers, int64 [n]: the program that is logged and served."""
+    """float32 [n, 4] to the class numbers, int64 [n]: the program that is logged and served.
+
+    A row whose logits are no finite numbers, as those of lengths of 1e38 cm, is of no class: -1.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -39,8 +42,8 @@ class Labeller(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The class with the largest logit."""
-        classes: Tensor = self.net(rows).argmax(dim=1)
-        return classes
+        greatest, classes = self.net(rows).max(dim=1)
+        return torch.where(greatest < torch.inf, classes, -1)  # which NaN is not
 
 
 class IrisClassifier(LightningModule):

@@ -16,7 +16,7 @@ from signet_trainer.console import say
 from signet_trainer.data import Rows
 from signet_trainer.errors import root_cause
 from signet_trainer.gate import Champion, Verdict, judge
-from signet_trainer.names import ACCURACY_TAG, ALIAS, DIGEST_TAG, GATE_TAG, MODEL
+from signet_trainer.names import ACCURACY_TAG, DIGEST_TAG, GATE_TAG, MODEL
 from signet_trainer.tracking import champion_version
 from signet_trainer.training import accuracy
 
@@ -34,7 +34,9 @@ def register(model_uri: str, test_accuracy: float, scratch: Path) -> str:
     return str(version.version)
 
 
-def promote(version: str, test_accuracy: float, threshold: float, test: Rows, scratch: Path) -> Verdict:
+def promote(  # noqa: PLR0913, PLR0917  # all that the decision rests on
+    version: str, alias: str, test_accuracy: float, threshold: float, test: Rows, scratch: Path
+) -> Verdict:
     """Move the alias to `version` if the gate lets it, and write the reason on the version.
 
     The registry has no compare-and-set. So that two trainers that end together do not overwrite each other's better
@@ -42,15 +44,15 @@ def promote(version: str, test_accuracy: float, threshold: float, test: Rows, sc
     """
     client = MlflowClient()
     for _ in range(ROUNDS):
-        current = champion_version(client)
+        current = champion_version(client, alias)
         champion = None
         if current is not None and test_accuracy >= threshold:
             champion = assess(client.get_model_version(MODEL, current), test, scratch)
         verdict = judge(test_accuracy, threshold, champion)
         if not verdict.promoted:
             break
-        if champion_version(client) == current:
-            client.set_registered_model_alias(MODEL, ALIAS, version)
+        if champion_version(client, alias) == current:
+            client.set_registered_model_alias(MODEL, alias, version)
             break
     client.set_model_version_tag(MODEL, version, GATE_TAG, verdict.reason)
     return verdict

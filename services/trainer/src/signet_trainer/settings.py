@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt, restricted_number_type
 
+from signet_trainer.address import without_credentials
 from signet_trainer.errors import BadOptions
 
 # torch's and numpy's common range for seeds.
@@ -56,10 +57,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Environment:
-    """What the surroundings say: MLflow's own variables, Lightning's process ranks, and GIT_COMMIT."""
+    """What the surroundings say: MLflow's own variables, the alias, Lightning's process ranks, and GIT_COMMIT."""
 
     tracking_uri: str
-    """MLFLOW_TRACKING_URI."""
+    """MLFLOW_TRACKING_URI, without user and password."""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
+    alias: str = "champion"
+    """SIGNET_ALIAS: the alias that the gate moves."""
     run_id: str | None = None
     """MLFLOW_RUN_ID: the run that `mlflow run` has made for this training."""
     experiment_id: str | None = None
@@ -73,15 +78,29 @@ class Environment:
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
-    """Raise BadOptions where MLFLOW_TRACKING_URI is not set: a store in the working directory helps nobody."""
-    uri = environ.get("MLFLOW_TRACKING_URI", "")
+    """Read the variables; an empty one is not set.
+
+    Raise BadOptions where MLFLOW_TRACKING_URI is no address, for a store in the working directory helps nobody, and
+    where MLFLOW_REGISTRY_URI names another registry.
+    """
+    uri, credentials = without_credentials(environ.get("MLFLOW_TRACKING_URI", ""))
     if not uri:
         raise BadOptions(
             "MLFLOW_TRACKING_URI is not set. Expected the address of MLflow, such as http://localhost:5000."
         )
-    ranks = (environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    if "://" not in uri:
+        raise BadOptions(f"MLFLOW_TRACKING_URI has value '{uri}'. Expected a scheme, too, such as http://{uri}.")
+    registry, _ = without_credentials(environ.get("MLFLOW_REGISTRY_URI") or uri)
+    if registry != uri:
+        raise BadOptions(
+            f"MLFLOW_REGISTRY_URI has value '{registry}'. Expected it unset: models are registered where they are "
+            f"logged, at MLFLOW_TRACKING_URI ({uri})."
+        )
+    ranks = (environ.get(name) or "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
     return Environment(
         tracking_uri=uri,
+        credentials=credentials,
+        alias=environ.get("SIGNET_ALIAS") or Environment.alias,
         run_id=environ.get("MLFLOW_RUN_ID") or None,
         experiment_id=environ.get("MLFLOW_EXPERIMENT_ID") or None,
         experiment_name=environ.get("MLFLOW_EXPERIMENT_NAME") or None,
@@ -97,7 +116,7 @@ def read_options(argv: Sequence[str]) -> Settings:
         prog="signet-train", description=Settings.__doc__, exit_on_error=False, allow_abbrev=False, default_env=False
     )
     parser.add_class_arguments(Settings, as_group=False)
-    names = {field.name for field in fields(Settings)}
+    names = {option.name for option in fields(Settings)}
     args = [_plain(argument, names) for argument in argv]
     try:
         namespace = parser.parse_args(args)
@@ -130,9 +149,9 @@ def _plain(argument: str, names: set[str]) -> str:
 
 def _explain(message: str, args: Sequence[str]) -> str:
     """One line for jsonargparse's several."""
-    for field in fields(Settings):
-        if f'"{field.name}"' in message:
-            return _bad_value(field.name, _given(field.name, args))
+    for option in fields(Settings):
+        if f'"{option.name}"' in message:
+            return _bad_value(option.name, _given(option.name, args))
     return f"{' '.join(message.split())}. `signet-train --help` lists the options."
 
 

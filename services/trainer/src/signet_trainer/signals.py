@@ -6,9 +6,13 @@ from types import FrameType
 _received: list[int] = []
 
 
-def stop_on_sigterm() -> None:
-    """Make SIGTERM do what Ctrl-C does: only on KeyboardInterrupt does Lightning kill its helper processes."""
-    signal.signal(signal.SIGTERM, _interrupt)
+def stop_on_signals() -> None:
+    """Make SIGTERM do what Ctrl-C does: only on KeyboardInterrupt does Lightning kill its helper processes.
+
+    SIGINT too, which a shell has the commands that it starts with `&` ignore.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
 
 
 def received() -> int:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Param, Run
+from mlflow.entities import LifecycleStage, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from requests import RequestException
 
-from signet_trainer.errors import MlflowLost, MlflowUnreachable, TrainingStopped
-from signet_trainer.names import ALIAS, EXPERIMENT, MODEL
+from signet_trainer.errors import ExperimentDeleted, MlflowLost, MlflowUnreachable, TrainingStopped
+from signet_trainer.names import EXPERIMENT, MODEL
 from signet_trainer.settings import Environment, Settings
 
 # MLflow's own defaults, 7 retries and 120 s, keep a person waiting for minutes. These sum up to some 10 s before the
@@ -51,7 +51,7 @@ def patience(retries: int, timeout_s: int) -> Iterator[None]:
             del os.environ[name]
 
 
-def champion_version(client: MlflowClient) -> str | None:
+def champion_version(client: MlflowClient, alias: str) -> str | None:
     """The number of the version that carries the alias; None where no model or no alias exists."""
     try:
         aliases: dict[str, str] = client.get_registered_model(MODEL).aliases
@@ -59,7 +59,7 @@ def champion_version(client: MlflowClient) -> str | None:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    version = aliases.get(ALIAS)
+    version = aliases.get(alias)
     return None if version is None else str(version)
 
 
@@ -95,6 +95,9 @@ def _start(client: MlflowClient, environment: Environment) -> Run:
     if environment.run_id:
         return mlflow.start_run(run_id=environment.run_id, tags=tags)
     experiment_id = environment.experiment_id or _experiment_id(client, environment.experiment_name or EXPERIMENT)
+    experiment = client.get_experiment(experiment_id)
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise ExperimentDeleted(experiment.name, experiment_id)
     return mlflow.start_run(experiment_id=experiment_id, tags=tags)
 
 

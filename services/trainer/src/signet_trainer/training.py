@@ -92,7 +92,7 @@ class StopOnSigterm(Callback):
         """The first moment at which Lightning's handler is in place."""
         del pl_module
         if trainer.is_global_zero:
-            signals.stop_on_sigterm()
+            signals.stop_on_signals()
 
 
 def quieten() -> None:

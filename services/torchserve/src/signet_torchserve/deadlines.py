@@ -1,0 +1,19 @@
+"""How long a request may take: one time-out, from which every wait for an answer is derived.
+
+It is its version's, of the tag `serving.timeout_s`: 60 s, and 600 at most.
+
+| wait                   | seconds    | where |
+| ---------------------- | ---------- | --------------------------------------------------------------- |
+| enforcement's decision | 5/6 of it  | `decision_s`; the model and the answer have the rest |
+| TorchServe's answer    | it         | its `responseTimeout` |
+| a version's drain      | it         | `draining`: what the version has begun with, it may end |
+| the gateway's          | 630        | `timeout server` in haproxy.cfg; 20 of them may be spent without a replica |
+| the client's           | 100        | `SIGNET_TIMEOUT_S`: enough for a time-out of 60 s |
+"""
+
+from __future__ import annotations
+
+
+def decision_s(timeout_s: float) -> float:
+    """Seconds in which enforcement must have decided on a request that may take `timeout_s`."""
+    return timeout_s * 5 / 6

@@ -1,0 +1,95 @@
+"""torch's operators on tensors, by what they do, as names without namespace and overload.
+
+torch itself is not imported; a test holds what stands here to its schemas and tags.
+"""
+
+from __future__ import annotations
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# torch tags them `nondeterministic_seeded`; those that draw only in training are told by their arguments.
+RANDOM = _names(
+    "_fused_dropout _nested_tensor_softmax_with_shape _sample_dirichlet _standard_gamma bernoulli bernoulli_ "
+    "binomial cauchy cauchy_ exponential exponential_ geometric geometric_ inductor_rand_eager_offset "
+    "inductor_rand_eager_offsets inductor_randint inductor_random inductor_seed inductor_seeds log_normal "
+    "log_normal_ multinomial normal normal_ normal_functional poisson rand rand_like randint randint_like randn "
+    "randn_like random random_ randperm uniform uniform_"
+)
+
+# Operators that may return the memory of their first tensors, as torch's schemas tell, and some that don't tell.
+VIEWS = _names(
+    "_autocast_to_full_precision _autocast_to_reduced_precision _conj _fw_primal _indices _make_dual _neg_view "
+    "_nested_get_values _nested_view_from_buffer _nested_view_from_jagged _reshape_alias _sparse_broadcast_to "
+    "_test_autograd_multiple_dispatch_view _unpack_dual _values adjoint alias as_strided broadcast_in_dim "
+    "broadcast_to ccol_indices chunk coalesce col_indices collapse_view conj contiguous crow_indices detach diagonal "
+    "dsplit expand expand_as flatten hsplit imag indices lift_fresh linalg_diagonal mH mT matrix_H moveaxis movedim "
+    "narrow numpy_T permute pin_memory positive ravel real reshape reshape_as resolve_conj resolve_neg row_indices "
+    "select slice slice_inverse split split_dim split_with_sizes squeeze swapaxes swapdims t tensor_split to "
+    "transpose unbind unflatten unfold unsqueeze values view view_as view_as_complex view_as_real view_of "
+    "view_of_dtype vsplit "
+    "_unsafe_view alpha_dropout atleast_1d atleast_2d atleast_3d broadcast_tensors dropout feature_alpha_dropout "
+    "feature_dropout lift meshgrid type_as unsafe_chunk unsafe_split unsafe_split_with_sizes"
+)
+
+# Operators that return memory as they find it.
+UNWRITTEN = _names(
+    "empty empty_like empty_permuted empty_quantized empty_strided new_empty new_empty_strided "
+    "_empty_affine_quantized _empty_per_channel_affine_quantized"
+)
+
+# Operators in place that look at nothing of what they write to.
+OVERWRITE = _names(
+    "bernoulli_ cauchy_ copy_ exponential_ fill_ fill_diagonal_ geometric_ index_copy_ index_fill_ index_put_ "
+    "log_normal_ masked_fill_ masked_scatter_ normal_ random_ scatter_ uniform_ zero_"
+)
+
+# torch tags most of them `pointwise`; the others are their aliases, and those that only copy.
+ELEMENTWISE = _names(
+    "__and__ __iand__ __ilshift__ __ior__ __irshift__ __ixor__ __lshift__ __or__ __rshift__ __xor__ _conj_physical "
+    "abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh "
+    "atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil celu "
+    "clamp clamp_max clamp_min clip conj_physical copy copysign cos cosh deg2rad digamma div divide elu eq erf erfc "
+    "erfinv exp exp2 expm1 fill fix float_power floor floor_divide fmax fmin fmod frac frexp gcd ge gelu greater "
+    "greater_equal gt hardshrink hardsigmoid hardswish hardtanh heaviside hypot i0 igamma igammac isclose isfinite "
+    "isinf isnan isneginf isposinf isreal lcm ldexp le leaky_relu lerp less less_equal lgamma log log10 log1p log2 "
+    "log_sigmoid logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt masked_fill maximum "
+    "minimum mish mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal polygamma positive pow rad2deg "
+    "reciprocal relu relu6 remainder round rsqrt rsub selu sgn sigmoid sign signbit silu sin sinc sinh softplus "
+    "softshrink special_airy_ai special_bessel_j0 special_bessel_j1 special_bessel_y0 special_bessel_y1 special_entr "
+    "special_erf special_erfc special_erfcx special_erfinv special_exp2 special_expit special_expm1 special_i0 "
+    "special_i0e special_i1 special_i1e special_log1p special_log_ndtr special_logit special_ndtr special_ndtri "
+    "special_round special_sinc special_xlog1py special_xlogy special_zeta sqrt square sub subtract tan tanh threshold "
+    "true_divide trunc xlogy zero"
+)
+
+# Element by element of their first tensor; others give a type or a shape that the result's sizes tell.
+COPIES = _names(
+    "_to_copy alias clone conj contiguous detach dropout feature_dropout alpha_dropout feature_alpha_dropout "
+    "full_like imag lift lift_fresh lift_fresh_copy native_dropout ones_like positive real resolve_conj resolve_neg "
+    "to type_as zeros_like empty_like rrelu requires_grad"
+)
+
+# What operators write to, where their names don't end in an underscore or it is more than their first argument.
+WRITES = {
+    "_amp_foreach_non_finite_check_and_unscale_": ("self", "found_inf"),
+    "_amp_update_scale_": ("self", "growth_tracker"),
+    "_batch_norm_with_update": ("running_mean", "running_var"),
+    "_cummax_helper": ("values", "indices"),
+    "_cummin_helper": ("values", "indices"),
+    "_flash_attention_forward_no_dropout_inplace": ("out",),
+    "_fused_adagrad_": ("self", "grads", "state_sums", "state_steps"),
+    "_fused_adam_": ("self", "grads", "exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs"),
+    "_fused_adamw_": ("self", "grads", "exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs"),
+    "_fused_moving_avg_obs_fq_helper": ("running_min", "running_max", "scale", "zero_point"),
+    "_fused_sgd_": ("self", "grads", "momentum_buffer_list"),
+    "_native_batch_norm_legit": ("running_mean", "running_var"),
+    "copy_to": ("a",),
+    "fused_moving_avg_obs_fake_quant": ("running_min", "running_max", "scale", "zero_point"),
+    "resize": ("a",),
+    "rrelu_with_noise": ("noise",),
+    "rrelu_with_noise_": ("self", "noise"),
+    "set_data": ("self",),
+}

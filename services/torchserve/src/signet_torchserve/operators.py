@@ -1,0 +1,63 @@
+"""The operators that a program calls, which another torch than the one that exported it may lack."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import operator
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from signet_torchserve.errors import NotServable
+
+_MODULES = {"torch": torch, "math": math, "_operator": operator}
+
+
+def refuse_unknown(path: Path) -> None:
+    """Refuse a program with a call that this torch does not know.
+
+    Args:
+        path: the .pt2 file, as `archive` wrote it.
+
+    Raises:
+        NotServable: torch has no such operator, or the operator no such argument.
+    """
+    with zipfile.ZipFile(path) as file:
+        (record,) = (name for name in file.namelist() if name.endswith("models/model.json"))
+        document = json.loads(file.read(record))
+    for target, arguments in _calls(document["graph_module"]):
+        try:
+            function = _found(target)
+        except AttributeError as error:
+            raise NotServable(
+                f"Its program calls {target}, which torch {torch.__version__} does not have: export it with that torch."
+            ) from error
+        if isinstance(function, torch._ops.OpOverload):  # noqa: SLF001 -- has no public name
+            known = {argument.name for argument in function._schema.arguments}  # noqa: SLF001
+            if unknown := sorted(arguments - known):
+                raise NotServable(
+                    f"Its program calls {target} with {unknown}, which torch {torch.__version__} does not know: "
+                    "export it with that torch."
+                )
+
+
+def _calls(document: Any) -> Iterator[tuple[str, set[str]]]:
+    """Target and names of the arguments of each call, in the program and in the graphs that are arguments of it."""
+    if isinstance(document, dict):
+        if isinstance(document.get("target"), str) and isinstance(document.get("inputs"), list):
+            yield document["target"], {entry["name"] for entry in document["inputs"]}
+        for inner in document.values():
+            yield from _calls(inner)
+    elif isinstance(document, list):
+        for inner in document:
+            yield from _calls(inner)
+
+
+def _found(target: str) -> Any:
+    module, *names = target.split(".")
+    return functools.reduce(getattr, names, _MODULES[module])

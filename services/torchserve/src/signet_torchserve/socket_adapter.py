@@ -1,0 +1,52 @@
+"""HTTP over a Unix socket, for `requests`.
+
+Only who may enter the socket's folder reaches it; a port of the loopback is open to every user of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+
+class SocketAdapter(HTTPAdapter):
+    """Sends every request of the URLs that it is mounted for to one socket, whatever their host.
+
+    Args:
+        path: the socket; it may be longer than the 107 bytes that a socket's address has.
+    """
+
+    def __init__(self, path: Path) -> None:
+        class Connection(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return _connected(path, self.timeout)
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        self._pool = Pool("localhost", maxsize=DEFAULT_POOLSIZE)
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
+        return self._pool
+
+
+def _connected(path: Path, timeout_s: Any) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout_s)
+    try:
+        folder = os.open(path.parent, os.O_PATH)
+        try:
+            connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
+    except OSError:
+        connection.close()
+        raise
+    return connection

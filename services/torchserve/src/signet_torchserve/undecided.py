@@ -1,0 +1,67 @@
+"""Requests on which enforcement is still deciding, while their worker answers others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from threading import Thread
+
+from signet_torchserve.feed import Feed
+from signet_torchserve.payload import Payload
+
+
+@dataclass(slots=True)
+class Question:
+    """One request that enforcement was asked about."""
+
+    payload: Payload
+    decision: Future[Feed]
+    began: float
+    """Of `time.monotonic`."""
+
+
+class Undecided:
+    """Those of one worker, by TorchServe's identifiers."""
+
+    def __init__(self) -> None:
+        self._questions: dict[bytes, Question] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._questions)
+
+    def __contains__(self, identifier: bytes) -> bool:
+        """Whether a request is one of them."""
+        return identifier in self._questions
+
+    def ask(self, identifier: bytes, payload: Payload, decide: Callable[[Payload, float], Feed]) -> None:
+        """Let `decide` decide on a request, in a thread: it gets the payload, and since when the client waits."""
+        question = Question(payload, Future(), time.monotonic())
+        self._questions[identifier] = question
+        # One for each, which does nothing but wait; it is daemonic, for a worker must not wait for it when it ends.
+        Thread(target=_decide, args=(question, decide), daemon=True).start()
+
+    def take(self, identifier: bytes) -> Question | None:
+        """The question about a request, if it is decided; it is none of these any more."""
+        if not self._questions[identifier].decision.done():
+            return None
+        return self._questions.pop(identifier)
+
+    def wait(self, seconds: float) -> None:
+        """Return when one of them is decided, at the latest after some seconds."""
+        wait([question.decision for question in self._questions.values()], seconds, FIRST_COMPLETED)
+
+    def keep_only(self, identifiers: Collection[bytes]) -> None:
+        """Forget those whose clients are gone, so that TorchServe names them no more."""
+        for identifier in self._questions.keys() - identifiers:
+            self._questions.pop(identifier).decision.cancel()
+
+
+def _decide(question: Question, decide: Callable[[Payload, float], Feed]) -> None:
+    if question.decision.set_running_or_notify_cancel():
+        try:
+            question.decision.set_result(decide(question.payload, question.began))
+        except Exception as error:  # noqa: BLE001 -- for whoever takes the question
+            question.decision.set_exception(error)

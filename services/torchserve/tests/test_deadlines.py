@@ -1,0 +1,35 @@
+"""The waits for an answer, where each is set."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from signet_torchserve import deadlines
+from signet_torchserve.champion import TIMEOUT
+from signet_torchserve.options import Options
+
+ROOT = Path(__file__).parents[3]
+
+
+def _number(path: str, pattern: str) -> float:
+    (found,) = re.findall(pattern, (ROOT / path).read_text("utf-8"), re.MULTILINE)
+    return float(found)
+
+
+@pytest.mark.parametrize("tags", [{}, {TIMEOUT: "1"}, {TIMEOUT: "600"}])
+def test_who_waits_for_another_waits_longer(tags: dict[str, str]) -> None:
+    """Enforcement gives up before TorchServe, and TorchServe before the gateway, which may wait for a replica first."""
+    timeout_s = Options.from_tags(tags).timeout_s
+    replica_s = _number("gateway/waiting.lua", r"^local WAIT_S = (\d+)")
+    for side in ("client", "server"):
+        gateway_s = _number("gateway/haproxy.cfg", rf"^ +timeout {side} (\d+)s$")
+        assert deadlines.decision_s(timeout_s) < timeout_s < timeout_s + replica_s < gateway_s
+
+
+def test_the_client_waits_longer_than_a_version_may_take() -> None:
+    """With no tag and no setting, the client hears what TorchServe says of a time-out."""
+    replica_s = _number("gateway/waiting.lua", r"^local WAIT_S = (\d+)")
+    client_s = _number("services/client/src/signet_client/settings.py", r"timeout_s: float = ([\d.]+)")
+    assert Options().timeout_s + replica_s < client_s
