@@ -821,10 +821,10 @@ def test_no_exception_ends_the_agent(replica: Replica, monkeypatch: pytest.Monke
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "champions", unlucky)
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
-    told = []
-    monkeypatch.setattr(replica.agent, "rest", lambda *_: told.append(replica.health._is_ready()))
+    told = list[tuple[bool, dict[str, object]]]()
+    monkeypatch.setattr(replica.agent, "rest", lambda *_: told.append(replica.health.ready()))
     replica.agent.run(stop)
-    assert [message.partition(" The agent ")[2] for _, message in told] == [
+    assert [str(document["message"]).partition(" The agent ")[2] for _, document in told] == [
         *["has failed, and is tried again: RuntimeError: out of luck."] * 2, ""
     ]  # fmt: skip
     assert all(is_ready for is_ready, _ in told)
