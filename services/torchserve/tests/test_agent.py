@@ -379,6 +379,18 @@ def test_what_must_not_be_served_is_refused(
     assert replica.health.ready()[0]
 
 
+def test_a_version_whose_rows_are_not_proven_says_why(replica: Replica, versions: Versions) -> None:
+    """The operator stands in the reason of a version that is ready, until its author vouches for it."""
+    version = versions.log(Formula(lambda x: x - x.mean(0)))
+    replica.promote(version)
+    status, reason = replica.marks(version)
+    assert status == "ready"
+    assert "one by one, because aten.mean.dim is not known to keep rows apart" in reason
+    replica.tag(version, rows="independent")
+    replica.promote(version)
+    assert "one by one" not in replica.marks(version)[1]
+
+
 def test_files_that_are_not_those_that_were_logged_are_refused(replica: Replica, versions: Versions) -> None:
     """Where a digest was recorded, other files are not served."""
     version = versions.log(Formula(lambda x: x))
@@ -809,10 +821,10 @@ def test_no_exception_ends_the_agent(replica: Replica, monkeypatch: pytest.Monke
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "champions", unlucky)
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
-    told = []
-    monkeypatch.setattr(replica.agent, "rest", lambda *_: told.append(replica.health._is_ready()))
+    told = list[tuple[bool, dict[str, object]]]()
+    monkeypatch.setattr(replica.agent, "rest", lambda *_: told.append(replica.health.ready()))
     replica.agent.run(stop)
-    assert [message.partition(" The agent ")[2] for _, message in told] == [
+    assert [str(document["message"]).partition(" The agent ")[2] for _, document in told] == [
         *["has failed, and is tried again: RuntimeError: out of luck."] * 2, ""
     ]  # fmt: skip
     assert all(is_ready for is_ready, _ in told)

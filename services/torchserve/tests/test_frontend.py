@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import stat
 import time
 import zipfile
@@ -35,7 +36,7 @@ class Counter:
         pass
 
     def handle(self, batch, context):
-        if any(not request or request["body"] == "later" for request in batch):
+        if any(not request or request["body"] == b"later" for request in batch):
             return self.undecided(batch, context)
         time.sleep(0.5)
         for index, request in enumerate(batch):
@@ -48,12 +49,12 @@ class Counter:
         return [str(len(batch))] * len(batch)
 
     def undecided(self, batch, context):
-        self.is_decided |= any(request and request["body"] == "decide" for request in batch)
+        self.is_decided |= any(request and request["body"] == b"decide" for request in batch)
         for index, request in enumerate(batch):
-            if not self.is_decided and (not request or request["body"] == "later"):
+            if not self.is_decided and (not request or request["body"] == b"later"):
                 time.sleep(0.001)
                 context.set_response_status(102, "", index)
-                context.set_response_header(index, "ts_stream_next", "true")
+                context.set_response_header(index, "ts_stream_next", "yes")  # TorchServe makes "false" of "true"
         return [str(len(request)) for request in batch]
 """
 
@@ -120,6 +121,18 @@ def test_a_full_queue_is_said_to_be_full(url: str) -> None:
     after = requests.post(url, data=b"x", timeout=30)
     assert (after.status_code, after.text) == (200, "1")
     assert after.elapsed.total_seconds() < 1
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_connection_is_closed_after_its_answer(url: str, status: int) -> None:
+    """After an error that costs the connection the client reads the answer to its end: nothing is reset."""
+    parts = urlsplit(url)
+    body = str(status).encode()
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as connection:
+        connection.sendall(head + body)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
 @pytest.mark.parametrize(

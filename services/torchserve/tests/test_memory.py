@@ -95,8 +95,8 @@ def test_weights_are_mapped_not_read(built: dict[str, Any]) -> None:
         "before = held('RssAnon')\n"
         "program = Program(path)\n"
         "(answer,) = program.run([Feed(np.array([0, 40_000]), {}, framed=False)])\n"
-        "held = program._module._function.__globals__.values()\n"
-        "everything = sum(float(value.sum()) for value in held if isinstance(value, torch.Tensor))\n"
+        "constants = program._module._function.__globals__.values()\n"
+        "everything = sum(float(value.sum()) for value in constants if isinstance(value, torch.Tensor))\n"
         "print(json.dumps({'own': held('RssAnon') - before, 'answer': answer.tolist(), 'sum': everything}))"
     )
     found = _measured(code, Path(built["folder"]))

@@ -45,6 +45,9 @@ queue raises an `IllegalStateException`; `HttpRequestHandler.channelRead0` answe
 `OutOfMemoryError`, which ends this Java anyway. `java/signet/Errors.java` words it, with Retry-After. So a gateway can
 tell what to ask of another replica (404, 503: the version is not there) from what would only multiply an overload.
 
+**An answer is not lost with its connection.** `ModelServer.initializeServer` sets SO_LINGER to 0, so that what closes a
+connection resets it: the 429, or 404, just sent may be lost on its way. Now connections are closed as usual.
+
 **A time-out is a 504.** `WorkerThread.run` says 500 "Worker died." of a worker that died with a request, and of one
 that it ends because the request takes too long. The latter is a 504 now: another replica would lose a worker, too.
 
@@ -123,6 +126,8 @@ _CHANGES = {
         )
     ],
     "org/pytorch/serve/ModelServer.class": [
+        # getstatic SO_LINGER, | iconst_0 (reset at once) or iconst_m1 (as usual) | invokestatic Integer.valueOf
+        (bytes.fromhex("b2 01f0 03 b801c6"), bytes.fromhex("b2 01f0 02 b801c6")),
         # getstatic | 600 (MANAGEMENT_CONNECTOR) or 631 (METRICS_CONNECTOR) | each time
         # invokevirtual getListener, astore_2: the second API to start
         (bytes.fromhex("b2 0258 b60254 4d"), bytes.fromhex("b2 0277 b60254 4d")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -22,8 +23,7 @@ class Size:
         """The size in the JSON of a program."""
         if "as_int" in size:
             return cls(size["as_int"])
-        factor, symbols = _product(ast.parse(size["as_expr"]["expr_str"], mode="eval").body)
-        return cls(factor, tuple(sorted(symbols)))
+        return cls(*_parsed(size["as_expr"]["expr_str"]))
 
     def __mul__(self, other: Size) -> Size:
         return Size(self.factor * other.factor, tuple(sorted(self.symbols + other.symbols)))
@@ -55,6 +55,12 @@ def product(sizes: Iterable[Size]) -> Size:
 def mentions(formula: str, symbol: str) -> bool:
     """Whether a formula's text holds a symbol."""
     return bool(re.search(rf"\b{re.escape(symbol)}\b", formula))
+
+
+@functools.lru_cache
+def _parsed(formula: str) -> tuple[int, tuple[str, ...]]:
+    factor, symbols = _product(ast.parse(formula, mode="eval").body)
+    return factor, tuple(sorted(symbols))
 
 
 def _product(node: ast.expr) -> tuple[int, list[str]]:
