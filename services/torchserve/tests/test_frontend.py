@@ -36,7 +36,7 @@ class Counter:
         pass
 
     def handle(self, batch, context):
-        if any(not request or request["body"] == "later" for request in batch):
+        if any(not request or request["body"] == b"later" for request in batch):
             return self.undecided(batch, context)
         time.sleep(0.5)
         for index, request in enumerate(batch):
@@ -49,9 +49,9 @@ class Counter:
         return [str(len(batch))] * len(batch)
 
     def undecided(self, batch, context):
-        self.is_decided |= any(request and request["body"] == "decide" for request in batch)
+        self.is_decided |= any(request and request["body"] == b"decide" for request in batch)
         for index, request in enumerate(batch):
-            if not self.is_decided and (not request or request["body"] == "later"):
+            if not self.is_decided and (not request or request["body"] == b"later"):
                 time.sleep(0.001)
                 context.set_response_status(102, "", index)
                 context.set_response_header(index, "ts_stream_next", "true")
