@@ -54,7 +54,7 @@ class Counter:
             if not self.is_decided and (not request or request["body"] == b"later"):
                 time.sleep(0.001)
                 context.set_response_status(102, "", index)
-                context.set_response_header(index, "ts_stream_next", "true")
+                context.set_response_header(index, "ts_stream_next", "yes")  # TorchServe makes "false" of "true"
         return [str(len(request)) for request in batch]
 """
 
