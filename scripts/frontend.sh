@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 jar=$(.venv/bin/python -c 'import ts, pathlib; print(pathlib.Path(ts.__file__).with_name("frontend") / "model-server.jar")')
 cd services/torchserve/src/signet_torchserve/java
-javac --release 11 -g:none -classpath "$jar" signet/Errors.java
+javac --release 11 -g:none -classpath "$jar" signet/*.java

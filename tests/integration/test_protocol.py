@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -33,12 +35,32 @@ def test_unknown_version(stack: Stack) -> None:
     assert answer.status_code == 404, answer.text
 
 
-def test_method(url: str) -> None:
-    """A deployment can't be deleted on the port that everybody reaches."""
-    for method in ("DELETE", "PATCH"):
-        answer = requests.request(method, url, data=b"", timeout=10)
-        assert answer.status_code in {400, 404, 405}, f"{method}: {answer.status_code} {answer.text}"
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "GET", "HEAD"])
+def test_method(url: str, method: str) -> None:
+    """A method in which nothing is predicted is told those in which something is, and does nothing."""
+    answer = requests.request(method, url, data=b"", timeout=10)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, PUT")
+    assert method == "HEAD" or answer.json()["type"] == "MethodNotAllowed"
     assert requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"x" * 100_000])
+def test_compressed_body(url: str, body: bytes) -> None:
+    """A compressed body is a 415 that says so."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = requests.post(url, data=gzip.compress(body), headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["type"]) == (415, "UnsupportedContentEncoding")
+    assert "'gzip'" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_json_without_a_header(url: str, rows: int) -> None:
+    """What `curl -d` sends, JSON that is called a form, is answered as JSON."""
+    columns = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
+    body = json.dumps({"dataframe_split": {"columns": columns, "data": [[5.1, 3.5, 1.4, 0.2]] * rows}})
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = requests.post(url, data=body, headers=form, timeout=30)
+    assert (answer.status_code, answer.json()) == (200, {"predictions": ["SETOSA"] * rows})
 
 
 def test_bad_escape(url: str) -> None:
@@ -49,15 +71,31 @@ def test_bad_escape(url: str) -> None:
     assert "'%ZZ'" in answer.json()["message"]
 
 
-def test_huge_body(url: str) -> None:
-    """A body beyond TorchServe's limit is refused with 413, and the next request is answered."""
-    parts = urlsplit(url)
-    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 100000000\r\n\r\n".encode()
-    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
-        connection.sendall(head + b"x" * 1000)
-        status = connection.recv(200).split(b"\r\n", 1)[0]
-    assert status == b"HTTP/1.1 413 Request Entity Too Large"
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("size", [6_553_501, 20_000_000])
+def test_huge_body(url: str, size: int, *, is_chunked: bool) -> None:
+    """A body beyond the limit is a 413 that names it, however it was sent, and the next request is answered."""
+    pieces = [b"x" * min(100_000, size - start) for start in range(0, size, 100_000)]
+    answer = requests.post(url, data=iter(pieces) if is_chunked else b"".join(pieces), timeout=60)
+    assert answer.status_code == 413, answer.text
+    assert answer.json() == {
+        "code": 413,
+        "type": "RequestTooLarge",
+        "message": "The body has more than 6553500 bytes, the most that a request may have (max_request_size in "
+        "config.properties).",
+    }
     assert requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
+
+
+def test_announced_body(url: str) -> None:
+    """A body that is announced, and not sent before it is asked for, is refused at once."""
+    parts = urlsplit(url)
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 100000000\r\n".encode()
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+        connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        with HTTPResponse(connection) as answer:
+            answer.begin()
+            assert (answer.status, json.load(answer)["type"]) == (413, "RequestTooLarge")
 
 
 def test_large_bodies_at_once(url: str) -> None:

@@ -14,7 +14,7 @@ from stack import MODEL, SAMPLES
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 GOOD = [5.0, 3.4, 1.5, 0.2]
-JSON = "application/json"
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 MISSING = (
     "Model is missing inputs ['sepal length (cm)', 'sepal width (cm)', 'petal length (cm)', 'petal width (cm)']."
     " Note that there were extra inputs: ['length (cm)', 'width (cm)']"
@@ -84,7 +84,16 @@ REFUSALS: dict[str, tuple[bytes, str, str, str, str | None]] = {
     "JSON that is no table": (b"42", JSON, "", "format", None),
     "what is no UTF-8": (b'{"data": ["\xff"]}', JSON, "", "format", None),
     "two formats at once": (b'{"instances": [], "inputs": {}}', JSON, "", "format", None),
-    "a form without data": (b"date=%7B%7D", "application/x-www-form-urlencoded", "", "format", None),
+    "a form without data": (b"date=%7B%7D", FORM, "The form has no field 'data': it has ['date'].", "format", None),
+    "a form of nothing": (b"hello", FORM, "The form has no field 'data'", "format", None),
+    "a form with data twice": (b"data=%7B%7D&data=%7B%7D", FORM, "The request has a field more than", "format", None),
+    "a form with data and body": (b"data=1&body=%7B%7D", FORM, "The request has both a field 'data'", "format", None),
+    "a key beside a format": (b'{"id": 7, "instances": []}', JSON, "The body has unknown keys beside", "format", None),
+    "MLflow 1's split": (b'{"columns": ["a"], "data": [[1]]}', JSON, "The body has the keys", "format", None),
+    "CSV in one line": (b"a,b,c,d1,2,3,4", "text/csv", "The CSV has one line", "format", None),
+    "CSV with semicolons": (b"a;b;c;d\n1;2;3;4\n", "text/csv", "The CSV has semicolons", "format", None),
+    "JSON that is called CSV": (b'{"instances": []}', "text/csv", "The body is JSON", "format", None),
+    "CSV that is called JSON": (b"a,b\n1,2\n", JSON, "The body is not JSON", "format", None),
     "deep nesting": (b"[" * 100_000, JSON, "", "format", None),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -12,15 +13,16 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import psutil
 import pytest
 import requests
 from signet_torchserve import frontend
 from small_server import SmallServer, small_server
+from ts.model_server import load_properties
 
 ROOT = Path(__file__).parents[3]
 SLOW_S = 5
@@ -59,6 +61,17 @@ class Counter:
         return [str(len(request)) for request in batch]
 """
 
+ECHO = """
+import json
+
+class Echo:
+    def initialize(self, context):
+        pass
+
+    def handle(self, batch, context):
+        return [json.dumps([[name, bytes(value).decode()] for name, value in request.items()]) for request in batch]
+"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
@@ -68,9 +81,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
         "mortal": HANDLER,
         "two": HANDLER,
         "slow": HANDLER.replace("pass", f"time.sleep({SLOW_S})"),
+        "echo": ECHO,
     }
     with small_server(tmp_path_factory.mktemp("frontend"), handlers, f"job_queue_size={QUEUE_SIZE}") as server:
-        for name, timeout_s in (("counter", 60), ("mortal", 2)):
+        for name, timeout_s in (("counter", 60), ("mortal", 2), ("echo", 60)):
             server.deploy(name, batch_size=BATCH_SIZE, timeout_s=timeout_s)
         server.deploy("two", workers=2)
         yield server
@@ -185,26 +199,109 @@ def test_a_version_without_workers_is_not_served_yet(server: SmallServer) -> Non
         server.api.stop("slow", version)
 
 
+FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
+
+
 @pytest.mark.parametrize(
     ("path", "media", "body", "message"),
     [
-        ("", "application/x-www-form-urlencoded", b"data=%ZZ", "Invalid hex byte at index '0' in string: '%ZZ'"),
-        ("", "application/x-www-form-urlencoded", b"=", "empty name"),
-        ("", "multipart/form-data; boundary=x", b"--x\r\n\r\n1\r\n--x--\r\n", '"nameAttribute" is null'),
-        ("", "multipart/form-data; boundary=x; charset=none", b"--x--\r\n", "none"),
+        ("", FORM, b"data=%ZZ", "Invalid hex byte at index '0' in string: '%ZZ'"),
+        ("", FORM, b"=", "The form cannot be read: empty name."),
+        ("", FORM, b"&&data=%7B%7D", "The form cannot be read: empty name."),
+        ("", f"{MULTIPART}; boundary=x", b"--x\r\n\r\n1\r\n--x--\r\n", "a part has no name"),
+        ("", f"{MULTIPART}; boundary=x; charset=none", b"--x--\r\n", "there is no charset 'none'"),
+        ("", f"{MULTIPART}; boundary=", b"--x--\r\n", "its boundary or the header of a part is malformed"),
+        ("", MULTIPART, b"--x--\r\n", "multipart/form-data with a boundary is expected"),
+        ("", "multipart/mixed; boundary=x", b"--x--\r\n", "its Content-Type is 'multipart/mixed; boundary=x'"),
+        ("", f"multipart/{'x' * 7000}", b"--x--\r\n", "…'"),
         ("/%ZZ", "text/plain", b"x", "invalid hex byte 'ZZ'"),
     ],
 )
 def test_what_cannot_be_decoded_is_a_400(url: str, path: str, media: str, body: bytes, message: str) -> None:
-    """A client's mistake that no handler ever sees is answered as one, and says what is wrong."""
+    """A client's mistake that no handler ever sees is answered as one, and says what is wrong, not in which class."""
     served = urlsplit(url)
     # http.client, for requests would mend the escapes of a path.
     with contextlib.closing(HTTPConnection(served.netloc, timeout=30)) as connection:
         connection.request("POST", f"{served.path}{path}", body, {"Content-Type": media})
         answer = connection.getresponse()
-        assert answer.status == 400
-        assert message in json.load(answer)["message"]
+        document = json.load(answer)
+        assert (answer.status, document["code"]) == (400, 400)
+        assert message in document["message"]
+        assert "java." not in document["message"]
+        assert len(document["message"]) < 1000
         assert answer.headers["connection"] == "keep-alive"
+
+
+@pytest.mark.parametrize("media", [FORM, f"{FORM}; charset=utf-8", FORM.upper()])
+@pytest.mark.parametrize("body", [b'{"a": "b&c=d%20e+f"}', b"[[1.5]]", b' \r\n\t{"a": 1}'])
+def test_json_that_is_called_a_form_is_json(server: SmallServer, media: str, body: bytes) -> None:
+    """JSON that `curl -d` sends without a header reaches the handler as it came: no form begins as JSON does."""
+    answer = requests.post(server.url("echo"), data=body, headers={"Content-Type": media}, timeout=30)
+    assert answer.json() == [["body", body.decode()]]
+
+
+@pytest.mark.parametrize("body", [b"data=%5B%5D", b"x={", b"%7B=1"])
+def test_a_form_stays_a_form(server: SmallServer, body: bytes) -> None:
+    """What doesn't begin as JSON does has the fields of a form."""
+    answer = requests.post(server.url("echo"), data=body, headers={"Content-Type": FORM}, timeout=30)
+    assert answer.json() == [list(pair) for pair in parse_qsl(body.decode(), keep_blank_values=True)]
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "GET", "HEAD", "TRACE", "FETCH"])
+@pytest.mark.parametrize("path", ["", "/1"])
+def test_a_method_that_is_not_served_is_a_405(url: str, method: str, path: str) -> None:
+    """A prediction is asked for with POST or PUT; what comes in another method is told these two."""
+    answer = requests.request(method, f"{url}{path}", data=b"x", timeout=30)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, PUT")
+    if method != "HEAD":
+        document = answer.json()
+        assert (document["code"], document["type"]) == (405, "MethodNotAllowed")
+        assert f"'{method}'" in document["message"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, identity", "nonsense", "x" * 7000])
+@pytest.mark.parametrize("media", ["application/json", FORM])
+def test_a_compressed_body_is_a_415(url: str, encoding: str, media: str) -> None:
+    """A body that is encoded in any way is refused, and the answer says which way it is."""
+    headers = {"Content-Type": media, "Content-Encoding": encoding}
+    answer = requests.post(url, data=gzip.compress(b"{}"), headers=headers, timeout=30)
+    assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
+    document = answer.json()
+    assert (document["code"], document["type"]) == (415, "UnsupportedContentEncoding")
+    assert encoding[:100] in document["message"]
+    assert len(document["message"]) < 1000
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_a_body_that_is_encoded_in_no_way_is_served(url: str, encoding: str) -> None:
+    """The encoding `identity` is none."""
+    assert requests.post(url, data=b"x", headers={"Content-Encoding": encoding}, timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["a length", "chunks", "a question"])
+def test_a_body_that_is_too_large_is_told_the_limit(url: str, way: str) -> None:
+    """Each way to send a body beyond the limit gets the same answer, whole, and the connection serves the next."""
+    parts = urlsplit(url)
+    limit = int(load_properties(str(ROOT / "config.properties"))["max_request_size"])
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    text = b"x" * (limit + 1)
+    sent = {
+        "a length": f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text,
+        "chunks": f"{head}Transfer-Encoding: chunked\r\n\r\n{len(text):x}\r\n".encode() + text + b"\r\n0\r\n\r\n",
+        "a question": f"{head}Content-Length: {len(text)}\r\nExpect: 100-continue\r\n\r\n".encode(),
+    }
+    with contextlib.closing(socket.create_connection((parts.hostname or "", parts.port or 0), 30)) as connection:
+        connection.sendall(sent[way])
+        answer = HTTPResponse(connection)
+        answer.begin()
+        document = json.load(answer)
+        assert (answer.status, answer.headers["Content-Type"]) == (413, "application/json")
+        assert (document["code"], document["type"]) == (413, "RequestTooLarge")
+        assert f"more than {limit} bytes" in document["message"]
+        connection.sendall(f"{head}Content-Length: 1\r\n\r\nx".encode())
+        after = HTTPResponse(connection)
+        after.begin()
+        assert (after.status, after.read()) == (200, b"1")
 
 
 def test_to_deploy_keeps_nobody_waiting(server: SmallServer) -> None:
@@ -237,10 +334,12 @@ def test_each_port_has_its_own_api(server: SmallServer) -> None:
 
 def test_what_is_compiled_is_what_the_source_says() -> None:
     """Each text of the source stands in the class that is made of it."""
-    source, compiled = (frontend.OURS / "signet" / f"Errors.{kind}" for kind in ("java", "class"))
-    texts = re.findall(r'"([^"\\]+)"', source.read_text("utf-8"))
-    assert len(texts) > 5
-    assert [text for text in texts if text.encode() not in compiled.read_bytes()] == []
+    sources = sorted((frontend.OURS / "signet").glob("*.java"))
+    texts = [re.findall(r'"((?:[^"\\\n]|\\.)+)"', source.read_text("utf-8")) for source in sources]
+    assert sum(map(len, texts)) > 20
+    for source, said in zip(sources, texts, strict=True):
+        compiled = source.with_suffix(".class").read_bytes()
+        assert [text for text in said if "\\" not in text and text.encode() not in compiled] == []
 
 
 def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

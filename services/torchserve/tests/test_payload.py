@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -137,12 +138,45 @@ def test_what_cannot_be_read_says_where(body: bytes, message: str, got: str) -> 
     assert problem.got.startswith(got)
 
 
-def test_a_form_without_the_field_is_refused() -> None:
-    """A form with other fields says which it has."""
-    with pytest.raises(MalformedPayload, match=r"The form has no field 'data': it has \['a', 'b'\]."):
-        decode_form({"a": b"1", "b": b"2"})
-    with pytest.raises(
-        MalformedPayload, match=r"It looks like JSON: send it with the header 'Content-Type: appl"
-    ) as caught:
-        decode_form({'{"data": ["' + "x" * 10_000: b"1"})
-    assert len(caught.value.message) < 300
+@pytest.mark.parametrize(
+    ("fields", "has"),
+    [
+        ({"a": b"1", "b": b"2"}, "it has ['a', 'b']"),
+        ({}, "it has no field with a value"),
+        ({'{"data": ["' + "x" * 10_000: b"1"}, "it has "),
+        ({"[[1.5]]": b""}, "it has ['[[1.5]]']"),
+        ({"": b"1"}, "it has ['']"),
+        ({str(number): b"" for number in range(10_000)}, "it has ['0', "),
+    ],
+)
+def test_a_form_without_the_field_is_told_the_headers_of_other_bodies(fields: dict[str, bytes], has: str) -> None:
+    """A form with other fields says which it has, shortly, and which header JSON and CSV need."""
+    with pytest.raises(MalformedPayload) as caught:
+        decode_form(fields)
+    message = caught.value.message
+    assert message.startswith(f"The form has no field 'data': {has}")
+    assert "'Content-Type: application/json' for JSON, 'Content-Type: text/csv' for CSV." in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("body", [b"a,b\n1.5,2.5\n", b"a\r\n1.5", b'"a","b"\n1.5,2.5', b"1.5,2.5\n3.5,4.5\n"])
+def test_csv_that_is_not_called_so_is_told_its_header(body: bytes) -> None:
+    """What is no JSON, and may be CSV, says how CSV is sent."""
+    with pytest.raises(MalformedPayload, match="If it is CSV, send it with the header 'Content-Type: text/csv'"):
+        decode(body, "application/json")
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1.5,\n"b"}', b"[1.5,\n2.5", b"<a>\n</a>", b"hello"])
+def test_what_is_no_csv_is_not_told_its_header(body: bytes) -> None:
+    """JSON with a mistake in it is not taken for CSV."""
+    with pytest.raises(MalformedPayload) as caught:
+        decode(body)
+    assert "CSV" not in caught.value.message
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"{}"), b"\x28\xb5\x2f\xfd\x20\x02{}"])
+@pytest.mark.parametrize("media", ["", "text/csv"])
+def test_a_compressed_body_is_told_so(body: bytes, media: str) -> None:
+    """A body in gzip's or zstd's format says that it must not be compressed."""
+    with pytest.raises(MalformedPayload, match=r"It is compressed: send it uncompressed\."):
+        decode(body, media)

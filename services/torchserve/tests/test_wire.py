@@ -70,6 +70,11 @@ def received(read: Any, content: bytes, piece: int) -> Any:
         return read_whole
 
 
+def _repeated(names: list[str]) -> str | None:
+    """The last name that was there before."""
+    return next((name for at, name in reversed(list(enumerate(names))) if name in names[:at]), None)
+
+
 @given(requests=st.lists(_requests, max_size=4), piece=st.integers(1, 5000))
 def test_a_batch_is_read_as_torchserve_reads_it(requests: list[dict[str, Any]], piece: int) -> None:
     """Identifiers, fields and what is asked for are those that TorchServe finds, however the message was cut."""
@@ -83,6 +88,7 @@ def test_a_batch_is_read_as_torchserve_reads_it(requests: list[dict[str, Any]], 
             # A header called `body` would take the place of the field's media type.
             next((media.decode() for name, media, _ in reversed(request["parameters"]) if name == b"body"), ""),
             headers[index].get_request_property("explain") == "True",
+            _repeated([name.decode() for name, _, _ in request["parameters"]]),
         )
         for index, request in enumerate(requests)
     ]

@@ -1,4 +1,4 @@
-"""TorchServe's frontend, with a few bytes of six classes changed: TorchServe 0.12 is the last, and it is pinned.
+"""TorchServe's frontend, with a few bytes of some classes changed: TorchServe 0.12 is the last, and it is pinned.
 
 **A batch is what is queued; nobody waits.** `Model.pollBatch` takes the first request of the queue and then, up to
 `batch_size`, those that come within `max_batch_delay` milliseconds. So a request that is alone waits out the delay, and
@@ -30,7 +30,14 @@ half the rate of predictions to nearly the same.
 it does not name: also to Netty's `DecoderException`, which a form with a bad %-escape raises, or a part without a name.
 Where it names the exception of a download, of which `allowed_urls` permits none, it now names that one, and so goes on
 as after a `BadRequestException`: 400. So it does after an `IllegalArgumentException`, which a path with a bad %-escape
-raises and which got a 403.
+raises and which got a 403. `java/signet/Errors.java` words it, and what else is raised while Netty reads a form.
+
+**What no worker could tell is told before.** TorchServe takes a prediction in any method and with any Content-Encoding,
+and reads the JSON that `curl -d` sends without a header as a form, which loses it. `java/signet/Requests.java` answers
+the first two with a 405 and a 415, and makes JSON of the third.
+
+**A body that is too large is told the limit.** Netty's `HttpObjectAggregator` answers an empty 413, and may close the
+connection while its client sends, who then loses that answer. `ServerInitializer` takes `java/signet/Aggregator.java`.
 
 **To deploy keeps nobody waiting.** The management API unzips an archive, and waits for its workers, in one of the few
 threads that serve all clients: a quarter of 16 connections, on two cores, stood still for as long as a worker took to
@@ -123,6 +130,9 @@ _CHANGES = {
             # invokevirtual incrFailedInfReqs, | pop, nop, sipush 504, istore_2 (the status), 12 nop | new …
             bytes.fromhex("b6019e 57 00 1101f8 3d 000000000000000000000000 bb01a5"),
         )
+    ],
+    "org/pytorch/serve/ServerInitializer.class": [
+        (_text("io/netty/handler/codec/http/HttpObjectAggregator"), _text("signet/Aggregator")),
     ],
     "org/pytorch/serve/job/RestJob.class": [(_text("org/pytorch/serve/util/NettyUtils"), _text("signet/Errors"))],
     "org/pytorch/serve/util/NettyUtils.class": [

@@ -32,6 +32,7 @@ from signet_torchserve.errors import (
     NotServable,
     OutOfMemory,
     Refusal,
+    listed,
 )
 from signet_torchserve.feed import Feed
 from signet_torchserve.golden import Golden
@@ -197,7 +198,18 @@ class SignatureHandler:
                 expected="a request for a prediction",
                 got="one for an explanation",
             )
+        if request.repeated is not None:
+            name = listed([request.repeated])
+            raise MalformedPayload(
+                f"The request has a field more than once: {name}.", expected="each field once", got=f"{name} twice"
+            )
         if "body" in request.fields:
+            if "data" in request.fields:
+                raise MalformedPayload(
+                    "The request has both a field 'data' and a body: exactly one of them is expected.",
+                    expected="a field 'data' or a body",
+                    got="both",
+                )
             return payload.decode(request.fields["body"], request.content_type)
         return payload.decode_form(request.fields)
 

@@ -121,10 +121,12 @@ def decode_form(fields: Mapping[str, bytes]) -> Payload:
     """
     if "data" not in fields:
         names = reprlib.repr(list(fields))  # cut short: a name may be as long as a body
-        is_json = any(name.lstrip().startswith(("{", "[")) for name in fields)
-        hint = " It looks like JSON: send it with the header 'Content-Type: application/json'." if is_json else ""
+        has = f"it has {names}" if fields else "it has no field with a value"
         raise MalformedPayload(
-            f"The form has no field 'data': it has {names}.{hint}", expected="a form field 'data'", got=names
+            f"The form has no field 'data': {has}. A body that is no form needs its header: "
+            "'Content-Type: application/json' for JSON, 'Content-Type: text/csv' for CSV.",
+            expected="a form field 'data'",
+            got=names,
         )
     return Source(fields["data"], is_form=True).decode()
 
@@ -218,7 +220,8 @@ def _text(body: bytes) -> str:
         return bytes(body).decode("utf-8")
     except UnicodeDecodeError as error:
         where = f"byte {body[error.start]:#04x} at position {error.start}"
-        raise MalformedPayload(f"The body is not UTF-8: {where}.", expected="UTF-8", got=where) from error
+        hint = " It is compressed: send it uncompressed." if body.startswith(_COMPRESSED) else ""
+        raise MalformedPayload(f"The body is not UTF-8: {where}.{hint}", expected="UTF-8", got=where) from error
 
 
 def _csv(body: bytes) -> str | Table:
@@ -264,6 +267,12 @@ def _exact_json(body: bytes) -> Any:
     return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _plain_json(body)
 
 
+def _may_be_csv(text: str) -> bool:
+    stripped = text.strip()
+    return "\n" in stripped and stripped[0] not in "{[<"
+
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
 _LARGE_BYTES = 1 << 11
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * len(str(2**63))
@@ -276,8 +285,9 @@ def _typed_json(text: str) -> Any:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno} (char {error.pos})"
+        hint = " If it is CSV, send it with the header 'Content-Type: text/csv'." if _may_be_csv(text) else ""
         raise MalformedPayload(
-            f"The body is not JSON: {error.msg}: {where}.", expected=SERVED, got=f"{error.msg}: {where}"
+            f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
         ) from error
     except RecursionError as error:
         raise MalformedPayload(

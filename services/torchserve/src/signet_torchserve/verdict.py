@@ -29,8 +29,8 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import Schema
 
-from signet_torchserve import floats, frames, tensors
-from signet_torchserve.errors import MalformedPayload, Problem, SignatureMismatch
+from signet_torchserve import floats, frames, mistakes, tensors
+from signet_torchserve.errors import MalformedPayload, Problem, Refusal, SignatureMismatch
 from signet_torchserve.excerpt import Excerpt
 from signet_torchserve.feed import Array, Feed
 from signet_torchserve.payload import Format, Payload, without_collector
@@ -58,7 +58,13 @@ def decide(
     with without_collector():
         payload = payload.exact()
         _require_shallow(payload)
-        return _decide(_signature(inputs, outputs, params), payload, allow)
+        signature = _signature(inputs, outputs, params)
+        try:
+            return _decide(signature, payload, allow)
+        except Refusal as refusal:
+            schema = signature.inputs
+            names = schema.input_names() if schema.has_input_names() else []
+            raise mistakes.explained(refusal, payload, names) from refusal.__cause__
 
 
 def _require_shallow(payload: Payload) -> None:

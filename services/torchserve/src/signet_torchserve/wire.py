@@ -43,12 +43,14 @@ _pack = struct.Struct("!i").pack
 
 @dataclass(slots=True)
 class Request:
-    """What a client sent: the fields of a form, or one field `body` and its media type."""
+    """What a client sent: the fields of a form and of the URL's query, or one field `body` and its media type."""
 
     identifier: bytes
     fields: dict[str, bytes]
     content_type: str = ""
     is_explanation: bool = False
+    repeated: str | None = None
+    """A field that came more than once; `fields` has the last of them."""
 
 
 @dataclass(slots=True)
@@ -159,7 +161,10 @@ def _request(message: bytearray, at: int) -> tuple[Request, int]:
         name, at = _field(message, at)
         content_type, at = _field(message, at)
         value, at = _field(message, at)
-        request.fields[name.decode()] = value
+        called = name.decode()
+        if called in request.fields:
+            request.repeated = called
+        request.fields[called] = value
         if name == b"body":
             request.content_type = content_type.decode()
     return request, at + 4
