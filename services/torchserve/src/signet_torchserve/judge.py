@@ -77,7 +77,7 @@ def decide(contract: dict[str, Any], payload: Payload, timeout_s: float, began: 
     try:
         for _ in range(2):
             try:
-                return _ask(orjson.dumps(contract), payload.source, deadline)
+                return _ask(orjson.dumps(contract), payload, payload.source, deadline)
             except (OSError, EOFError) as error:
                 if isinstance(error, TimeoutError):
                     raise
@@ -91,10 +91,17 @@ def decide(contract: dict[str, Any], payload: Payload, timeout_s: float, began: 
 
 def decide_here(contract: dict[str, Any], payload: Payload) -> Feed:
     """The decision of this process."""
+    from signet_torchserve.signature import Signature  # noqa: PLC0415 -- which asks this module
     from signet_torchserve.verdict import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
 
     allow = frozenset(contract.get("allow", ()))
-    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), payload, allow)
+    exact = payload.exact()
+    if payload.content is None:  # so nobody has looked at it yet
+        payload.content, payload.wrapped = exact.content, exact.wrapped
+        feed = Signature(contract, allow).surely_valid(exact)
+        if feed is not None:
+            return feed
+    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), exact, allow)
 
 
 def large_address(address: str) -> str:
@@ -102,7 +109,7 @@ def large_address(address: str) -> str:
     return str(Path(address).with_suffix(".large"))
 
 
-def _ask(contract: bytes, source: payloads.Source, deadline: float) -> Feed:
+def _ask(contract: bytes, payload: Payload, source: payloads.Source, deadline: float) -> Feed:
     address = os.environ[ADDRESS]
     with _taken(address if len(source.text) <= SMALL_BYTES else large_address(address), deadline) as connection:
         left_s = deadline - time.monotonic()
@@ -117,6 +124,7 @@ def _ask(contract: bytes, source: payloads.Source, deadline: float) -> Feed:
         if "message" in answer:
             problems = [Problem(**problem) for problem in answer["problems"]]
             raise SignatureMismatch(answer["message"], problems, answer["more"])
+        payload.wrapped = answer["wrapped"]  # which it does not know if it was not read
         arrays = [np.load(io.BytesIO(connection.recv_bytes()), allow_pickle=False) for _ in answer["inputs"]]
         inputs = arrays[0] if answer["inputs"] == [None] else dict(zip(answer["inputs"], arrays, strict=True))
         return Feed(inputs, answer["params"], answer["framed"])
@@ -146,17 +154,17 @@ def _taken(address: str, deadline: float) -> Connection:
             return connection
 
 
-def answered(contract: dict[str, Any], source: payloads.Source) -> list[bytes]:
-    """A judge's answer, as messages."""
+def answered(contract: dict[str, Any], payload: Payload, size: int) -> list[bytes]:
+    """A judge's answer about a payload that has not been read, of a body of so many bytes, as messages."""
     try:
-        feed = decide_here(contract, source.decode())
+        feed = decide_here(contract, payload)
         named = feed.inputs if isinstance(feed.inputs, dict) else {None: feed.inputs}
-        answer = {"inputs": list(named), "params": feed.params, "framed": feed.framed}
+        answer = {"inputs": list(named), "params": feed.params, "framed": feed.framed, "wrapped": payload.wrapped}
         # orjson would make null of a param that is infinite.
         return [json.dumps(answer, default=str).encode(), *map(_npy, named.values())]
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
         if _is_for_memory(error):
-            return [orjson.dumps({"too_costly": len(source.text)})]
+            return [orjson.dumps({"too_costly": size})]
         if isinstance(error, Refusal):
             return [orjson.dumps(error.as_document(), default=str, option=orjson.OPT_SERIALIZE_NUMPY)]
         return [orjson.dumps({"fault": traceback.format_exc()})]
