@@ -84,10 +84,10 @@ def _judge_one(listener: Listener) -> Payload | None:
         try:
             connection.send_bytes(b"")
             contract, text = orjson.loads(connection.recv_bytes()), connection.recv_bytes()
-            is_form, is_csv, left_s = orjson.loads(connection.recv_bytes())
+            is_form, is_csv, is_unread, left_s = orjson.loads(connection.recv_bytes())
             signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
             payload = Source(text, is_form=is_form, is_csv=is_csv).unread()
-            for message in judge.answered(contract, payload, len(text)):
+            for message in judge.answered(contract, payload, len(text), is_unread=is_unread):
                 connection.send_bytes(message)
         except (OSError, EOFError):  # who asked is gone
             pass
