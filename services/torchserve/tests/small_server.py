@@ -33,11 +33,11 @@ class SmallServer:
         """Where a model answers."""
         return f"{self.inference}/predictions/{name}"
 
-    def deploy(self, name: str, *, batch_size: int = 1, timeout_s: int = 60) -> None:
-        """Have one worker answer a model's requests."""
+    def deploy(self, name: str, *, batch_size: int = 1, timeout_s: int = 60, workers: int = 1) -> None:
+        """Have workers answer a model's requests."""
         mar = self.store.archives / f"{name}.mar"
-        self.api.start(name, mar, batch_size=batch_size, max_batch_delay_ms=0, workers=1, timeout_s=timeout_s)
-        self.api.wait_until_ready(name, "1", workers=1)
+        self.api.start(name, mar, batch_size=batch_size, max_batch_delay_ms=0, workers=workers, timeout_s=timeout_s)
+        self.api.wait_until_ready(name, "1", workers=workers)
         self.api.set_default(name, "1")
 
 

@@ -72,6 +72,7 @@ class Replica:
         self.registry = Registry(uri or self.uri, "champion")
         served = self.store.unpack_last_served()
         self.process = torchserve.start(settings, self.store, environment, served=served)
+        self.judges = torchserve.start_judge(self.store, environment)
         self.server = torchserve.client(settings, self.store, environment)
         self.agent = Agent(self.registry, self.server, self.store, self.status, 1.0, served)
         self.health = Health(self.status, self.server, self.store)
@@ -88,6 +89,7 @@ class Replica:
 
     def stop(self) -> None:
         torchserve.stop(self.process, 10)
+        torchserve.stop(self.judges, 10)
         self.store.close()
 
     @property

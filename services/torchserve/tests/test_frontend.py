@@ -32,7 +32,7 @@ import time
 
 class Counter:
     def initialize(self, context):
-        self.is_decided = False
+        self.is_decided, self.rounds = False, 0
         pass
 
     def handle(self, batch, context):
@@ -49,7 +49,8 @@ class Counter:
         return [str(len(batch))] * len(batch)
 
     def undecided(self, batch, context):
-        self.is_decided |= any(request and request["body"] == b"decide" for request in batch)
+        self.rounds += 1
+        self.is_decided |= self.rounds > 500 or any(request and request["body"] == b"decide" for request in batch)
         for index, request in enumerate(batch):
             if not self.is_decided and (not request or request["body"] == b"later"):
                 time.sleep(0.001)
@@ -62,10 +63,16 @@ class Counter:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
     """A TorchServe with models of one worker that answer, after half a second, how many requests their batch has."""
-    handlers = {"counter": HANDLER, "mortal": HANDLER, "slow": HANDLER.replace("pass", f"time.sleep({SLOW_S})")}
+    handlers = {
+        "counter": HANDLER,
+        "mortal": HANDLER,
+        "two": HANDLER,
+        "slow": HANDLER.replace("pass", f"time.sleep({SLOW_S})"),
+    }
     with small_server(tmp_path_factory.mktemp("frontend"), handlers, f"job_queue_size={QUEUE_SIZE}") as server:
         for name, timeout_s in (("counter", 60), ("mortal", 2)):
             server.deploy(name, batch_size=BATCH_SIZE, timeout_s=timeout_s)
+        server.deploy("two", workers=2)
         yield server
 
 
@@ -97,6 +104,13 @@ def test_an_undecided_request_keeps_nobody_waiting(url: str) -> None:
         answer = undecided.result()
     assert (answer.status_code, answer.text) == (200, "0")
     assert "ts_stream_next" not in answer.headers
+
+
+def test_an_undecided_request_does_not_wait_for_an_idle_worker(server: SmallServer) -> None:
+    """A worker names it again though another worker of its model, which has nothing to do, waits for a request."""
+    for _ in range(2):  # whichever worker takes it
+        answer = requests.post(server.url("two"), data=b"later", timeout=20)
+        assert (answer.status_code, answer.text) == (200, "0")
 
 
 @pytest.mark.parametrize(("status", "is_kept"), [(200, True), (400, True), (404, False), (413, False), (503, False)])

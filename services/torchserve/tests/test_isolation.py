@@ -185,6 +185,20 @@ def test_good_requests_do_not_wait_for_undecided_ones(
     assert not server.handler.undecided
 
 
+def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that is wrong in the same way as one before it is refused at once, and no judge is asked."""
+    monkeypatch.setenv(judge.ADDRESS, str(judges))
+    first, second = (
+        replace(body({"dataframe_split": {"columns": ["a", "c"], "data": [[value, 2.5]]}}), identifier=identifier)
+        for value, identifier in ((1.5, b"first"), (3.5, b"second"))
+    )
+    assert server.handler.handle([first]) == [None]
+    while (refused := server.handler.handle([Request(b"first", {})])[0]) is None:
+        time.sleep(0.01)
+    monkeypatch.setenv(judge.ADDRESS, "nowhere")
+    assert server.handler.handle([second]) == [refused]
+
+
 def test_who_is_gone_is_forgotten(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An undecided request that TorchServe names no more is not kept."""
     monkeypatch.setenv(judge.ADDRESS, str(judges))

@@ -18,7 +18,9 @@ worker gets no other batch meanwhile. `ContinuousBatching`, meant for models tha
 until it is answered, and names it to the worker again with the next batch, without its body. So every model gets that
 one. There a request of which the worker says that it goes on (`ts_stream_next`) is sent a part of its answer; now none
 is sent if the part has the status 102 (Processing), where a request is dropped whose client has waited too long, which
-here none does. And requests that are kept take no place of new ones: a batch has up to `batch_size` of these.
+here none does. And requests that are kept take no place of new ones: a batch has up to `batch_size` of these. A worker
+that is idle waits for a request while it holds a lock, on which another one that keeps some would wait, too, until a
+new request comes: `Model.pollInferJob` takes no lock any more, for the queue has its own.
 
 **A refusal does not cost the connection.** `NettyUtils.sendHttpResponse` closes it after every status from 400 on, so a
 client whose request was refused connects anew for each. Now it closes it after those beyond 400: refusals went from
@@ -83,6 +85,12 @@ _CHANGES = {
             # The same in pollInferJob.
             bytes.fromhex("1605 0994 9d0006 a7"),
             bytes.fromhex("1605 5804 9d0006 a7"),
+        ),
+        (
+            # incNumJobTickets, pop, | aload this, getfield lock, invokevirtual lockInterruptibly, | aload, getfield
+            bytes.fromhex("b6022d 57 2a b40100 b601b8 2a b400ef 12f2"),
+            # … | seven times nop | … (who does not hold the lock does not unlock it either)
+            bytes.fromhex("b6022d 57 00 000000 000000 2a b400ef 12f2"),
         ),
         (_text("offer"), _text("add")),
     ],

@@ -102,11 +102,13 @@ class Signature:
             Refusal: the signature does not admit the payload.
             DecidedTooLate: enforcement has not decided in time.
         """
+        # First: enforcement by another process leaves the payload without its content.
+        kind = refusals.kind(payload) if self._refusals is not None else None
         try:
             return judge.decide(self._contract, payload, self._decision_s, began)
         except Refusal as refusal:
             if self._refusals is not None:
-                self._refusals.remember(refusals.kind(payload), refusal)
+                self._refusals.remember(kind, refusal)
             raise
 
     def surely_valid(self, payload: Payload) -> Feed | None:
