@@ -12,7 +12,7 @@ import pytest
 from judging import judges_at
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from oracle import columns_schema, signature_document
-from signet_torchserve import judge, judges
+from signet_torchserve import judge, judges, verdict
 from signet_torchserve.errors import DecidedTooLate, Refusal, SignatureMismatch, TooCostly
 from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload, Source
@@ -81,6 +81,45 @@ def test_the_judge_decides_as_the_worker_would(
         other = there.inputs[name] if isinstance(there.inputs, dict) else there.inputs
         assert other.dtype == array.dtype
         np.testing.assert_array_equal(other, array)
+
+
+OPTIONAL = signature_document(columns_schema(("double", "a", False), ("double", "b", False)))
+RECORDS = [{"a": 1.5, "b": None}, {"a": None, "b": 0.5}] * 5000
+COLUMN_WISE = {name: [record[name] for record in RECORDS] for name in ("a", "b")}
+SPLIT = {"columns": ["a", "b"], "data": [list(record.values()) for record in RECORDS]}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("change", ["", "null,", '"x"', '"\\n"', "[]", "{}", "}"])
+@pytest.mark.parametrize(
+    "document",
+    [{"dataframe_split": SPLIT}, {"dataframe_records": RECORDS}, {"inputs": COLUMN_WISE}, RECORDS, COLUMN_WISE],
+)
+def test_a_large_body_is_read_by_who_decides_on_it(
+    document: Any, change: str, address: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    """What can't be read into arrays is not read before; it is fed or refused, and its answer wrapped, as ever."""
+    body = json.dumps(document)
+    end = body.rindex("0.5")
+    body = body[:end] + (change or "0.5") + body[end + 3 :]
+    unread = Source(body.encode()).decode()
+    assert unread.content is None
+    if is_there:
+        monkeypatch.setenv(judge.ADDRESS, str(address))
+    found = outcome(OPTIONAL, unread)
+    try:
+        read = Source(body.encode()).exact()
+        expected: Feed | Refusal = verdict.decide(OPTIONAL["inputs"], None, None, read)
+    except Refusal as refusal:
+        expected = refusal
+    if isinstance(expected, Refusal):
+        assert change
+        assert isinstance(found, Refusal)
+        assert found.as_document() == expected.as_document()
+        return
+    assert isinstance(found, Feed)
+    assert (unread.wrapped, found.framed) == (read.wrapped, expected.framed)
+    np.testing.assert_array_equal(found.inputs, expected.inputs)
 
 
 SPARSE = signature_document(columns_schema(*(("double", f"a{index}", False) for index in range(4000))))

@@ -198,7 +198,14 @@ def by_name(inputs: Any) -> dict[str | None, Any]:
         ("double", [1.5, 2], True),
         ("double", [1.5, 2**53], False),
         ("double", [1], False),
+        ("double", [1, 0], True),
         ("double", [1, 2], False),
+        ("double", [0, -1], False),
+        ("double", [1, True], False),
+        ("double", [1, None], False),
+        ("double", [0, 1] * 1000, True),
+        ("double", [*[0, 1] * 1000, 2], False),
+        ("double", [*[0, 1] * 1000, -1], False),
         ("double", [None], False),
         ("double", ["1.5"], False),
         ("double", [True], False),
@@ -223,6 +230,18 @@ def test_fast_way_takes_what_nobody_could_object_to(kind: str, values: list[Any]
     payload = payloads.decode(json.dumps({"inputs": {"a": values}}).encode())
     contract = signature((kind, "a"))
     assert (contract.surely_valid(payload) is not None) is is_sure
+
+
+@pytest.mark.parametrize("rows", [2, 1000])
+@pytest.mark.parametrize("odd", [0, 1, -1, 2, True, None, 0.5])
+def test_a_column_of_doubles_may_be_zeros_and_ones(odd: Any, rows: int) -> None:
+    """MLflow takes a double column of integers if each is 0 or 1; so does the fast way, and no other integers."""
+    schema = columns_schema(("double", "a"), ("double", "b", False))
+    records = [{"a": 1, "b": 0}] * (rows - 1) + [{"a": odd, "b": 1}]
+    columns = {name: [record[name] for record in records] for name in ("a", "b")}
+    split = {"columns": ["a", "b"], "data": [list(record.values()) for record in records]}
+    for content in ({"dataframe_split": split}, {"dataframe_records": records}, {"inputs": columns}, columns):
+        hold_to_the_slow_way(schema, json.dumps(content).encode())
 
 
 USUAL = {

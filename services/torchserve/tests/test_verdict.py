@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import oracle
+import pytest
 import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -79,3 +80,31 @@ def test_tensors_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
     judged = oracle.judge_array(spec, content, allow)
     _note(judged, allow)
     agree(judged, decided(Schema([spec]), json.dumps({key: content}).encode(), allow), allow)
+
+
+@pytest.mark.parametrize(
+    ("start", "leaf", "end"),
+    [
+        ("[", "1.5", "]"),
+        ('{"a":', "1.5", "}"),
+        ('[{"a":', "[]", "}]"),
+        ('["]",', "1.5", ',"["]'),
+        ('["}",', '"]"', ',"{"]'),
+        ('["\\"]",', '"]"', ',"["]'),
+        ('["","]",', '"["', ',"[",""]'),
+    ],
+)
+def test_depth_is_that_of_the_values(start: str, leaf: str, end: str) -> None:
+    """Lists and objects are counted, and no brackets that stand in texts."""
+    schema = oracle.columns_schema(("double", "a"))
+    for depth in range(1, 40):
+        nested = start * depth + leaf + end * depth
+        refusal = decided(schema, b'{"inputs": {"b": %s}}' % nested.encode())
+        is_deep = 1 + _depth(json.loads(nested)) >= verdict.MAX_DEPTH
+        assert isinstance(refusal, Refusal)
+        assert refusal.message.startswith("The body is nested too deeply") is is_deep
+
+
+def _depth(value: Any) -> int:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if items is None else 1 + max(map(_depth, items), default=0)

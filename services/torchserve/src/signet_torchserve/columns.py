@@ -25,6 +25,11 @@ _EXACT = 2.0**53
 
 _MAX_NARROWED = 64
 
+Bounds = tuple[float, float]
+"""What values lie strictly between."""
+
+_ZEROS_AND_ONES = (-1.0, 2.0)
+
 
 @dataclass(frozen=True, slots=True)
 class _Type:
@@ -35,17 +40,20 @@ class _Type:
     limit: float
     """What their magnitudes stay below."""
     wants_float: bool = False
-    """Whether one of them must be a float: MLflow refuses a double column of integers only."""
+    """Whether one of them must be a float: of integers only, MLflow takes a double column of zeros and ones."""
 
     def or_null(self) -> _Type:
         """The same for an optional column."""
         return _Type(self.kinds | {NoneType}, self.limit, self.wants_float) if float in self.kinds else self
 
-    def limit_for(self, found: AbstractSet[type]) -> float:
-        """What the magnitudes of values of the types `found` must stay below; 0 if they are not surely valid."""
-        if not self.kinds >= found or (float not in found and (self.wants_float or NoneType in found)):
-            return 0.0
-        return min(self.limit, _EXACT) if int in found else self.limit
+    def bounds_for(self, found: AbstractSet[type]) -> Bounds | None:
+        """What values of the types `found` must lie between; None if they are not surely valid."""
+        if not self.kinds >= found or (float not in found and NoneType in found):
+            return None
+        if self.wants_float and float not in found:
+            return _ZEROS_AND_ONES
+        limit = min(self.limit, _EXACT) if int in found else self.limit
+        return -limit, limit
 
 
 _NUMBER = _Type(frozenset({float, int}), _EXACT)
@@ -134,23 +142,26 @@ class Columns:
         for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
             # numpy takes long over columns of width 1.
             blocks = [block[:, 0] for block in values.blocks]
-            if values.shape or not _fill(inputs[:, index], blocks, type_.limit_for(values.kinds[0])):
+            bounds = type_.bounds_for(values.kinds[0])
+            if values.shape or bounds is None or not _fill(inputs[:, index], blocks, *bounds):
                 return None
         return inputs
 
     def _of_lists(self, columns: Sequence[Any]) -> Array | None:
         inputs = np.empty((len(columns[0]), len(columns)))
-        limits = []
+        bounds = []
         for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
             kinds = set(map(type, values))
-            limits.append(type_.limit_for(kinds))
-            if not limits[-1]:
+            between = type_.bounds_for(kinds)
+            if between is None:
                 return None
+            bounds.append(between)
             try:
                 inputs[:, index] = values if NoneType in kinds else np.fromiter(values, np.float64, len(values))
             except OverflowError:
                 return None
-        is_sure = np.abs(inputs) < limits
+        low, high = zip(*bounds, strict=True)
+        is_sure = (inputs > low) & (inputs < high)
         if self._optional:
             is_sure |= np.isnan(inputs) & [NoneType in type_.kinds for type_ in self._types]
         return inputs.astype(np.float32) if is_sure.all() else None
@@ -158,17 +169,20 @@ class Columns:
 
 def _of_rows(found: Placed, types: Sequence[_Type]) -> Array | None:
     rows, places = found
-    limits = [type_.limit_for(rows.kinds[place]) for type_, place in zip(types, places, strict=True)]
+    bounds = [type_.bounds_for(rows.kinds[place]) for type_, place in zip(types, places, strict=True)]
+    if None in bounds:
+        return None
+    low, high = np.array(bounds).T
     inputs = np.empty((len(rows), len(places)), np.float32)
     blocks = rows.blocks if places == range(len(places)) else [block[:, places] for block in rows.blocks]
-    return inputs if _fill(inputs, blocks, np.array(limits)) else None
+    return inputs if _fill(inputs, blocks, low, high) else None
 
 
-def _fill(inputs: Array, blocks: Sequence[Array], limits: Any) -> bool:
-    """Write the blocks one below another, and tell whether all their magnitudes are below the limits."""
+def _fill(inputs: Array, blocks: Sequence[Array], low: Any, high: Any) -> bool:
+    """Write the blocks one below another, and tell whether all their values lie between the bounds."""
     row = 0
     for block in blocks:
-        if not (np.abs(block) < limits).all():
+        if not ((block > low) & (block < high)).all():
             return False
         inputs[row : row + len(block)] = block
         row += len(block)

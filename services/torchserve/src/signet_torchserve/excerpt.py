@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -229,7 +230,7 @@ def _of_lists(rows: Any) -> _Table | None:
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
         return [[rows[row][place] for place in places] for row in chosen]
 
-    return _Table(range(width), len(rows), lambda place: [row[place] for row in rows], cut)
+    return _Table(range(width), len(rows), lambda place: list(map(itemgetter(place), rows)), cut)
 
 
 def _of_records(records: list[dict[str, Any]]) -> _Table:

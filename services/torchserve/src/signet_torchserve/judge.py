@@ -5,8 +5,9 @@ large ones, so that these keep none of those waiting. A worker that was told of 
 while it does, its other requests wait.
 
 Each question has a connection of its own. The judge that takes it says so, with an empty message, and then is sent
-four: the contract as JSON, the body as it came, what it is (`payload.Source`), and the seconds left. Its answer
-is JSON, a refusal or a description of arrays, and then each array in numpy's format. Nothing is pickled.
+three: the contract as JSON, the body as it came, and what it is (`payload.Source`), whether the worker has not read it,
+and the seconds left. Its answer is JSON, a refusal or a description of arrays, and then each array in numpy's format.
+Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -70,14 +71,17 @@ def decide(contract: dict[str, Any], payload: Payload, timeout_s: float, began: 
         JudgeFailed: one found no decision.
     """
     if not decides(payload):
-        return decide_here(contract, payload)
+        return decide_here(contract, payload, is_unread=payload.content is None)
     assert payload.source is not None  # noqa: S101 -- what `decides` says, for mypy
-    payload.content = None  # it is read again from there, and a large one would be held twice
+    is_unread, payload.content = (
+        payload.content is None,
+        None,
+    )  # it is read again from there, and a large one would be held twice
     deadline = (time.monotonic() if began is None else began) + timeout_s
     try:
         for _ in range(2):
             try:
-                return _ask(orjson.dumps(contract), payload.source, deadline)
+                return _ask(orjson.dumps(contract), payload, payload.source, deadline, is_unread=is_unread)
             except (OSError, EOFError) as error:
                 if isinstance(error, TimeoutError):
                     raise
@@ -89,12 +93,18 @@ def decide(contract: dict[str, Any], payload: Payload, timeout_s: float, began: 
     raise JudgeEnded("A judge ended twice before it had decided on this request.") from last
 
 
-def decide_here(contract: dict[str, Any], payload: Payload) -> Feed:
-    """The decision of this process."""
+def decide_here(contract: dict[str, Any], payload: Payload, *, is_unread: bool) -> Feed:
+    """The decision of this process; what was not read before may be surely valid."""
+    from signet_torchserve.signature import Signature  # noqa: PLC0415 -- which asks this module
     from signet_torchserve.verdict import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
 
     allow = frozenset(contract.get("allow", ()))
-    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), payload, allow)
+    exact = payload.exact()
+    payload.content, payload.wrapped = exact.content, exact.wrapped
+    feed = Signature(contract, allow).surely_valid(exact) if is_unread else None
+    if feed is not None:
+        return feed
+    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), exact, allow)
 
 
 def large_address(address: str) -> str:
@@ -102,11 +112,11 @@ def large_address(address: str) -> str:
     return str(Path(address).with_suffix(".large"))
 
 
-def _ask(contract: bytes, source: payloads.Source, deadline: float) -> Feed:
+def _ask(contract: bytes, payload: Payload, source: payloads.Source, deadline: float, *, is_unread: bool) -> Feed:
     address = os.environ[ADDRESS]
     with _taken(address if len(source.text) <= SMALL_BYTES else large_address(address), deadline) as connection:
         left_s = deadline - time.monotonic()
-        for message in (contract, source.text, orjson.dumps([source.is_form, source.is_csv, left_s])):
+        for message in (contract, source.text, orjson.dumps([source.is_form, source.is_csv, is_unread, left_s])):
             connection.send_bytes(message)
         _wait_for_message(connection, deadline)
         answer = json.loads(connection.recv_bytes())
@@ -117,6 +127,7 @@ def _ask(contract: bytes, source: payloads.Source, deadline: float) -> Feed:
         if "message" in answer:
             problems = [Problem(**problem) for problem in answer["problems"]]
             raise SignatureMismatch(answer["message"], problems, answer["more"])
+        payload.wrapped = answer["wrapped"]  # which it does not know if it was not read
         arrays = [np.load(io.BytesIO(connection.recv_bytes()), allow_pickle=False) for _ in answer["inputs"]]
         inputs = arrays[0] if answer["inputs"] == [None] else dict(zip(answer["inputs"], arrays, strict=True))
         return Feed(inputs, answer["params"], answer["framed"])
@@ -146,17 +157,17 @@ def _taken(address: str, deadline: float) -> Connection:
             return connection
 
 
-def answered(contract: dict[str, Any], source: payloads.Source) -> list[bytes]:
-    """A judge's answer, as messages."""
+def answered(contract: dict[str, Any], payload: Payload, size: int, *, is_unread: bool) -> list[bytes]:
+    """A judge's answer about a payload of so many bytes, that the worker has perhaps not read, as messages."""
     try:
-        feed = decide_here(contract, source.decode())
+        feed = decide_here(contract, payload, is_unread=is_unread)
         named = feed.inputs if isinstance(feed.inputs, dict) else {None: feed.inputs}
-        answer = {"inputs": list(named), "params": feed.params, "framed": feed.framed}
+        answer = {"inputs": list(named), "params": feed.params, "framed": feed.framed, "wrapped": payload.wrapped}
         # orjson would make null of a param that is infinite.
         return [json.dumps(answer, default=str).encode(), *map(_npy, named.values())]
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
         if _is_for_memory(error):
-            return [orjson.dumps({"too_costly": len(source.text)})]
+            return [orjson.dumps({"too_costly": size})]
         if isinstance(error, Refusal):
             return [orjson.dumps(error.as_document(), default=str, option=orjson.OPT_SERIALIZE_NUMPY)]
         return [orjson.dumps({"fault": traceback.format_exc()})]

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import orjson
 
-from signet_torchserve import judge, payload
+from signet_torchserve import judge
+from signet_torchserve.payload import Payload, Source
 
 MEMORY_BYTES = 768 << 20
 """What a judge may take for a request, beyond what it has loaded: several times what 6.5 MB of valid rows take."""
@@ -64,8 +65,9 @@ def _forked(listener: Listener, *, is_large: bool) -> int:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         if is_large:
             os.nice(_LARGE_NICENESS)
+            gc.disable()
         while True:
-            _judge_one(listener)
+            judged = _judge_one(listener)  # noqa: F841 -- held, for to free millions of values takes long, and to end none
             if is_large:
                 status = 0
                 break
@@ -75,20 +77,23 @@ def _forked(listener: Listener, *, is_large: bool) -> int:
         os._exit(status)
 
 
-def _judge_one(listener: Listener) -> None:
-    """Answer one question; what is asked beyond its deadline ends this process."""
+def _judge_one(listener: Listener) -> Payload | None:
+    """Answer one question, and return what it was about; what is asked beyond its deadline ends this process."""
+    payload = None
     with listener.accept() as connection:
         try:
             connection.send_bytes(b"")
             contract, text = orjson.loads(connection.recv_bytes()), connection.recv_bytes()
-            is_form, is_csv, left_s = orjson.loads(connection.recv_bytes())
+            is_form, is_csv, is_unread, left_s = orjson.loads(connection.recv_bytes())
             signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
-            for message in judge.answered(contract, payload.Source(text, is_form=is_form, is_csv=is_csv)):
+            payload = Source(text, is_form=is_form, is_csv=is_csv).unread()
+            for message in judge.answered(contract, payload, len(text), is_unread=is_unread):
                 connection.send_bytes(message)
         except (OSError, EOFError):  # who asked is gone
             pass
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+    return payload
 
 
 def _data_bytes() -> int:

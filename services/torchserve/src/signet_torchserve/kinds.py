@@ -77,7 +77,10 @@ def of_column(values: Sequence[Any], type_: DataType) -> Iterator[Array]:
             finer = _floats(np.fromiter(some, np.float64, len(some)))
         elif type_of_some is str and are_texts_read:
             finer = _texts(some, type_)
-        yield from [rows] if finer is None else [rows[finer == code] for code in np.unique(finer)]
+        if finer is None or (finer == finer[0]).all():  # which to sort would take longer to find
+            yield rows
+        else:
+            yield from (rows[finer == code] for code in np.unique(finer))
 
 
 def _integers(values: Sequence[int]) -> Array:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ MLFLOW_FORMATS = {member.value: member for member in (Format.SPLIT, Format.RECOR
 class Payload:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
-    In a large body `Numbers` and `Table` may stand for lists of numbers and for records, and for a text of CSV.
+    In a large body `Numbers` and `Table` may stand for lists of numbers and for records, and for a text of CSV. A large
+    one that cannot be read so has not been read at all: its `content` is None.
 
     `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
     """
@@ -71,10 +73,16 @@ class Payload:
     params: Any = None
     source: Source | None = field(default=None, compare=False, repr=False)
     """What it was decoded from."""
+    is_exact: bool = field(default=False, compare=False, repr=False)
+    """Whether it has been read, into dicts, lists and texts only, and integers beyond 64 bits are integers."""
 
     def exact(self) -> Payload:
-        """The same, but of dicts, lists and texts only, and integers beyond 64 bits are integers."""
-        return self.source.decode(_exact_json) if self.source else self
+        """The same, exact.
+
+        Raises:
+            MalformedPayload: it had not been read, and cannot be.
+        """
+        return self if self.is_exact or self.source is None else self.source.exact()
 
 
 @dataclass(slots=True)
@@ -85,20 +93,36 @@ class Source:
     is_form: bool = False
     is_csv: bool = False
 
-    def decode(self, loads: Loads | None = None) -> Payload:
-        """Its payload.
+    def decode(self) -> Payload:
+        """Its payload, as fast as it can be had.
 
         Raises:
             MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
         """
-        if self.is_csv:
-            payload = Payload(Format.CSV, _text(self.text) if loads else _csv(self.text))
-        else:
-            loads = loads or _json
-            document = loads(self.text)
-            payload = _of_field(document, loads) if self.is_form else _payload(document, loads)
+        try:
+            payload = Payload(Format.CSV, _csv(self.text)) if self.is_csv else self._of_json(_json)
+        except _Unread:
+            return self.unread()
         payload.source = self
         return payload
+
+    def unread(self) -> Payload:
+        """Its payload, not read yet: until then all but the source is unknown."""
+        return Payload(Format.INPUTS, None, source=self)
+
+    def exact(self) -> Payload:
+        """Its payload, exact.
+
+        Raises:
+            MalformedPayload: as above.
+        """
+        payload = Payload(Format.CSV, _text(self.text)) if self.is_csv else self._of_json(_exact_json)
+        payload.source, payload.is_exact = self, True
+        return payload
+
+    def _of_json(self, loads: Loads) -> Payload:
+        document = loads(self.text)
+        return _of_field(document, loads) if self.is_form else _payload(document, loads)
 
 
 def decode(body: bytes, content_type: str = "") -> Payload:
@@ -231,11 +255,21 @@ def _csv(body: bytes) -> str | Table:
     return _text(body)
 
 
+class _Unread(Exception):
+    """To read a large text takes long, and whatever is in it is for enforcement to decide, which reads it again."""
+
+
 def _json(body: bytes) -> Any:
-    """Parsed JSON, of which a large one may be read into arrays (`documents`)."""
+    """Parsed JSON, of which a large one may be read into arrays (`documents`).
+
+    Raises:
+        _Unread: it is very large, and cannot be read so.
+    """
     if len(body) > _LARGE_BYTES:
         with contextlib.suppress(ValueError):
             return documents.loads(body)
+        if len(body) > _VERY_LARGE_BYTES and not _OF_TEXTS.match(body):
+            raise _Unread
     return _plain_json(body)
 
 
@@ -274,6 +308,9 @@ def _may_be_csv(text: str) -> bool:
 
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
 _LARGE_BYTES = 1 << 11
+_VERY_LARGE_BYTES = 1 << 16
+# How the seed's JSON in JSON begins, whose outer one is nothing but texts.
+_OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 _MANY_DIGITS = b"0" * len(str(2**63))
 

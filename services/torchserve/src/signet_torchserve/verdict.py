@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -38,6 +38,9 @@ from signet_torchserve.relaxations import Relaxation
 
 MAX_DEPTH = 32
 """Most lists and objects in one another: numpy can go through no more."""
+
+_BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 def decide(
@@ -68,19 +71,34 @@ def decide(
 
 
 def _require_shallow(payload: Payload) -> None:
-    level = [payload.content, payload.params]
+    if payload.source and not payload.source.is_csv and _is_shallow(payload.source.text):
+        return
+    lists: list[Any] = [[payload.content, payload.params]]
+    dicts: list[Any] = []
     for _ in range(MAX_DEPTH):
-        types = set(map(type, level))
+        level = partial(chain.from_iterable, [*lists, *map(dict.values, dicts)])  # not a list: a level may be millions
+        types = set(map(type, level()))
         if not types & {list, dict}:
             return
-        lists = level if types == {list} else [node for node in level if type(node) is list]
-        dicts = [] if types == {list} else [node.values() for node in level if type(node) is dict]
-        level = list(chain.from_iterable(chain(lists, dicts)))
+        nodes = list(filter(None, level())) if types <= {list, dict} else [node for node in level() if node]
+        lists = nodes if types == {list} else [node for node in nodes if type(node) is list]
+        dicts = nodes if types == {dict} else [node for node in nodes if type(node) is dict]
     raise MalformedPayload(
         f"The body is nested too deeply: at most {MAX_DEPTH} lists and objects may stand in one another.",
         expected=f"at most {MAX_DEPTH} levels",
         got="JSON nested too deeply",
     )
+
+
+def _is_shallow(text: bytes) -> bool:
+    """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
+    if b"\\" in text:
+        return False
+    # Of a text without brackets two quotes are left, which stand beside one another.
+    brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
+    for _ in range(MAX_DEPTH - 1):
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
 
 
 def _decide(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
