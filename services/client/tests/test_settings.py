@@ -10,7 +10,7 @@ from signet_client.settings import Settings
 
 def test_defaults() -> None:
     """Without any variable the client asks the ports that `docker compose up` publishes."""
-    assert Settings.from_environ({}) == Settings("http://127.0.0.1:8080", 30.0, "http://127.0.0.1:5000", "champion")
+    assert Settings.from_environ({}) == Settings("http://127.0.0.1:8080", 100.0, "http://127.0.0.1:5000", "champion")
 
 
 def test_empty_value_is_the_default() -> None:
