@@ -62,7 +62,8 @@ class Excerpt:
         self._kinds: dict[Any, tuple[dict[int, int], list[int]]] = {}
         self._extra: list[Any] = []
         table = _table(schema, payload) if all(isinstance(type_, DataType) for type_ in schema.input_types()) else None
-        if table is None or (table.rows <= MAX_PROBLEMS and len(table.names) <= _FEW_COLUMNS):
+        few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_PROBLEMS)  # beyond which extra ones are only counted
+        if table is None or (table.rows <= MAX_PROBLEMS and len(table.names) <= few):
             return
         if not schema.has_input_names():
             unchecked_names.refuse(table.names, allow)
