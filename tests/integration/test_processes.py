@@ -73,6 +73,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def kept(checkout: Checkout) -> Kept:
+    """For the last tests of this module: the others want nothing to run."""
     return Kept(checkout)
 
 
@@ -134,25 +135,6 @@ def test_up_status_logs_down(checkout: Checkout) -> None:
     assert down.returncode == 0, _output(down)
 
 
-@pytest.mark.parametrize("service", ["postgres", "seaweedfs", "mlflow-server", "torchserve"])
-def test_a_service_that_ends_is_started_again(kept: Kept, service: str) -> None:
-    """Whatever ends, `make status` says it until it is back; unless it is TorchServe, no prediction fails meanwhile."""
-    answers: list[object] = []
-
-    def is_back() -> bool:
-        answers.append(kept.predict())
-        status = kept.status()
-        return f"{service}" in status.stdout and "killed by signal 9" in status.stdout and status.returncode == 0
-
-    kept.kill(service)
-    until(f"{service} is back", is_back, timeout_s=60)
-    if service == "torchserve":
-        until("predictions are back", lambda: kept.predict() == "SETOSA", timeout_s=30)
-    else:
-        assert set(answers) == {"SETOSA"}
-    until("MLflow is back", lambda: kept.versions() == ["1"], timeout_s=30)
-
-
 def test_port_taken(checkout: Checkout) -> None:
     """A port that is taken is one clear message with the setting that moves it, and nothing is left running."""
     with socket.socket() as holder:
@@ -191,3 +173,22 @@ def test_every_socket_is_local(processes: EmbeddedStack) -> None:
     assert {address.port for address in listening} >= {addresses["mlflow"], addresses["inference"]}
     # Java has IPv6 sockets only; there, 127.0.0.1 is written so.
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("service", ["postgres", "seaweedfs", "mlflow-server", "torchserve"])
+def test_a_service_that_ends_is_started_again(kept: Kept, service: str) -> None:
+    """Whatever ends, `make status` says it until it is back; unless it is TorchServe, no prediction fails meanwhile."""
+    answers: list[object] = []
+
+    def is_back() -> bool:
+        answers.append(kept.predict())
+        status = kept.status()
+        return f"{service}" in status.stdout and "killed by signal 9" in status.stdout and status.returncode == 0
+
+    kept.kill(service)
+    until(f"{service} is back", is_back, timeout_s=60)
+    if service == "torchserve":
+        until("predictions are back", lambda: kept.predict() == "SETOSA", timeout_s=30)
+    else:
+        assert set(answers) == {"SETOSA"}
+    until("MLflow is back", lambda: kept.versions() == ["1"], timeout_s=30)

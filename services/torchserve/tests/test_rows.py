@@ -253,9 +253,9 @@ ALONE: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], str]] = {
     "at least some rows": (
         of(lambda x: x + 1 if x.shape[0] > 3 else x), (floats(4, 4),), "the program does not take every number of rows"
     ),
-    "one row": (of(lambda x: x * 2), (floats(1, 4),), "the program takes exactly 1 rows"),
+    "one row": (of(lambda x: x * 2), (floats(1, 4),), "the program takes batches of exactly 1"),
     "as many as columns": (
-        of(lambda x: x @ x), (floats(4, 4),), "the program takes exactly 4 rows"
+        of(lambda x: x @ x), (floats(4, 4),), "the program takes batches of exactly 4"
     ),
     "no rows": (of(lambda x: x * 2), (floats(),), "the program's input has no rows"),
     "several inputs": (

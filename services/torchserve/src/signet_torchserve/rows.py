@@ -63,7 +63,7 @@ def _ends(program: dict[str, Any]) -> str | tuple[str, str, str]:
     given = inputs[0]["as_tensor"]["name"]
     sizes = _sizes(graph, given)
     if not sizes or not sizes[0].symbols:
-        return f"the program takes exactly {sizes[0].factor} rows" if sizes else "the program's input has no rows"
+        return f"the program takes batches of exactly {sizes[0].factor}" if sizes else "the program's input has no rows"
     symbol = sizes[0].symbols[0]
     if sizes[0] != Size(1, (symbol,)) or any(size.holds(symbol) for size in sizes[1:]) or _is_limited(program, symbol):
         return "the program does not take every number of rows"
