@@ -23,7 +23,7 @@ from signet_torchserve.wire import Request
 
 COLUMNS = ["a", "b"]
 GOOD = body({"dataframe_split": {"columns": COLUMNS, "data": [[1.5, 2.5]]}})
-SLOW = body({"dataframe_records": [{f"a{index}": 1} for index in range(1200)]})
+SLOW = body({"dataframe_split": {"columns": COLUMNS, "data": [["x", "y"]] * 50_000}})
 
 
 def nested(levels: int, prefix: str = '{"inputs": ', suffix: str = "}") -> Request:

@@ -47,8 +47,6 @@ from signet_torchserve.undecided import Undecided
 if TYPE_CHECKING:
     from ts.context import Context
 
-# For this long a batch of nothing but undecided requests waits: so does who comes meanwhile.
-WAIT_S = 0.001
 MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size, as TorchServe has it
 
 
@@ -113,23 +111,14 @@ class SignatureHandler:
         began = time.perf_counter()
         answers: list[wire.Answer | None] = [None] * len(batch)
         tally = Tally()
-        ready: list[tuple[int, payload.Payload, Feed]] = []
-        if self.undecided:
-            self._wait(batch)
-        for index, request in enumerate(batch):
-            try:
-                decided = self._decided(request, tally)
-                if decided is not None:
-                    ready.append((index, *decided))
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
-                answers[index] = self._error(error, request, tally)
+        ready = self._ready(batch, answers, tally)
         if ready:
             results = self._run([feed for _, _, feed in ready])
             for (index, decoded, feed), output in zip(ready, results, strict=True):
                 try:
                     answers[index] = self._write(output, decoded, feed)
                     tally.rows.append(feed.rows)
-                except Exception as error:  # noqa: BLE001 -- as above
+                except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
                     answers[index] = self._error(error, batch[index], tally)
         try:
             self.metrics.count(time.perf_counter() - began, tally)
@@ -137,21 +126,35 @@ class SignatureHandler:
             traceback.print_exc()
         return answers
 
-    def _wait(self, batch: Sequence[wire.Request]) -> None:
-        """Forget the undecided requests that are gone; if nothing else came, wait a little for a decision."""
-        identifiers = {request.identifier for request in batch}
-        self.undecided.keep_only(identifiers)
-        if len(self.undecided) == len(identifiers):
-            self.undecided.wait(WAIT_S)
+    def _ready(
+        self, batch: Sequence[wire.Request], answers: list[wire.Answer | None], tally: Tally
+    ) -> list[tuple[int, payload.Payload, Feed]]:
+        """Requests that the model can be called for, by their places; those that are refused get their answers."""
+        ready: list[tuple[int, payload.Payload, Feed]] = []
+        if self.undecided:
+            self.undecided.keep_only({request.identifier for request in batch})
+        undecided: list[int] = []
+        for index, request in enumerate(batch):
+            try:
+                known = None if self.undecided and request.identifier in self.undecided else self._known(request)
+                if known is not None:
+                    ready.append((index, *known))
+                else:
+                    undecided.append(index)
+            except Exception as error:  # noqa: BLE001 -- as above
+                answers[index] = self._error(error, request, tally)
+        if undecided and len(undecided) == len(batch):  # nobody else waits for this batch
+            self.undecided.wait()
+        for index in undecided:
+            try:
+                if (decided := self._decided(batch[index], tally)) is not None:
+                    ready.append((index, *decided))
+            except Exception as error:  # noqa: BLE001 -- as above
+                answers[index] = self._error(error, batch[index], tally)
+        return ready
 
-    def _decided(self, request: wire.Request, tally: Tally) -> tuple[payload.Payload, Feed] | None:
-        """A request and what to call the model with, or None if it is undecided."""
-        if self.undecided and request.identifier in self.undecided:
-            question = self.undecided.take(request.identifier)
-            if question is None:
-                return None
-            tally.waited.append(time.monotonic() - question.began)
-            return question.payload, question.decision.result()
+    def _known(self, request: wire.Request) -> tuple[payload.Payload, Feed] | None:
+        """A request and what to call the model with, or None if enforcement was asked about it."""
         decoded = self._decode(request)
         feed = self.signature.recall(decoded)
         if feed is not None:
@@ -160,6 +163,14 @@ class SignatureHandler:
             return decoded, self.signature.enforce(decoded)
         self.undecided.ask(request.identifier, decoded, self.signature.enforce)
         return None
+
+    def _decided(self, request: wire.Request, tally: Tally) -> tuple[payload.Payload, Feed] | None:
+        """A request that enforcement was asked about and what to call the model with, or None if it is undecided."""
+        question = self.undecided.take(request.identifier)
+        if question is None:
+            return None
+        tally.waited.append(time.monotonic() - question.began)
+        return question.payload, question.decision.result()
 
     def _run(self, feeds: list[Feed]) -> list[Any]:
         """Output of the program for each feed, or the exception that it raises.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Thread
 
 from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
+
+WAIT_S = 0.001
+FRESH_S = 0.004
 
 
 @dataclass(slots=True)
@@ -49,9 +52,14 @@ class Undecided:
             return None
         return self._questions.pop(identifier)
 
-    def wait(self, seconds: float) -> None:
-        """Return when one of them is decided, at the latest after some seconds."""
-        wait([question.decision for question in self._questions.values()], seconds, FIRST_COMPLETED)
+    def wait(self) -> None:
+        """Return when all are decided, but soon: so long waits who comes meanwhile.
+
+        What has just been asked is most often decided within `FRESH_S`; what is not may take long.
+        """
+        youngest = max(question.began for question in self._questions.values())
+        is_fresh = time.monotonic() - youngest < WAIT_S
+        wait([question.decision for question in self._questions.values()], FRESH_S if is_fresh else WAIT_S)
 
     def keep_only(self, identifiers: Collection[bytes]) -> None:
         """Forget those whose clients are gone, so that TorchServe names them no more."""
