@@ -146,7 +146,9 @@ def test_gateway_agrees_with_torchserve() -> None:
     properties = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "config.properties").read_text(), re.MULTILINE))
     gateway = (ROOT / "gateway" / "haproxy.cfg").read_text()
     assert re.findall(r"req\.hdr\(content-length\) -m int gt (\d+)", gateway) == [properties["max_request_size"]]
-    assert f"more than {properties['max_request_size']} bytes" in (ROOT / "gateway" / "413.http").read_text()
+    head, body = (ROOT / "gateway" / "413.http").read_bytes().split(b"\r\n\r\n")
+    assert f"more than {properties['max_request_size']} bytes" in body.decode()
+    assert f"content-length: {len(body)}" in head.decode()
     (timeout_s,) = re.findall(r"timeout server (\d+)s", gateway)
     options = (ROOT / "services" / "torchserve" / "src" / "signet_torchserve" / "options.py").read_text()
     (longest_s,) = re.findall(r"`serving.timeout_s` .* 1 to (\d+) ", options)
