@@ -68,7 +68,8 @@ def judge_table(schema: Schema, frame: pd.DataFrame, allow: frozenset[str] = fro
         except Crash as error:
             return Verdict(message=str(error), crashed=True, stricter=stricter)
     names = schema.input_names() if schema.has_input_names() else list(enforced.columns)
-    array = np.full((len(fed), len(names)), np.nan, np.float32)
+    # Of a table without any of the columns MLflow forgets the rows, too.
+    array = np.full((len(fed) if len(fed.columns) else len(sent), len(names)), np.nan, np.float32)
     for place, name in enumerate(names):
         for row in range(len(fed)):
             if name in fed and not _is_null(sent[name].iloc[row]):

@@ -59,6 +59,17 @@ def _note(judged: oracle.Verdict, allow: frozenset[str]) -> None:
     event(f"stricter: {sorted(refused)}" if refused else "refused" if judged.message else f"accepted{lifted}")
 
 
+def test_rows_without_any_column_are_rows() -> None:
+    """Where all columns may be left out and others are let through, each row is answered."""
+    schema = oracle.columns_schema(("double", "a", False))
+    body = b'{"dataframe_split": {"columns": ["b"], "data": [[null], [1.5], [null]]}}'
+    ours = decided(schema, body, frozenset({"extra_columns"}))
+    assert isinstance(ours, Feed)
+    assert isinstance(ours.inputs, np.ndarray)
+    assert ours.inputs.shape == (3, 1)
+    assert np.isnan(ours.inputs).all()
+
+
 @given(st.data())
 def test_columns_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
     """For column signatures, accept or refuse, message and fed array are MLflow's, but for the six stricter rules."""

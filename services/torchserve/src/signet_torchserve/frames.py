@@ -176,7 +176,7 @@ def _refuse_ragged(rows: Any) -> None:
 def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:
     has_nested_types = any(not isinstance(type_, DataType) for type_ in schema.input_types())
     has_scalars = any(not isinstance(value, (list, dict)) for value in columns.values())
-    is_one_row = all(not isinstance(value, (list, dict)) for value in columns.values())
+    is_one_row = bool(columns) and all(not isinstance(value, (list, dict)) for value in columns.values())
     if is_one_row or (has_nested_types and (has_scalars or any(isinstance(value, dict) for value in columns.values()))):
         return pd.DataFrame([columns])
     return pd.DataFrame(columns)

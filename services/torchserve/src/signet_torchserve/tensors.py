@@ -194,7 +194,10 @@ def _as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
         return np.array(values).reshape(shape)
     longest = max((value for value in values if type(value) is str), key=len, default="")
     some = dict(zip(map(type, values), values, strict=True)) | ({str: longest} if longest else {})
-    return np.broadcast_to(np.empty((), np.array(list(some.values())).dtype), shape)
+    integers = [value for value in values if type(value) is int]
+    # Numpy has another type for each sign of a large integer, and one more for both.
+    extremes = [min(integers), max(integers)] if integers else []
+    return np.broadcast_to(np.empty((), np.array([*some.values(), *extremes]).dtype), shape)
 
 
 def _broken_by_types(
