@@ -40,6 +40,7 @@ from signet_torchserve.guards import Guards
 from signet_torchserve.inflight import InFlight
 from signet_torchserve.last_words import LastWords
 from signet_torchserve.metrics import Metrics, Tally
+from signet_torchserve.options import Options
 from signet_torchserve.program import Program
 from signet_torchserve.signature import Signature
 from signet_torchserve.undecided import Undecided
@@ -72,7 +73,8 @@ class SignatureHandler:
         self.version = options["version"]
         frontend = load_properties(os.environ["TS_CONFIG_FILE"]) if "TS_CONFIG_FILE" in os.environ else {}
         self.max_answer_bytes = int(frontend.get("max_response_size", MAX_ANSWER_BYTES))
-        decision_s = deadlines.decision_s(options["timeout_s"])
+        # An archive that was built before versions had time-outs of their own names none.
+        decision_s = deadlines.decision_s(options.get("timeout_s", Options().timeout_s))
         self.signature = Signature.load(folder / MLMODEL, frozenset(options["allow"]), decision_s)
         self.undecided = Undecided()
         self.program = Program(
