@@ -23,10 +23,9 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_schema
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
-from signet_torchserve import payload
-from signet_torchserve.feed import Feed
+from signet_contract.contract import Contract
+from signet_contract.model_input import ModelInput
 from signet_torchserve.program import Program
-from signet_torchserve.signature import Signature
 
 from bench import model
 
@@ -69,12 +68,12 @@ def one_row(program_file: Path) -> OneRow:
     """Measure one row, and its way through the exported program in `program_file`."""
     schema = model.SIGNATURE.inputs
     program, module = Program(program_file), torch.export.load(program_file).module()
-    feed, tensor = _model_input(model.VALID), torch.tensor([model.ROW])
+    model_input, tensor = _model_input(model.VALID), torch.tensor([model.ROW])
 
     def by_mlflow() -> None:
         _enforce_schema(infer_and_parse_data(json.loads(model.VALID), schema), schema).to_numpy(dtype=np.float32)
 
-    calls = (lambda: _model_input(model.VALID), by_mlflow, lambda: program.run([feed]), lambda: module(tensor))
+    calls = (lambda: _model_input(model.VALID), by_mlflow, lambda: program.run([model_input]), lambda: module(tensor))
     with torch.inference_mode():  # as handler.py has it
         check_us, mlflow_us, program_us, module_us = (1e6 * _seconds(call)[0] for call in calls)
     others_us = {
@@ -107,8 +106,8 @@ def _parse(loads: Callable[[Any], Any], body: bytes) -> None:
     gc.enable()
 
 
-def _signature(inputs: Schema, *params: ParamSpec) -> Signature:
-    return Signature(ModelSignature(inputs, params=ParamSchema(list(params))).to_dict())
+def _signature(inputs: Schema, *params: ParamSpec) -> Contract:
+    return Contract(ModelSignature(inputs, params=ParamSchema(list(params))).to_dict())
 
 
 _MSGSPEC = msgspec.json.Decoder()
@@ -126,8 +125,8 @@ _OTHERS = {
 }
 
 
-def _model_input(body: bytes, signature: Signature = _IRIS, content_type: str = "") -> Feed:
-    return signature.check(payload.decode(body, content_type))
+def _model_input(body: bytes, signature: Contract = _IRIS, content_type: str = "") -> ModelInput:
+    return signature.check(body, content_type)
 
 
 def _split(rows: list[Any]) -> bytes:
@@ -162,7 +161,7 @@ class Format:
     """How rows are written, and the signature that takes them so."""
 
     body: Callable[[list[Any]], bytes]
-    signature: Signature = _IRIS
+    signature: Contract = _IRIS
     content_type: str = ""
     json_body: Callable[[list[Any]], bytes] | None = None
     """The same rows in JSON for the parser, where the body is no JSON."""

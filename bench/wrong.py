@@ -20,9 +20,10 @@ import numpy as np
 import orjson
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
-from signet_torchserve import answer, payload
-from signet_torchserve.errors import Refusal
-from signet_torchserve.signature import Signature
+from signet_contract import request
+from signet_contract.contract import Contract
+from signet_contract.errors import Rejected
+from signet_torchserve import answer
 
 MAX_BYTES = 6_500_000
 NAMES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
@@ -54,11 +55,11 @@ class Cost:
     """By which the process grew at most."""
 
 
-Case = tuple[bytes, Signature, str]
+Case = tuple[bytes, Contract, str]
 
 
-def _signature(inputs: Schema, *params: ParamSpec) -> Signature:
-    return Signature(ModelSignature(inputs, params=ParamSchema(list(params))).to_dict())
+def _signature(inputs: Schema, *params: ParamSpec) -> Contract:
+    return Contract(ModelSignature(inputs, params=ParamSchema(list(params))).to_dict())
 
 
 _IRIS = _signature(Schema([ColSpec("double", name) for name in NAMES]))
@@ -102,7 +103,7 @@ def _seed(row: list[Any]) -> Case:
     return orjson.dumps({"data": [_json(columns)]}), _IRIS, ""
 
 
-def _lists(row: list[Any], signature: Signature = _UNNAMED) -> Case:
+def _lists(row: list[Any], signature: Contract = _UNNAMED) -> Case:
     return _repeated(row, start='{"inputs":[', end="]}", to_item=_json), signature, ""
 
 
@@ -161,16 +162,16 @@ def cost(case: Case) -> Cost:
         return pool.apply(_cost, case)
 
 
-def _cost(body: bytes, signature: Signature, media: str) -> Cost:
+def _cost(body: bytes, signature: Contract, media: str) -> Cost:
     Path("/proc/self/clear_refs").write_text("5")
     before, began = _peak(), time.process_time()
     try:
-        decoded = payload.decode(body, media)
-        feed = signature.check(decoded)
-        answer.write(np.zeros((feed.rows, 3), np.float32), decoded, feed, {0: "setosa"})
+        decoded = request.decode(body, media)
+        model_input = signature.admit(decoded)
+        answer.write(np.zeros((model_input.rows, 3), np.float32), decoded, model_input, {0: "setosa"})
         said = "fed"
-    except Refusal as refusal:
-        said = str(refusal.body("m", "1")["message"])
+    except Rejected as rejection:
+        said = str(rejection.document()["message"])
     return Cost(said, time.process_time() - began, _peak() - before)
 
 

@@ -24,7 +24,11 @@ STAMP = VENV / "signet-stamp"
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 LOG = ROOT / ".signet" / "venv.log"
 CONSTRAINTS = ROOT / "constraints.txt"
-PROJECTS = [*(f"services/{name}" for name in ("client", "mlflow-server", "torchserve", "trainer")), "embedded[dev]"]
+PROJECTS = [
+    "packages/contract[enforcement]",
+    *(f"services/{name}" for name in ("client", "mlflow-server", "torchserve", "trainer")),
+    "embedded[dev]",
+]
 # A CPU build is taken where this index is in reach, and whatever pip already sees where it is not.
 TORCH_FLAGS = ("--retries", "1", "--timeout", "5", "--extra-index-url", "https://download.pytorch.org/whl/cpu")
 NEEDED_MB = 4000

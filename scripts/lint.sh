@@ -28,7 +28,7 @@ compose() {
 
 check "ruff check" ruff check .
 check "ruff format" ruff format --check .
-for package in bench embedded services/*/src/*/; do
+for package in bench embedded packages/*/src/*/ services/*/src/*/; do
     case $package in *.egg-info/) continue ;; esac
     check "mypy $package" mypy --strict "$package"
 done

@@ -9,6 +9,7 @@ trap 'rm -r "$work"' EXIT
 for name in client mlflow-server torchserve trainer; do
     echo "signet-$name @ file://$PWD/services/$name"
 done >"$work/projects.in"
+echo "signet-contract[enforcement] @ file://$PWD/packages/contract" >>"$work/projects.in"
 echo "signet-embedded[dev,containers,lock] @ file://$PWD/embedded" >>"$work/projects.in"
 
 cp constraints.txt "$work/locked.txt" # uv keeps to the versions that it finds in its output

@@ -91,7 +91,7 @@ def part_of(command: list[str]) -> str | None:
         return "java"
     if any(word.endswith("model_service_worker.py") for word in command):
         return "worker"
-    if "signet_torchserve.judges" in command:
+    if "signet_contract.enforcement.service" in command:
         return "judge"
     return "agent" if command[1:] and command[1].endswith("/signet-torchserve") else None
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # oracle.py and the like, which several test modules share
+# models.py and the like, which several test modules share, and oracle.py and the like, which the contract's tests have.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "packages" / "contract" / "tests")]
 
 # A few hundred examples, the same each time; CI draws more.
 hypothesis.settings.register_profile(

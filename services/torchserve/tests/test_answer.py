@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from signet_contract.model_input import ModelInput
+from signet_contract.request import DecodedRequest, Format
 from signet_torchserve import answer
-from signet_torchserve.feed import Feed
-from signet_torchserve.payload import Format, Payload
 
 LABELS = {0: "a", 1: "é"}
 CLASSES = np.array([1, 0])
@@ -16,8 +16,8 @@ SCORES = np.array([[0.1, 0.9], [0.8, 0.2]], np.float32)
 def written(
     output: Any, *, wrapped: bool, framed: bool = True, labels: dict[int, str] | None = None
 ) -> tuple[str, str]:
-    payload = Payload(Format.INPUTS, None, wrapped=wrapped)
-    body, media = answer.write(output, payload, Feed(np.zeros(1), {}, framed), labels)
+    decoded = DecodedRequest(Format.INPUTS, None, wrapped=wrapped)
+    body, media = answer.write(output, decoded, ModelInput(np.zeros(1), {}, framed), labels)
     return body.decode(), media
 
 

@@ -18,7 +18,7 @@ from judging import judges_at
 from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
 from oracle import columns_schema
-from signet_torchserve import judge
+from signet_contract.enforcement import remote
 from signet_torchserve.wire import Request
 
 COLUMNS = ["a", "b"]
@@ -97,21 +97,21 @@ class Raises:
         if np.max(value) > 1000:
             raise self.error
 
-    def recall(self, payload: Any) -> Any:
-        self._checked(payload.content["data"])
-        return self.part.recall(payload)
+    def recall(self, decoded: Any) -> Any:
+        self._checked(decoded.content["data"])
+        return self.part.recall(decoded)
 
-    def run(self, feeds: list[Any]) -> Any:
-        for feed in feeds:
-            self._checked(feed.inputs)
-        return self.part.run(feeds)
+    def run(self, model_inputs: list[Any]) -> Any:
+        for model_input in model_inputs:
+            self._checked(model_input.inputs)
+        return self.part.run(model_inputs)
 
     def get(self, index: int, default: Any) -> Any:
         self._checked(index)
         return self.part.get(index, default) if self.part else default
 
 
-@pytest.mark.parametrize("part", ["signature", "program", "labels"])
+@pytest.mark.parametrize("part", ["contract", "program", "labels"])
 @pytest.mark.parametrize(
     "error", [RecursionError(), RuntimeError("inside"), KeyError("inside"), MemoryError(), ZeroDivisionError("inside")]
 )
@@ -167,7 +167,7 @@ def test_good_requests_do_not_wait_for_undecided_ones(
     server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch is answered at once but for what enforcement decides on, which is answered when that is decided."""
-    monkeypatch.setenv(judge.ADDRESS, str(judges))
+    monkeypatch.setenv(remote.ADDRESS, str(judges))
     good, slow = replace(GOOD, identifier=b"good"), replace(SLOW, identifier=b"slow")
     began = time.monotonic()
     answer, undecided = server.handler.handle([good, slow])
@@ -187,7 +187,7 @@ def test_good_requests_do_not_wait_for_undecided_ones(
 
 def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that is wrong in the same way as one before it is refused at once, and no judge is asked."""
-    monkeypatch.setenv(judge.ADDRESS, str(judges))
+    monkeypatch.setenv(remote.ADDRESS, str(judges))
     first, second = (
         replace(body({"dataframe_split": {"columns": ["a", "c"], "data": [[value, 2.5]]}}), identifier=identifier)
         for value, identifier in ((1.5, b"first"), (3.5, b"second"))
@@ -195,13 +195,13 @@ def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkey
     assert server.handler.handle([first]) == [None]
     while (refused := server.handler.handle([Request(b"first", {})])[0]) is None:
         time.sleep(0.01)
-    monkeypatch.setenv(judge.ADDRESS, "nowhere")
+    monkeypatch.setenv(remote.ADDRESS, "nowhere")
     assert server.handler.handle([second]) == [refused]
 
 
 def test_who_is_gone_is_forgotten(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An undecided request that TorchServe names no more is not kept."""
-    monkeypatch.setenv(judge.ADDRESS, str(judges))
+    monkeypatch.setenv(remote.ADDRESS, str(judges))
     assert server.handler.handle([replace(SLOW, identifier=b"slow")]) == [None]
     assert server.handler.handle([GOOD])[0] is not None
     assert not server.handler.undecided

@@ -88,13 +88,13 @@ def test_an_archive_is_built_and_unpacked_in_pieces(built: dict[str, Any]) -> No
 def test_weights_are_mapped_not_read(built: dict[str, Any]) -> None:
     """A worker's weights are the file's own pages, which workers share and the system can take back at any time."""
     code = MEASURE + (
-        "from signet_torchserve.feed import Feed\n"
+        "from signet_contract.model_input import ModelInput\n"
         "from signet_torchserve.program import Program\n"
         "import numpy as np, torch\n"
         "path = Path(sys.argv[1], 'model.pt2')\n"
         "before = held('RssAnon')\n"
         "program = Program(path)\n"
-        "(answer,) = program.run([Feed(np.array([0, 40_000]), {}, framed=False)])\n"
+        "(answer,) = program.run([ModelInput(np.array([0, 40_000]), {}, framed=False)])\n"
         "constants = program._module._function.__globals__.values()\n"
         "everything = sum(float(value.sum()) for value in constants if isinstance(value, torch.Tensor))\n"
         "print(json.dumps({'own': held('RssAnon') - before, 'answer': answer.tolist(), 'sum': everything}))"

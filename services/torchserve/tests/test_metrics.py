@@ -13,7 +13,7 @@ import yaml
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from models import NAME, Formula, Server, body, declared_metrics, save, unpack
-from signet_torchserve.errors import RULES
+from signet_contract.errors import RULES
 from signet_torchserve.metrics import BUCKETS, Metrics, Tally
 from signet_torchserve.torchserve import METRICS_CONFIG
 from ts.context import Context

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from signet_contract.policy import Policy
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.options import Options
-from signet_torchserve.relaxations import Relaxation
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from signet_torchserve.relaxations import Relaxation
         ({}, Options()),
         ({"serving.allow": ""}, Options()),
         ({"serving.allow": "nulls, whole_numbers,"}, Options(allow=frozenset({"nulls", "whole_numbers"}))),
-        ({"serving.allow": ",".join(Relaxation)}, Options(allow=frozenset(Relaxation))),
+        ({"serving.allow": ",".join(Policy)}, Options(allow=frozenset(Policy))),
         (
             {"serving.batch_size": "8", "serving.max_batch_delay": " 5", "serving.workers": "2"},
             Options(batch_size=8, max_batch_delay_ms=5, workers=2),

@@ -10,9 +10,9 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from models import Difference, Formula, rows
+from signet_contract.errors import Rejected
+from signet_contract.model_input import ModelInput
 from signet_torchserve import archive
-from signet_torchserve.errors import Refusal
-from signet_torchserve.feed import Feed
 from signet_torchserve.graph import Graph
 from signet_torchserve.program import Program
 
@@ -27,22 +27,24 @@ def load(unpacked: Path) -> Program:
     return Program(unpacked / "model.pt2", is_batch_invariant=not archive.alone(unpacked))
 
 
-def feed(inputs: Any) -> Feed:
-    return Feed(inputs, {}, framed=False)
+def model_input(inputs: Any) -> ModelInput:
+    return ModelInput(inputs, {}, framed=False)
 
 
 def test_feeds_that_share_a_pass_get_the_outputs_that_they_get_alone(tmp_path: Path) -> None:
     """Each feed of a shared pass gets its own rows."""
     served = program(tmp_path, lambda x: x.sum(1), rows(3, 2))
     assert served._is_batch_invariant
-    feeds = [feed(rows(count, 2) + count) for count in (1, 3, 2)]
-    assert [output.tolist() for output in served.run(feeds)] == [one.inputs.sum(1).tolist() for one in feeds]
+    model_inputs = [model_input(rows(count, 2) + count) for count in (1, 3, 2)]
+    assert [output.tolist() for output in served.run(model_inputs)] == [
+        one.inputs.sum(1).tolist() for one in model_inputs
+    ]
 
 
 def test_rows_that_may_depend_on_their_neighbours_are_never_shared(tmp_path: Path) -> None:
     """A row is answered as it is alone, though its neighbour is one that a model of batches would scale it by."""
     served = program(tmp_path, lambda x: torch.where(x.abs().max() > 100, x / x.abs().max(), x), rows(3, 2))
-    one, large, two = served.run([feed(rows(1, 2)), feed(rows(2, 2) * 1000), feed(rows(1, 2) + 1)])
+    one, large, two = served.run([model_input(rows(1, 2)), model_input(rows(2, 2) * 1000), model_input(rows(1, 2) + 1)])
     np.testing.assert_array_equal(one, rows(1, 2))
     np.testing.assert_array_equal(large, rows(2, 2))
     np.testing.assert_array_equal(two, rows(1, 2) + 1)
@@ -51,10 +53,12 @@ def test_rows_that_may_depend_on_their_neighbours_are_never_shared(tmp_path: Pat
 def test_a_feed_without_rows_is_answered_alone(tmp_path: Path) -> None:
     """It is refused beside others as it is alone."""
     served = program(tmp_path, lambda x: x.reshape(x.shape[0], -1).amax(1), rows(3, 2, 2))
-    (alone,) = served.run([feed(rows(0, 2, 2))])
-    first, among, last = served.run([feed(rows(1, 2, 2)), feed(rows(0, 2, 2)), feed(rows(2, 2, 2))])
-    assert isinstance(alone, Refusal)
-    assert isinstance(among, Refusal)
+    (alone,) = served.run([model_input(rows(0, 2, 2))])
+    first, among, last = served.run(
+        [model_input(rows(1, 2, 2)), model_input(rows(0, 2, 2)), model_input(rows(2, 2, 2))]
+    )
+    assert isinstance(alone, Rejected)
+    assert isinstance(among, Rejected)
     assert (first.tolist(), last.tolist()) == ([-0.25], [-0.25, 0.75])
 
 
@@ -80,16 +84,16 @@ def test_a_program_that_only_pytorch_can_run_is_served(tmp_path: Path) -> None:
     served = program(tmp_path, without_gradients, rows(3, 2))
     assert not isinstance(served._module, Graph)
     assert served._is_batch_invariant
-    first, refused, last = served.run([feed(rows(2, 2)), feed(rows(2, 3)), feed(rows(1, 2))])
+    first, refused, last = served.run([model_input(rows(2, 2)), model_input(rows(2, 3)), model_input(rows(1, 2))])
     np.testing.assert_array_equal(first, rows(2, 2) * 2)
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, Rejected)
     np.testing.assert_array_equal(last, rows(1, 2) * 2)
 
 
 def test_outputs_of_several_tensors_are_kept_apart(tmp_path: Path) -> None:
     """A program with several outputs gives a list or dict of arrays, also in a batch."""
     served = program(tmp_path, lambda x: {"double": x * 2, "parts": (x + 1, x - 1)}, rows(3, 2))
-    for output, one in zip(served.run([feed(rows(1, 2)), feed(rows(2, 2))]), (1, 2), strict=True):
+    for output, one in zip(served.run([model_input(rows(1, 2)), model_input(rows(2, 2))]), (1, 2), strict=True):
         np.testing.assert_array_equal(output["double"], rows(one, 2) * 2)
         np.testing.assert_array_equal(output["parts"][0], rows(one, 2) + 1)
         np.testing.assert_array_equal(output["parts"][1], rows(one, 2) - 1)
@@ -101,7 +105,7 @@ def test_named_inputs_are_fed_by_name(tmp_path: Path) -> None:
     model = models.save(tmp_path / "model", Difference(), (rows(3, 2), rows(3, 2)), ModelSignature(named))
     served = load(models.unpack(model, tmp_path / "mar"))
     one, two = rows(1, 2), rows(1, 2) * 3
-    (output,) = served.run([feed({"b": two, "a": one})])
+    (output,) = served.run([model_input({"b": two, "a": one})])
     np.testing.assert_array_equal(output, one - two)
 
 
@@ -110,18 +114,18 @@ def test_an_array_that_must_not_be_written_is_fed(tmp_path: Path) -> None:
     served = program(tmp_path, lambda x: x.add_(1), rows(3, 2))
     array = rows(2, 2)
     array.flags.writeable = False
-    (output,) = served.run([feed(array)])
+    (output,) = served.run([model_input(array)])
     np.testing.assert_array_equal(output, rows(2, 2) + 1)
     np.testing.assert_array_equal(array, rows(2, 2))
 
 
 @pytest.mark.parametrize("bad", [rows(2, 3), rows(2), rows(1, 2, 2), rows(0, 2), np.array([["a"]], object)])
 def test_an_input_that_the_program_cannot_take_is_refused(bad: Any, tmp_path: Path) -> None:
-    """Another shape or type is a refusal in its place, alone and beside good ones, whose outputs are as ever."""
+    """Another shape or type is a rejection in its place, alone and beside good ones, whose outputs are as ever."""
     served = program(tmp_path, lambda x: x[0] @ torch.ones(2, 1), rows(3, 2))
-    (alone,) = served.run([feed(bad)])
-    first, refused, last = served.run([feed(rows(2, 2)), feed(bad), feed(rows(2, 2))])
-    assert isinstance(alone, Refusal)
-    assert isinstance(refused, Refusal)
+    (alone,) = served.run([model_input(bad)])
+    first, refused, last = served.run([model_input(rows(2, 2)), model_input(bad), model_input(rows(2, 2))])
+    assert isinstance(alone, Rejected)
+    assert isinstance(refused, Rejected)
     assert refused.message == alone.message
     np.testing.assert_array_equal(first, last)

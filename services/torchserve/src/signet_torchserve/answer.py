@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import orjson
-
-from signet_torchserve.feed import Feed
-from signet_torchserve.payload import Payload
+from signet_contract.model_input import ModelInput
+from signet_contract.request import DecodedRequest
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -18,16 +17,18 @@ JSON = "application/json"
 _NO_CLASS = -1
 
 
-def write(output: Any, payload: Payload, feed: Feed, labels: Mapping[int, str] | None) -> tuple[bytes, str]:
-    """Body and media type of the answer to `payload`, whose model output is `output`.
+def write(
+    output: Any, decoded: DecodedRequest, model_input: ModelInput, labels: Mapping[int, str] | None
+) -> tuple[bytes, str]:
+    """Body and media type of the answer to `decoded`, whose model output is `output`.
 
     MLflow's formats are answered with `{"predictions": …}`. The seed's get what stands for one row bare (a label as
     plain text) and a JSON list for several. NaN and infinities, which JSON does not have, are written as null, and so
     is the label of a row that has no class.
     """
     predictions = _labelled(output, labels) if labels is not None else None
-    if payload.wrapped:
-        values = _records(output) if predictions is None and feed.framed else predictions
+    if decoded.wrapped:
+        values = _records(output) if predictions is None and model_input.framed else predictions
         return _dump({"predictions": _plain(output) if values is None else values}), JSON
     values = _plain(output) if predictions is None else predictions
     if isinstance(values, list) and len(values) == 1 and not isinstance(output, list):

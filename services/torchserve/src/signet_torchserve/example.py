@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from signet_torchserve import payload
-from signet_torchserve.errors import NotServable, Refusal
-from signet_torchserve.signature import Signature
+from signet_contract import Contract, Rejected
+
+from signet_torchserve.errors import NotServable
 
 _WHOLE = {"long", "integer"}
 
@@ -22,7 +22,7 @@ def request(model: Path, mlmodel: dict[str, Any], allow: frozenset[str]) -> Any:
     Args:
         model: the MLflow model's folder.
         mlmodel: its MLmodel file's content, with a signature.
-        allow: words of `relaxations` that hold.
+        allow: words of `signet_contract.policy` that hold.
 
     Raises:
         NotServable: the model was logged without an example, or its own signature refuses it.
@@ -42,9 +42,9 @@ def request(model: Path, mlmodel: dict[str, Any], allow: frozenset[str]) -> Any:
         document = json.loads(path.read_text("utf-8"))
         if not of_tensors and isinstance(document.get("inputs"), list):
             document = _in_columns(document, inputs)
-        Signature(mlmodel["signature"], allow).check(payload.decode(json.dumps(document).encode()))
-    except Refusal as refusal:
-        raise NotServable(f"Its own input example is refused by its signature: {refusal.message}") from refusal
+        Contract(mlmodel["signature"], allow).check(json.dumps(document).encode())
+    except Rejected as rejection:
+        raise NotServable(f"Its own input example is refused by its signature: {rejection.message}") from rejection
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise NotServable(f"Its input example cannot be read: {error!r}.") from error
     return document

@@ -1,4 +1,4 @@
-"""TorchServe's side of serving: payload → signature → program → answer, for a whole batch, each request on its own.
+"""TorchServe's side of serving: request → signature → program → answer, for a whole batch, each request on its own.
 
 Every archive is served by this one handler (`default_service_handler` in config.properties), so archives hold no
 code.
@@ -20,21 +20,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import orjson
 import torch
 import yaml
+from signet_contract import Contract, DecodedRequest, MalformedPayload, ModelInput, Rejected, decode, decode_form
+from signet_contract.enforcement import remote
+from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
-from signet_torchserve import answer, deadlines, judge, outputs, payload, trials, wire
+from signet_torchserve import answer, deadlines, outputs, trials, wire
 from signet_torchserve.archive_layout import LABELS, MLMODEL, OPTIONS, PROGRAM
-from signet_torchserve.errors import (
-    AnswerTooLarge,
-    Failure,
-    Fault,
-    MalformedPayload,
-    NotServable,
-    OutOfMemory,
-    Refusal,
-    listed,
-)
-from signet_torchserve.feed import Feed
+from signet_torchserve.errors import AnswerTooLarge, Fault, NotServable, OutOfMemory
 from signet_torchserve.golden import Golden
 from signet_torchserve.guards import Guards
 from signet_torchserve.inflight import InFlight
@@ -42,7 +35,6 @@ from signet_torchserve.last_words import LastWords
 from signet_torchserve.metrics import Metrics, Tally
 from signet_torchserve.options import Options
 from signet_torchserve.program import Program
-from signet_torchserve.signature import Signature
 from signet_torchserve.undecided import Undecided
 
 if TYPE_CHECKING:
@@ -75,7 +67,8 @@ class SignatureHandler:
         self.max_answer_bytes = int(frontend.get("max_response_size", MAX_ANSWER_BYTES))
         # An archive that was built before versions had time-outs of their own names none.
         decision_s = deadlines.decision_s(options.get("timeout_s", Options().timeout_s))
-        self.signature = Signature.load(folder / MLMODEL, frozenset(options["allow"]), decision_s)
+        signature = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
+        self.contract = Contract(signature, options["allow"], timeout_s=decision_s)
         self.undecided = Undecided()
         self.program = Program(
             folder / PROGRAM,
@@ -96,8 +89,8 @@ class SignatureHandler:
         golden = Golden.of(folder)
         example = None
         if golden is not None:
-            with contextlib.suppress(Refusal):
-                example = self.signature.surely_valid(payload.decode(orjson.dumps(golden.request)))
+            with contextlib.suppress(Rejected):
+                example = self.contract.fast_path(decode(orjson.dumps(golden.request)))
         with torch.inference_mode():
             answers = trials.answers(
                 self.program.run, json.loads(document["inputs"]), example, Guards.of(folder / PROGRAM)
@@ -115,11 +108,11 @@ class SignatureHandler:
         tally = Tally()
         ready = self._ready(batch, answers, tally)
         if ready:
-            results = self._run([feed for _, _, feed in ready])
-            for (index, decoded, feed), output in zip(ready, results, strict=True):
+            results = self._run([model_input for _, _, model_input in ready])
+            for (index, decoded, model_input), output in zip(ready, results, strict=True):
                 try:
-                    answers[index] = self._write(output, decoded, feed)
-                    tally.rows.append(feed.rows)
+                    answers[index] = self._write(output, decoded, model_input)
+                    tally.rows.append(model_input.rows)
                 except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
                     answers[index] = self._error(error, batch[index], tally)
         try:
@@ -130,9 +123,9 @@ class SignatureHandler:
 
     def _ready(
         self, batch: Sequence[wire.Request], answers: list[wire.Answer | None], tally: Tally
-    ) -> list[tuple[int, payload.Payload, Feed]]:
+    ) -> list[tuple[int, DecodedRequest, ModelInput]]:
         """Requests that the model can be called for, by their places; those that are refused get their answers."""
-        ready: list[tuple[int, payload.Payload, Feed]] = []
+        ready: list[tuple[int, DecodedRequest, ModelInput]] = []
         if self.undecided:
             self.undecided.keep_only({request.identifier for request in batch})
         undecided: list[int] = []
@@ -155,47 +148,47 @@ class SignatureHandler:
                 answers[index] = self._error(error, batch[index], tally)
         return ready
 
-    def _known(self, request: wire.Request) -> tuple[payload.Payload, Feed] | None:
+    def _known(self, request: wire.Request) -> tuple[DecodedRequest, ModelInput] | None:
         """A request and what to call the model with, or None if enforcement was asked about it."""
         decoded = self._decode(request)
-        feed = self.signature.recall(decoded)
-        if feed is not None:
-            return decoded, feed
-        if not judge.decides(decoded):
-            return decoded, self.signature.enforce(decoded)
-        self.undecided.ask(request.identifier, decoded, self.signature.enforce)
+        model_input = self.contract.recall(decoded)
+        if model_input is not None:
+            return decoded, model_input
+        if not remote.decides(decoded):
+            return decoded, self.contract.enforce(decoded)
+        self.undecided.ask(request.identifier, decoded, self.contract.enforce)
         return None
 
-    def _decided(self, request: wire.Request, tally: Tally) -> tuple[payload.Payload, Feed] | None:
+    def _decided(self, request: wire.Request, tally: Tally) -> tuple[DecodedRequest, ModelInput] | None:
         """A request that enforcement was asked about and what to call the model with, or None if it is undecided."""
         question = self.undecided.take(request.identifier)
         if question is None:
             return None
         tally.waited.append(time.monotonic() - question.began)
-        return question.payload, question.decision.result()
+        return question.decoded, question.decision.result()
 
-    def _run(self, feeds: list[Feed]) -> list[Any]:
+    def _run(self, model_inputs: list[ModelInput]) -> list[Any]:
         """Output of the program for each feed, or the exception that it raises.
 
         Raises:
             RuntimeError: the GPU is broken.
         """
         try:
-            return self.program.run(feeds)
+            return self.program.run(model_inputs)
         except Exception as error:
-            if len(feeds) > 1:  # find out which
-                return [output for feed in feeds for output in self._run([feed])]
+            if len(model_inputs) > 1:  # find out which
+                return [output for model_input in model_inputs for output in self._run([model_input])]
             if isinstance(error, MemoryError | torch.OutOfMemoryError):
-                return [OutOfMemory(feeds[0].rows)]
+                return [OutOfMemory(model_inputs[0].rows)]
             if "CUDA" in str(error):
                 raise
             return [error]
 
-    def _write(self, output: Any, decoded: payload.Payload, feed: Feed) -> wire.Answer:
+    def _write(self, output: Any, decoded: DecodedRequest, model_input: ModelInput) -> wire.Answer:
         if isinstance(output, Exception):
             raise output
-        whole = outputs.restored(output, self._lost) if self._lost and feed.rows == 1 else output
-        body, content_type = answer.write(whole, decoded, feed, self.labels)
+        whole = outputs.restored(output, self._lost) if self._lost and model_input.rows == 1 else output
+        body, content_type = answer.write(whole, decoded, model_input, self.labels)
         if len(body) > self.max_answer_bytes:
             raise AnswerTooLarge(len(body), self.max_answer_bytes)
         return wire.Answer(body, content_type)
@@ -204,7 +197,7 @@ class SignatureHandler:
         with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
             wire.serve(connection, self.handle, {"X-Model-Version": self.version}, InFlight())
 
-    def _decode(self, request: wire.Request) -> payload.Payload:
+    def _decode(self, request: wire.Request) -> DecodedRequest:
         if request.is_explanation:
             raise MalformedPayload(
                 f"{self.model} has no explanations: ask for a prediction at /predictions/{self.model}.",
@@ -223,19 +216,21 @@ class SignatureHandler:
                     expected="a field 'data' or a body",
                     got="both",
                 )
-            return payload.decode(request.fields["body"], request.content_type)
-        return payload.decode_form(request.fields)
+            return decode(request.fields["body"], request.content_type)
+        return decode_form(request.fields)
 
     def _error(self, error: Exception, request: wire.Request, tally: Tally) -> wire.Answer:
         """The answer to a request that is refused, or that the server fails to answer."""
-        if isinstance(error, Refusal):
+        if isinstance(error, Rejected):
             tally.refused.append(error.rule)
             if error.written is None:
-                error.written = orjson.dumps(error.body(self.model, self.version), default=str)
+                error.written = orjson.dumps(error.document(model=self.model, version=self.version), default=str)
             return wire.Answer(error.written, answer.JSON, error.status)
         tally.failed += 1
         identifier = request.identifier.decode()
         failure = error if isinstance(error, Failure) else Fault(identifier)
         error.add_note(f"Request {identifier} failed so.")
         traceback.print_exception(error)
-        return wire.Answer(orjson.dumps(failure.body(self.model, self.version)), answer.JSON, failure.status)
+        return wire.Answer(
+            orjson.dumps(failure.document(model=self.model, version=self.version)), answer.JSON, failure.status
+        )

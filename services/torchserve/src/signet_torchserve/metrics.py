@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from signet_torchserve.errors import RULES, Rule
+from signet_contract.errors import RULES, Rule
 
 if TYPE_CHECKING:
     from ts.context import Context

@@ -2,7 +2,7 @@
 
 | tag                       | value                                          | default |
 | ------------------------- | ---------------------------------------------- | ------- |
-| `serving.allow`           | words of `relaxations`, separated by commas    | none    |
+| `serving.allow`           | words of `signet_contract.policy`, separated by commas    | none    |
 | `serving.batch_size`      | most requests in one forward pass, 1 to 1024   | 32      |
 | `serving.max_batch_delay` | ms to wait for others, 0 to 1000               | 0       |
 | `serving.workers`         | processes that serve it, 1 to 64               | 1       |
@@ -20,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from signet_contract.policy import Policy
+
 from signet_torchserve.champion import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, ROWS, TIMEOUT, WORKERS
 from signet_torchserve.errors import NotServable
-from signet_torchserve.relaxations import Relaxation
 
 _INDEPENDENT = "independent"
 
@@ -58,8 +59,8 @@ class Options:
 
 def _words(value: str) -> frozenset[str]:
     words = frozenset(filter(None, (word.strip() for word in value.split(","))))
-    if unknown := sorted(words.difference(Relaxation)):
-        raise NotServable(f"The tag {ALLOW} has {unknown}: expected some of {[str(word) for word in Relaxation]}.")
+    if unknown := sorted(words.difference(Policy)):
+        raise NotServable(f"The tag {ALLOW} has {unknown}: expected some of {[str(word) for word in Policy]}.")
     return words
 
 

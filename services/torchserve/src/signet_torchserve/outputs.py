@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from signet_contract.model_input import Array
 
 from signet_torchserve.errors import NotServable
-from signet_torchserve.feed import Array
 
 Spec = dict[str, Any]
 

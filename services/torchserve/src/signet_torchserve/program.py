@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from signet_contract.errors import SignatureMismatch, Violation
+from signet_contract.model_input import Array, ModelInput
 
 from signet_torchserve import operators
-from signet_torchserve.errors import NotServable, Problem, SignatureMismatch
-from signet_torchserve.feed import Array, Feed
+from signet_torchserve.errors import NotServable
 from signet_torchserve.graph import Form, Graph
 from signet_torchserve.guards import Guards
 from signet_torchserve.source import Unsupported
@@ -65,42 +66,42 @@ class Program:
         if took > SMALL_S:
             torch.set_num_threads(threads)
 
-    def run(self, feeds: Sequence[Feed]) -> list[Any]:
-        """Output of the program for each feed, on the CPU; a `Refusal` in its place where the program refuses.
+    def run(self, model_inputs: Sequence[ModelInput]) -> list[Any]:
+        """Output of the program for each feed, on the CPU; a `Rejected` in its place where the program refuses.
 
         Outputs are arrays, or lists and dicts of them. Feeds share a forward pass if the program is batch-invariant.
         One that the program cannot take is answered alone and harms no other.
         """
-        if len(feeds) > 1 and self._is_batch_invariant:
+        if len(model_inputs) > 1 and self._is_batch_invariant:
             arrays = [
-                feed.inputs
-                for feed in feeds  # one without rows may be refused alone, and then is refused beside others too
-                if isinstance(feed.inputs, np.ndarray) and feed.inputs.size and not feed.params
+                model_input.inputs
+                for model_input in model_inputs  # one without rows may be refused alone, and then beside others too
+                if isinstance(model_input.inputs, np.ndarray) and model_input.inputs.size and not model_input.params
             ]
-            if len(arrays) == len(feeds):
+            if len(arrays) == len(model_inputs):
                 with contextlib.suppress(*_AT_FAULT):  # if one of them is at fault, find out which
-                    return self._together(feeds, arrays)
-        return [self._alone(feed) for feed in feeds]
+                    return self._together(model_inputs, arrays)
+        return [self._alone(model_input) for model_input in model_inputs]
 
-    def _together(self, feeds: Sequence[Feed], arrays: list[Array]) -> list[Any]:
+    def _together(self, model_inputs: Sequence[ModelInput], arrays: list[Array]) -> list[Any]:
         batch = np.concatenate(arrays)
         output = _plain(self._module(self._tensor(batch)))
         if not isinstance(output, np.ndarray) or output.shape[:1] != (len(batch),):
-            return [self._alone(feed) for feed in feeds]
+            return [self._alone(model_input) for model_input in model_inputs]
         ends = itertools.accumulate(map(len, arrays))
         return [output[end - len(array) : end] for array, end in zip(arrays, ends, strict=True)]
 
-    def _alone(self, feed: Feed) -> Any:
+    def _alone(self, model_input: ModelInput) -> Any:
         try:
-            tensors = map(self._tensor, self._arrays(feed.inputs))
-            return _plain(self._module(*tensors, **feed.params))
+            tensors = map(self._tensor, self._arrays(model_input.inputs))
+            return _plain(self._module(*tensors, **model_input.params))
         except _AT_FAULT as error:
             if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
                 raise
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             return SignatureMismatch(
                 f"The signature admits this input, but the model refuses it: {reason}",
-                [Problem(rule="model", expected="an input that the model can take", got=reason)],
+                [Violation(rule="model", expected="an input that the model can take", got=reason)],
             )
 
     def _arrays(self, inputs: Array | dict[str, Array]) -> Sequence[Array]:

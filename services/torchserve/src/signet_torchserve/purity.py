@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from signet_contract.policy import Policy
+
 from signet_torchserve.calls import Call, Graph, calls, names
 from signet_torchserve.errors import NotServable
 from signet_torchserve.operator_kinds import OVERWRITE, RANDOM, UNWRITTEN, VIEWS, WRITES
-from signet_torchserve.relaxations import Relaxation
 
 _DROPOUTS = frozenset(
     name + in_place
@@ -33,7 +34,7 @@ def refuse_impure(program: dict[str, Any], allow: frozenset[str]) -> None:
 
     Args:
         program: the JSON of its `models/model.json`.
-        allow: words of `relaxations` that hold; `random` admits what draws random numbers, and nothing else.
+        allow: words of `signet_contract.policy` that hold; `random` admits what draws random numbers, and nothing else.
 
     Raises:
         NotServable: a second request could get another answer than the first.
@@ -47,7 +48,7 @@ def refuse_impure(program: dict[str, Any], allow: frozenset[str]) -> None:
             "given), so that its answers depend on other rows: call model.eval() before logging it. A norm with "
             "track_running_stats=False has no other statistics."
         )
-    if Relaxation.RANDOM not in allow:
+    if Policy.RANDOM not in allow:
         _refuse_random(graph)
     _Memory(module["signature"]).refuse_changes(graph)
 

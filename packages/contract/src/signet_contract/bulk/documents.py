@@ -1,0 +1,92 @@
+"""Large JSON documents, whose long lists of numbers and of records are read into arrays.
+
+A document is taken apart: where a long list begins is found by how it begins, and where it ends by its brackets. What
+is left is small and parsed as usual, with a placeholder where each list was.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import orjson
+import simdjson
+
+from signet_contract.bulk.numbers import Numbers, of_labelled, of_list
+from signet_contract.bulk.tables import Table, of_records
+
+Read = Numbers | Table
+
+# At huge numbers, odd values and deep nesting.
+_RAISED = (msgspec.MsgspecError, LookupError, OverflowError, RuntimeError, TypeError)
+
+# A shorter list is left where it is.
+_LONG_BYTES = 512
+
+# What has no list for so long, or so many short ones, will have no long one either.
+_FAR_BYTES = 1 << 18
+_MANY = 4096
+
+# How a list of numbers, a list of records, and an object of numbers that are named by numbers begin.
+_BEGINNING = re.compile(
+    rb'(?P<numbers>(?:\[[ \t\r\n]*){1,8}+(?=[-0-9tf]))|(?P<records>\[[ \t\r\n]*(?=\{))|(?P<labelled>\{)(?="[0-9]+":)'
+)
+
+
+def loads(body: bytes) -> Any:
+    """The document, in which `Numbers` and `Table` stand for long lists of numbers and of records of numbers.
+
+    Raises:
+        ValueError: it has none, or something about it is unusual: it must be parsed in the ordinary way.
+    """
+    if b"\\" in body:
+        raise ValueError("It has escapes.")
+    parser = simdjson.Parser()
+    rest: list[bytes] = []
+    lists: list[Read] = []
+    position = searched = short = 0
+    try:
+        while found := _BEGINNING.search(body, searched, searched + _FAR_BYTES):
+            searched = found.end()
+            end, read = _read(parser, body, found)
+            if read is None:
+                short += 1
+                if short > _MANY:
+                    raise ValueError("Its lists are short.")
+                continue
+            rest += body[position : found.start()], b'{"":%d}' % len(lists)
+            lists.append(read)
+            position = searched = end
+        text = b"".join([*rest, body[position:]])
+        # In a text a placeholder would not be JSON; and there are no others.
+        if not lists or text.count(b'""') != len(lists):
+            raise ValueError("It has no long lists, or empty texts.")
+        return _filled(orjson.loads(text), lists)
+    except _RAISED as error:
+        raise ValueError(str(error)) from error
+
+
+def _read(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tuple[int, Read | None]:
+    """Where the list that begins here ends, and what it is; None if it is short."""
+    start = found.end()
+    if opening := found["numbers"]:
+        depth = opening.count(b"[")
+        text = body.find(b'"', start)  # which no list of numbers has
+        end = body.rindex(b"]" * depth, start, text if text >= 0 else len(body)) + depth
+        start = found.start() + 1
+        return end, of_list(parser, body, start, end - 1, depth - 1) if end - start > _LONG_BYTES else None
+    end = body.index(b"]" if found["records"] else b"}", start) + 1
+    if end - start <= _LONG_BYTES:
+        return end, None
+    if found["records"]:
+        return end, of_records(body, start, end - 1)
+    return end, of_labelled(parser, body, start, end - 1)
+
+
+def _filled(node: Any, lists: list[Read]) -> Any:
+    if isinstance(node, dict):
+        if len(node) == 1 and "" in node:
+            return lists[node[""]]
+        return {name: _filled(value, lists) for name, value in node.items()}
+    return [_filled(item, lists) for item in node] if isinstance(node, list) else node

@@ -1,0 +1,186 @@
+"""Many numbers in a text, read into arrays without making an object of each.
+
+That all items of a list look alike is seen in the text as a whole: without digits, signs, exponents and blanks,
+`[5.1,-3],[1e-5,0]` is `[.,],[.,]`. If all look like the first, what stands in that stands in all of them: here a float
+and an integer. That each is a number at all is left to simdjson, which reads them.
+
+It is done piece by piece, each of a size that a processor's cache holds: a row among a million costs what it costs
+among a thousand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import orjson
+import simdjson
+
+from signet_contract.model_input import Array
+
+_PIECE_BYTES = 1 << 16
+_DIGITS = b"0123456789"
+_IN_NUMBERS_AND_BETWEEN = _DIGITS + b"+-eE \t\r\n"
+_COLONS_TO_COMMAS = bytes.maketrans(b":", b",")
+_EXACT = 2.0**53
+_MIXED: frozenset[type] = frozenset({int, float})
+
+# A member of an object, and where the next begins.
+_LABELLED = re.compile(rb'"[0-9]+"(: ?)-?[0-9]+(\.?)[0-9]*(, ?)"')
+
+
+@dataclass(slots=True)
+class Numbers:
+    """A list of numbers and booleans, or of equally long lists of them, at any depth."""
+
+    blocks: list[Array]
+    """float64 [some items, numbers of an item] each, one after another."""
+    shape: tuple[int, ...]
+    """Of an item; `()` if it is one number."""
+    kinds: Sequence[frozenset[type]]
+    """For each number of an item, its types among the items, as Python has them: of integers and floats perhaps both,
+    but there is a float if it says so."""
+    labels: Array | None = None
+    """Where it was a JSON object, its names: ascending whole numbers, none of which can be written in another way."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+
+def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: int) -> Numbers:
+    """The list whose items, each of `depth` brackets, stand from `start` to `end`.
+
+    Raises:
+        ValueError: they are not sure to look alike, or are no numbers.
+    """
+    closing = b"]" * depth
+    first = body[start : body.index(closing or b",", start, end) + depth]
+    item = orjson.loads(first)
+    shape = np.shape(item) if depth else ()
+    leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
+    if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(map(type, leaves)):
+        raise ValueError("It holds something else than numbers.")
+    kinds = [frozenset({type(leaf)}) for leaf in leaves]
+    texts = partial(pieces, body, start, end, closing + b",")
+    try:
+        return Numbers(_blocks(parser, texts(), first, kinds), shape, kinds)
+    except Unlike:
+        if bool in frozenset().union(*kinds):
+            raise
+        blocks = _blocks(parser, texts(), first, [_MIXED] * len(kinds))
+        return Numbers(blocks, shape, mixed_kinds(kinds, blocks))
+
+
+def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> Numbers:
+    """The object whose members, numbers that are named by whole numbers, stand from `start` to `end`.
+
+    Raises:
+        ValueError: they are not sure to look alike, or are not in the order of their names.
+    """
+    found = _LABELLED.match(body, start, end)
+    if not found:
+        raise ValueError("It has other names or other values.")
+    colon, point, comma = found.groups()
+    look = b'""' + colon + point + comma
+    blocks = []
+    for piece in pieces(body, start, end, comma):
+        # Names are made of digits only, and values of digits, of one point if the first has one, and of a sign.
+        _require_alike(piece.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
+        blocks.append(_parsed(parser, piece.translate(_COLONS_TO_COMMAS, b'"'), 2))
+    labels = np.concatenate([block[:, 0] for block in blocks])
+    if labels[-1] >= _EXACT or not (labels[1:] > labels[:-1]).all():
+        raise ValueError("Its names may be the same.")
+    return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point else int})], labels)
+
+
+def of_values(values: Any) -> Numbers:
+    """The same of what has been parsed: a list of numbers, or a dict of them by whole numbers.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: its names are.
+    """
+    names = list(values) if type(values) is dict else None
+    items = list(values.values()) if type(values) is dict else values
+    kinds = frozenset(map(type, items))
+    if type(items) is not list or not {int, float, bool} >= kinds:
+        raise TypeError("It is no list of numbers.")
+    labels = None if names is None else np.array(list(map(int, names)), np.float64)
+    if names is not None and list(map(str, map(int, names))) != names:
+        raise ValueError("Its names may be written in another way.")
+    return Numbers([np.fromiter(items, np.float64, len(items)).reshape(-1, 1)], (), [kinds], labels)
+
+
+def mixed_kinds(first: Sequence[frozenset[type]], blocks: Sequence[Array]) -> list[frozenset[type]]:
+    """Kinds of columns whose numbers are integers or floats, given what each begins with.
+
+    Raises:
+        ValueError: a column that begins with an integer may have no float.
+    """
+    for index, kinds in enumerate(first):
+        columns = [block[:, index] for block in blocks] if int in kinds else []
+        if columns and not any((column != np.floor(column)).any() for column in columns):
+            raise ValueError("Its whole numbers may be integers or floats.")
+    return [kinds if bool in kinds else _MIXED for kinds in first]
+
+
+def pieces(body: bytes, start: int, end: int, separator: bytes) -> Iterator[bytes]:
+    """The items from `start` to `end` in pieces; `separator` ends in the comma, and its rest belongs to an item."""
+    comma = separator.lstrip(b"]}")
+    while start < end:
+        cut = body.find(separator, start + _PIECE_BYTES, end)
+        stop = end if cut < 0 else cut + len(separator) - len(comma)
+        yield body[start:stop]
+        start = stop + len(comma)
+
+
+class Unlike(ValueError):
+    """Some items do not look like the first."""
+
+
+def _blocks(
+    parser: simdjson.Parser, texts: Iterable[bytes], first: bytes, kinds: Sequence[frozenset[type]]
+) -> list[Array]:
+    all_kinds = frozenset().union(*kinds)
+    are_mixed = kinds[0] == _MIXED
+    ignored = _IN_NUMBERS_AND_BETWEEN + b"." * are_mixed
+    has_bools = bool in all_kinds
+    look = _look(first, ignored, has_bools=has_bools) + b","
+    blocks = []
+    for text in texts:
+        count = _require_alike(_look(text, ignored, has_bools=has_bools) + b",", look)
+        if has_bools:
+            text = text.replace(b"true", b" 1 ").replace(b"false", b" 0 ")  # noqa: PLW2901
+        if int in all_kinds and not are_mixed and (b"e" in text or b"E" in text):
+            raise Unlike("Some of its integers may be floats.")
+        blocks.append(_parsed(parser, text, len(kinds)))
+        if len(blocks[-1]) != count:
+            raise Unlike("Some items are empty.")
+    return blocks
+
+
+def _look(text: bytes, ignored: bytes, *, has_bools: bool) -> bytes:
+    """What is left of items without the characters of numbers; an e is one of them, and one of true and false too."""
+    look = text.translate(None, ignored)
+    return look.replace(b"tru", b"t").replace(b"fals", b"t") if has_bools else look
+
+
+def _require_alike(looks: bytes, look: bytes) -> int:
+    """How many there are."""
+    count = len(looks) // len(look)
+    if looks != look * count:
+        raise Unlike("Some items do not look like the first.")
+    return count
+
+
+def _parsed(parser: simdjson.Parser, items: bytes, width: int) -> Array:
+    """All numbers of a JSON list's items, as float64 [items, width]."""
+    try:
+        found: Any = parser.parse(b"[" + items + b"]")
+    except RuntimeError as error:  # an integer beyond 64 bits, or nesting
+        raise ValueError(str(error)) from error
+    return np.frombuffer(found.as_buffer(of_type="d")).reshape(-1, width)

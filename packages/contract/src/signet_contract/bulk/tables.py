@@ -1,0 +1,120 @@
+"""Named columns in a text, read into arrays: records, which repeat the names in each row, and CSV.
+
+Neither may change what a row by row reader finds. msgspec makes a record's values without a dict of them; of CSV only
+cells are read whose float32 is the same for every reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain
+
+import msgspec
+import numpy as np
+import orjson
+import simdjson
+
+from signet_contract.bulk import numbers
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.model_input import Array
+
+# pandas reads a float64 that may be another than the nearest, by less than this share of it.
+_PANDAS_ERROR = 2e-15
+
+_POINT, _COLON = b".:"
+
+# To make a record of so many takes milliseconds.
+_MAX_NAMES = 1024
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of equally named values."""
+
+    names: list[str]
+    rows: Numbers
+
+
+def of_records(body: bytes, start: int, end: int) -> Table:
+    """Records that stand from `start` to `end`, separated by commas; their names may come in any order.
+
+    Raises:
+        ValueError: the first holds something else than numbers.
+        msgspec.MsgspecError: so does another, or it has other names than the first.
+    """
+    first = orjson.loads(body[start : body.index(b"}", start, end) + 1])
+    names, types = tuple(first), tuple(map(type, first.values()))
+    if not 0 < len(names) <= _MAX_NAMES or not {float, int, bool}.issuperset(types):
+        raise ValueError("They hold something else than numbers, or too many.")
+    kinds = [frozenset({type_}) for type_ in types]
+    pieces = partial(numbers.pieces, body, start, end, b"},")
+    try:
+        blocks, are_floats = _blocks(pieces(), names, types)
+    except msgspec.ValidationError:  # as often floats follow integers
+        blocks, _ = _blocks(pieces(), names, tuple(float if type_ is int else type_ for type_ in types))
+        return Table(list(names), Numbers(blocks, (len(names),), numbers.mixed_kinds(kinds, blocks)))
+    if not are_floats:
+        kinds = [kinds_ | {int} if float in kinds_ else kinds_ for kinds_ in kinds]
+    return Table(list(names), Numbers(blocks, (len(names),), kinds))
+
+
+def _blocks(pieces: Iterable[bytes], names: tuple[str, ...], types: tuple[type, ...]) -> tuple[list[Array], bool]:
+    """The records' values, and whether each that is read as a float has a point; msgspec takes integers for floats."""
+    read = _reader(names, types)
+    points = types.count(float) + "".join(names).count(".")
+    colons = len(names) + "".join(names).count(":")  # a value that is there twice has one too many
+    blocks = []
+    are_floats = True
+    for piece in pieces:
+        blocks.append(read(piece))
+        text, count = np.frombuffer(piece, np.uint8), len(blocks[-1])
+        are_floats &= np.count_nonzero(text == _POINT) == count * points
+        are_floats &= np.count_nonzero(text == _COLON) == count * colons
+    return blocks, are_floats
+
+
+@lru_cache(maxsize=16)
+def _reader(names: tuple[str, ...], types: tuple[type, ...]) -> Callable[[bytes], Array]:
+    """Reads records of these names and no others, without what encloses them, as float64 [records, names]."""
+    fields = {f"f{index}": name for index, name in enumerate(names)}
+    record = msgspec.defstruct(
+        "Record", list(zip(fields, types, strict=True)), rename=fields.get, forbid_unknown_fields=True, gc=False
+    )
+    decoder = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+
+    def read(records: bytes) -> Array:
+        rows = decoder.decode(b"[" + records + b"]")
+        values = chain.from_iterable(map(msgspec.structs.astuple, rows))
+        return np.fromiter(values, np.float64, len(rows) * len(names)).reshape(-1, len(names))
+
+    return read
+
+
+def of_csv(body: bytes) -> Table:
+    """CSV whose header is plain names, and whose cells are plain numbers.
+
+    Raises:
+        ValueError: something about it is not as plain as that.
+    """
+    header, _, lines = body.replace(b"\r\n", b"\n").partition(b"\n")
+    lines = lines.removesuffix(b"\n")
+    if b'"' in header or not lines or any(odd in lines for odd in (b" ", b"\t", b"\r", b'"', b"[")):
+        raise ValueError("It has quotes, blanks or no rows.")
+    names = header.decode("utf-8").split(",")
+    items = b"[" + lines.replace(b"\n", b"],[") + b"]"
+    rows = numbers.of_list(simdjson.Parser(), items, 0, len(items), 1)
+    if {bool}.intersection(*rows.kinds) or b"-0," in items or b"-0]" in items:  # pandas reads -0 as -0.0
+        raise ValueError("It has other cells than numbers.")
+    if rows.shape != (len(names),) or not all(map(_is_certain, rows.blocks)):
+        raise ValueError("What its cells are may depend on who reads them.")
+    return Table(names, rows)
+
+
+def _is_certain(block: Array) -> bool:
+    """Whether pandas would read a number that rounds to the same float32."""
+    with np.errstate(over="ignore"):
+        return bool(
+            ((block * (1 - _PANDAS_ERROR)).astype(np.float32) == (block * (1 + _PANDAS_ERROR)).astype(np.float32)).all()
+        )

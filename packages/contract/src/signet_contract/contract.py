@@ -1,0 +1,163 @@
+"""The contract: an MLflow model signature, compiled once, that every request is held to.
+
+A request takes one of two ways. The fast path (`fastpath`) says whether it is plainly right: all there, each value of
+exactly the JSON type that the signature asks for. That costs microseconds, and nearly all traffic is of that kind.
+What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with pandas, and where what is
+wrong gets its name. The fast path never rejects and enforcement never guesses, so both together accept exactly what
+MLflow accepts, and the model gets exactly what MLflow would give it. Rejections that only repeat are remembered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from signet_contract import compatibility, request
+from signet_contract.enforcement import remote
+from signet_contract.errors import Rejected
+from signet_contract.fastpath import rejections
+from signet_contract.fastpath.columns import Columns
+from signet_contract.fastpath.params import Params
+from signet_contract.fastpath.tensors import Tensors
+from signet_contract.model_input import ModelInput
+from signet_contract.policy import Policy
+from signet_contract.request import DecodedRequest
+
+TIMEOUT_S = 50
+"""Seconds that enforcement has for a request where nothing else is said."""
+
+
+class Contract:
+    """What a request must be: inputs and params of an MLflow model signature, and the policy that goes with them.
+
+    Args:
+        signature: the `signature` entry of an MLmodel file: `inputs`, `outputs` and `params`, each a JSON text or None.
+        policy: what is let through although MLflow or the contract would reject it, words of `Policy`.
+        labels: names of the classes that the model answers by, by their numbers; None if it answers otherwise.
+        timeout_s: seconds that enforcement has for a request.
+
+    Raises:
+        ValueError: the policy has a word that is none of `Policy`.
+    """
+
+    def __init__(
+        self,
+        signature: Mapping[str, Any],
+        policy: Collection[str] = (),
+        labels: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self.inputs: list[dict[str, Any]] = json.loads(signature["inputs"])
+        self.outputs: list[dict[str, Any]] = json.loads(signature.get("outputs") or "[]")
+        self.params: list[dict[str, Any]] = json.loads(signature.get("params") or "[]")
+        self.policy = frozenset(map(Policy, policy))
+        self.labels = labels
+        self._document = {
+            **{part: signature.get(part) for part in ("inputs", "outputs", "params")},
+            "policy": sorted(self.policy),
+        }
+        self._timeout_s = timeout_s
+        self._params = Params(self.params) if Params.can_read(self.params) else None
+        self._inputs: Columns | Tensors | None = None
+        if Columns.can_read(self.inputs):
+            self._inputs = Columns(self.inputs, whole_numbers=Policy.WHOLE_NUMBERS in self.policy)
+        elif Tensors.can_read(self.inputs):
+            self._inputs = Tensors(self.inputs)
+        # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none. And so may
+        # what is said: MLflow tries to convert columns without names.
+        depends_on_values = self.policy or not all(spec.get("name") for spec in self.inputs)
+        is_cached = isinstance(self._inputs, Columns) and not depends_on_values
+        self._rejections = rejections.RejectionCache() if is_cached else None
+
+    @classmethod
+    def load(cls, model: str | Path, policy: Collection[str] = ()) -> Contract:
+        """The contract of a model on disk.
+
+        Args:
+            model: an MLmodel file, or the folder that holds one.
+            policy: as a `Contract`'s.
+
+        Raises:
+            OSError: there is no such file.
+            ValueError: it is no MLmodel file, or its model was logged without a signature.
+        """
+        path = Path(model)
+        path = path / "MLmodel" if path.is_dir() else path
+        try:
+            document = yaml.safe_load(path.read_text("utf-8"))
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ValueError(f"{path} is no MLmodel file: {error}") from error
+        if not isinstance(document, dict) or "flavors" not in document:
+            raise ValueError(f"{path} is no MLmodel file: it names no flavors.")
+        signature = document.get("signature")
+        if not isinstance(signature, dict) or not signature.get("inputs"):
+            raise ValueError(f"The model of {path} has no signature with inputs: log it with one.")
+        return cls(signature, policy)
+
+    def check(self, body: bytes, content_type: str = "") -> ModelInput:
+        """What to call the model with for the body of a request.
+
+        Args:
+            body: JSON, or CSV where `content_type` says `text/csv`, in one of the formats of `request`.
+            content_type: the header of that name.
+
+        Raises:
+            Rejected: the body cannot be read, or the signature does not admit it.
+            DecidedTooLate: enforcement has not decided in time.
+        """
+        return self.admit(request.decode(body, content_type))
+
+    def admit(self, decoded: DecodedRequest) -> ModelInput:
+        """What to call the model with for a request whose body has been decoded; raises as `check`."""
+        model_input = self.recall(decoded)
+        return self.enforce(decoded) if model_input is None else model_input
+
+    def recall(self, decoded: DecodedRequest) -> ModelInput | None:
+        """What to call the model with, if that is known in microseconds; None if enforcement has to decide.
+
+        Raises:
+            Rejected: a request of its kind was rejected before.
+        """
+        model_input = self.fast_path(decoded)
+        if model_input is None and self._rejections is not None:
+            remembered = self._rejections.recall(rejections.kind(decoded))
+            if remembered:
+                raise remembered.with_traceback(None)  # else it would grow each time
+        return model_input
+
+    def fast_path(self, decoded: DecodedRequest) -> ModelInput | None:
+        """What to call the model with, if the request is plainly right; None if that is undecided."""
+        if self._inputs is None or self._params is None:
+            return None
+        inputs, params = self._inputs.read(decoded), self._params.read(decoded.params)
+        if inputs is None or params is None:
+            return None
+        return ModelInput(inputs, params, framed=isinstance(self._inputs, Columns))
+
+    def enforce(self, decoded: DecodedRequest, began: float | None = None) -> ModelInput:
+        """What enforcement says to call the model with.
+
+        Args:
+            decoded: what the fast path has left undecided.
+            began: since when enforcement's time runs, of `time.monotonic`; None for now.
+
+        Raises:
+            Rejected: the signature does not admit the request.
+            DecidedTooLate: enforcement has not decided in time.
+        """
+        # First: enforcement by another process leaves the request without its content.
+        kind = rejections.kind(decoded) if self._rejections is not None else None
+        try:
+            return remote.decide(self._document, decoded, self._timeout_s, began)
+        except Rejected as rejection:
+            if self._rejections is not None:
+                self._rejections.remember(kind, rejection)
+            raise
+
+    def compare(self, previous: Contract) -> list[compatibility.Change]:
+        """What changes for clients of `previous` where this contract takes its place, the breaking changes first."""
+        return compatibility.changes(previous, self)

@@ -1,0 +1,154 @@
+"""MLflow's own verdict on a request, and the name of everything that is wrong with it.
+
+Slow (pandas, some hundred microseconds) and exact: what MLflow's scoring server would build from the request, with the
+values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Six rules are stricter than MLflow's,
+each for what it would let through silently, and are applied to what the model gets (see `floats`):
+
+1. extra columns are refused;
+2. so is null (or NaN) in a required column,
+3. a number that is not finite,
+4. an empty input,
+5. a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`),
+6. and names of columns where the signature has none to check them by.
+
+Each can be lifted (see `policy`), and the rest is then MLflow's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache, partial
+from itertools import chain
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+
+# Private, and the only way to MLflow's verdict without a loaded pyfunc model; tests/test_verdict.py pins it.
+from mlflow.models.utils import _enforce_params_schema
+from mlflow.types import Schema
+
+from signet_contract.enforcement import columns, floats, mistakes, tensors
+from signet_contract.enforcement.excerpt import Excerpt
+from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
+from signet_contract.model_input import Array, ModelInput
+from signet_contract.policy import Policy
+from signet_contract.request import DecodedRequest, Format, without_collector
+
+MAX_DEPTH = 32
+"""Most lists and objects in one another: numpy can go through no more."""
+
+_BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+def decide(
+    inputs: str, outputs: str | None, params: str | None, decoded: DecodedRequest, policy: frozenset[str] = frozenset()
+) -> ModelInput:
+    """What pyfunc would feed a model with this signature for `request`.
+
+    Args:
+        inputs: the signature's inputs, as the JSON text that an MLmodel file holds.
+        outputs: likewise its outputs.
+        params: likewise its params.
+        decoded: the request.
+        policy: what is let through after all, words of `policy`.
+
+    Raises:
+        Rejected: with MLflow's message where MLflow refuses.
+    """
+    with without_collector():
+        decoded = decoded.exact()
+        _require_shallow(decoded)
+        signature = _signature(inputs, outputs, params)
+        try:
+            return _decide(signature, decoded, policy)
+        except Rejected as rejection:
+            schema = signature.inputs
+            names = schema.input_names() if schema.has_input_names() else []
+            raise mistakes.explained(rejection, decoded, names) from rejection.__cause__
+
+
+def _require_shallow(decoded: DecodedRequest) -> None:
+    if decoded.source and not decoded.source.is_csv and _is_shallow(decoded.source.text):
+        return
+    lists: list[Any] = [[decoded.content, decoded.params]]
+    dicts: list[Any] = []
+    for _ in range(MAX_DEPTH):
+        level = partial(chain.from_iterable, [*lists, *map(dict.values, dicts)])  # not a list: a level may be millions
+        types = set(map(type, level()))
+        if not types & {list, dict}:
+            return
+        nodes = list(filter(None, level())) if types <= {list, dict} else [node for node in level() if node]
+        lists = nodes if types == {list} else [node for node in nodes if type(node) is list]
+        dicts = nodes if types == {dict} else [node for node in nodes if type(node) is dict]
+    raise MalformedPayload(
+        f"The body is nested too deeply: at most {MAX_DEPTH} lists and objects may stand in one another.",
+        expected=f"at most {MAX_DEPTH} levels",
+        got="JSON nested too deeply",
+    )
+
+
+def _is_shallow(text: bytes) -> bool:
+    """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
+    if b"\\" in text:
+        return False
+    # Of a text without brackets two quotes are left, which stand beside one another.
+    brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
+    for _ in range(MAX_DEPTH - 1):
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
+
+
+def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
+    values = _params(signature, decoded)
+    if Policy.NON_FINITE not in policy:
+        _refuse_infinite({name: values[name] for name in values if name in (decoded.params or {})})
+    schema = signature.inputs
+    if schema.is_tensor_spec():
+        return ModelInput(tensors.enforced(schema, decoded, policy), values, framed=False)
+    if decoded.format is Format.CSV:
+        decoded = replace(decoded, content=columns.read(schema, decoded, policy))
+    excerpt = Excerpt(schema, decoded, policy)
+    try:
+        array = _array(schema, excerpt.decoded, policy)
+    except SignatureMismatch as rejection:
+        raise excerpt.of_the_whole(rejection) from rejection
+    if excerpt.is_shorter:
+        array = _array(schema, excerpt.whole(), policy)
+    return ModelInput(array, values, framed=True)
+
+
+def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array:
+    enforced, sent = columns.enforced(schema, decoded, policy)
+    return floats.fed(schema, enforced, sent, policy)
+
+
+@lru_cache(maxsize=8)
+def _signature(inputs: str, outputs: str | None, params: str | None) -> ModelSignature:
+    signature: ModelSignature = ModelSignature.from_dict({"inputs": inputs, "outputs": outputs, "params": params})
+    return signature
+
+
+def _params(signature: ModelSignature, decoded: DecodedRequest) -> dict[str, Any]:
+    if signature.params is None:
+        return {}  # as MLflow, which ignores params that the signature does not declare
+    try:
+        return dict(_enforce_params_schema(decoded.params, signature.params) or {})
+    except MlflowException as error:
+        violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
+        raise SignatureMismatch(error.message, [violation]) from error
+    except columns.CRASHES as error:
+        violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
+        raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [violation]) from error
+
+
+def _refuse_infinite(params: dict[str, Any]) -> None:
+    for name, value in params.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise SignatureMismatch(
+                    f"Param {name} has {number}: expected a finite number.",
+                    [Violation("finite", f"a finite number for the param {name}", str(number))],
+                )

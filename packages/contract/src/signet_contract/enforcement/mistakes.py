@@ -1,0 +1,93 @@
+"""What a client most probably did wrong whose body can be read, and is refused for a reason that would not help it.
+
+`{"instances": …, "signature_name": …}` is an object of two columns, and CSV without line ends is a header of odd names.
+To be told which columns are missing gets nobody on. A signature may have such columns, so this looks only at what is
+refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import orjson
+
+from signet_contract.errors import MalformedPayload, Rejected, listed
+from signet_contract.request import MLFLOW_FORMATS, DecodedRequest, Format
+
+_SPLIT_KEYS = {"columns", "index", "data"}
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+
+
+def explained(rejection: Rejected, decoded: DecodedRequest, names: Collection[str]) -> Rejected:
+    """The rejection that names the mistake, or the given one if none is known.
+
+    Args:
+        rejection: why the signature does not admit the request.
+        decoded: of dicts, lists and texts only.
+        names: of the signature's inputs.
+    """
+    mistake = None
+    if decoded.format is Format.COLUMNS and isinstance(decoded.content, dict):
+        mistake = _of_keys(decoded.content, names)
+    elif decoded.format is Format.CSV and isinstance(decoded.content, str):
+        mistake = _of_csv(decoded.content, names, is_empty=rejection.rule == "empty")
+    return mistake or rejection
+
+
+def _of_keys(content: dict[str, object], names: Collection[str]) -> MalformedPayload | None:
+    if not content.keys().isdisjoint(names):
+        return None
+    if content.keys() <= _SPLIT_KEYS and len(content) > 1 and "data" in content:
+        return MalformedPayload(
+            f"The body has the keys {listed(list(content))} at the top, as in MLflow 1: put them under the key "
+            "'dataframe_split'.",
+            expected="an object under the key 'dataframe_split'",
+            got=f"the keys {listed(list(content))} at the top",
+        )
+    formats = [key for key in content if key in MLFLOW_FORMATS or key == "data"]
+    if len(formats) != 1:
+        return None
+    known = "no other key" if formats == ["data"] else "no other key than 'params'"
+    unknown = [key for key in content if key not in formats and (key != "params" or formats == ["data"])]
+    if not unknown:
+        return None
+    return MalformedPayload(
+        f"The body has unknown keys beside '{formats[0]}': {listed(unknown)}. Beside '{formats[0]}' {known} is known.",
+        expected=f"{known} beside '{formats[0]}'",
+        got=listed(unknown),
+    )
+
+
+def _of_csv(text: str, names: Collection[str], *, is_empty: bool) -> MalformedPayload | None:
+    lines = text.strip().splitlines()
+    if text.lstrip()[:1] in ("{", "[") and _is_json(text):
+        return MalformedPayload(
+            "The body is JSON, and its Content-Type is text/csv: send it with the header "
+            "'Content-Type: application/json'.",
+            expected="CSV, or JSON with the header 'Content-Type: application/json'",
+            got="JSON with the header 'Content-Type: text/csv'",
+        )
+    header = lines[0] if lines else ""
+    for separator, called in _SEPARATORS.items():
+        if separator in header and "," not in header and header not in names:
+            return MalformedPayload(
+                f"The CSV has {called} in its header: commas are expected between cells, and points in numbers.",
+                expected="CSV with commas",
+                got=f"CSV with {called}",
+            )
+    if len(lines) == 1 and not is_empty:
+        return MalformedPayload(
+            "The CSV has one line: a header and rows are expected, each on a line of its own. curl's -d takes line "
+            "ends away; -T and --data-binary keep them.",
+            expected="a header line and lines of rows",
+            got="one line",
+        )
+    return None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True

@@ -1,0 +1,192 @@
+"""Enforcement by other processes, so that no worker loads MLflow and pandas: they take 120 MB and seconds.
+
+The judges of a TorchServe (`service`) decide for all its workers, over two Unix sockets: one for small bodies, one for
+large ones, so that these keep none of those waiting. A worker that was told of none decides by itself: the same, but
+while it does, its other requests wait.
+
+Each question has a connection of its own. The judge that takes it says so, with an empty message, and then is sent
+three: the contract as JSON, the body as it came, and what it is (`request.RawBody`), whether the worker has not read
+it, and the seconds left. Its answer is JSON, a rejection or a description of arrays, and then each array in numpy's
+format. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+import traceback
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from signet_contract.errors import DecidedTooLate, Rejected, SignatureMismatch, TooCostly, Violation
+from signet_contract.model_input import ModelInput
+from signet_contract.request import DecodedRequest, RawBody
+
+ADDRESS = "SIGNET_ENFORCEMENT"
+"""Environment variable with the path of the socket for small bodies."""
+SMALL_BYTES = 1 << 16
+"""The largest of the small bodies."""
+START_S = 20
+"""Seconds in which judges that have ended, or have not started yet, must be there."""
+_RETRY_S = 0.1
+
+
+class EnforcementEnded(RuntimeError):
+    """A judge ended before it had decided."""
+
+
+class EnforcementFailed(RuntimeError):
+    """A judge could not decide; the message is its traceback."""
+
+
+def decides(decoded: DecodedRequest) -> bool:
+    """Whether judges decide on a request, and not this process."""
+    return decoded.source is not None and ADDRESS in os.environ
+
+
+def decide(
+    contract: dict[str, Any], decoded: DecodedRequest, timeout_s: float, began: float | None = None
+) -> ModelInput:
+    """The decision on a request.
+
+    A judge that ends without one, as when the system ends it for its memory, was perhaps not ended by this request: it
+    is asked about once more.
+
+    Args:
+        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `policy` the words
+            of `policy` that hold.
+        decoded: what the contract is held against.
+        timeout_s: how long the judges have for it.
+        began: since when, of `time.monotonic`; now if None.
+
+    Raises:
+        Rejected: the signature does not admit the request.
+        DecidedTooLate: the judges have not decided in time.
+        EnforcementEnded: two of them ended without a decision, or there is none.
+        EnforcementFailed: one found no decision.
+    """
+    if not decides(decoded):
+        return decide_here(contract, decoded, is_unread=decoded.content is None)
+    assert decoded.source is not None  # noqa: S101 -- what `decides` says, for mypy
+    is_unread, decoded.content = (
+        decoded.content is None,
+        None,
+    )  # it is read again from there, and a large one would be held twice
+    deadline = (time.monotonic() if began is None else began) + timeout_s
+    try:
+        for _ in range(2):
+            try:
+                return _ask(orjson.dumps(contract), decoded, decoded.source, deadline, is_unread=is_unread)
+            except (OSError, EOFError) as error:
+                if isinstance(error, TimeoutError):
+                    raise
+                last = error
+    except TimeoutError as error:
+        raise DecidedTooLate(timeout_s) from error
+    if time.monotonic() > deadline - _RETRY_S:  # the judge itself keeps the time too
+        raise DecidedTooLate(timeout_s)
+    raise EnforcementEnded("A judge ended twice before it had decided on this request.") from last
+
+
+def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread: bool) -> ModelInput:
+    """The decision of this process; what was not read before may be surely valid."""
+    from signet_contract.contract import Contract  # noqa: PLC0415 -- which asks this module
+    from signet_contract.enforcement.decision import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
+
+    policy = frozenset(contract.get("policy", ()))
+    exact = decoded.exact()
+    decoded.content, decoded.wrapped = exact.content, exact.wrapped
+    model_input = Contract(contract, policy).fast_path(exact) if is_unread else None
+    if model_input is not None:
+        return model_input
+    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), exact, policy)
+
+
+def large_address(address: str) -> str:
+    """The socket for large bodies beside the one for small ones."""
+    return str(Path(address).with_suffix(".large"))
+
+
+def _ask(contract: bytes, decoded: DecodedRequest, source: RawBody, deadline: float, *, is_unread: bool) -> ModelInput:
+    address = os.environ[ADDRESS]
+    with _taken(address if len(source.text) <= SMALL_BYTES else large_address(address), deadline) as connection:
+        left_s = deadline - time.monotonic()
+        for message in (contract, source.text, orjson.dumps([source.is_form, source.is_csv, is_unread, left_s])):
+            connection.send_bytes(message)
+        _wait_for_message(connection, deadline)
+        answer = json.loads(connection.recv_bytes())
+        if "fault" in answer:
+            raise EnforcementFailed(answer["fault"])
+        if "too_costly" in answer:
+            raise TooCostly(answer["too_costly"])
+        if "message" in answer:
+            violations = [Violation(**violation) for violation in answer["errors"]]
+            raise SignatureMismatch(answer["message"], violations, answer.get("more_errors", 0))
+        decoded.wrapped = answer["wrapped"]  # which it does not know if it was not read
+        arrays = [np.load(io.BytesIO(connection.recv_bytes()), allow_pickle=False) for _ in answer["inputs"]]
+        inputs = arrays[0] if answer["inputs"] == [None] else dict(zip(answer["inputs"], arrays, strict=True))
+        return ModelInput(inputs, answer["params"], answer["framed"])
+
+
+def _wait_for_message(connection: Connection, deadline: float) -> None:
+    left_s = deadline - time.monotonic()
+    if left_s <= 0 or not connection.poll(left_s):
+        raise TimeoutError
+
+
+def _taken(address: str, deadline: float) -> Connection:
+    """A connection that a judge has taken; the judges may be about to start."""
+    started_by = min(deadline, time.monotonic() + START_S)
+    while True:
+        try:
+            connection = Client(address, family="AF_UNIX")
+            _wait_for_message(connection, deadline)
+            connection.recv_bytes()
+        except TimeoutError:
+            raise
+        except (OSError, EOFError):
+            if time.monotonic() > started_by:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return connection
+
+
+def answered(contract: dict[str, Any], decoded: DecodedRequest, size: int, *, is_unread: bool) -> list[bytes]:
+    """A judge's answer about a request of so many bytes, that the worker has perhaps not read, as messages."""
+    try:
+        model_input = decide_here(contract, decoded, is_unread=is_unread)
+        named = model_input.inputs if isinstance(model_input.inputs, dict) else {None: model_input.inputs}
+        answer = {
+            "inputs": list(named),
+            "params": model_input.params,
+            "framed": model_input.framed,
+            "wrapped": decoded.wrapped,
+        }
+        # orjson would make null of a param that is infinite.
+        return [json.dumps(answer, default=str).encode(), *map(_npy, named.values())]
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
+        if _is_for_memory(error):
+            return [orjson.dumps({"too_costly": size})]
+        if isinstance(error, Rejected):
+            return [orjson.dumps(error.document(), default=str, option=orjson.OPT_SERIALIZE_NUMPY)]
+        return [orjson.dumps({"fault": traceback.format_exc()})]
+
+
+def _is_for_memory(error: BaseException | None) -> bool:
+    """Whether memory was the reason: MLflow takes it for the client's mistake."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()

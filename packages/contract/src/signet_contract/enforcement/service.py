@@ -1,0 +1,107 @@
+"""The processes that judge: forked from one that has loaded MLflow and pandas, whose memory they share.
+
+Each decides on one request at a time and has bounds: it is ended at the request's deadline, and a request that takes
+more memory than `MEMORY_BYTES` is refused. Those for small bodies stay; one for large bodies ends with its request, and
+so gives back what it took. A new one costs 11 ms and some 10 MiB.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from multiprocessing.connection import Listener
+from pathlib import Path
+
+import orjson
+
+from signet_contract.enforcement import remote
+from signet_contract.request import DecodedRequest, RawBody
+
+MEMORY_BYTES = 768 << 20
+"""What a judge may take for a request, beyond what it has loaded: several times what 6.5 MB of valid rows take."""
+FEWEST, MOST = 2, 4  # judges at each of the two sockets: one for each core
+_BACKLOG = 1024
+_PAUSE_S = 0.1
+_PR_SET_PDEATHSIG = 1
+_LARGE_NICENESS = 10  # what takes seconds anyway leaves the cores to what takes milliseconds
+
+
+def main(address: str) -> None:
+    """Judge at the Unix socket `address`, and the one beside it, until this process is ended."""
+    os.umask(0o077)
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte, which counts as taken
+    from signet_contract.enforcement import decision  # noqa: F401, PLC0415 -- loaded before the first fork
+
+    gc.freeze()  # else to look for garbage would copy every page
+    few = min(max(FEWEST, len(os.sched_getaffinity(0))), MOST)
+    listeners = []
+    for path in (address, remote.large_address(address)):
+        Path(path).unlink(missing_ok=True)
+        listeners.append(Listener(path, family="AF_UNIX", backlog=_BACKLOG))
+    small, large = listeners
+    is_large = {_forked(listener, is_large=listener is large): listener is large for listener in listeners * few}
+    while True:
+        pid, status = os.wait()
+        if status:  # ended at a deadline, by the system, or by a fault that may come again at once
+            time.sleep(_PAUSE_S)
+        was_large = is_large.pop(pid)
+        is_large[_forked(large if was_large else small, is_large=was_large)] = was_large
+
+
+def _forked(listener: Listener, *, is_large: bool) -> int:
+    """Process id of a new judge."""
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        limit = _data_bytes() + MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        if is_large:
+            os.nice(_LARGE_NICENESS)
+            gc.disable()
+        while True:
+            judged = _judge_one(listener)  # noqa: F841 -- held, for to free millions of values takes long, and to end none
+            if is_large:
+                status = 0
+                break
+    except Exception:  # noqa: BLE001 -- the edge of this process
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _judge_one(listener: Listener) -> DecodedRequest | None:
+    """Answer one question, and return what it was about; what is asked beyond its deadline ends this process."""
+    decoded = None
+    with listener.accept() as connection:
+        try:
+            connection.send_bytes(b"")
+            contract, text = orjson.loads(connection.recv_bytes()), connection.recv_bytes()
+            is_form, is_csv, is_unread, left_s = orjson.loads(connection.recv_bytes())
+            signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
+            decoded = RawBody(text, is_form=is_form, is_csv=is_csv).unread()
+            for message in remote.answered(contract, decoded, len(text), is_unread=is_unread):
+                connection.send_bytes(message)
+        except (OSError, EOFError):  # who asked is gone
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    return decoded
+
+
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process now."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
+    return int(kilobytes) * 1024
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,292 @@
+"""Tensor signatures: the arrays that MLflow would enforce, made of JSON's numbers where nothing is lost by it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+
+# Private, as in verdict.py.
+from mlflow.models.utils import _enforce_schema
+from mlflow.types import Schema
+
+from signet_contract.enforcement import column_names, columns, excerpt
+from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
+from signet_contract.policy import Policy, refused
+from signet_contract.request import DecodedRequest, Format
+
+Array = np.ndarray[Any, Any]
+Input = pd.DataFrame | Array | dict[str, Array]
+
+
+def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array | dict[str, Array]:
+    """What pyfunc would feed: one array for an unnamed tensor, a dict of them for named ones.
+
+    `allow` has the words of `policy` that hold.
+
+    Raises:
+        Rejected: the request makes no such arrays, or the schema does not admit them.
+    """
+    is_table = decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
+    subject, broken = _frame(schema, decoded, policy) if is_table else _arrays(schema, decoded, policy)
+    broken += _broken_by_values(subject)
+    try:
+        result: Array | dict[str, Array] = _enforce_schema(subject, schema)
+    except MlflowException as error:
+        raise _mismatch(error.message, broken or [_generic(schema, error.message)]) from error
+    except columns.CRASHES as error:
+        message = f"The input does not fit the signature's tensors: {error}."
+        raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
+    # Mixed types were let through above; what is left would lose something, which MLflow does not mind in a data frame.
+    lifted = policy - {Policy.MIXED_TYPES}
+    if broken := _unlifted(broken, lifted) or _unlifted(_broken_by_values(result), lifted):
+        first = broken[0].first[0]
+        where = "The input" if first.column is None else f"Input {first.column}"
+        raise _mismatch(f"{where} has {first.got}: expected {first.expected}.", broken)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """A rule that an array breaks."""
+
+    first: Sequence[Violation]
+    """The first values that do."""
+    count: int
+    """How many there are."""
+
+
+def _generic(schema: Schema, got: str) -> _Broken:
+    return _Broken([Violation("shape", expected=str(schema), got=got)], 1)
+
+
+def _unlifted(broken: Sequence[_Broken], policy: frozenset[str]) -> list[_Broken]:
+    return [each for each in broken if refused(each.first, policy)]
+
+
+def _mismatch(message: str, broken: Sequence[_Broken]) -> SignatureMismatch:
+    first = list(chain.from_iterable(each.first for each in broken))[:MAX_VIOLATIONS]
+    return SignatureMismatch(message, first, sum(each.count for each in broken) - len(first))
+
+
+def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
+    """Data frame of a table that is meant as tensors; of several columns for one tensor, it gets the dtype here."""
+    excerpt.require_full(schema, decoded)
+    frame = columns.read(schema, decoded, policy).reset_index(drop=True)  # MLflow looks for a row labelled 0
+    if frame.columns.has_duplicates:
+        twice = list(frame.columns[frame.columns.duplicated()])
+        violation = Violation("columns", "each input once", "the same input twice", column=twice[0])
+        raise SignatureMismatch(f"The input has columns more than once: {listed(twice)}.", [violation])
+    if schema.has_input_names():
+        _refuse_other_names(schema, list(frame.columns), policy)
+        frame = frame[[name for name in schema.input_names() if name in frame.columns]]
+    if frame.empty and Policy.EMPTY not in policy:
+        raise SignatureMismatch(
+            "The input is empty: at least one row is expected.", [Violation("empty", "at least one row", "no rows")]
+        )
+    specs: dict[Any, Any] = schema.input_dict() if schema.has_input_names() else {}
+    broken = []
+    for name in frame.columns:
+        spec = specs.get(name, schema.inputs[0])
+        found = _broken_by_types(spec, name, *_leaves(list(frame[name])), policy)
+        broken += found
+        if not found and not schema.has_input_names() and len(frame.columns) > 1:
+            try:
+                frame[name] = frame[name].astype(spec.type)
+            except columns.CRASHES as error:  # a cell that is a list
+                broken.append(_Broken([Violation("shape", str(spec), str(error), column=str(name))], 1))
+    return frame, broken
+
+
+def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
+    content = decoded.content
+    if not schema.has_input_names():
+        if isinstance(content, dict):
+            raise MalformedPayload(
+                f"The signature has one unnamed tensor, and the input names {listed(list(content))}: send nested "
+                "lists, or log the model with named columns (mlflow.models.set_signature).",
+                expected="nested lists of numbers",
+                got="a JSON object",
+            )
+        (unnamed,) = schema.inputs
+        return _array(unnamed, None, content, policy)
+    names: list[Any] = schema.input_names()
+    if isinstance(content, list) and content and set(map(type, content)) == {dict}:
+        _refuse_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), policy)
+        by_name = {name: [row[name] for row in content if name in row] for name in names}
+        content = {name: values for name, values in by_name.items() if values}
+    elif isinstance(content, list) and len(names) == 1:
+        content = {names[0]: content}
+    if not isinstance(content, dict):
+        raise MalformedPayload(
+            f"The signature has the named tensors {names}, and the input names none.",
+            expected=f"an object with {names}",
+            got=type(content).__name__,
+        )
+    _refuse_other_names(schema, list(content), policy)
+    specs: dict[Any, Any] = schema.input_dict()
+    arrays: dict[str, Array] = {}
+    broken = []
+    for name in names:
+        if name in content:
+            arrays[name], found = _array(specs[name], name, content[name], policy)
+            broken += found
+    return arrays, broken
+
+
+def _refuse_other_names(schema: Schema, given: list[Any], policy: frozenset[str]) -> None:
+    present, expected = set(given), set(schema.input_names())
+    missing = [name for name in schema.required_input_names() if name not in present]
+    extra = [name for name in given if name not in expected]
+    if missing or (extra and Policy.EXTRA_COLUMNS not in policy):
+        violations = [
+            Violation("columns", "an input of this name", column_names.MISSING, column=name) for name in missing
+        ]
+        violations += [
+            Violation("columns", "no input of this name", column_names.EXTRA, column=name)
+            for name in extra[:MAX_VIOLATIONS]
+        ]
+        message = column_names.missing_message(missing, extra) if missing else column_names.extra_message(extra)
+        raise SignatureMismatch(message, violations, len(extra[MAX_VIOLATIONS:]))
+
+
+def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) -> tuple[Array, list[_Broken]]:
+    """Nested lists as an array of the spec's dtype; as JSON typed them, with the reasons, if something would be lost.
+
+    Raises:
+        SignatureMismatch: they are ragged.
+    """
+    values, shape = _leaves(content)
+    if list in set(map(type, values)):
+        lengths = sorted({len(value) if isinstance(value, list) else 0 for value in values})
+        items = f"{lengths[0]} to {lengths[-1]} items"
+        raise SignatureMismatch(
+            f"The input is not a regular array: its lists at depth {len(shape) + 1} have from {items}.",
+            [Violation("shape", f"shape {spec.shape}", "lists of different lengths", column=name)],
+        )
+    if not values:
+        return np.empty(shape, spec.type), []
+    broken = _broken_by_types(spec, name, values, shape, policy)
+    if broken:
+        return _as_typed(values, shape), broken
+    array = np.array(values)
+    # By way of the exact values: numpy makes a double of 2**53 + 1 beside 1.0.
+    is_exact = array.dtype.kind != "f" or spec.type.kind not in "iu"
+    return (array if is_exact else np.array(values, dtype=object)).astype(spec.type).reshape(shape), []
+
+
+def _leaves(content: Any) -> tuple[list[Any], tuple[int, ...]]:
+    """What stands in nested lists, and their shape as far as they are regular."""
+    level, shape = [content], []
+    while level and set(map(type, level)) == {list} and len(lengths := set(map(len, level))) == 1:
+        shape.append(lengths.pop())
+        level = list(chain.from_iterable(level))
+    return level, tuple(shape)
+
+
+def _as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
+    """An array of numpy's type for the values; if these are no numbers, it repeats one element to have its shape."""
+    if {int, float, bool}.issuperset(map(type, values)):
+        return np.array(values).reshape(shape)
+    longest = max((value for value in values if type(value) is str), key=len, default="")
+    some = dict(zip(map(type, values), values, strict=True)) | ({str: longest} if longest else {})
+    integers = [value for value in values if type(value) is int]
+    # Numpy has another type for each sign of a large integer, and one more for both.
+    extremes = [min(integers), max(integers)] if integers else []
+    return np.broadcast_to(np.empty((), np.array([*some.values(), *extremes]).dtype), shape)
+
+
+def _broken_by_types(
+    spec: Any, name: Any, values: list[Any], shape: tuple[int, ...], policy: frozenset[str]
+) -> list[_Broken]:
+    """What the spec's dtype cannot hold, of the values of an array."""
+    fitting = _unmixed(spec.type, values) if Policy.MIXED_TYPES in policy else values
+    places = _unfit(spec.type, fitting)
+    if not places:
+        return []
+    column = name if isinstance(name, (str, type(None))) else str(name)
+    of_a_row = len(values) // shape[0] if shape else 0
+    first = [
+        Violation(
+            "type",
+            str(spec.type),
+            columns.kind_name(values[place]),
+            row=place // of_a_row if shape else None,
+            column=column,
+        )
+        for place in places[:MAX_VIOLATIONS]
+    ]
+    return [_Broken(first, len(places))]
+
+
+def _unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
+    """Numbers for booleans that stand among numbers, or for a boolean dtype booleans for the zeros and ones."""
+    kinds = set(map(type, values))
+    if bool not in kinds or not {int, float} & kinds:
+        return values
+    if dtype.kind == "b":
+        return [bool(value) if value in (0, 1) else value for value in values]
+    return [int(value) if isinstance(value, bool) else value for value in values]
+
+
+def _unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
+    """Places of JSON's values that cannot be of a dtype with nothing lost but what a float rounds away."""
+    fits = _fitting(dtype)
+    if fits is None:
+        return []
+    types = set(map(type, values))
+    if types.isdisjoint(fits):
+        return list(range(len(values)))
+    never = types.difference(fits)
+    return [place for place, value in enumerate(values) if type(value) in never or not fits[type(value)](value)]
+
+
+def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
+    """By the type of a value, whether it can be of a dtype; None if all can."""
+    match dtype.kind:
+        case "b":
+            return {bool: _always}
+        case "i" | "u":  # 2.0 is how some clients write 2
+            least, greatest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+            return {
+                int: lambda value: least <= value <= greatest,
+                float: lambda value: value.is_integer() and least <= value <= greatest,
+            }
+        case "f" | "c":
+            info = np.finfo(dtype)
+            beyond = 2**info.maxexp - 2 ** (info.maxexp - info.nmant - 2)  # what rounds to infinity
+            return {
+                int: lambda value: -beyond < value < beyond,
+                float: lambda value: -beyond < value < beyond or not math.isfinite(value),
+            }
+        case "U" | "S":
+            return {str: _always}
+    return None
+
+
+def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
+    return True
+
+
+def _broken_by_values(subject: Any) -> list[_Broken]:
+    named: Iterable[tuple[Any, Any]] = subject.items() if isinstance(subject, dict) else [(None, subject)]
+    broken = []
+    for name, array in named:
+        if not isinstance(array, np.ndarray):
+            continue
+        if array.size == 0:
+            broken.append(_Broken([Violation("empty", "at least one value", "an empty input", column=name)], 1))
+        elif array.dtype.kind in "fc" and not np.isfinite(array).all():
+            places = np.argwhere(~np.isfinite(array))
+            first = [
+                Violation("finite", "a finite number", str(array[index]), row=index[0] if index else None, column=name)
+                for index in map(tuple, places[:MAX_VIOLATIONS].tolist())
+            ]
+            broken.append(_Broken(first, len(places)))
+    return broken

@@ -1,0 +1,189 @@
+"""Column signatures, the fast way: rows that nobody could object to become the model's input in microseconds.
+
+Surely valid are columns of numbers and booleans, all of the required ones and none but the signature's, each value of
+a JSON type that its column asks for and far from where types end. What is not surely valid is for `decision` to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from operator import contains, lt
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.fastpath.projection import Layout, Named, Placed, Unnamed
+from signet_contract.model_input import Array
+from signet_contract.request import DecodedRequest, Format
+
+# Integers up to here are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
+_EXACT = 2.0**53
+
+_MAX_NARROWED = 64
+
+Bounds = tuple[float, float]
+"""What values lie strictly between."""
+
+_ZEROS_AND_ONES = (-1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """What the surely valid values of a column are."""
+
+    kinds: frozenset[type]
+    """Their Python types."""
+    limit: float
+    """What their magnitudes stay below."""
+    wants_float: bool = False
+    """Whether one of them must be a float: of integers only, MLflow takes a double column of zeros and ones."""
+
+    def or_null(self) -> _Type:
+        """The same for an optional column."""
+        return _Type(self.kinds | {NoneType}, self.limit, self.wants_float) if float in self.kinds else self
+
+    def bounds_for(self, found: AbstractSet[type]) -> Bounds | None:
+        """What values of the types `found` must lie between; None if they are not surely valid."""
+        if not self.kinds >= found or (float not in found and NoneType in found):
+            return None
+        if self.wants_float and float not in found:
+            return _ZEROS_AND_ONES
+        limit = min(self.limit, _EXACT) if int in found else self.limit
+        return -limit, limit
+
+
+_NUMBER = _Type(frozenset({float, int}), _EXACT)
+_TYPES = {
+    "double": _Type(frozenset({float, int}), 2.0**63, wants_float=True),  # orjson makes floats of integers beyond
+    "float": _NUMBER,
+    "long": _Type(frozenset({int}), _EXACT),
+    "integer": _Type(frozenset({int}), 2.0**31),
+    "boolean": _Type(frozenset({bool}), 2.0),
+}
+
+
+class Columns:
+    """Columns of an MLflow schema, each a number or a boolean.
+
+    Args:
+        specs: the columns as the MLmodel file lists them.
+        whole_numbers: whether integers may stand for doubles (see `policy`).
+    """
+
+    def __init__(self, specs: list[dict[str, Any]], *, whole_numbers: bool = False) -> None:
+        self._specs = specs
+        self._whole_numbers = whole_numbers
+        names = [spec["name"] for spec in specs if spec.get("name") is not None]
+        self._layout: Layout = Named(names) if names else Unnamed(len(specs))
+        self._names = frozenset(names)
+        self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
+        self._narrowed: dict[frozenset[str], tuple[Columns, list[int]]] = {}
+        """By the columns that are left out: what reads the others, and where those stand."""
+        self._types = [self._type(spec) for spec in specs]
+        # CSV is untyped: an integer there is a number.
+        self._types_of_csv = [_NUMBER if type_.wants_float else type_ for type_ in self._types]
+        # Of one row, where each column is one value.
+        self._kinds = [frozenset({float} if type_.wants_float else type_.kinds - {NoneType}) for type_ in self._types]
+        self._limits = [type_.limit for type_ in self._types]
+
+    def _type(self, spec: dict[str, Any]) -> _Type:
+        if self._whole_numbers and spec["type"] == "double":
+            return _NUMBER
+        type_ = _TYPES[spec["type"]]
+        return type_.or_null() if spec.get("name") in self._optional else type_
+
+    @staticmethod
+    def can_read(specs: list[dict[str, Any]]) -> bool:
+        """Whether all or none have names (an empty one is neither) and all types are known to this class."""
+        names = [spec.get("name") for spec in specs]
+        are_known = all(isinstance(spec["type"], str) and spec["type"] in _TYPES for spec in specs)
+        return are_known and bool(specs) and (all(names) or set(names) == {None})
+
+    def read(self, decoded: DecodedRequest) -> Array | None:
+        """float32 [rows, columns of the signature], NaN in those that the request leaves out.
+
+        None if the request is not surely valid.
+        """
+        if self._optional and (absent := self._names.difference(self._layout.names(decoded))):
+            return self._read_without(absent, decoded) if absent <= self._optional and absent < self._names else None
+        row = self._layout.only_row(decoded)
+        if row is not None:
+            is_sure = all(map(contains, self._kinds, map(type, row))) and all(map(lt, map(abs, row), self._limits))
+            return np.array([row], np.float32) if is_sure else None
+        found = self._layout.columns(decoded)
+        if isinstance(found, Placed):
+            types = self._types_of_csv if decoded.format is Format.CSV else self._types
+            return _of_rows(found, types)
+        if not found or not len(found[0]) or len(set(map(len, found))) > 1:
+            return None
+        return self._of_arrays(found) if isinstance(found[0], Numbers) else self._of_lists(found)
+
+    def _read_without(self, absent: frozenset[str], decoded: DecodedRequest) -> Array | None:
+        if absent not in self._narrowed:
+            if len(self._narrowed) >= _MAX_NARROWED:
+                self._narrowed.clear()
+            places = [place for place, spec in enumerate(self._specs) if spec["name"] not in absent]
+            narrowed = Columns([self._specs[place] for place in places], whole_numbers=self._whole_numbers)
+            self._narrowed[absent] = narrowed, places
+        narrowed, places = self._narrowed[absent]
+        found = narrowed.read(decoded)
+        if found is None:
+            return None
+        inputs = np.full((len(found), len(self._specs)), np.nan, np.float32)
+        inputs[:, places] = found
+        return inputs
+
+    def _of_arrays(self, columns: Sequence[Any]) -> Array | None:
+        inputs = np.empty((len(columns[0]), len(columns)), np.float32)
+        for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
+            # numpy takes long over columns of width 1.
+            blocks = [block[:, 0] for block in values.blocks]
+            bounds = type_.bounds_for(values.kinds[0])
+            if values.shape or bounds is None or not _fill(inputs[:, index], blocks, *bounds):
+                return None
+        return inputs
+
+    def _of_lists(self, columns: Sequence[Any]) -> Array | None:
+        inputs = np.empty((len(columns[0]), len(columns)))
+        bounds = []
+        for index, (type_, values) in enumerate(zip(self._types, columns, strict=True)):
+            kinds = set(map(type, values))
+            between = type_.bounds_for(kinds)
+            if between is None:
+                return None
+            bounds.append(between)
+            try:
+                inputs[:, index] = values if NoneType in kinds else np.fromiter(values, np.float64, len(values))
+            except OverflowError:
+                return None
+        low, high = zip(*bounds, strict=True)
+        is_sure = (inputs > low) & (inputs < high)
+        if self._optional:
+            is_sure |= np.isnan(inputs) & [NoneType in type_.kinds for type_ in self._types]
+        return inputs.astype(np.float32) if is_sure.all() else None
+
+
+def _of_rows(found: Placed, types: Sequence[_Type]) -> Array | None:
+    rows, places = found
+    bounds = [type_.bounds_for(rows.kinds[place]) for type_, place in zip(types, places, strict=True)]
+    if None in bounds:
+        return None
+    low, high = np.array(bounds).T
+    inputs = np.empty((len(rows), len(places)), np.float32)
+    blocks = rows.blocks if places == range(len(places)) else [block[:, places] for block in rows.blocks]
+    return inputs if _fill(inputs, blocks, low, high) else None
+
+
+def _fill(inputs: Array, blocks: Sequence[Array], low: Any, high: Any) -> bool:
+    """Write the blocks one below another, and tell whether all their values lie between the bounds."""
+    row = 0
+    for block in blocks:
+        if not ((block > low) & (block < high)).all():
+            return False
+        inputs[row : row + len(block)] = block
+        row += len(block)
+    return True

@@ -1,0 +1,78 @@
+"""RejectionCache that were given before: a client that is wrong is mostly wrong in the same way again.
+
+What MLflow says of columns of numbers depends on the names, on texts and on the kinds of the other values, not on
+numbers, as long as these are far from where types end. So what was refused is remembered by its kind, and MLflow is
+asked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from signet_contract.errors import Rejected
+from signet_contract.request import DecodedRequest, Format
+
+MAX_REMEMBERED = 512
+MAX_BODY_BYTES = 2048
+
+_FAR = 2**31  # less than where an integer column, the narrowest, ends
+
+
+class _Particular(Exception):
+    """What would be said depends on a value itself."""
+
+
+class RejectionCache:
+    """What was refused for one signature, all of whose columns are numbers and booleans."""
+
+    def __init__(self) -> None:
+        self._by_kind: dict[Hashable, Rejected] = {}
+
+    def recall(self, kind: Hashable) -> Rejected | None:
+        """The rejection of an earlier request of this kind."""
+        return self._by_kind.get(kind) if kind else None
+
+    def remember(self, kind: Hashable, rejection: Rejected) -> None:
+        """Keep the rejection of a request of this kind."""
+        if kind:
+            if len(self._by_kind) >= MAX_REMEMBERED:
+                self._by_kind.clear()
+            self._by_kind[kind] = rejection
+
+
+def kind(decoded: DecodedRequest) -> Hashable:
+    """All of a request that a rejection can depend on; None if that is more than names and kinds of values."""
+    source, content = decoded.source, decoded.content
+    if source is None or len(source.text) > MAX_BODY_BYTES or source.is_csv or decoded.params is not None:
+        return None
+    names: Hashable = None
+    try:
+        if decoded.format is Format.SPLIT and type(content) is dict and "columns" in content:
+            content = dict(content)
+            names = _names(content.pop("columns"))
+        return (decoded.format, names, _kind(content))
+    except (_Particular, RecursionError):
+        return None
+
+
+def _names(columns: Any) -> Hashable:
+    if type(columns) is not list or set(map(type, columns)) != {str}:
+        raise _Particular
+    return tuple(columns)
+
+
+def _kind(value: Any) -> Hashable:
+    type_ = type(value)
+    if type_ is dict:
+        return (dict, *value, *map(_kind, value.values()))
+    if type_ is list:
+        return (list, *map(_kind, value))
+    if type_ is str:  # MLflow would convert a column of texts and numbers, if each text is a number or empty
+        return (type_, value)
+    if type_ not in (int, float):
+        return (type_,)
+    if not -_FAR < value < _FAR:
+        raise _Particular
+    # MLflow takes zeros and ones for numbers of any type, and hints at whole numbers beside nulls.
+    return (type_, value in (0, 1), value == int(value))

@@ -1,0 +1,116 @@
+"""Tensor signatures, the fast way: nested lists that nobody could object to become arrays.
+
+Surely valid are regular lists of the signature's shape whose numbers have the JSON type that the dtype asks for and
+are far from where it ends. What is not surely valid is for `decision` to judge.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+from operator import lt
+from typing import Any
+
+import numpy as np
+
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.model_input import Array
+from signet_contract.request import DecodedRequest, Format
+
+_EXACT = 2.0**53
+_FEW = 50  # from there on numpy is faster
+_TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
+
+
+class Tensors:
+    """Tensors of an MLflow schema: an unnamed one, or several by name.
+
+    Args:
+        specs: the tensors as the MLmodel file lists them.
+    """
+
+    def __init__(self, specs: list[dict[str, Any]]) -> None:
+        tensors = [_Tensor(spec["tensor-spec"]) for spec in specs]
+        self._unnamed = None if specs[0].get("name") else tensors[0]
+        self._named = {str(spec.get("name")): tensor for spec, tensor in zip(specs, tensors, strict=True)}
+
+    @staticmethod
+    def can_read(specs: list[dict[str, Any]]) -> bool:
+        """Whether they are tensors of numbers or booleans."""
+        return bool(specs) and all(
+            spec["type"] == "tensor" and np.dtype(spec["tensor-spec"]["dtype"]).kind in _TYPES for spec in specs
+        )
+
+    def read(self, decoded: DecodedRequest) -> Array | dict[str, Array] | None:
+        """What the model is fed, in the signature's dtypes; None if the request is not surely valid."""
+        content = decoded.content
+        if self._unnamed:
+            is_list = decoded.format in (Format.INSTANCES, Format.INPUTS)
+            return self._unnamed.read(content) if is_list else None
+        if decoded.format is not Format.INPUTS or type(content) is not dict or content.keys() != self._named.keys():
+            return None
+        arrays: dict[str, Array] = {}
+        for name, tensor in self._named.items():
+            array = tensor.read(content[name])
+            if array is None:
+                return None
+            arrays[name] = array
+        return arrays
+
+
+class _Tensor:
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._dtype = np.dtype(spec["dtype"])
+        self._shape: list[int] = spec["shape"]
+        self._types = _TYPES[self._dtype.kind]
+        self._read_as = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype
+        self._limit = min(_EXACT, _greatest(self._dtype))
+        self._least = -1.0 if self._dtype.kind == "u" else -self._limit
+
+    def read(self, values: Any) -> Array | None:  # noqa: PLR0911 -- each is a doubt
+        if isinstance(values, Numbers):
+            return self._of_numbers(values)
+        shape = []
+        for axis, size in enumerate(self._shape):
+            if axis:
+                lengths = set(map(len, values)) if set(map(type, values)) == {list} else set()
+                if len(lengths) != 1:
+                    return None
+                shape.append(lengths.pop())
+                values = list(chain.from_iterable(values))
+            elif type(values) is list:
+                shape.append(len(values))
+            else:
+                return None
+            if size not in (-1, shape[-1]):
+                return None
+        if not shape or not values or not self._types.issuperset(map(type, values)):
+            return None
+        try:
+            array = np.fromiter(values, self._read_as, len(values))
+        except OverflowError:
+            return None
+        return array.astype(self._dtype, copy=False).reshape(shape) if self._is_far(values, array) else None
+
+    def _of_numbers(self, numbers: Numbers) -> Array | None:
+        shape = (len(numbers), *numbers.shape)
+        fits = len(shape) == len(self._shape) and all(
+            size in (-1, length) for size, length in zip(self._shape, shape, strict=True)
+        )
+        is_sure = fits and numbers.labels is None and self._types.issuperset(chain.from_iterable(numbers.kinds))
+        if not is_sure or not all(self._is_far([], block) for block in numbers.blocks):
+            return None
+        array = np.empty((len(numbers), len(numbers.kinds)), self._dtype)
+        np.concatenate(numbers.blocks, out=array, casting="unsafe")
+        return array.reshape(shape)
+
+    def _is_far(self, values: list[Any], array: Array) -> bool:
+        """Whether every value is well inside of the dtype, and none is NaN."""
+        if 0 < len(values) < _FEW:
+            return all(map(lt, map(abs, values), repeat(self._limit)))
+        return bool(array.max() < self._limit and array.min() > self._least)
+
+
+def _greatest(dtype: np.dtype[Any]) -> float:
+    if dtype.kind == "b":
+        return 2.0
+    return float(np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max)

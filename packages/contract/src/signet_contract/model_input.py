@@ -1,0 +1,29 @@
+"""What a model is called with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(slots=True)
+class ModelInput:
+    """What the model is called with.
+
+    `inputs` is one array (float32 [rows, columns] for a column signature), or for named tensors a dict of arrays.
+    `framed` tells that pyfunc would have fed a data frame, and so would answer in records.
+    """
+
+    inputs: Array | dict[str, Array]
+    params: dict[str, Any]
+    framed: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows of the request; 1 where its input has no axis for them."""
+        inputs = next(iter(self.inputs.values())) if isinstance(self.inputs, dict) else self.inputs
+        return len(inputs) if inputs.ndim else 1

@@ -1,0 +1,350 @@
+"""What came in a request's body, whichever of the served formats it is written in.
+
+| format              | body                                                  | its answer                        |
+| ------------------- | ----------------------------------------------------- | --------------------------------- |
+| form field `data`   | `data=<JSON>`, urlencoded or multipart                | the bare label, or a list of them |
+| `data`              | `{"data": ["<JSON>", …]}` or `{"data": <JSON>}`       | as above                          |
+| bare record(s)      | `[{"a": 1.5}, …]`                                     | as above                          |
+| bare columns        | `{"a": 1.5}`, `{"a": [1.5, …]}`, `{"a": {"0": 1.5}}`  | as above                          |
+| CSV                 | `text/csv`, a header line first                       | as above                          |
+| `dataframe_split`   | `{"dataframe_split": {"columns": […], "data": [[…]]}}`| `{"predictions": […]}`            |
+| `dataframe_records` | `{"dataframe_records": [{…}, …]}`                     | as above                          |
+| `instances`         | `{"instances": [{…}, …]}` or nested lists             | as above                          |
+| `inputs`            | `{"inputs": {…}}` or nested lists                     | as above                          |
+
+MLflow's four formats take `params` beside them. Neither TorchServe nor torch nor MLflow is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import chain
+from typing import Any
+
+import orjson
+
+from signet_contract.bulk import documents, tables
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.bulk.tables import Table
+from signet_contract.errors import MalformedPayload
+
+SERVED = (
+    "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
+    "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
+)
+
+Loads = Callable[[bytes], Any]
+
+
+class Format(Enum):
+    """How the rows of a request are written down."""
+
+    COLUMNS = "columns"
+    RECORDS = "dataframe_records"
+    SPLIT = "dataframe_split"
+    INSTANCES = "instances"
+    INPUTS = "inputs"
+    CSV = "csv"
+
+
+MLFLOW_FORMATS = {member.value: member for member in (Format.SPLIT, Format.RECORDS, Format.INSTANCES, Format.INPUTS)}
+
+
+@dataclass(slots=True)  # frozen would take as long to make as the body takes to parse
+class DecodedRequest:
+    """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
+
+    In a large body `Numbers` and `Table` may stand for lists of numbers and for records, and for a text of CSV. A large
+    one that cannot be read so has not been read at all: its `content` is None.
+
+    `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
+    """
+
+    format: Format
+    content: Any
+    wrapped: bool = False
+    params: Any = None
+    source: RawBody | None = field(default=None, compare=False, repr=False)
+    """What it was decoded from."""
+    is_exact: bool = field(default=False, compare=False, repr=False)
+    """Whether it has been read, into dicts, lists and texts only, and integers beyond 64 bits are integers."""
+
+    def exact(self) -> DecodedRequest:
+        """The same, exact.
+
+        Raises:
+            MalformedPayload: it had not been read, and cannot be.
+        """
+        return self if self.is_exact or self.source is None else self.source.exact()
+
+
+@dataclass(slots=True)
+class RawBody:
+    """A body, or a form's field `data`, as it came."""
+
+    text: bytes
+    is_form: bool = False
+    is_csv: bool = False
+
+    def decode(self) -> DecodedRequest:
+        """Its request, as fast as it can be had.
+
+        Raises:
+            MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
+        """
+        try:
+            decoded = DecodedRequest(Format.CSV, _csv(self.text)) if self.is_csv else self._of_json(_json)
+        except _Unread:
+            return self.unread()
+        decoded.source = self
+        return decoded
+
+    def unread(self) -> DecodedRequest:
+        """Its request, not read yet: until then all but the source is unknown."""
+        return DecodedRequest(Format.INPUTS, None, source=self)
+
+    def exact(self) -> DecodedRequest:
+        """Its request, exact.
+
+        Raises:
+            MalformedPayload: as above.
+        """
+        decoded = DecodedRequest(Format.CSV, _text(self.text)) if self.is_csv else self._of_json(_exact_json)
+        decoded.source, decoded.is_exact = self, True
+        return decoded
+
+    def _of_json(self, loads: Loads) -> DecodedRequest:
+        document = loads(self.text)
+        return _of_field(document, loads) if self.is_form else _payload(document, loads)
+
+
+def decode(body: bytes, content_type: str = "") -> DecodedRequest:
+    """DecodedRequest of a request whose body is not a form.
+
+    The media type matters for `text/csv` only: JSON is recognised by itself.
+
+    Raises:
+        MalformedPayload: the body is empty, not UTF-8, not JSON, or JSON in none of the served formats.
+    """
+    is_csv = content_type[:4].lower() == "text" and content_type.partition(";")[0].strip().lower() == "text/csv"
+    return RawBody(body, is_csv=is_csv).decode()
+
+
+def decode_form(fields: Mapping[str, bytes]) -> DecodedRequest:
+    """DecodedRequest of a form: its field `data` holds JSON, as the seed's predict script posts it.
+
+    Raises:
+        MalformedPayload: no field is called `data`, or what it holds is not JSON.
+    """
+    if "data" not in fields:
+        names = reprlib.repr(list(fields))  # cut short: a name may be as long as a body
+        has = f"it has {names}" if fields else "it has no field with a value"
+        raise MalformedPayload(
+            f"The form has no field 'data': {has}. A body that is no form needs its header: "
+            "'Content-Type: application/json' for JSON, 'Content-Type: text/csv' for CSV.",
+            expected="a form field 'data'",
+            got=names,
+        )
+    return RawBody(fields["data"], is_form=True).decode()
+
+
+def _of_field(document: Any, loads: Loads) -> DecodedRequest:
+    if isinstance(document, dict) and ("data" in document or MLFLOW_FORMATS.keys() & document.keys()):
+        return _payload(document, loads)
+    return _bare(document)
+
+
+def _payload(document: Any, loads: Loads) -> DecodedRequest:
+    if isinstance(document, dict):
+        if "data" in document and len(document) == 1:
+            return _seed(document["data"], loads)
+        named = [key for key in document if key in MLFLOW_FORMATS]
+        if len(named) == 1 and not document.keys() - {named[0], "params"}:
+            return DecodedRequest(
+                MLFLOW_FORMATS[named[0]], document[named[0]], wrapped=True, params=document.get("params")
+            )
+        if len(named) > 1:
+            raise MalformedPayload(
+                f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named)
+            )
+    return _bare(document)
+
+
+def _seed(data: Any, loads: Loads) -> DecodedRequest:
+    """The seed's `{"data": ["<json>"]}`: one JSON text, or several whose rows follow one another."""
+    texts = data if type(data) is list else [data]
+    if set(map(type, texts)) != {str}:
+        # `data` may be an ordinary column's name, or hold the rows unquoted.
+        return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
+    if len(texts) == 1:
+        return _bare(loads(texts[0].encode("utf-8", "surrogatepass")))
+    loads = _exact_json if loads is _exact_json else _plain_json
+    request = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
+    return DecodedRequest(Format.RECORDS, list(chain.from_iterable(map(_records, request))))
+
+
+def _is_column(data: Any) -> bool:
+    if isinstance(data, Numbers):
+        return data.labels is None and not data.shape
+    if isinstance(data, list) and data:
+        return not isinstance(data[0], (dict, list))
+    return not isinstance(data, (dict, Table))
+
+
+def _bare(document: Any) -> DecodedRequest:
+    if isinstance(document, dict) or (isinstance(document, Numbers) and document.labels is not None):
+        return DecodedRequest(Format.COLUMNS, document)
+    if isinstance(document, Table) or (
+        isinstance(document, list) and document and all(isinstance(item, dict) for item in document)
+    ):
+        return DecodedRequest(Format.RECORDS, document)
+    if isinstance(document, (list, Numbers)):
+        return DecodedRequest(Format.INPUTS, document)
+    raise MalformedPayload(
+        f"The body is a JSON {_kind(document)}; expected {SERVED}.", expected=SERVED, got=f"a JSON {_kind(document)}"
+    )
+
+
+def _records(decoded: DecodedRequest) -> list[Any]:
+    """Rows of one of the seed's several texts as records, so that they can be appended to one another."""
+    if decoded.format is Format.RECORDS:
+        return list(decoded.content)
+    if decoded.format is not Format.COLUMNS:
+        raise MalformedPayload(
+            "Several texts under 'data' must each hold columns or records.",
+            expected="columns or records",
+            got="a JSON list",
+        )
+    columns = {name: _values(column) for name, column in decoded.content.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise MalformedPayload(
+            f"The columns under 'data' have different lengths: {lengths}.",
+            expected="columns of one length",
+            got=str(lengths),
+        )
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _values(column: Any) -> list[Any]:
+    if isinstance(column, dict):
+        return list(column.values())
+    return column if isinstance(column, list) else [column]
+
+
+def _text(body: bytes) -> str:
+    if not body.strip():
+        raise MalformedPayload("The body is empty.", expected=SERVED, got="an empty body")
+    try:
+        return bytes(body).decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"byte {body[error.start]:#04x} at position {error.start}"
+        hint = " It is compressed: send it uncompressed." if body.startswith(_COMPRESSED) else ""
+        raise MalformedPayload(f"The body is not UTF-8: {where}.{hint}", expected="UTF-8", got=where) from error
+
+
+def _csv(body: bytes) -> str | Table:
+    """The text, or what is in it if there is no doubt."""
+    with contextlib.suppress(ValueError):
+        return tables.of_csv(body)
+    return _text(body)
+
+
+class _Unread(Exception):
+    """To read a large text takes long, and whatever is in it is for enforcement to decide, which reads it again."""
+
+
+def _json(body: bytes) -> Any:
+    """Parsed JSON, of which a large one may be read into arrays (`documents`).
+
+    Raises:
+        _Unread: it is very large, and cannot be read so.
+    """
+    if len(body) > _LARGE_BYTES:
+        with contextlib.suppress(ValueError):
+            return documents.loads(body)
+        if len(body) > _VERY_LARGE_BYTES and not _OF_TEXTS.match(body):
+            raise _Unread
+    return _plain_json(body)
+
+
+def _plain_json(body: bytes) -> Any:
+    """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
+    try:
+        if len(body) <= _LARGE_BYTES:
+            return orjson.loads(body)
+        with without_collector():
+            return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _typed_json(_text(body))
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """While millions of objects are made of a large body, to look for garbage among them would double the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _exact_json(body: bytes) -> Any:
+    """As `_plain_json`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
+    return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _plain_json(body)
+
+
+def _may_be_csv(text: str) -> bool:
+    stripped = text.strip()
+    return "\n" in stripped and stripped[0] not in "{[<"
+
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
+_LARGE_BYTES = 1 << 11
+_VERY_LARGE_BYTES = 1 << 16
+# How the seed's JSON in JSON begins, whose outer one is nothing but texts.
+_OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
+_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
+_MANY_DIGITS = b"0" * len(str(2**63))
+
+
+def _typed_json(text: str) -> Any:
+    try:
+        document = json.loads(text)
+        if "\\u" in text:  # without escapes there are no surrogates
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno} (char {error.pos})"
+        hint = " If it is CSV, send it with the header 'Content-Type: text/csv'." if _may_be_csv(text) else ""
+        raise MalformedPayload(
+            f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
+        ) from error
+    except RecursionError as error:
+        raise MalformedPayload(
+            "The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise MalformedPayload(
+            "The body holds a lone surrogate, which is no character.",
+            expected="UTF-8",
+            got=f"a lone surrogate: {error.reason}",
+        ) from error
+    except ValueError as error:  # more digits than Python converts
+        raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
+    return document
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
+    return kinds[type(value)]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+import requests_drawn as drawn
+from hypothesis import event, given
+from hypothesis import strategies as st
+from mlflow.types import Schema
+from signet_contract import request
+from signet_contract.enforcement import decision
+from signet_contract.errors import Rejected
+from signet_contract.model_input import ModelInput
+
+
+def decided(schema: Schema, body: bytes, allow: frozenset[str] = frozenset()) -> ModelInput | Rejected:
+    """Signet's verdict on a body, the slow way."""
+    document = oracle.signature_document(schema)
+    try:
+        return decision.decide(document["inputs"], None, None, request.decode(body), allow)
+    except Rejected as rejection:
+        return rejection
+
+
+def agree(judged: oracle.Verdict, ours: ModelInput | Rejected, allow: frozenset[str]) -> None:
+    """Assert that both verdicts are one: the same array, or a rejection with the same message."""
+    if isinstance(ours, ModelInput):
+        assert judged.stricter <= allow
+        assert judged.message is None
+        assert isinstance(ours.inputs, np.ndarray)
+        assert ours.inputs.dtype == judged.array.dtype
+        assert ours.inputs.shape == judged.array.shape
+        assert ours.inputs.tobytes() == judged.array.tobytes()
+        return
+    assert ours.violations
+    json.dumps(ours.document(), allow_nan=False)
+    if "unchecked_names" in judged.stricter - allow:  # which is looked at first
+        assert ours.message.startswith("The input names its columns ")
+    elif judged.message is None:
+        assert judged.stricter - allow, ours.message
+    elif not judged.crashed:
+        assert _ordered(ours.message) == _ordered(judged.message)
+
+
+def _ordered(message: str) -> Any:
+    """A message with the extra inputs, which MLflow lists in hash order, in one order."""
+    start, found, extra = message.partition(" Note that there were extra inputs: ")
+    return (start, sorted(map(str, ast.literal_eval(extra.removesuffix("."))))) if found else message
+
+
+def _note(judged: oracle.Verdict, allow: frozenset[str]) -> None:
+    """What kind of case it is, for hypothesis's statistics."""
+    refused = judged.stricter - allow
+    lifted = f", {sorted(judged.stricter)} let through" if judged.stricter else ""
+    event(f"stricter: {sorted(refused)}" if refused else "refused" if judged.message else f"accepted{lifted}")
+
+
+def test_rows_without_any_column_are_rows() -> None:
+    """Where all columns may be left out and others are let through, each row is answered."""
+    schema = oracle.columns_schema(("double", "a", False))
+    body = b'{"dataframe_split": {"columns": ["b"], "data": [[null], [1.5], [null]]}}'
+    ours = decided(schema, body, frozenset({"extra_columns"}))
+    assert isinstance(ours, ModelInput)
+    assert isinstance(ours.inputs, np.ndarray)
+    assert ours.inputs.shape == (3, 1)
+    assert np.isnan(ours.inputs).all()
+
+
+@given(st.data())
+def test_columns_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
+    """For column signatures, accept or refuse, message and fed array are MLflow's, but for the six stricter rules."""
+    schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
+    body, frame = data.draw(drawn.requests(schema))
+    allow = data.draw(drawn.allowances)
+    judged = oracle.judge_table(schema, frame, allow)
+    _note(judged, allow)
+    agree(judged, decided(schema, body, allow), allow)
+
+
+@given(st.data())
+def test_tensors_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
+    """For an unnamed tensor too, where JSON's numbers are read as its dtype if nothing is lost."""
+    spec = data.draw(drawn.tensor_specs())
+    content = data.draw(drawn.nested_lists(spec))
+    key = data.draw(st.sampled_from(["inputs", "instances"]))
+    allow = data.draw(drawn.allowances)
+    judged = oracle.judge_array(spec, content, allow)
+    _note(judged, allow)
+    agree(judged, decided(Schema([spec]), json.dumps({key: content}).encode(), allow), allow)
+
+
+@pytest.mark.parametrize(
+    ("start", "leaf", "end"),
+    [
+        ("[", "1.5", "]"),
+        ('{"a":', "1.5", "}"),
+        ('[{"a":', "[]", "}]"),
+        ('["]",', "1.5", ',"["]'),
+        ('["}",', '"]"', ',"{"]'),
+        ('["\\"]",', '"]"', ',"["]'),
+        ('["","]",', '"["', ',"[",""]'),
+    ],
+)
+def test_depth_is_that_of_the_values(start: str, leaf: str, end: str) -> None:
+    """Lists and objects are counted, and no brackets that stand in texts."""
+    schema = oracle.columns_schema(("double", "a"))
+    for depth in range(1, 40):
+        nested = start * depth + leaf + end * depth
+        rejection = decided(schema, b'{"inputs": {"b": %s}}' % nested.encode())
+        is_deep = 1 + _depth(json.loads(nested)) >= decision.MAX_DEPTH
+        assert isinstance(rejection, Rejected)
+        assert rejection.message.startswith("The body is nested too deeply") is is_deep
+
+
+def _depth(value: Any) -> int:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if items is None else 1 + max(map(_depth, items), default=0)

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import tracemalloc
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import requests_drawn as drawn
+from hypothesis import event, given
+from hypothesis import strategies as st
+from mlflow.types import Schema, TensorSpec
+from oracle import columns_schema, signature_document
+from signet_contract import errors, request
+from signet_contract.enforcement import column_names, columns, decision, tensors
+from signet_contract.enforcement.excerpt import Excerpt
+from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rejected
+from signet_contract.request import DecodedRequest, Format
+
+ROWS = st.sampled_from([1, 30, 100, 300])
+TEXTS = ["", "a", "3.5", "1_0", " 7 ", "nan", "inf", "1e400", "0x1", "2020-01-02", "2020-01-02T03:04:05+02:00", "MS41"]
+
+
+def said(schema: Schema, content: DecodedRequest, allow: frozenset[str], *, is_cut: bool) -> Any:
+    """What a request is refused with, by way of its excerpt or not; None if it is fed."""
+    try:
+        if is_cut:
+            decision.decide(signature_document(schema)["inputs"], None, None, content, allow)
+        else:
+            decision._array(schema, content, allow)
+    except Rejected as rejection:
+        document = rejection.document()
+        return document["message"], document["errors"], document.get("more_errors")
+    return None
+
+
+@st.composite
+def long_columns(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
+    """Columns with many values of few kinds: right ones, and wrong ones of any kind at any place."""
+    rows = draw(ROWS)
+    names = schema.input_names() if schema.has_input_names() else range(len(schema.inputs))
+    columns = {}
+    for name, spec in zip(names, schema.inputs, strict=True):
+        usual = drawn._VALUES[spec.type.name]
+        some = draw(st.lists(usual, min_size=1, max_size=3))
+        values = [some[row % len(some)] for row in range(rows)]
+        odd = st.one_of(drawn.anything, st.sampled_from(TEXTS), usual)
+        for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+            start, step, value = draw(st.integers(0, rows - 1)), draw(st.sampled_from([1, 2, 7, 300])), draw(odd)
+            values[start::step] = [value] * len(values[start::step])
+        columns[name] = values
+    return columns
+
+
+@st.composite
+def long_payloads(draw: st.DrawFn, schema: Schema) -> DecodedRequest:
+    """The same in every format, perhaps with columns or rows that are not everywhere."""
+    columns = draw(long_columns(schema))
+    names = list(columns)
+    if schema.has_input_names() and draw(st.integers(0, 4)) == 0:
+        columns["extra"] = [draw(drawn.anything)] * len(columns[names[0]])
+        names.append("extra")
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    absent = draw(st.sampled_from([0, 0, 7, 2]))  # every so many rows, in the first column
+    if not schema.has_input_names():
+        formats = [(Format.INPUTS, rows), (Format.SPLIT, {"data": rows})]
+        return DecodedRequest(*draw(st.sampled_from(formats)))
+    records = [dict(zip(names, row, strict=True)) for row in rows]
+    labelled = {name: {f"r{row}": value for row, value in enumerate(values)} for name, values in columns.items()}
+    if absent and len(names) > 1:
+        records = [
+            {name: record[name] for name in names[1:]} if row % absent else record for row, record in enumerate(records)
+        ]
+        labelled[names[0]] = dict(list(labelled[names[0]].items())[::absent])
+    scalar = columns | {names[-1]: columns[names[-1]][0]}
+    formats = [
+        (Format.RECORDS, records),
+        (Format.INSTANCES, records),
+        (Format.SPLIT, {"columns": names, "data": rows}),
+        (Format.SPLIT, {"columns": names, "data": rows, "index": list(range(len(rows)))[::-1]}),
+        (Format.INPUTS, columns),
+        (Format.COLUMNS, labelled),
+        (Format.COLUMNS, scalar),
+        (Format.INPUTS, rows),
+    ]
+    return DecodedRequest(*draw(st.sampled_from(formats)))
+
+
+@given(st.data())
+def test_an_excerpt_is_refused_as_the_whole(data: st.DataObject) -> None:
+    """Message, first twenty violations and the number of the others are those that the whole table has."""
+    schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
+    content = data.draw(long_payloads(schema))
+    allow = data.draw(st.one_of(st.just(frozenset[str]()), drawn.allowances))
+    whole = said(schema, content, allow, is_cut=False)
+    try:
+        is_cut = Excerpt(schema, content, allow).decoded is not content
+    except Rejected:
+        is_cut = True
+    event(f"{'cut' if is_cut else 'whole'}, {'fed' if whole is None else 'refused'}")
+    assert said(schema, content, allow, is_cut=True) == whole
+
+
+@given(st.data())
+def test_an_excerpt_of_csv_is_refused_as_the_whole(data: st.DataObject) -> None:
+    """Likewise where pandas has read the values."""
+    schema = columns_schema(("double", "a"), ("string", "b", False))
+    cells = st.sampled_from(["1.5", "2", "", "inf", "-7", "x", "1e39", "1" + "0" * 30])
+    values = data.draw(st.lists(st.tuples(cells, cells), min_size=1, max_size=3))
+    lines = [",".join(values[row % len(values)]) for row in range(100)]
+    content = request.RawBody("\n".join(["a,b", *lines]).encode(), is_csv=True).decode()
+    frame = content.exact()
+    try:
+        frame = replace(frame, content=columns.read(schema, frame, frozenset()))
+    except MalformedPayload:
+        return
+    assert said(schema, content, frozenset(), is_cut=True) == said(schema, frame, frozenset(), is_cut=False)
+
+
+def rejection(schema: Schema, body: bytes, media: str = "") -> Rejected:
+    document = signature_document(schema)
+    with pytest.raises(Rejected) as caught:
+        decision.decide(document["inputs"], None, None, request.decode(body, media))
+    return caught.value
+
+
+TWO = columns_schema(("double", "a"), ("double", "b"))
+WIDE = columns_schema(*(("double", f"c{index}") for index in range(5000)))
+TENSOR = Schema([TensorSpec(np.dtype("float32"), (-1, 4))])
+TENSORS = Schema([TensorSpec(np.dtype("float32"), (-1,), "a"), TensorSpec(np.dtype("float32"), (-1,), "b")])
+ONE_KEY_EACH = json.dumps([{f"k{index}": 1.5} for index in range(30_000)]).encode()
+OWN_LABELS = {f"c{index}": {f"{index}.{row}": 1.5 for row in range(20)} for index in range(5000)}
+MISSING = "Model is missing inputs ['a', 'b']. Note that there were extra inputs: ['k0', "
+MANY_NAMES = json.dumps({"dataframe_split": {"columns": ["c"] * 100_000, "data": [[1.5] * 100_000]}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("schema", "body", "message", "count"),
+    [
+        (TWO, ONE_KEY_EACH, MISSING, 30_002),
+        (TENSORS, b'{"inputs":' + ONE_KEY_EACH + b"}", MISSING, 30_002),
+        (TENSORS, ONE_KEY_EACH, "The dataframe_records would become a table of 30000 rows and 30000 columns", 1),
+        (TENSOR, b'{"dataframe_records":' + ONE_KEY_EACH + b"}", "The dataframe_records would become a table of", 1),
+        (TWO, MANY_NAMES, "The input has columns more than once: ['c', ", 100_002),
+        (WIDE, json.dumps(OWN_LABELS).encode(), "The columns would become a table of 100000 rows and 5000 columns", 1),
+        (WIDE, b"{}", "Model is missing inputs ['c0', ", 5000),
+        (TWO, b'{"a": 1.5, "b": 2.5, "' + b"x" * 1_000_000 + b'": 1}', "Model has no inputs ['xxx", 1),
+        (
+            TENSOR,
+            json.dumps({"inputs": [["x" * 1_000_000, 1, 1, 1]] + [[1] * 4] * 20_000}).encode(),
+            "dtype of input",
+            1,
+        ),
+    ],
+)
+def test_what_a_body_would_become_is_known_before(schema: Schema, body: bytes, message: str, count: int) -> None:
+    """A small body that makes a huge table, array or list of violations is refused without one, and in few words."""
+    tracemalloc.start()
+    refused = rejection(schema, body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    answer = refused.document()
+    assert refused.message.startswith(message)
+    assert len(answer["errors"]) + answer.get("more_errors", 0) == count
+    assert len(json.dumps(answer)) < 40_000
+    assert peak < 100 * 2**20
+
+
+@pytest.mark.parametrize("text", ["%s\n1,2\n", "\n\n%s\n1,2\n", "a,b\n%s\n", "a,b\r%s\r", 'a,b\n"1",%s\n'])
+def test_csv_of_too_many_columns_is_refused(text: str) -> None:
+    """Pandas never sees a line of so many cells, be it the header or a row."""
+    refused = rejection(TWO, (text % ",".join(["1"] * 100_000)).encode(), "text/csv")
+    assert refused.message.startswith("The csv cannot be read as rows and columns: a line has 10000")
+
+
+def test_csv_may_have_commas_in_its_texts() -> None:
+    """Cells are counted, not commas."""
+    document = signature_document(columns_schema(("string", "a"), ("double", "b")))
+    body = b'a,b\n"' + b"," * 100_000 + b'",x\n'
+    with pytest.raises(Rejected, match="Failed to parse input as a Pandas DataFrame"):
+        decision.decide(document["inputs"], None, None, request.decode(body, "text/csv"))
+
+
+@pytest.mark.parametrize("extra", [1, 20, 21, 3000])
+@pytest.mark.parametrize("key", ["dataframe_records", "inputs", "dataframe_split"])
+def test_extra_columns_are_named_up_to_twenty(key: str, extra: int) -> None:
+    """The message names the first twenty and counts the others, as the list of violations does."""
+    names = [f"k{index}" for index in range(extra)]
+    record = dict.fromkeys(["a", *names, "b"], 1.5)
+    content: Any = {
+        "dataframe_records": [record] * 3,
+        "inputs": {name: [value] * 3 for name, value in record.items()},
+        "dataframe_split": {"columns": list(record), "data": [list(record.values())] * 3},
+    }[key]
+    refused = rejection(TWO, json.dumps({key: content}).encode())
+    more = f" and {extra - MAX_VIOLATIONS} more" if extra > MAX_VIOLATIONS else ""
+    assert refused.message == f"Model has no inputs {names[:MAX_VIOLATIONS]}{more}: extra inputs are refused."
+    assert [violation.column for violation in refused.violations[:MAX_VIOLATIONS]] == names[:MAX_VIOLATIONS]
+    assert refused.document().get("more_errors", 0) == max(0, extra - MAX_VIOLATIONS)
+
+
+@pytest.mark.parametrize(
+    ("schema", "wrong"),
+    [
+        *((TWO, wrong) for wrong in (None, True, "x", "1.5", 7, float("inf"), [], {})),
+        *((schema, wrong) for schema in (TENSOR, TENSORS) for wrong in (None, True, "x", 1e39, float("inf"), [], {})),
+    ],
+    ids=str,
+)
+def test_a_body_in_which_everything_is_wrong_makes_few_problems(
+    schema: Schema, wrong: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many values are wrong, twenty are described and the others are counted."""
+    made: list[errors.Violation] = []
+
+    class Counted(errors.Violation):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            made.append(self)
+            super().__init__(*args, **kwargs)
+
+    for module in (columns, tensors, column_names):
+        monkeypatch.setattr(module, "Violation", Counted)
+    rows = 20_000
+    content = [[wrong] * 4] * rows if schema is TENSOR else {"a": [wrong] * rows, "b": [wrong] * rows}
+    refused = rejection(schema, json.dumps({"inputs": content}).encode())
+    assert refused.message
+    assert len(made) < 200

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from mlflow.types import ParamSchema, ParamSpec
+from signet_contract.fastpath.params import Params
+
+SPECS = json.loads(
+    ParamSchema([ParamSpec("t", "double", 1), ParamSpec("k", "long", 3), ParamSpec("words", "string", ["a"], (-1,))])
+    .to_json()
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "params"),
+    [
+        (None, {"t": 1.0, "k": 3, "words": ["a"]}),
+        ({}, {"t": 1.0, "k": 3, "words": ["a"]}),
+        ({"k": 4, "other": 5}, {"k": 4, "t": 1.0, "words": ["a"]}),
+        ({"words": [], "t": 2}, {"words": [], "t": 2.0, "k": 3}),
+        ({"k": 4.0}, None),
+        ({"k": True}, None),
+        ({"k": None}, None),
+        ({"k": [4]}, None),
+        ({"t": "2"}, None),
+        ({"t": 2**53}, None),
+        ({"words": "a"}, None),
+        ({"words": ["a", 1]}, None),
+        ([], None),
+        ("t", None),
+    ],
+)
+def test_params_are_those_sent_and_then_defaults(sent: Any, params: Any) -> None:
+    """Params that plainly fit are fed in the order they came, the others' defaults after them."""
+    read = Params(SPECS).read(sent)
+    assert repr(read) == repr(params)
+
+
+@pytest.mark.parametrize(
+    ("type_", "default", "shape"),
+    [("datetime", "2020-01-01", None), ("object", {}, None), ("double", None, None), ("long", [[1]], [-1, -1])],
+)
+def test_rarer_params_are_for_the_slow_way(type_: str, default: Any, shape: Any) -> None:
+    """A signature with a date or an object among its params is not known here, or one with no default."""
+    assert not Params.can_read([{"name": "a", "type": type_, "default": default, "shape": shape}])
+
+
+def test_params_that_no_signature_has_are_dropped() -> None:
+    """Without params in the signature, whatever is sent is none."""
+    assert Params([]).read("anything") == {}
