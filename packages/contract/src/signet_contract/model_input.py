@@ -15,7 +15,7 @@ class ModelInput:
     """What the model is called with.
 
     `inputs` is one array (float32 [rows, columns] for a column signature), or for named tensors a dict of arrays.
-    `framed` tells that pyfunc would have fed a data frame, and so would answer in records.
+    `framed` tells that pyfunc would have called the model with a data frame, and so would answer in records.
     """
 
     inputs: Array | dict[str, Array]

@@ -1,11 +1,13 @@
-"""What a deployment may let through after all, each by the registry tag `serving.allow`; by default nothing.
+"""What is let through although MLflow or the contract would reject it; by default nothing.
+
+A deployment's policy is its registry tag `serving.allow`.
 
 | word              | lets through                                                    | what becomes of it        |
 | ----------------- | --------------------------------------------------------------- | ------------------------- |
 | `extra_columns`   | columns or inputs that the signature does not have              | dropped                   |
 | `nulls`           | null and NaN in required columns                                | NaN, if the type has it   |
-| `non_finite`      | what is infinite for the model, NaN in tensors, params and text | fed as they are           |
-| `empty`           | inputs without rows or values                                   | fed as they are           |
+| `non_finite`      | what is infinite for the model, NaN in tensors, params and text | given as they are         |
+| `empty`           | inputs without rows or values                                   | given as they are         |
 | `mixed_types`     | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
 | `unchecked_names` | names of columns, where the signature has none                  | taken by their places     |
 | `whole_numbers`   | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
@@ -25,7 +27,7 @@ from signet_contract.errors import Violation
 
 
 class Policy(StrEnum):
-    """One word of `serving.allow`."""
+    """One word of a policy."""
 
     EXTRA_COLUMNS = "extra_columns"
     NULLS = "nulls"

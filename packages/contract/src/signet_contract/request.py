@@ -94,7 +94,7 @@ class RawBody:
     is_csv: bool = False
 
     def decode(self) -> DecodedRequest:
-        """Its request, as fast as it can be had.
+        """The decoded request, as fast as it can be had.
 
         Raises:
             MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
@@ -107,11 +107,11 @@ class RawBody:
         return decoded
 
     def unread(self) -> DecodedRequest:
-        """Its request, not read yet: until then all but the source is unknown."""
+        """The decoded request, not read yet: until then all but the source is unknown."""
         return DecodedRequest(Format.INPUTS, None, source=self)
 
     def exact(self) -> DecodedRequest:
-        """Its request, exact.
+        """The decoded request, exact.
 
         Raises:
             MalformedPayload: as above.
@@ -126,7 +126,7 @@ class RawBody:
 
 
 def decode(body: bytes, content_type: str = "") -> DecodedRequest:
-    """DecodedRequest of a request whose body is not a form.
+    """The decoded request of a body that is not a form.
 
     The media type matters for `text/csv` only: JSON is recognised by itself.
 
@@ -138,7 +138,7 @@ def decode(body: bytes, content_type: str = "") -> DecodedRequest:
 
 
 def decode_form(fields: Mapping[str, bytes]) -> DecodedRequest:
-    """DecodedRequest of a form: its field `data` holds JSON, as the seed's predict script posts it.
+    """The decoded request of a form: its field `data` holds JSON, as the seed's predict script posts it.
 
     Raises:
         MalformedPayload: no field is called `data`, or what it holds is not JSON.

@@ -1,7 +1,7 @@
-"""Column signatures, the fast way: rows that nobody could object to become the model's input in microseconds.
+"""The fast path of column signatures: rows that are plainly right become the model's input in microseconds.
 
-Surely valid are columns of numbers and booleans, all of the required ones and none but the signature's, each value of
-a JSON type that its column asks for and far from where types end. What is not surely valid is for `decision` to judge.
+Plainly right are columns of numbers and booleans, all of the required ones and none but the signature's, each value of
+a JSON type that its column asks for and far from where types end. The rest is undecided, and left to `enforcement`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.fastpath.projection import Layout, Named, Placed, Unnamed
+from signet_contract.fastpath.projection import Named, Placed, Projection, Unnamed
 from signet_contract.model_input import Array
 from signet_contract.request import DecodedRequest, Format
 
@@ -33,7 +33,7 @@ _ZEROS_AND_ONES = (-1.0, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """What the surely valid values of a column are."""
+    """What a column's plainly right values are."""
 
     kinds: frozenset[type]
     """Their Python types."""
@@ -47,7 +47,7 @@ class _Type:
         return _Type(self.kinds | {NoneType}, self.limit, self.wants_float) if float in self.kinds else self
 
     def bounds_for(self, found: AbstractSet[type]) -> Bounds | None:
-        """What values of the types `found` must lie between; None if they are not surely valid."""
+        """What values of the types `found` must lie between; None if that is undecided."""
         if not self.kinds >= found or (float not in found and NoneType in found):
             return None
         if self.wants_float and float not in found:
@@ -78,7 +78,7 @@ class Columns:
         self._specs = specs
         self._whole_numbers = whole_numbers
         names = [spec["name"] for spec in specs if spec.get("name") is not None]
-        self._layout: Layout = Named(names) if names else Unnamed(len(specs))
+        self._projection: Projection = Named(names) if names else Unnamed(len(specs))
         self._names = frozenset(names)
         self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
         self._narrowed: dict[frozenset[str], tuple[Columns, list[int]]] = {}
@@ -106,15 +106,15 @@ class Columns:
     def read(self, decoded: DecodedRequest) -> Array | None:
         """float32 [rows, columns of the signature], NaN in those that the request leaves out.
 
-        None if the request is not surely valid.
+        None if the request is undecided.
         """
-        if self._optional and (absent := self._names.difference(self._layout.names(decoded))):
+        if self._optional and (absent := self._names.difference(self._projection.names(decoded))):
             return self._read_without(absent, decoded) if absent <= self._optional and absent < self._names else None
-        row = self._layout.only_row(decoded)
+        row = self._projection.only_row(decoded)
         if row is not None:
             is_sure = all(map(contains, self._kinds, map(type, row))) and all(map(lt, map(abs, row), self._limits))
             return np.array([row], np.float32) if is_sure else None
-        found = self._layout.columns(decoded)
+        found = self._projection.columns(decoded)
         if isinstance(found, Placed):
             types = self._types_of_csv if decoded.format is Format.CSV else self._types
             return _of_rows(found, types)

@@ -1,6 +1,6 @@
-"""The params of a signature, the fast way: what MLflow would make of those that nobody could object to.
+"""The fast path of a signature's params: what MLflow would make of those that are plainly right.
 
-As MLflow's `_enforce_params_schema`: params that the signature does not have are dropped, those that were not sent
+As in MLflow's `_enforce_params_schema`: params that the signature does not have are dropped, those that were not sent
 get their defaults, behind the others.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-# Python types of surely valid values, and what MLflow makes of them.
+# Python types of plainly right values, and what MLflow makes of them.
 _TYPES: dict[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
     "double": (frozenset({float, int}), float),
     "float": (frozenset({float, int}), float),
@@ -42,7 +42,7 @@ class Params:
         return True
 
     def read(self, sent: Any) -> dict[str, Any] | None:
-        """The params that the model is called with; None if those that were sent are not surely valid."""
+        """The params that the model is called with; None if those that were sent are undecided."""
         if sent is None or not self._params:
             return self._defaults.copy()
         if type(sent) is not dict:
@@ -66,7 +66,7 @@ class _Param:
         """What MLflow makes of a value.
 
         Raises:
-            ValueError: it is not surely valid.
+            ValueError: that is undecided.
         """
         if not self._is_list:
             return self._scalar(value)
@@ -76,5 +76,5 @@ class _Param:
 
     def _scalar(self, value: Any) -> Any:
         if type(value) not in self._types or (type(value) is not str and not -_EXACT < value < _EXACT):
-            raise ValueError("It is not surely of the type.")
+            raise ValueError("It is not plainly of the type.")
         return self._convert(value)

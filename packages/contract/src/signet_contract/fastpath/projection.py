@@ -1,6 +1,6 @@
 """Where the values of a signature's columns stand in a request, in each of the formats.
 
-Only usual forms are known here, those that every reader understands alike. Whatever is unusual is for `decision`.
+Only usual forms are known here, those that every reader understands alike. What is unusual is left to `enforcement`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Placed(NamedTuple):
     places: Sequence[int]
 
 
-class Layout(Protocol):
+class Projection(Protocol):
     """Finds values in the signature's order."""
 
     def names(self, decoded: DecodedRequest) -> Iterable[Any]:

@@ -1,7 +1,7 @@
-"""RejectionCache that were given before: a client that is wrong is mostly wrong in the same way again.
+"""Rejections that were given before: a client that is wrong is mostly wrong in the same way again.
 
 What MLflow says of columns of numbers depends on the names, on texts and on the kinds of the other values, not on
-numbers, as long as these are far from where types end. So what was refused is remembered by its kind, and MLflow is
+numbers, as long as these are far from where types end. So a rejection is remembered by the kind of its request, and MLflow is
 asked once.
 """
 
@@ -24,7 +24,7 @@ class _Particular(Exception):
 
 
 class RejectionCache:
-    """What was refused for one signature, all of whose columns are numbers and booleans."""
+    """Rejections by one signature, all of whose columns are numbers and booleans."""
 
     def __init__(self) -> None:
         self._by_kind: dict[Hashable, Rejected] = {}

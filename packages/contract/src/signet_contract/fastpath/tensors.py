@@ -1,7 +1,7 @@
-"""Tensor signatures, the fast way: nested lists that nobody could object to become arrays.
+"""The fast path of tensor signatures: nested lists that are plainly right become arrays.
 
-Surely valid are regular lists of the signature's shape whose numbers have the JSON type that the dtype asks for and
-are far from where it ends. What is not surely valid is for `decision` to judge.
+Plainly right are regular lists of the signature's shape whose numbers have the JSON type that the dtype asks for and
+are far from where it ends. The rest is undecided, and left to `enforcement`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Tensors:
         )
 
     def read(self, decoded: DecodedRequest) -> Array | dict[str, Array] | None:
-        """What the model is fed, in the signature's dtypes; None if the request is not surely valid."""
+        """The model's input, in the signature's dtypes; None if the request is undecided."""
         content = decoded.content
         if self._unnamed:
             is_list = decoded.format in (Format.INSTANCES, Format.INPUTS)
