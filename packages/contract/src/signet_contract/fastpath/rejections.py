@@ -1,8 +1,8 @@
 """Rejections that were given before: a client that is wrong is mostly wrong in the same way again.
 
 What MLflow says of columns of numbers depends on the names, on texts and on the kinds of the other values, not on
-numbers, as long as these are far from where types end. So a rejection is remembered by the kind of its request, and MLflow is
-asked once.
+numbers, as long as these are far from where types end. So a rejection is remembered by the kind of its request, and
+MLflow is asked once.
 """
 
 from __future__ import annotations
