@@ -32,7 +32,7 @@ class Settings:
     @classmethod
     def from_environment(cls) -> "Settings":
         """Settings from the environment, then from the file `.env`; InvalidSetting if a port is none."""
-        env = {**dotenv_values(ROOT / ".env"), **os.environ}
+        env = {**dotenv_values(ROOT / ".env"), **{name: value for name, value in os.environ.items() if value}}
         return cls(_port(env, "MLFLOW_PORT", cls.mlflow_port), _port(env, "TORCHSERVE_PORT", cls.torchserve_port))
 
 

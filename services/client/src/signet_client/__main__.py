@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a message may quote what no terminal can write, such as a lone surrogate
             stream.reconfigure(errors="backslashreplace")
+    for name in [name for name, value in os.environ.items() if not value]:
+        del os.environ[name]  # an empty variable means "not set", for the libraries too
     arguments = _parser().parse_args(argv)
     try:
         with interruptible():

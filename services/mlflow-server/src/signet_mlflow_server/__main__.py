@@ -10,6 +10,8 @@ from signet_mlflow_server.settings import Settings, SettingsError
 
 def main() -> int:
     """Migrate, then serve in the foreground; 2 says that a setting is wrong."""
+    for name in [name for name, value in os.environ.items() if not value]:
+        del os.environ[name]  # an empty variable means "not set", for the libraries too
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as error:

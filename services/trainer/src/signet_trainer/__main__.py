@@ -16,6 +16,8 @@ from signet_trainer.settings import Environment, Settings, read
 def main() -> int:
     """Exit code: 0 trained and registered (or nothing to do), 1 MLflow was lost, 2 bad options, 128+n by a signal."""
     signals.stop_on_signals()
+    for name in [name for name, value in os.environ.items() if not value]:
+        del os.environ[name]  # an empty variable means "not set", for the libraries too
     try:
         settings, environment = read(sys.argv[1:], os.environ)
         if environment.main_process:
