@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
+from embedded import machine
 from embedded.errors import RootRefused
 from embedded.folder import Folder
 from embedded.service import Service
@@ -108,8 +109,7 @@ def _open_to_others(path: Path) -> bool:
 
 def _capability() -> str:
     """The smallest right that lets it pass; containers often lack the first one."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    bounding = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd")), 16)
+    bounding = machine.bounding_capabilities()
     for name, bit in (("dac_read_search", 2), ("dac_override", 1)):
         if bounding >> bit & 1:
             return name

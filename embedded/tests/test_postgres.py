@@ -1,3 +1,4 @@
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
         stack.close(kill=True)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="who has shared memory stands in /proc")
 def test_a_throwaway_leaves_no_shared_memory(tmp_path: Path) -> None:
     """It is ended in no time, but not killed: what it shares with its children would stay for good."""
     folder = Folder(tmp_path)

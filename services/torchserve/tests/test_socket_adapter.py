@@ -27,13 +27,21 @@ def session() -> requests.Session:
     return requests.Session()
 
 
-def test_a_socket_is_reached(tmp_path: Path, session: requests.Session) -> None:
-    """Every URL of the host that it is mounted for goes to the socket."""
-    with socketserver.ThreadingUnixStreamServer(str(tmp_path / "it.sock"), Echo) as server:
+@pytest.mark.parametrize("kind", ["socket", "port"])
+def test_every_url_goes_to_one_address(kind: str, tmp_path: Path, session: requests.Session) -> None:
+    """Of the host that it is mounted for, whatever that one is: to a Unix socket, or a port of this machine."""
+    with _server(tmp_path / "it.sock" if kind == "socket" else None) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        session.mount("http://here", SocketAdapter(tmp_path / "it.sock"))
+        address = tmp_path / "it.sock" if kind == "socket" else int(server.server_address[1])
+        session.mount("http://here", SocketAdapter(address))
         assert session.get("http://here/a/b", params={"c": 1}, timeout=5).text == "/a/b?c=1"
         server.shutdown()
+
+
+def _server(path: Path | None) -> socketserver.BaseServer:
+    if path is None:
+        return socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
+    return socketserver.ThreadingUnixStreamServer(str(path), Echo)
 
 
 def test_nobody_at_the_socket_is_a_connection_error(tmp_path: Path, session: requests.Session) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
+
+from signet_torchserve import machine
 
 LONGEST = 103
 """Bytes that a socket's path may have: on macOS; on Linux, 107."""
@@ -27,6 +30,16 @@ def begin(home: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="signet-", dir=_short(tempfile.gettempdir())))
     link.symlink_to(folder)
     return folder
+
+
+def management(folder: Path) -> Path | int:
+    """Where TorchServe's management API is to listen: at a socket in the folder, or else at a free port."""
+    if machine.has_netty_sockets():
+        return folder / "management.sock"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def end(folder: Path) -> None:

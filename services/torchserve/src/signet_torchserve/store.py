@@ -38,6 +38,7 @@ class Store:
         replica: what the replica is called in the registry: the same after a restart, and no other replica's name,
             though replicas on other machines have a folder of the same number.
         sockets: the folder in which this replica's processes listen.
+        management: where TorchServe's management API listens: a socket in that folder, or a port.
 
     Args:
         home: where these folders lie; made if it is missing.
@@ -59,6 +60,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         self.temporary.chmod(0o700)
         self.sockets = sockets.begin(self.home)
+        self.management = sockets.management(self.sockets)
         self._end_sockets = weakref.finalize(self, sockets.end, self.sockets)  # at the latest when this process ends
         for path in self.archives.iterdir():
             if path.is_dir():

