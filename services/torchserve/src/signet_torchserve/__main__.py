@@ -44,11 +44,11 @@ def main() -> int:
         health.serve(
             settings.health_address, health.Health(status, torchserve.client(settings, store, os.environ), store)
         )
+        served = store.unpack_last_served()
+        server = torchserve.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
-    served = store.unpack_last_served()
-    server = torchserve.start(settings, store, os.environ, served=served)
     has_ended = threading.Event()
     agent = threading.Thread(
         target=keep_going,

