@@ -7,6 +7,7 @@ Another hash with the same Python and folder means outdated: pip brings it up to
 
 import fcntl
 import hashlib
+import locale
 import os
 import shutil
 import signal
@@ -73,10 +74,26 @@ def ticking(what: str) -> Iterator[None]:
         print(f" {time.monotonic() - began:.1f} s" if not terminal else "", flush=True)
 
 
+def utf8_locale() -> dict[str, str]:
+    """Of the environment: setuptools writes this folder's path in the locale's encoding, whatever PYTHONUTF8 says."""
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:  # on a Mac, whose locales are all UTF-8
+        return {}
+    return {"LC_ALL": "C.UTF-8"}
+
+
 def run(what: str, *command: str) -> None:
     """One step; its output goes to the log, whose end is told when it fails."""
     with ticking(what), LOG.open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **utf8_locale()},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         try:
             code = process.wait()
         except BaseException:
