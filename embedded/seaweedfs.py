@@ -1,9 +1,8 @@
 """SeaweedFS as the S3 store: one bucket, and a key that reaches only that bucket."""
 
 import json
-import os
 import sysconfig
-import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,22 @@ _WEED = Path(sysconfig.get_path("scripts"), "weed")
 _REGION = "us-east-1"
 
 
-def service(folder: Folder, ports: dict[str, int]) -> Service:
-    """`weed mini` on 127.0.0.1 only, its S3 door behind a key and its inner HTTP doors behind signed tokens."""
+def sockets(ports: Mapping[str, int]) -> list[Path]:
+    """What `weed mini` listens at besides its ports, in /tmp whatever it is told.
+
+    Source: https://github.com/seaweedfs/seaweedfs/blob/4.48/weed/command/mini.go
+    """
+    names = [name for name in PORTS if name.endswith("-grpc")]
+    return [Path(f"/tmp/seaweedfs-{name}-{ports[name]}.sock") for name in names]  # noqa: S108 - deleted, never made
+
+
+def service(folder: Folder, ports: dict[str, int], short: Path) -> Service:
+    """`weed mini` on 127.0.0.1 only, its S3 door behind a key and its inner HTTP doors behind signed tokens.
+
+    What else it listens at lies in the folder `short`.
+    """
     home = folder.sub(NAME)
-    data = folder.sub(f"{NAME}/data")
+    folder.sub(f"{NAME}/data")
     actions = [f"{verb}:{BUCKET}" for verb in ("Read", "Write", "List", "Tagging")]
     access = {"accessKey": folder.key("s3-access-key"), "secretKey": folder.key("s3-secret-key")}
     identities = {"identities": [{"name": BUCKET, "credentials": [access], "actions": actions}]}
@@ -43,7 +54,7 @@ def service(folder: Folder, ports: dict[str, int]) -> Service:
     (home / "security.toml").unlink(missing_ok=True)
     (home / "security.toml").symlink_to(folder.secret_file("security.toml", security))
     options = {
-        "dir": data,
+        "dir": "data",  # in its working folder: it takes a path with a comma for several
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
         **{port.replace("-", ".port.") if "-" in port else f"{port}.port": ports[port] for port in PORTS},
@@ -56,7 +67,8 @@ def service(folder: Folder, ports: dict[str, int]) -> Service:
         "admin.ui": "false",
         "master.telemetry": "false",
         "master.electionTimeout": "1s",  # there is no other master to wait for
-        "filer.localSocket": _socket(ports["filer"]),
+        "filer.localSocket": short / "filer.sock",
+        "s3.localSocket": short / "s3.sock",
     }
     return Service(
         name=NAME,
@@ -79,11 +91,6 @@ def env(folder: Folder, port: int) -> dict[str, str]:
         "AWS_DEFAULT_REGION": _REGION,
         "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
     }
-
-
-def _socket(port: int) -> Path:
-    """A socket's path may hold some 100 bytes only, which the data folder's may exceed."""
-    return Path(tempfile.gettempdir(), f"signet-filer-{os.getuid()}-{port}.sock")
 
 
 def _answers(url: str, access_key: str, secret_key: str) -> bool:

@@ -23,6 +23,7 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     stop_signal: int = SIGTERM
+    is_killable: bool = True  # without remains outside of its folder
     grace_s: float = 10.0
     ready_timeout_s: float = 90.0
 

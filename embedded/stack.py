@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded import leftovers, mlflow_server, ports, postgres, seaweedfs, torchserve
+from embedded import leftovers, mlflow_server, outside, ports, postgres, seaweedfs, torchserve
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
 from embedded.folder import Folder
 from embedded.journal import Journal
@@ -32,14 +32,19 @@ class Urls:
 
 
 class Stack:
-    """Services of one folder. Every method first raises ServiceDied if one ended without having been asked to."""
+    """Services of one folder. Every method first raises ServiceDied if one ended without having been asked to.
 
-    def __init__(self, folder: Folder, addresses: dict[str, int], services: list[Service], journal: Journal) -> None:
+    They have `short` for temporary files, unless they are told otherwise.
+    """
+
+    def __init__(
+        self, folder: Folder, addresses: dict[str, int], services: list[Service], journal: Journal, short: Path
+    ) -> None:
         self.folder = folder
         self.addresses = addresses
         self.journal = journal
         self.urls = Urls(*(f"http://127.0.0.1:{addresses[name]}" for name in ("mlflow", "inference", "metrics")))
-        self._marked = {**clean_environment(), **leftovers.mark(folder.path)}
+        self._marked = {**clean_environment(), **leftovers.mark(folder.path), "TMPDIR": str(short)}
         self.env = {**self._marked, "MLFLOW_TRACKING_URI": self.urls.mlflow, "SIGNET_URL": self.urls.torchserve}
         self._services = {service.name: service for service in services}
         self._waiting = list(self._services)
@@ -174,7 +179,7 @@ class Stack:
         for group in _STOP_ORDER:
             processes = [process for name, process in self._processes.items() if name in group]
             for process in processes:
-                process.ask_to_stop(kill=kill)
+                process.ask_to_stop(kill=kill and process.service.is_killable)
             for process in processes:
                 process.stop()
         leftovers.end(self.folder.path)
@@ -209,17 +214,18 @@ def opened(
     with folder.locked():
         leftovers.end(folder.path)
         addresses = _addresses(folder, wishes or {})
+        short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
         mlflow_env = {
             **postgres.env(folder, addresses[postgres.NAME]),
             **seaweedfs.env(folder, addresses["s3"]),
         }
         services = [
             postgres.service(folder, addresses[postgres.NAME], throwaway=throwaway),
-            seaweedfs.service(folder, addresses),
+            seaweedfs.service(folder, addresses, short),
             torchserve.service(folder, addresses, f"http://127.0.0.1:{addresses['mlflow']}"),
             mlflow_server.service(folder, addresses["mlflow"], mlflow_env),
         ]
-        stack = Stack(folder, addresses, services, journal)
+        stack = Stack(folder, addresses, services, journal, short)
         try:
             yield stack
         except BaseException:

@@ -6,37 +6,19 @@ grace time, kill it; SIGUSR1 kills at once. What the command leaves behind is ki
 128 + n for signal n. Standard library only, and little of it: one of these runs beside each service.
 """
 
-import ctypes
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # which -I leaves out
+
+from embedded import machine
+
 _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-
-
-def prctl(option: int, value: int) -> None:
-    """Linux's prctl; elsewhere nothing happens, and the pipe and the process group have to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value)
-
-
-def spawn(command: list[str], stop_signal: int) -> "subprocess.Popen[bytes]":
-    """The command, which gets its stop signal should this process be killed. `reap` alone waits for it."""
-    warden = os.getpid()
-
-    def die_with_warden() -> None:
-        prctl(_PR_SET_PDEATHSIG, stop_signal)
-        if os.getppid() != warden:  # killed before the line above
-            os._exit(1)
-
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_warden)  # noqa: PLW1509
 
 
 def reap(found: dict[int, int]) -> bool:
@@ -51,15 +33,12 @@ def reap(found: dict[int, int]) -> bool:
         return False
 
 
-def kill_descendants(found: dict[int, int]) -> None:
+def kill_descendants(command: int, found: dict[int, int]) -> None:
     """SIGKILL to all; orphans become children of this process, so that the loop meets them too."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    machine.kill_children(command)
     while reap(found):
-        if not children.exists():
-            os.killpg(0, signal.SIGKILL)
-        for pid in children.read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
         time.sleep(0.01)
+        machine.kill_children(command)
 
 
 def watch(child: int, found: dict[int, int], stop: Callable[[], None], grace_s: float, signals: int) -> None:
@@ -81,21 +60,21 @@ def watch(child: int, found: dict[int, int], stop: Callable[[], None], grace_s: 
 
 def main(arguments: list[str]) -> int:
     stop_signal, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    machine.adopt_orphans()
     signals, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup)
     for number in (signal.SIGCHLD, signal.SIGUSR1, *_ASKED):
         signal.signal(number, lambda *_: None)
     try:
-        process = spawn(command, stop_signal)  # kept: once it is garbage, Popen collects the exit code itself
+        process = machine.spawn(command, stop_signal)  # kept: once it is garbage, Popen collects the exit code itself
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
     found: dict[int, int] = {}
     child = process.pid
     watch(child, found, lambda: os.kill(child, stop_signal), grace_s, signals)
-    kill_descendants(found)
+    kill_descendants(child, found)
     code = found.get(child, 1)
     return code if code >= 0 else 128 - code
 

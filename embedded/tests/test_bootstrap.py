@@ -62,6 +62,22 @@ def test_failing_step(root: Path) -> None:
         bootstrap.run("installing", "sh", "-c", "echo 'OSError: [Errno 28] No space left on device'; exit 1")
 
 
+def test_steps_speak_utf8(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the locale is: what writes this folder's path has the characters for it."""
+    bootstrap.LOG.parent.mkdir()
+    monkeypatch.setenv("LC_ALL", "C")
+    bootstrap.run("installing", sys.executable, "-c", "import locale; print(locale.getencoding())")
+    assert root
+    assert bootstrap.LOG.read_text(encoding="utf-8").strip() == "UTF-8"
+
+
+def test_folder_of_any_name(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is no text, too, as file systems have them: `.venv` is made there once, as elsewhere."""
+    monkeypatch.setattr(bootstrap, "place", lambda: f"Python {root}\udce9")
+    assert said(bootstrap, capsys) == "Making .venv: some minutes, this once."
+    assert said(bootstrap, capsys) == ""
+
+
 def test_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Too little space is said before anything is downloaded."""
     monkeypatch.setattr(bootstrap, "NEEDED_MB", 10**12)

@@ -23,7 +23,7 @@ class Kept:
         self.hangs = False
         ports = dict.fromkeys(("mlflow", "inference", "metrics"), 0)
         services = [self._shell("postgres"), self._shell("torchserve")]
-        self.stack = Stack(self.folder, ports, services, Journal())
+        self.stack = Stack(self.folder, ports, services, Journal(), self.folder.sub("short"))
         self.stack.wait_ready()
         self.keeper = Keeper(self.stack)
 

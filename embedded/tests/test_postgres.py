@@ -1,3 +1,5 @@
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = Folder(tmp_path_factory.mktemp("stack"))
     folder.make()
     addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
-    made = Stack(folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal())
+    made = Stack(
+        folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal(), folder.path
+    )
     try:
         made.wait_ready()
         yield made
@@ -79,8 +83,34 @@ def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
     (folder.sub("postgres") / "data.new").mkdir()
     (folder.sub("postgres") / "data.new" / "PG_VERSION").write_text("18", encoding="ascii")
     addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
-    stack = Stack(folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal())
+    stack = Stack(
+        folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal(), folder.path
+    )
     try:
         stack.wait_ready()
     finally:
         stack.close(kill=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who has shared memory stands in /proc")
+def test_a_throwaway_leaves_no_shared_memory(tmp_path: Path) -> None:
+    """It is ended in no time, but not killed: what it shares with its children would stay for good."""
+    folder = Folder(tmp_path)
+    folder.make()
+    addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
+    service = postgres.service(folder, addresses["postgres"], throwaway=True)
+    stack = Stack(folder, addresses, [service], Journal(), folder.path)
+    try:
+        stack.wait_ready()
+        lines = (tmp_path / "postgres" / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        (number,) = {line.split()[1] for line in lines if len(line.split()) == 2}  # key and number of the segment
+        assert number in _shared_memory()
+    finally:
+        began = time.monotonic()
+        stack.close(kill=True)
+    assert number not in _shared_memory()
+    assert time.monotonic() - began < 5
+
+
+def _shared_memory() -> list[str]:
+    return [line.split()[1] for line in Path("/proc/sysvipc/shm").read_text(encoding="utf-8").splitlines()]

@@ -6,7 +6,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from embedded import http, ports, seaweedfs
+from embedded import http, outside, ports, seaweedfs
 from embedded.folder import Folder
 from embedded.journal import Journal
 from embedded.stack import Stack
@@ -18,7 +18,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = Folder(tmp_path_factory.mktemp("stack"))
     folder.make()
     addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference", "metrics"])
-    made = Stack(folder, addresses, [seaweedfs.service(folder, addresses)], Journal())
+    short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
+    made = Stack(folder, addresses, [seaweedfs.service(folder, addresses, short)], Journal(), short)
     try:
         made.wait_ready()
         yield made

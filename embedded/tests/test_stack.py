@@ -32,7 +32,7 @@ class Tiny:
         return Service(name, command, log, cwd, ready=lambda: ready, ready_timeout_s=ready_timeout_s)
 
     def stack(self, *services: Service) -> Stack:
-        return Stack(self.folder, self.ports, list(services), Journal())
+        return Stack(self.folder, self.ports, list(services), Journal(), self.folder.sub("short"))
 
 
 @pytest.fixture

@@ -9,12 +9,27 @@ import psutil
 import pytest
 
 WARDEN = Path(__file__).parents[1] / "warden.py"
+ELSEWHERE = f"""
+import sys
+sys.path.append({str(WARDEN.parents[1])!r})
+from embedded import machine, warden
+machine.IS_LINUX = False
+sys.exit(warden.main(sys.argv[1:]))
+"""
 Eventually = Callable[[Callable[[], bool]], None]
 
 
+@pytest.fixture(params=["Linux", "elsewhere"])
+def program(request: pytest.FixtureRequest) -> list[str]:
+    """A warden as it runs on Linux, and as it runs where Linux' own ways are not there."""
+    return [str(WARDEN)] if request.param == "Linux" else ["-c", ELSEWHERE]
+
+
 @contextmanager
-def warden(*command: str, stop_signal: int = signal.SIGTERM, grace_s: float = 5) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = [sys.executable, "-I", "-S", str(WARDEN), str(int(stop_signal)), str(grace_s), *command]
+def warden(
+    program: list[str], *command: str, stop_signal: int = signal.SIGTERM, grace_s: float = 5
+) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = [sys.executable, "-I", "-S", *program, str(int(stop_signal)), str(grace_s), *command]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
             yield process
@@ -35,26 +50,26 @@ def pid_in(file: Path, eventually: Eventually) -> int:
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)])
-def test_exit_code(script: str, code: int) -> None:
+def test_exit_code(program: list[str], script: str, code: int) -> None:
     """The warden ends as its command did, by a shell's convention."""
-    with warden("sh", "-c", script) as process:
+    with warden(program, "sh", "-c", script) as process:
         assert process.wait(10) == code
 
 
-def test_unknown_command() -> None:
+def test_unknown_command(program: list[str]) -> None:
     """A command that cannot be run is one line and 127."""
-    with warden("/no/such/command") as process:
+    with warden(program, "/no/such/command") as process:
         assert process.wait(10) == 127
         assert process.stderr is not None
         assert process.stderr.read() == b"cannot run /no/such/command: No such file or directory\n"
 
 
-def test_stops_when_the_supervisor_is_gone(tmp_path: Path, eventually: Eventually) -> None:
+def test_stops_when_the_supervisor_is_gone(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
     """The end of the pipe brings the command's own stop signal."""
     script = (
         f"trap 'echo stopped > {tmp_path}/stopped; exit 3' INT; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     )
-    with warden("sh", "-c", script, stop_signal=signal.SIGINT) as process:
+    with warden(program, "sh", "-c", script, stop_signal=signal.SIGINT) as process:
         pid_in(tmp_path / "pid", eventually)
         assert process.stdin is not None
         process.stdin.close()
@@ -62,30 +77,38 @@ def test_stops_when_the_supervisor_is_gone(tmp_path: Path, eventually: Eventuall
     assert (tmp_path / "stopped").exists()
 
 
-def test_kills_after_the_grace_time(tmp_path: Path, eventually: Eventually) -> None:
+def test_kills_after_the_grace_time(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
     """A command that ignores its stop signal is killed when the grace time is over."""
     script = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
-    with warden("sh", "-c", script, grace_s=0.3) as process:
+    with warden(program, "sh", "-c", script, grace_s=0.3) as process:
         pid_in(tmp_path / "pid", eventually)
         process.terminate()
         assert process.wait(10) == 137
 
 
-def test_descendants_in_sessions_of_their_own(tmp_path: Path, eventually: Eventually) -> None:
-    """Nothing that the command started outlives it, not even what left its session and its parent."""
-    script = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & until [ -s {tmp_path}/pid ]; do sleep 0.05; done"
-    with warden("sh", "-c", script) as process:
+def test_descendants(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
+    """What the command leaves running ends with it."""
+    with warden(program, "sh", "-c", f"sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & sleep 0.3") as process:
         pid = pid_in(tmp_path / "pid", eventually)
         assert process.wait(10) == 0
     assert gone(pid)
 
 
-def test_kill_at_once(tmp_path: Path, eventually: Eventually) -> None:
+def test_descendants_in_sessions_of_their_own(tmp_path: Path, eventually: Eventually) -> None:
+    """Nothing that the command started outlives it, not even what left its session and its parent."""
+    script = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & until [ -s {tmp_path}/pid ]; do sleep 0.05; done"
+    with warden([str(WARDEN)], "sh", "-c", script) as process:
+        pid = pid_in(tmp_path / "pid", eventually)
+        assert process.wait(10) == 0
+    assert gone(pid)
+
+
+def test_kill_at_once(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
     """SIGUSR1 skips the stop signal and the grace time."""
     script = (
         f"trap 'echo stopped > {tmp_path}/stopped; exit' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     )
-    with warden("sh", "-c", script) as process:
+    with warden(program, "sh", "-c", script) as process:
         pid = pid_in(tmp_path / "pid", eventually)
         process.send_signal(signal.SIGUSR1)
         assert process.wait(10) == 137
@@ -95,7 +118,7 @@ def test_kill_at_once(tmp_path: Path, eventually: Eventually) -> None:
 
 def test_killed_warden(tmp_path: Path, eventually: Eventually) -> None:
     """A warden that is killed itself takes its command with it."""
-    with warden("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60") as process:
+    with warden([str(WARDEN)], "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60") as process:
         pid = pid_in(tmp_path / "pid", eventually)
         process.kill()
         process.wait(10)

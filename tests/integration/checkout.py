@@ -36,14 +36,16 @@ class Checkout:
         python.chmod(0o755)
         subprocess.run([sys.executable, "-c", _STAMP], cwd=root / "embedded", check=True)
 
-    def make(self, *args: str, env: Mapping[str, str] | None = None, timeout_s: float = 240) -> CompletedProcess[str]:
+    def make(
+        self, *args: str, env: Mapping[str, str] | None = None, umask: int = -1, timeout_s: float = 240
+    ) -> CompletedProcess[str]:
         """Run `make` there, without whatever steers the stack in this process's environment."""
-        return self.shell(["make", "--no-print-directory", *args], env=env, timeout_s=timeout_s)
+        return self.shell(["make", "--no-print-directory", *args], env=env, umask=umask, timeout_s=timeout_s)
 
     def shell(
-        self, command: list[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 240
+        self, command: list[str], *, env: Mapping[str, str] | None = None, umask: int = -1, timeout_s: float = 240
     ) -> CompletedProcess[str]:
-        """Run a command there."""
+        """Run a command there; with -1 as this process's umask is."""
         prefixes = ("MLFLOW_", "SIGNET_", "TORCHSERVE_", "TS_", "MAKE")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
         return subprocess.run(
@@ -52,7 +54,8 @@ class Checkout:
             env={**clean, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            umask=umask,
             check=False,
             timeout=timeout_s,
         )

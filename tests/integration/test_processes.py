@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.embedded
 
+_PATH_LENGTH = 200  # a socket's path ends at 103 or 107 bytes
+# What the programs of a stack call their temporary files, as far as it is known.
+_TEMPORARY = re.compile(r"signet|seaweedfs|hsperfdata|mlflow|netty|torch|pymp|matplotlib|\.?ts|tmp\w{8}$")
+
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A copy of the repository; whatever a failed test left running is stopped."""
-    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    """A copy of the repository in an inconvenient place; whatever a failed test left running is stopped."""
+    folder = tmp_path_factory.mktemp("checkout") / "where the é lives"
+    checkout = Checkout(folder / ("x" * (_PATH_LENGTH - len(str(folder)) - 1)))
     yield checkout
     checkout.make("down")
 
@@ -81,10 +87,21 @@ def _output(done: CompletedProcess[str]) -> str:
     return done.stdout + done.stderr
 
 
+def _temporary() -> set[Path]:
+    """What lies in /tmp, Java's own folder there included, that a stack may have made."""
+    found = {*Path("/tmp").glob("*"), *Path("/tmp").glob("hsperfdata_*/*")}  # noqa: S108
+    return {path for path in found if any(_TEMPORARY.match(part) for part in path.parts[2:3])}
+
+
 def test_demo(checkout: Checkout) -> None:
-    """`make demo` ends with the scenarios' exit code, their table and a timing per step, and leaves nothing running."""
+    """`make demo` ends with the scenarios' exit code, their table and a timing per step, and leaves nothing behind.
+
+    In any folder, in any locale, and where nobody else may read what is made.
+    """
+    assert len(str(checkout.root)) == _PATH_LENGTH
+    before = _temporary()
     began = time.monotonic()
-    done = checkout.make("demo")
+    done = checkout.make("demo", env={"LC_ALL": "C", "PYTHONUTF8": "0"}, umask=0o077)
     seconds = time.monotonic() - began
     assert done.returncode == 0, _output(done)
     assert f"All {len(SCENARIOS)} scenarios hold." in done.stdout
@@ -93,6 +110,7 @@ def test_demo(checkout: Checkout) -> None:
     assert "Traceback" not in _output(done)
     assert not checkout.leftovers()
     assert not list((checkout.root / ".signet").glob("demo-*")), "a demo that went well leaves no files"
+    assert _temporary() - before == set()
     print(f"\nmake demo: {seconds:.1f} s")
 
 

@@ -66,7 +66,7 @@ def test_every_command_is_run_or_says_why_not() -> None:
         "docker compose run --rm trainer --max_epochs 50\n",
         (
             ". .venv/bin/activate\n"
-            "export MLFLOW_TRACKING_URI=http://localhost:5000\n"
+            "export MLFLOW_TRACKING_URI=http://127.0.0.1:5000\n"
             "mlflow run services/trainer -P max_epochs=50 --env-manager local\n"
         ),
     ], "test_training.py runs them"
@@ -104,7 +104,7 @@ def test_on_compose(stack: Stack, registry: MlflowClient, block: Block) -> None:
 def _run(stack: Stack, block: Block, champion: object) -> None:
     code = block.code
     for port, address in (("8080", stack.predictions_url), ("5000", stack.mlflow_url)):
-        code = code.replace(f"localhost:{port}", f"localhost:{urlsplit(address).port}")
+        code = code.replace(f"127.0.0.1:{port}", f"127.0.0.1:{urlsplit(address).port}")
     command = [sys.executable, "-c", code] if block.language == "python" else ["bash", "-euc", code]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SIGNET_"))}
     clean |= {"MLFLOW_TRACKING_URI": stack.mlflow_url, "SIGNET_URL": stack.predictions_url}
@@ -224,6 +224,12 @@ def test_compose_settings() -> None:
 
 def _readers(reader: str) -> dict[str, str]:
     return {name: default for name, (default, readers) in _table().items() if reader in readers.split(", ")}
+
+
+def test_addresses_are_those_that_are_listened_at() -> None:
+    """Nothing listens at IPv6's loopback, which is what `localhost` means first, or alone, on some machines."""
+    assert re.findall(r"(?:https?://|curl )([\w.]+):\d+", README)
+    assert "localhost:" not in README
 
 
 def test_links_and_folders_exist() -> None:

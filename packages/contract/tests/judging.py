@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PROGRAM = """
+import sys
+from signet_contract import machine
+from signet_contract.enforcement import service
+machine.IS_LINUX = sys.argv[2] == "True"
+service.main(sys.argv[1])
+"""
+
 
 @contextmanager
-def judges_at(address: Path) -> Iterator[Path]:
+def judges_at(address: Path, *, is_linux: bool = True) -> Iterator[Path]:
     """Judges that judge, until the context ends."""
-    with subprocess.Popen([sys.executable, "-m", "signet_contract.enforcement.service", str(address)]) as running:
+    with subprocess.Popen([sys.executable, "-c", _PROGRAM, str(address), str(is_linux)]) as running:
         try:
             deadline = time.monotonic() + 60
             while not address.with_suffix(".large").exists():

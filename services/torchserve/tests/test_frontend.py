@@ -356,6 +356,6 @@ def test_only_predictions_and_metrics_have_a_port(server: SmallServer) -> None:
     ports = {urlsplit(url).port for url in (server.inference, server.metrics_url)}
     found = psutil.Process(server.pid).net_connections("tcp")
     assert {connection.laddr.port for connection in found if connection.status == "LISTEN"} == ports
-    folder = server.store.temporary
+    folder = server.store.sockets
     assert (folder / "management.sock").is_socket()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -5,9 +5,18 @@ import subprocess
 import sys
 
 import pytest
+from signet_torchserve import machine
 from signet_torchserve.inflight import InFlight, is_busy
 
 
+@pytest.fixture(params=[True, False], ids=["Linux", "elsewhere"])
+def is_linux(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the byte has no file, as on Linux, or one, as elsewhere."""
+    monkeypatch.setattr(machine, "IS_LINUX", request.param)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("is_linux")
 def test_a_worker_is_busy_while_it_has_a_batch() -> None:
     """From when a batch begins until it is answered or has failed."""
     worker = InFlight()
@@ -19,9 +28,12 @@ def test_a_worker_is_busy_while_it_has_a_batch() -> None:
     assert not is_busy(os.getpid())
 
 
-def test_another_process_sees_it() -> None:
+def test_another_process_sees_it(*, is_linux: bool) -> None:
     """What a worker has is seen from outside; a process that has no byte is not busy, nor is one that is gone."""
-    code = "from signet_torchserve.inflight import InFlight\nwith InFlight(): print(flush=True); input()"
+    code = (
+        f"from signet_torchserve import machine\nmachine.IS_LINUX = {is_linux}\n"
+        "from signet_torchserve.inflight import InFlight\nwith InFlight(): print(flush=True); input()"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
         worker.stdout.readline()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -28,18 +27,21 @@ def session() -> requests.Session:
     return requests.Session()
 
 
-@pytest.mark.parametrize("length", [20, 250])
-def test_a_socket_of_any_path_is_reached(length: int, tmp_path: Path, session: requests.Session) -> None:
-    """A path may have more bytes than a socket's address can hold."""
-    folder = tmp_path / ("ä" * (length // 2))
-    folder.mkdir()
-    opened = os.open(folder, os.O_PATH)
-    with socketserver.ThreadingUnixStreamServer(f"/proc/self/fd/{opened}/it.sock", Echo) as server:
+@pytest.mark.parametrize("kind", ["socket", "port"])
+def test_every_url_goes_to_one_address(kind: str, tmp_path: Path, session: requests.Session) -> None:
+    """Of the host that it is mounted for, whatever that one is: to a Unix socket, or a port of this machine."""
+    with _server(tmp_path / "it.sock" if kind == "socket" else None) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        session.mount("http://here", SocketAdapter(folder / "it.sock"))
+        address = tmp_path / "it.sock" if kind == "socket" else int(server.server_address[1])
+        session.mount("http://here", SocketAdapter(address))
         assert session.get("http://here/a/b", params={"c": 1}, timeout=5).text == "/a/b?c=1"
         server.shutdown()
-    os.close(opened)
+
+
+def _server(path: Path | None) -> socketserver.BaseServer:
+    if path is None:
+        return socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
+    return socketserver.ThreadingUnixStreamServer(str(path), Echo)
 
 
 def test_nobody_at_the_socket_is_a_connection_error(tmp_path: Path, session: requests.Session) -> None:

@@ -142,6 +142,15 @@ def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.
     )
 
 
+def test_memory_has_a_bound_elsewhere_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Linux' bound is not there, such a body is refused as well, and other ones are decided on."""
+    monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "judge.sock"))
+    with judges_at(tmp_path / "judge.sock", is_linux=False):
+        assert isinstance(outcome(SPARSE, COSTLY.decode()), TooCostly)
+        assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
+        assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2.5}').decode()), ModelInput)
+
+
 def test_large_bodies_keep_no_small_one_waiting(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many large bodies are asked about, a small one is decided on at once."""
     monkeypatch.setenv(remote.ADDRESS, str(address))

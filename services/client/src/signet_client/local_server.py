@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 from mlflow import MlflowClient
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, INVALID_STATE
 
-from signet_client import rollout, sources
+from signet_client import machine, rollout, sources
 from signet_client.failure import DeploymentError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 _COMMAND = "signet-torchserve"
 _CONFIG_FILE = "config.properties"
-_PR_SET_PDEATHSIG = 1
 
 
 def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None:
@@ -65,7 +63,8 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
             "SIGNET_HOME": str(folder / "torchserve"),
             "TS_CONFIG_FILE": str(properties),
         }
-        server = subprocess.Popen([command], env=environment, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603 -- before any thread; the command is ours
+        end_with_parent = machine.with_parent(signal.SIGTERM)
+        server = subprocess.Popen([command], env=environment, preexec_fn=end_with_parent)  # noqa: PLW1509, S603 -- before any thread; the command is ours
         try:
             rollout.wait_until_served(client, name, version, settings.alias, alive=lambda: server.poll() is None)
             print(f"{name} is served at {settings.url}/predictions/{name} until interrupted (Ctrl+C).", flush=True)
@@ -109,8 +108,3 @@ def _addresses(url: str) -> dict[str, str]:
 def _port(url: str) -> int:
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _end_with_parent() -> None:
-    """However this process goes, its server gets a SIGTERM."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

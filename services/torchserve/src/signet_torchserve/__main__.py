@@ -36,8 +36,8 @@ def main() -> int:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     try:
         settings = Settings.from_environment(os.environ)
         os.environ.update({**settings.credentials, "MLFLOW_TRACKING_URI": settings.tracking_uri})
@@ -46,11 +46,11 @@ def main() -> int:
         health.serve(
             settings.health_address, health.Health(status, torchserve.client(settings, store, os.environ), store)
         )
+        served = store.unpack_last_served()
+        server = torchserve.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
-    served = store.unpack_last_served()
-    server = torchserve.start(settings, store, os.environ, served=served)
     has_ended = threading.Event()
     agent = threading.Thread(
         target=keep_going,

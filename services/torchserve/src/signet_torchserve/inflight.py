@@ -3,15 +3,12 @@
 TorchServe counts the requests that wait for a version, not those that its workers are at work on. When it ends a
 worker, it forgets these: their clients never hear. So the agent looks here before it lets a version's workers end.
 
-The byte has no file on a disk: while such a page is written back, who changes it waits. At 64 connections that made the
-99th percentile 16.8 ms, where it is 6.2.
+The byte has no file on a disk: at 64 connections that made the 99th percentile 16.8 ms, where it is 6.2.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
-from pathlib import Path
+from signet_torchserve import machine
 
 _NAME = "signet-inflight"
 
@@ -20,9 +17,7 @@ class InFlight:
     """The byte of this process, which is a worker."""
 
     def __init__(self) -> None:
-        descriptor = os.memfd_create(_NAME)  # stays open: it is how the byte is found
-        os.write(descriptor, b"\0")
-        self._byte = mmap.mmap(descriptor, 1)
+        self._byte = machine.shown_byte(_NAME)
 
     def __enter__(self) -> None:
         """A batch begins."""
@@ -35,10 +30,4 @@ class InFlight:
 
 def is_busy(pid: int) -> bool:
     """Whether the worker with this process id is at work; one that has no byte, or is gone, is not."""
-    try:
-        for descriptor in Path("/proc", str(pid), "fd").iterdir():
-            if str(descriptor.readlink()).startswith(f"/memfd:{_NAME}"):
-                return descriptor.read_bytes() == b"\1"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return False
+    return machine.read_byte(pid, _NAME) == b"\1"

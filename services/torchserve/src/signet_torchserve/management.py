@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from signet_torchserve import machine
 from signet_torchserve.socket_adapter import SocketAdapter
 
 TIMEOUT_S = 10
@@ -45,11 +46,11 @@ class TorchServe:
     """A TorchServe on this machine.
 
     Args:
-        management: Unix socket of the management API.
+        management: Unix socket of the management API, or its port on 127.0.0.1.
         inference: base URL of the inference API.
     """
 
-    def __init__(self, management: Path, inference: str) -> None:
+    def __init__(self, management: Path | int, inference: str) -> None:
         self._inference = inference.rstrip("/")
         self._session = requests.Session()
         self._session.mount(_MANAGEMENT, SocketAdapter(management))
@@ -129,7 +130,7 @@ class TorchServe:
                     return
                 seen |= set(served.workers)
             # TorchServe says nothing of one that ends, and starts the next one, again and again.
-            has_one_ended = any(not Path("/proc", str(pid)).exists() for pid in seen)
+            has_one_ended = not all(machine.exists(pid) for pid in seen)
             meanwhile()
             if has_one_ended:
                 raise TorchServeError("A worker ended while it loaded the model; TorchServe's log has its last words.")

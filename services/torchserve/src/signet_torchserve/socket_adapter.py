@@ -1,11 +1,10 @@
-"""HTTP over a Unix socket, for `requests`.
+"""HTTP over a Unix socket, or a port, whatever the URL says, for `requests`.
 
 Only who may enter the socket's folder reaches it; a port of the loopback is open to every user of the machine.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ class SocketAdapter(HTTPAdapter):
     """Sends every request of the URLs that it is mounted for to one socket, whatever their host.
 
     Args:
-        path: the socket; it may be longer than the 107 bytes that a socket's address has.
+        address: the socket's path, or a port of 127.0.0.1.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: Path | int) -> None:
         class Connection(HTTPConnection):
             def _new_conn(self) -> socket.socket:
-                return _connected(path, self.timeout)
+                return _connected(address, self.timeout)
 
         class Pool(HTTPConnectionPool):
             ConnectionCls = Connection
@@ -37,15 +36,12 @@ class SocketAdapter(HTTPAdapter):
         return self._pool
 
 
-def _connected(path: Path, timeout_s: Any) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
+def _connected(address: Path | int, timeout_s: Any) -> socket.socket:
+    is_port = isinstance(address, int)
+    connection = socket.socket(socket.AF_INET if is_port else socket.AF_UNIX)
     connection.settimeout(timeout_s)
     try:
-        folder = os.open(path.parent, os.O_PATH)
-        try:
-            connection.connect(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
+        connection.connect(("127.0.0.1", address) if is_port else str(address))
     except OSError:
         connection.close()
         raise

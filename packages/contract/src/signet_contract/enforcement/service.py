@@ -7,10 +7,8 @@ so gives back what it took. A new one costs 11 ms and some 10 MiB.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import resource
 import signal
 import sys
 import time
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import orjson
 
+from signet_contract import machine
 from signet_contract.enforcement import remote
 from signet_contract.request import DecodedRequest, RawBody
 
@@ -28,7 +27,6 @@ MEMORY_BYTES = 768 << 20
 FEWEST, MOST = 2, 4  # judges at each of the two sockets: one for each core
 _BACKLOG = 1024
 _PAUSE_S = 0.1
-_PR_SET_PDEATHSIG = 1
 _LARGE_NICENESS = 10  # what takes seconds anyway leaves the cores to what takes milliseconds
 
 
@@ -39,7 +37,7 @@ def main(address: str) -> None:
     from signet_contract.enforcement import decision  # noqa: F401, PLC0415 -- loaded before the first fork
 
     gc.freeze()  # else to look for garbage would copy every page
-    few = min(max(FEWEST, len(os.sched_getaffinity(0))), MOST)
+    few = min(max(FEWEST, machine.cores()), MOST)
     listeners = []
     for path in (address, remote.large_address(address)):
         Path(path).unlink(missing_ok=True)
@@ -56,13 +54,13 @@ def main(address: str) -> None:
 
 def _forked(listener: Listener, *, is_large: bool) -> int:
     """Process id of a new judge."""
+    end_with_parent = machine.with_parent(signal.SIGKILL)
     if pid := os.fork():
         return pid
     status = 1
     try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        limit = _data_bytes() + MEMORY_BYTES
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        end_with_parent()
+        machine.bound_memory(MEMORY_BYTES)
         if is_large:
             os.nice(_LARGE_NICENESS)
             gc.disable()
@@ -94,13 +92,6 @@ def _judge_one(listener: Listener) -> DecodedRequest | None:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     return decoded
-
-
-def _data_bytes() -> int:
-    """What RLIMIT_DATA counts of this process now."""
-    status = Path("/proc/self/status").read_text("utf-8")
-    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
-    return int(kilobytes) * 1024
 
 
 if __name__ == "__main__":

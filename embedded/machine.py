@@ -1,0 +1,53 @@
+"""What only Linux has, and what does instead of it elsewhere. Standard library only: a warden uses it."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+IS_LINUX = Path("/proc/thread-self/children").exists()
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Makes descendants whose parent ends children of this process; elsewhere the process group has to do."""
+    if IS_LINUX:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def spawn(command: list[str], stop_signal: int) -> "subprocess.Popen[bytes]":
+    """The command; it gets its stop signal should this process be killed.
+
+    Elsewhere it lives on then, until the next start of its stack ends it; and it leads a process group of its own.
+    """
+    if not IS_LINUX:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, stop_signal)
+        if os.getppid() != parent:  # killed before the line above
+            os._exit(1)
+
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
+
+
+def kill_children(command: int) -> None:
+    """SIGKILL to all that `command` has left; elsewhere to its process group."""
+    if IS_LINUX:
+        for pid in Path("/proc/thread-self/children").read_text(encoding="ascii").split():
+            os.kill(int(pid), signal.SIGKILL)
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it, or only who has ended
+        os.killpg(command, signal.SIGKILL)
+
+
+def bounding_capabilities() -> int:
+    """The bits of what root may do here at most; elsewhere none, as there are no such rights to pass on."""
+    if not IS_LINUX:
+        return 0
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd")), 16)

@@ -1,0 +1,95 @@
+"""What only Linux has, and what does instead of it elsewhere: slower, looser, but the same to who calls it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+IS_LINUX = sys.platform == "linux"
+_PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.2
+
+
+def cores() -> int:
+    """Those that this process may use; elsewhere all."""
+    return len(os.sched_getaffinity(0)) if IS_LINUX else os.cpu_count() or 1
+
+
+def with_parent(number: int) -> Callable[[], None]:
+    """What a child of this process is to call first, so that it gets a signal when this process ends, however it does.
+
+    Elsewhere a process of its own looks after each child; the signal comes at once there, too.
+    """
+    if IS_LINUX:
+        parent = os.getpid()
+
+        def ask_kernel() -> None:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+            if os.getppid() != parent:  # which ended before the line above
+                os._exit(1)
+
+        return ask_kernel
+    life = _life()
+    return lambda: _look_after_this(number, life)
+
+
+@cache
+def _life() -> tuple[int, int]:
+    """A pipe that ends with this process."""
+    return os.pipe()
+
+
+def _look_after_this(number: int, life: tuple[int, int]) -> None:
+    child = os.getpid()
+    reading, writing = life
+    os.close(writing)
+    if os.fork():
+        return
+    for standard in range(3):
+        os.dup2(os.open(os.devnull, os.O_RDWR), standard)
+    os.closerange(3, reading)  # who waits for the end of the child's output waits for nobody else
+    os.closerange(reading + 1, os.sysconf("SC_OPEN_MAX"))
+    while os.getppid() == child:
+        if select.select([reading], [], [], _LOOK_S)[0]:
+            os.kill(child, number)
+            break
+    os._exit(0)
+
+
+def bound_memory(further: int) -> None:
+    """Let this process, which has one thread, take at most so many bytes beyond what it has: then a MemoryError.
+
+    Elsewhere, who computes for long without an allocation that asks the kernel is told late.
+    """
+    if IS_LINUX:
+        limit = _data_bytes() + further
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        return
+    import psutil  # noqa: PLC0415 -- which no worker needs on Linux
+
+    process = psutil.Process()
+    limit = process.memory_info().rss + further
+    is_beyond = False
+
+    def look(*_: object) -> None:
+        nonlocal is_beyond
+        was_beyond, is_beyond = is_beyond, process.memory_info().rss > limit
+        if is_beyond and not was_beyond:  # else what handles the error would get the next one
+            raise MemoryError
+
+    signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, _LOOK_S / 10, _LOOK_S / 10)
+
+
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process now."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
+    return int(kilobytes) * 1024

@@ -1,0 +1,86 @@
+"""What only Linux has, and what does instead of it elsewhere: tried here by switching the other off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from signet_contract import machine
+
+WAYS = pytest.mark.parametrize("is_linux", [True, False], ids=["Linux", "elsewhere"])
+PARENT = """
+import os, signal, subprocess, sys
+from signet_contract import machine
+machine.IS_LINUX = sys.argv[1] == "True"
+others = [subprocess.Popen(["sleep", "60"], preexec_fn=machine.with_parent(signal.SIGKILL)) for _ in range(2)]
+with_parent = machine.with_parent(signal.SIGKILL)
+child = os.fork()
+if not child:
+    with_parent()
+    signal.pause()
+print(child, *(other.pid for other in others), flush=True)
+input()
+for other in others:
+    other.kill()
+    other.wait()
+os.kill(child, signal.SIGKILL)
+"""
+HUNGRY = """
+import os, sys
+from signet_contract import machine
+machine.IS_LINUX = sys.argv[1] == "True"
+machine.bound_memory(100 << 20)
+kept = [bytes(1 << 20) for _ in range(50)]
+try:
+    for _ in range(1 << 20):
+        kept.append(bytes([1]) * (1 << 20))
+except MemoryError:
+    print(len(kept), flush=True)
+os._exit(0)  # as a judge ends
+"""
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@WAYS
+@pytest.mark.parametrize("ends", ["killed", "told to end"])
+def test_children_end_with_their_parent(ends: str, *, is_linux: bool) -> None:
+    """A program and a fork alike; and who reads a child's output waits for nobody but the child."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(is_linux)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        children = [int(word) for word in parent.stdout.readline().split()]
+        assert len(children) == 3
+        assert not any(map(_is_gone, children))
+        if ends == "killed":
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
+        else:
+            parent.communicate("\n", timeout=10)
+    gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in children if not _is_gone(pid)], timeout=5)
+    assert not alive, gone
+
+
+@WAYS
+def test_memory_has_a_bound(*, is_linux: bool) -> None:
+    """What goes beyond it is a MemoryError, and what stays below is not."""
+    done = subprocess.run([sys.executable, "-c", HUNGRY, str(is_linux)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 50 < int(done.stdout) < 300
+
+
+@WAYS
+def test_some_cores(monkeypatch: pytest.MonkeyPatch, *, is_linux: bool) -> None:
+    """There is always one."""
+    monkeypatch.setattr(machine, "IS_LINUX", is_linux)
+    assert 1 <= machine.cores() <= (os.cpu_count() or 1)

@@ -1,0 +1,74 @@
+"""What only Linux has, and what does instead of it elsewhere; `signet_contract.machine` has more of it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+IS_LINUX = sys.platform == "linux"
+_shown: list[object] = []  # files that stay as long as this process
+
+
+def has_netty_sockets() -> bool:
+    """Whether TorchServe can listen at a Unix socket. Elsewhere it and its workers have ports of the loopback instead.
+
+    Of the library that it needs for that, its jar has none for macOS on arm64.
+    """
+    return IS_LINUX
+
+
+def shown_byte(name: str) -> mmap.mmap:
+    """A byte of this process, 0 at first, that others of its user can read by the process id and the name.
+
+    Where it can, it has no file on a disk: while such a page is written back, who changes it waits.
+    """
+    if IS_LINUX:
+        descriptor = os.memfd_create(name)  # stays open: it is how the byte is found
+    else:
+        file = tempfile.NamedTemporaryFile(prefix=f"{name}-")  # noqa: SIM115 -- as above
+        _shown.append(file)
+        descriptor = file.fileno()
+    os.write(descriptor, b"\0")
+    return mmap.mmap(descriptor, 1)
+
+
+def read_byte(pid: int, name: str) -> bytes | None:
+    """The byte that the process `pid` shows; None if it shows none, or is gone."""
+    try:
+        for called, file in _files(pid):
+            if called.startswith(name):
+                return file.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return None
+
+
+def exists(pid: int) -> bool:
+    """Whether there is a process with this id, be it one that has ended and that nobody has asked about."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _files(pid: int) -> Iterator[tuple[str, Path]]:
+    """What a process has open: its name, and where it can be read."""
+    if IS_LINUX:
+        for file in Path("/proc", str(pid), "fd").iterdir():
+            yield str(file.readlink()).removeprefix("/memfd:"), file
+        return
+    import psutil  # noqa: PLC0415 -- which no worker needs on Linux
+
+    try:
+        opened = psutil.Process(pid).open_files()
+    except psutil.Error:
+        return
+    for named in opened:
+        yield Path(named.path).name, Path(named.path)

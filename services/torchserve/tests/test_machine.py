@@ -1,0 +1,53 @@
+"""What only Linux has, and what does instead of it elsewhere: tried here by switching the other off."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from signet_torchserve import machine
+from signet_torchserve.store import Store
+from small_server import small_server
+
+ECHO = """
+class Echo:
+    def initialize(self, context):
+        pass
+
+    def handle(self, batch, context):
+        return [request["body"] for request in batch]
+"""
+
+
+def test_who_exists() -> None:
+    """Another user's process does, one that has ended does not."""
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    assert [machine.exists(pid) for pid in (os.getpid(), 1, ended.pid)] == [True, True, False]
+
+
+def test_torchserve_without_unix_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its Netty has none, workers and management have ports of the loopback, and all else is the same."""
+    monkeypatch.setattr(machine, "IS_LINUX", False)
+    with small_server(tmp_path, {"echo": ECHO}, "vmargs=-Dio.netty.transport.noNative=true") as server:
+        assert isinstance(server.store.management, int)
+        assert list(server.store.sockets.iterdir()) == []
+        server.deploy("echo")
+        assert requests.post(server.url("echo"), data=b"text", timeout=10).text == "text"
+        found = psutil.Process(server.pid).net_connections("tcp")
+        addresses = {connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN}
+        assert {address.ip.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+        assert server.store.management in {address.port for address in addresses}
+
+
+def test_each_replica_has_its_own_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are no sockets."""
+    monkeypatch.setattr(machine, "IS_LINUX", False)
+    stores = [Store(tmp_path), Store(tmp_path)]
+    assert len({store.management for store in stores}) == 2
+    for store in stores:
+        store.close()
