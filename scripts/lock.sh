@@ -11,6 +11,8 @@ for name in client mlflow-server torchserve trainer; do
 done >"$work/projects.in"
 echo "signet-contract[enforcement] @ file://$PWD/packages/contract" >>"$work/projects.in"
 echo "signet-embedded[dev,containers,lock] @ file://$PWD/embedded" >>"$work/projects.in"
+# torch moves by hand, with the Dockerfiles: its CPU build must be in reach, and what we know of its programs checked anew.
+grep '^torch==' constraints.txt >>"$work/projects.in"
 
 cp constraints.txt "$work/locked.txt" # uv keeps to the versions that it finds in its output
 .venv/bin/uv pip compile --quiet --python-version 3.11 --no-annotate --no-header --output-file "$work/locked.txt" "$@" "$work/projects.in"

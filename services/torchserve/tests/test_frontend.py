@@ -10,7 +10,6 @@ import re
 import socket
 import stat
 import time
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
@@ -186,6 +185,18 @@ def test_what_ends_its_worker_is_told_apart(server: SmallServer, body: bytes, do
     assert requests.post(url, data=b"x", timeout=30).text == "1"
 
 
+@pytest.mark.parametrize(
+    ("numbers", "statuses"), [(["a", "a", "a"], [500, 535, 535]), (["b", "c"], [500, 500]), ([None, None], [500, 500])]
+)
+def test_the_second_death_is_told_apart(server: SmallServer, numbers: list[str | None], statuses: list[int]) -> None:
+    """The gateway hears of a request that ends a second worker, by the number that it gave it; the client does not."""
+    for number, status in zip(numbers, statuses, strict=True):
+        headers = {} if number is None else {"X-Signet-Request": number}
+        answer = requests.post(server.url("mortal"), data=b"kill", headers=headers, timeout=30)
+        assert answer.status_code == status
+        assert answer.json() == {"code": 500, "type": "InternalServerException", "message": "Worker died."}
+
+
 def test_a_version_without_workers_is_not_served_yet(server: SmallServer) -> None:
     """Who asks a version that has no worker hears that, and when to come again; its queue is not the reason."""
     server.api.start(
@@ -340,15 +351,6 @@ def test_what_is_compiled_is_what_the_source_says() -> None:
     for source, said in zip(sources, texts, strict=True):
         compiled = source.with_suffix(".class").read_bytes()
         assert [text for text in said if "\\" not in text and text.encode() not in compiled] == []
-
-
-def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a TorchServe whose class is another one nothing is guessed."""
-    with zipfile.ZipFile(tmp_path / "model-server.jar", "w") as jar:
-        jar.writestr("org/pytorch/serve/wlm/Model.class", b"another one")
-    monkeypatch.setattr(frontend, "JARS", tmp_path)
-    with pytest.raises(RuntimeError, match=r"is not the one of 0\.12\.0"):
-        frontend.classpath(tmp_path / "changed")
 
 
 def test_only_predictions_and_metrics_have_a_port(server: SmallServer) -> None:

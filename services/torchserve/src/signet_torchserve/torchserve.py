@@ -16,7 +16,7 @@ from signet_contract import machine
 from signet_contract.enforcement import remote, service
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend, jre
+from signet_torchserve import frontend, jre, patches, undecided
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
@@ -50,6 +50,7 @@ def start(
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
     config_file = _config_file(settings, store, served or {})
+    prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if settings.are_patched else ())
     command = [
         jre.java(environment),
         f"-Dmodel_server_home={home}",
@@ -59,7 +60,7 @@ def start(
         "-XX:-UsePerfData",  # which Java writes to /tmp, wherever its own folder is
         *vmargs,
         "-cp",
-        frontend.classpath(store.temporary / "frontend"),
+        prepared.classpath,
         "org.pytorch.serve.ModelServer",
         "--python",
         sys.executable,
@@ -84,6 +85,10 @@ def start(
             "METRICS_LOCATION": str(store.temporary),
             remote.ADDRESS: str(_judge_address(store)),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
+            # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
+            "TS_GRPC_INFERENCE_PORT": "0",
+            "TS_GRPC_MANAGEMENT_PORT": "0",
+            undecided.ARE_KEPT: str(patches.UNDECIDED.name in prepared.patches).lower(),
         },
         preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
     )
