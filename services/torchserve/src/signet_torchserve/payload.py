@@ -18,27 +18,19 @@ MLflow's four formats take `params` beside them. Neither TorchServe nor torch no
 from __future__ import annotations
 
 import contextlib
-import gc
-import json
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
 from typing import Any
 
-import orjson
-
-from signet_torchserve import documents, tables
+from signet_torchserve import documents, json_text, tables
 from signet_torchserve.errors import MalformedPayload
+from signet_torchserve.json_text import SERVED
 from signet_torchserve.numbers import Numbers
 from signet_torchserve.tables import Table
-
-SERVED = (
-    "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
-    "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
-)
 
 Loads = Callable[[bytes], Any]
 
@@ -116,7 +108,7 @@ class Source:
         Raises:
             MalformedPayload: as above.
         """
-        payload = Payload(Format.CSV, _text(self.text)) if self.is_csv else self._of_json(_exact_json)
+        payload = Payload(Format.CSV, json_text.of_utf8(self.text)) if self.is_csv else self._of_json(json_text.exact)
         payload.source, payload.is_exact = self, True
         return payload
 
@@ -183,7 +175,7 @@ def _seed(data: Any, loads: Loads) -> Payload:
         return Payload(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
     if len(texts) == 1:
         return _bare(loads(texts[0].encode("utf-8", "surrogatepass")))
-    loads = _exact_json if loads is _exact_json else _plain_json
+    loads = json_text.exact if loads is json_text.exact else json_text.plain
     payloads = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
     return Payload(Format.RECORDS, list(chain.from_iterable(map(_records, payloads))))
 
@@ -237,22 +229,11 @@ def _values(column: Any) -> list[Any]:
     return column if isinstance(column, list) else [column]
 
 
-def _text(body: bytes) -> str:
-    if not body.strip():
-        raise MalformedPayload("The body is empty.", expected=SERVED, got="an empty body")
-    try:
-        return bytes(body).decode("utf-8")
-    except UnicodeDecodeError as error:
-        where = f"byte {body[error.start]:#04x} at position {error.start}"
-        hint = " It is compressed: send it uncompressed." if body.startswith(_COMPRESSED) else ""
-        raise MalformedPayload(f"The body is not UTF-8: {where}.{hint}", expected="UTF-8", got=where) from error
-
-
 def _csv(body: bytes) -> str | Table:
     """The text, or what is in it if there is no doubt."""
     with contextlib.suppress(ValueError):
         return tables.of_csv(body)
-    return _text(body)
+    return json_text.of_utf8(body)
 
 
 class _Unread(Exception):
@@ -270,75 +251,13 @@ def _json(body: bytes) -> Any:
             return documents.loads(body)
         if len(body) > _VERY_LARGE_BYTES and not _OF_TEXTS.match(body):
             raise _Unread
-    return _plain_json(body)
+    return json_text.plain(body)
 
 
-def _plain_json(body: bytes) -> Any:
-    """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
-    try:
-        if len(body) <= _LARGE_BYTES:
-            return orjson.loads(body)
-        with without_collector():
-            return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return _typed_json(_text(body))
-
-
-@contextlib.contextmanager
-def without_collector() -> Iterator[None]:
-    """While millions of objects are made of a large body, to look for garbage among them would double the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _exact_json(body: bytes) -> Any:
-    """As `_plain_json`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
-    return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _plain_json(body)
-
-
-def _may_be_csv(text: str) -> bool:
-    stripped = text.strip()
-    return "\n" in stripped and stripped[0] not in "{[<"
-
-
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
 _LARGE_BYTES = 1 << 11
 _VERY_LARGE_BYTES = 1 << 16
 # How the seed's JSON in JSON begins, whose outer one is nothing but texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
-_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
-_MANY_DIGITS = b"0" * len(str(2**63))
-
-
-def _typed_json(text: str) -> Any:
-    try:
-        document = json.loads(text)
-        if "\\u" in text:  # without escapes there are no surrogates
-            json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno} (char {error.pos})"
-        hint = " If it is CSV, send it with the header 'Content-Type: text/csv'." if _may_be_csv(text) else ""
-        raise MalformedPayload(
-            f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
-        ) from error
-    except RecursionError as error:
-        raise MalformedPayload(
-            "The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply"
-        ) from error
-    except UnicodeEncodeError as error:
-        raise MalformedPayload(
-            "The body holds a lone surrogate, which is no character.",
-            expected="UTF-8",
-            got=f"a lone surrogate: {error.reason}",
-        ) from error
-    except ValueError as error:  # more digits than Python converts
-        raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
-    return document
 
 
 def _kind(value: Any) -> str:

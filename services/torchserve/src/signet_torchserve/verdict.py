@@ -33,7 +33,8 @@ from signet_torchserve import floats, frames, mistakes, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, Refusal, SignatureMismatch
 from signet_torchserve.excerpt import Excerpt
 from signet_torchserve.feed import Array, Feed
-from signet_torchserve.payload import Format, Payload, without_collector
+from signet_torchserve.json_text import without_collector
+from signet_torchserve.payload import Format, Payload
 from signet_torchserve.relaxations import Relaxation
 
 MAX_DEPTH = 32
