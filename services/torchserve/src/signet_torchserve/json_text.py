@@ -73,7 +73,12 @@ def without_collector() -> Iterator[None]:
 
 def exact(body: bytes) -> Any:
     """As `plain`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
-    return _typed(of_utf8(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else plain(body)
+    return _typed(of_utf8(body)) if has_many_digits(body) else plain(body)
+
+
+def has_many_digits(body: bytes) -> bool:
+    """Whether an integer in it may be beyond 64 bits, and so be read as a float."""
+    return _MANY_DIGITS in body.translate(_DIGITS_ALIKE)
 
 
 def _typed(text: str) -> Any:

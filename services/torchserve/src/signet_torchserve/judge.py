@@ -95,16 +95,19 @@ def decide(contract: dict[str, Any], payload: Payload, timeout_s: float, began: 
 
 def decide_here(contract: dict[str, Any], payload: Payload, *, is_unread: bool) -> Feed:
     """The decision of this process; what was not read before may be surely valid."""
+    from signet_torchserve import verdict  # noqa: PLC0415 -- MLflow loads only where it is needed
     from signet_torchserve.signature import Signature  # noqa: PLC0415 -- which asks this module
-    from signet_torchserve.verdict import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
 
     allow = frozenset(contract.get("allow", ()))
+    parts = contract["inputs"], contract.get("outputs"), contract.get("params")
+    if payload.source is not None:
+        verdict.refuse_long(*parts, payload.source, allow)
     exact = payload.exact()
     payload.content, payload.wrapped = exact.content, exact.wrapped
     feed = Signature(contract, allow).surely_valid(exact) if is_unread else None
     if feed is not None:
         return feed
-    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), exact, allow)
+    return verdict.decide(*parts, exact, allow)
 
 
 def large_address(address: str) -> str:

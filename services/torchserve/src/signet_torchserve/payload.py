@@ -23,12 +23,14 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from signet_torchserve import documents, json_text, tables
+from signet_torchserve import documents, json_text, long_lists, tables
 from signet_torchserve.errors import MalformedPayload
 from signet_torchserve.json_text import SERVED
+from signet_torchserve.long_lists import LongList, Unsliced
 from signet_torchserve.numbers import Numbers
 from signet_torchserve.tables import Table
 
@@ -112,6 +114,19 @@ class Source:
         payload.source, payload.is_exact = self, True
         return payload
 
+    def sliced(self, least: int = long_lists.MIN_BYTES) -> Payload:
+        """Its payload, exact, but with `LongList`s where it has lists of more than `least` bytes.
+
+        Raises:
+            Unsliced: that is not to be had; the body may be malformed.
+        """
+        try:
+            payload = self._of_json(partial(_sliced_json, least))
+        except MalformedPayload as error:
+            raise Unsliced from error
+        payload.source = self
+        return payload
+
     def _of_json(self, loads: Loads) -> Payload:
         document = loads(self.text)
         return _of_field(document, loads) if self.is_form else _payload(document, loads)
@@ -175,7 +190,7 @@ def _seed(data: Any, loads: Loads) -> Payload:
         return Payload(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
     if len(texts) == 1:
         return _bare(loads(texts[0].encode("utf-8", "surrogatepass")))
-    loads = json_text.exact if loads is json_text.exact else json_text.plain
+    loads = json_text.plain if loads is _json else json_text.exact
     payloads = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
     return Payload(Format.RECORDS, list(chain.from_iterable(map(_records, payloads))))
 
@@ -183,6 +198,8 @@ def _seed(data: Any, loads: Loads) -> Payload:
 def _is_column(data: Any) -> bool:
     if isinstance(data, Numbers):
         return data.labels is None and not data.shape
+    if isinstance(data, LongList):
+        return not isinstance(data.first, (dict, list))
     if isinstance(data, list) and data:
         return not isinstance(data[0], (dict, list))
     return not isinstance(data, (dict, Table))
@@ -195,6 +212,8 @@ def _bare(document: Any) -> Payload:
         isinstance(document, list) and document and all(isinstance(item, dict) for item in document)
     ):
         return Payload(Format.RECORDS, document)
+    if isinstance(document, LongList):  # whether its other items are alike, who looks at them will see
+        return Payload(Format.RECORDS if isinstance(document.first, dict) else Format.INPUTS, document)
     if isinstance(document, (list, Numbers)):
         return Payload(Format.INPUTS, document)
     raise MalformedPayload(
@@ -254,8 +273,14 @@ def _json(body: bytes) -> Any:
     return json_text.plain(body)
 
 
+def _sliced_json(least: int, body: bytes) -> Any:
+    """Parsed JSON with `LongList`s, exact."""
+    return json_text.exact(body) if _OF_TEXTS.match(body) else long_lists.loads(body, _LOOKED_INTO, least)
+
+
 _LARGE_BYTES = 1 << 11
 _VERY_LARGE_BYTES = 1 << 16
+_LOOKED_INTO = frozenset(MLFLOW_FORMATS)
 # How the seed's JSON in JSON begins, whose outer one is nothing but texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
 

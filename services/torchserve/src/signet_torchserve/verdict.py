@@ -17,6 +17,7 @@ Each can be lifted (see `relaxations`), and the rest is then MLflow's.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -34,7 +35,8 @@ from signet_torchserve.errors import MalformedPayload, Problem, Refusal, Signatu
 from signet_torchserve.excerpt import Excerpt
 from signet_torchserve.feed import Array, Feed
 from signet_torchserve.json_text import without_collector
-from signet_torchserve.payload import Format, Payload
+from signet_torchserve.long_lists import MIN_BYTES, Unsliced
+from signet_torchserve.payload import Format, Payload, Source
 from signet_torchserve.relaxations import Relaxation
 
 MAX_DEPTH = 32
@@ -59,16 +61,52 @@ def decide(
     Raises:
         Refusal: with MLflow's message where MLflow refuses.
     """
+    if payload.source is not None and not payload.is_exact:
+        refuse_long(inputs, outputs, params, payload.source, allow)
     with without_collector():
         payload = payload.exact()
         _require_shallow(payload)
-        signature = _signature(inputs, outputs, params)
-        try:
-            return _decide(signature, payload, allow)
-        except Refusal as refusal:
-            schema = signature.inputs
-            names = schema.input_names() if schema.has_input_names() else []
-            raise mistakes.explained(refusal, payload, names) from refusal.__cause__
+        return _explained(_signature(inputs, outputs, params), payload, allow)
+
+
+def refuse_long(  # noqa: PLR0913 -- those of `decide`
+    inputs: str,
+    outputs: str | None,
+    params: str | None,
+    source: Source,
+    allow: frozenset[str] = frozenset(),
+    *,
+    least: int = MIN_BYTES,
+) -> None:
+    """Refuse a long body as `decide` would, where that can be told without having all of its values at once.
+
+    Args:
+        inputs: as of `decide`; so are the others.
+        outputs: likewise.
+        params: likewise.
+        source: the body.
+        allow: likewise.
+        least: bytes from which on it is a long one.
+
+    Raises:
+        Refusal: it is refused.
+    """
+    signature = _signature(inputs, outputs, params)
+    if source.is_csv or len(source.text) <= least or signature.inputs.is_tensor_spec():
+        return
+    with without_collector(), suppress(Unsliced):
+        payload = source.sliced(least)
+        if _is_shallow(source.text):
+            _explained(signature, payload, allow)
+
+
+def _explained(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
+    try:
+        return _decide(signature, payload, allow)
+    except Refusal as refusal:
+        schema = signature.inputs
+        names = schema.input_names() if schema.has_input_names() else []
+        raise mistakes.explained(refusal, payload, names) from refusal.__cause__
 
 
 def _require_shallow(payload: Payload) -> None:
@@ -94,7 +132,7 @@ def _require_shallow(payload: Payload) -> None:
 def _is_shallow(text: bytes) -> bool:
     """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
     if b"\\" in text:
-        return False
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Of a text without brackets two quotes are left, which stand beside one another.
     brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
     for _ in range(MAX_DEPTH - 1):
