@@ -80,6 +80,7 @@ def long_payloads(draw: st.DrawFn, schema: Schema) -> Payload:
         (Format.SPLIT, {"columns": names, "data": rows, "index": list(range(len(rows)))[::-1]}),
         (Format.INPUTS, columns),
         (Format.COLUMNS, labelled),
+        (Format.COLUMNS, {name: dict(zip(map(str, range(len(rows))), v, strict=True)) for name, v in columns.items()}),
         (Format.COLUMNS, scalar),
         (Format.INPUTS, rows),
     ]
@@ -270,7 +271,7 @@ WRONG = ["x", "5.1", None, True, 7, 1e39, float("nan"), [], {}, "\n"]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
-@pytest.mark.parametrize("form", ["split", "records", "columns", "lists", "short rows", "mixed"])
+@pytest.mark.parametrize("form", ["split", "records", "columns", "lists", "short rows", "labelled", "mixed"])
 def test_a_wrong_body_is_never_there_as_a_whole(form: str, wrong: Any) -> None:
     """Whatever is wrong with a million bytes, to refuse them takes the memory of a few pieces."""
     row = [wrong, wrong]
@@ -281,6 +282,7 @@ def test_a_wrong_body_is_never_there_as_a_whole(form: str, wrong: Any) -> None:
         "columns": {"inputs": {"a": [wrong] * rows, "b": [wrong] * rows}},
         "lists": [row] * rows,
         "short rows": {"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2.5]] * 99 + [[wrong]] * rows}},
+        "labelled": {name: {str(row): wrong for row in range(rows // 2)} for name in ("a", "b")},
         "mixed": {"inputs": {"a": [1.5, wrong, "x"] * (rows // 2), "b": [0.5] * (3 * (rows // 2))}},
     }[form]
     source = payload.Source(json.dumps(content).encode())

@@ -49,6 +49,7 @@ _FLOATS = np.array(
 _NAN = 2 * (len(_FLOATS) + 1)
 _NAN_WORDS = ("nan", "", "null", "none", "na", "n/a", "<na>")
 _NO_NUMBER = _NAN + len(_NAN_WORDS)
+_UNREAD = -1
 _IN_PLAIN_NUMBERS = frozenset("0123456789+-.eE")
 
 # "+02:00" at the end of a time: a column whose times have several makes another column.
@@ -82,57 +83,62 @@ class Kinds:
         """The first rows of each kind."""
         self.counts: dict[Kind, int] = {}
         """How many there are of each."""
-        # Texts alone are no doubles, whatever is in them; among numbers they may be taken for some.
         self._reads_texts = type_ in (DataType.string, DataType.datetime, DataType.binary) or reads_texts
         self._offsets: dict[str | None, int] = {None: 0}
         """Numbers of the times' offsets from UTC; None is that of what is no time."""
 
     @property
     def must_read_texts(self) -> bool:
-        """Whether the values must be sorted once more, `with_texts`."""
-        types = {type_ for type_, _ in self.counts}
-        return self._type == DataType.double and not self._reads_texts and str in types and len(types) > 1
+        """Whether the values must be sorted once more, `with_texts`: texts had come before anything else did."""
+        return (str, _UNREAD) in self.counts and self._is_mixed()
 
     def with_texts(self) -> Kinds:
         """Another, without any values yet, that reads texts as numbers."""
         return Kinds(self._type, self._most, reads_texts=True)
 
+    def _is_mixed(self) -> bool:
+        return any(type_ is not str for type_, _ in self.counts)
+
     def add(self, start: int, values: Sequence[Any] | Array) -> None:
         """Sort some more values, the first of which is in row `start`; an array is of float64 or int64."""
         for kind, rows, count in self._sorted(values):
             first = self.first.setdefault(kind, [])
-            first += [start + row for row in rows[: self._most - len(first)]]
+            first += [start + int(row) for row in rows[: self._most - len(first)]]
             self.counts[kind] = self.counts.get(kind, 0) + count
 
     def of(self, row: int) -> Kind | None:
         """The kind of the value in one of the first rows of its kind; None for another row."""
         return next((kind for kind, rows in self.first.items() if row in rows), None)
 
-    def _sorted(self, values: Sequence[Any] | Array) -> Iterator[tuple[Kind, Sequence[int], int]]:
+    def _sorted(self, values: Sequence[Any] | Array) -> Iterator[tuple[Kind, Sequence[int] | Array, int]]:
         """Each kind of the values, the first rows of it among them, and how many there are."""
-        types = {type(values[0].item())} if isinstance(values, np.ndarray) else set(map(type, values))
-        for type_ in types:
-            rows: Sequence[int] = range(len(values))
-            some = values
-            if len(types) > 1:
-                rows = [row for row, value in enumerate(values) if type(value) is type_]
-                some = [values[row] for row in rows]
-            codes = self._codes(type_, some)
+        types = [type(values[0].item())] if isinstance(values, np.ndarray) else list(dict.fromkeys(map(type, values)))
+        # Texts alone are no doubles, whatever is in them; among others they may be taken for some.
+        self._reads_texts |= self._type == DataType.double and str in types and (len(types) > 1 or self._is_mixed())
+        numbers = {type_: number for number, type_ in enumerate(types)}
+        of_each = np.fromiter(map(numbers.__getitem__, map(type, values)), np.uint8, len(values)) if types[1:] else None
+        for type_, number in numbers.items():
+            rows = range(len(values)) if of_each is None else np.flatnonzero(of_each == number)
+            codes = self._codes(type_, values, rows)
             if isinstance(codes, int):
-                yield (type_, codes), rows, len(rows)
+                yield (type_, codes), rows[: self._most], len(rows)
                 continue
             for code, count in enumerate(np.bincount(codes).tolist()):
                 if count:
                     places = np.flatnonzero(codes == code)[: self._most].tolist()
                     yield (type_, code), [rows[place] for place in places], count
 
-    def _codes(self, type_: type, values: Any) -> Array | int:
-        """The finer kind of each of some values of one Python type, or of all of them."""
-        if type_ is int:
-            return _integers(values)
-        if type_ is float:
-            return _floats(np.asarray(values, np.float64))
-        return self._texts(values) if type_ is str and self._reads_texts else 0
+    def _codes(self, type_: type, values: Any, rows: Any) -> Array | int:
+        """The finer kind of each of the values of one Python type, which are in some rows, or of all of them."""
+        if type_ not in (int, float, str):
+            return 0
+        if type_ is str and not self._reads_texts:
+            return _UNREAD
+        if len(rows) < len(values):
+            values = [values[row] for row in rows.tolist()]
+        if type_ is str:
+            return self._texts(values)
+        return _integers(values) if type_ is int else _floats(np.asarray(values, np.float64))
 
     def _texts(self, values: Sequence[str]) -> Array | int:
         if self._type == DataType.datetime:

@@ -28,6 +28,9 @@ _LEAST_ITEMS = 100  # of a piece, for each costs something by itself
 _TRIES = 8
 
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
+_BLANK, _LABEL = re.compile(r"\s*"), re.compile(r'\s*"0"\s*:\s*')
+_LABELLED = re.compile(rb'\{\s*"0"\s*:')
+_BETWEEN_LABELLED = re.compile(rb'(,)\s*"[0-9]+"\s*:')
 _BETWEEN_NESTED, _BETWEEN_PLAIN = re.compile(rb"[\]}]\s*(,)\s*[\[{]"), re.compile(rb"(,)")
 
 _FOR_NAN, _FOR_INFINITY = b"0.0", b"10000000"
@@ -76,9 +79,10 @@ class _Reader:
         start = _address(raw) - _address(self.text)
         end = start + len(memoryview(raw))
         kind = self.body[start : start + 1]
-        if end - start <= self.least or not (kind == b"[" or (kind == b"{" and nested)):
+        is_labelled = not nested and _LABELLED.match(self.body, start) is not None
+        if end - start <= self.least or not (kind == b"[" or is_labelled or (kind == b"{" and nested)):
             return json_text.exact(self.body[start:end])
-        if kind == b"[":
+        if kind == b"[" or is_labelled:
             return LongList(self.body, start + 1, end - 1, self.least)
         members = _MEMBERS.decode(raw)
         if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
@@ -93,6 +97,8 @@ def _address(buffer: Any) -> int:
 class LongList:
     """A list whose items stand from `start` to `end` in a body that is JSON; pieces have at least `least` bytes.
 
+    It may be an object, too, whose names are "0", "1" and so on, as pandas labels rows.
+
     Raises:
         Unsliced: its first item is long itself.
     """
@@ -102,18 +108,22 @@ class LongList:
         self._rows: list[int] = []
         """The first item of each piece, and last how many there are, once they have been counted."""
         self._places: list[int] = []
+        self.is_labelled = body[start - 1 : start] == b"{"
+        self._parsers = [_orjson, _exact]
         beginning = body[start : min(end, start + MIN_BYTES)].decode("utf-8", "ignore")
-        blank = len(beginning) - len(beginning.lstrip())
+        label = _LABEL.match(beginning) if self.is_labelled else _BLANK.match(beginning)
         try:
-            self.first, length = json.JSONDecoder().raw_decode(beginning, blank)
+            if not label:
+                raise Unsliced
+            self.first, length = json.JSONDecoder().raw_decode(beginning, label.end())
         except (ValueError, RecursionError) as error:
             raise Unsliced from error
-        item = beginning[blank:length].encode()
-        opening, closing = _OPENING.match(item), _CLOSING.search(item)
-        assert opening  # noqa: S101 -- it may be empty
-        assert closing  # noqa: S101 -- likewise
-        self._between = re.compile(_spaced(closing[0]) + rb"\s*(,)\s*" + _spaced(opening[0]))
+        item = beginning[label.end() : length].encode()
+        opening, closing = _OPENING.findall(item)[0], _CLOSING.findall(item)[0]
+        self._between = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
         self._between_any = _BETWEEN_NESTED if type(self.first) in (list, dict) else _BETWEEN_PLAIN
+        if self.is_labelled:
+            self._between = self._between_any = _BETWEEN_LABELLED
         self._bytes = max(least, _LEAST_ITEMS * len(item))
 
     def __len__(self) -> int:
@@ -131,7 +141,7 @@ class LongList:
         """
         rows, places, row, place = [], [], 0, self._start
         while place <= self._end:
-            stop, items = self._piece(place)
+            stop, items = self._piece(place, row)
             rows.append(row)
             places.append(place)
             yield row, items
@@ -146,12 +156,12 @@ class LongList:
         for row in rows:
             piece = bisect_right(self._rows, row) - 1
             if piece != number:
-                number, (_, items) = piece, self._piece(self._places[piece])
+                number, (_, items) = piece, self._piece(self._places[piece], self._rows[piece])
             found.append(items[row - self._rows[piece]])
         return found
 
-    def _piece(self, start: int) -> tuple[int, list[Any]]:
-        """Where the piece that starts here stops, and its items."""
+    def _piece(self, start: int, row: int) -> tuple[int, list[Any]]:
+        """Where the piece that starts here, with item `row`, stops, and its items."""
         least, most = start + self._bytes, start + 3 * self._bytes
         stops: list[int] = []
         if least < self._end:
@@ -159,12 +169,23 @@ class LongList:
                 stops += [found.start(1) for found in islice(between.finditer(self._body, least, most), _TRIES)]
         if most >= self._end:
             stops.append(self._end)
-        for parsed in (_orjson, _exact):
+        enclosed = b"{%b}" if self.is_labelled else b"[%b]"
+        for parsed in self._parsers:
             for stop in stops:
-                items = parsed(self._body[start:stop])
+                items = parsed(enclosed % self._body[start:stop])
                 if items:
-                    return stop, items
+                    if parsed is _exact:  # most probably so are the next
+                        self._parsers = [_exact, _orjson]
+                    return stop, _values(items, row)
         raise Unsliced
+
+
+def _values(items: Any, row: int) -> list[Any]:
+    if type(items) is list:
+        return items
+    if list(items) != list(map(str, range(row, row + len(items)))):
+        raise Unsliced
+    return list(items.values())
 
 
 def _spaced(brackets: bytes) -> bytes:
@@ -178,13 +199,13 @@ def _orjson(items: bytes) -> Any:
     if json_text.has_many_digits(items):
         return None
     try:
-        return orjson.loads(b"[" + items + b"]")
+        return orjson.loads(items)
     except orjson.JSONDecodeError:
         return None
 
 
 def _exact(items: bytes) -> Any:
     try:
-        return json_text.exact(b"[" + items + b"]")
+        return json_text.exact(items)
     except MalformedPayload:
         return None

@@ -199,7 +199,7 @@ def _is_column(data: Any) -> bool:
     if isinstance(data, Numbers):
         return data.labels is None and not data.shape
     if isinstance(data, LongList):
-        return not isinstance(data.first, (dict, list))
+        return not data.is_labelled and not isinstance(data.first, (dict, list))
     if isinstance(data, list) and data:
         return not isinstance(data[0], (dict, list))
     return not isinstance(data, (dict, Table))
@@ -213,6 +213,8 @@ def _bare(document: Any) -> Payload:
     ):
         return Payload(Format.RECORDS, document)
     if isinstance(document, LongList):  # whether its other items are alike, who looks at them will see
+        if document.is_labelled:
+            raise Unsliced
         return Payload(Format.RECORDS if isinstance(document.first, dict) else Format.INPUTS, document)
     if isinstance(document, (list, Numbers)):
         return Payload(Format.INPUTS, document)

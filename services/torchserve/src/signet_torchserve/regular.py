@@ -145,7 +145,7 @@ def _of_values(name: Any, values: list[Any] | LongList, others: set[type]) -> Ta
 
 def _of_lists(rows: Any) -> Table | None:
     if type(rows) is LongList:
-        first = rows.first
+        first = None if rows.is_labelled else rows.first
     elif type(rows) is not list or set(map(type, rows)) != {list} or len(set(map(len, rows))) != 1:
         return None
     else:
@@ -206,7 +206,8 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
     if types == {dict}:
         return _of_labelled(content)
     lists = [values for values in content.values() if _is_list(values)]
-    if dict in types or not names or (LongList not in types and len(set(map(len, lists))) > 1):
+    are_labelled = {type(values) is LongList and values.is_labelled for values in content.values()}
+    if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, lists))) > 1):
         return None
 
     def count() -> int:
@@ -223,7 +224,10 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
         some = _some(content, names, places)
-        return {name: _taken(values, rows) if _is_list(values) else values for name, values in some.items()}
+        parts = {name: _taken(values, rows) if _is_list(values) else values for name, values in some.items()}
+        if are_labelled == {True}:
+            return {name: dict(zip(map(str, rows), values, strict=True)) for name, values in parts.items()}
+        return parts
 
     return Table(names, count, columns, cut, LongList not in types or len(lists) < len(names))
 
