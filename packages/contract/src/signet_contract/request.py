@@ -18,27 +18,22 @@ MLflow's four formats take `params` beside them. Neither TorchServe nor torch no
 from __future__ import annotations
 
 import contextlib
-import gc
-import json
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from itertools import chain
 from typing import Any
 
-import orjson
-
-from signet_contract.bulk import documents, tables
+from signet_contract import json_text
+from signet_contract.bulk import documents, long_lists, tables
+from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.errors import MalformedPayload
-
-SERVED = (
-    "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
-    "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
-)
+from signet_contract.json_text import SERVED
 
 Loads = Callable[[bytes], Any]
 
@@ -116,8 +111,23 @@ class RawBody:
         Raises:
             MalformedPayload: as above.
         """
-        decoded = DecodedRequest(Format.CSV, _text(self.text)) if self.is_csv else self._of_json(_exact_json)
+        decoded = (
+            DecodedRequest(Format.CSV, json_text.of_utf8(self.text)) if self.is_csv else self._of_json(json_text.exact)
+        )
         decoded.source, decoded.is_exact = self, True
+        return decoded
+
+    def sliced(self, least: int = long_lists.MIN_BYTES) -> DecodedRequest:
+        """Its request, exact, but with `LongList`s where it has lists of more than `least` bytes.
+
+        Raises:
+            Unsliced: that is not to be had; the body may be malformed.
+        """
+        try:
+            decoded = self._of_json(partial(_sliced_json, least))
+        except MalformedPayload as error:
+            raise Unsliced from error
+        decoded.source = self
         return decoded
 
     def _of_json(self, loads: Loads) -> DecodedRequest:
@@ -185,14 +195,16 @@ def _seed(data: Any, loads: Loads) -> DecodedRequest:
         return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else _bare(data)
     if len(texts) == 1:
         return _bare(loads(texts[0].encode("utf-8", "surrogatepass")))
-    loads = _exact_json if loads is _exact_json else _plain_json
-    request = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
-    return DecodedRequest(Format.RECORDS, list(chain.from_iterable(map(_records, request))))
+    loads = json_text.plain if loads is _json else json_text.exact
+    all_decoded = [_bare(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
+    return DecodedRequest(Format.RECORDS, list(chain.from_iterable(map(_records, all_decoded))))
 
 
 def _is_column(data: Any) -> bool:
     if isinstance(data, Numbers):
         return data.labels is None and not data.shape
+    if isinstance(data, LongList):
+        return not data.is_labelled and not isinstance(data.first, (dict, list))
     if isinstance(data, list) and data:
         return not isinstance(data[0], (dict, list))
     return not isinstance(data, (dict, Table))
@@ -205,6 +217,10 @@ def _bare(document: Any) -> DecodedRequest:
         isinstance(document, list) and document and all(isinstance(item, dict) for item in document)
     ):
         return DecodedRequest(Format.RECORDS, document)
+    if isinstance(document, LongList):  # whether its other items are alike, who looks at them will see
+        if document.is_labelled:
+            raise Unsliced
+        return DecodedRequest(Format.RECORDS if isinstance(document.first, dict) else Format.INPUTS, document)
     if isinstance(document, (list, Numbers)):
         return DecodedRequest(Format.INPUTS, document)
     raise MalformedPayload(
@@ -239,22 +255,11 @@ def _values(column: Any) -> list[Any]:
     return column if isinstance(column, list) else [column]
 
 
-def _text(body: bytes) -> str:
-    if not body.strip():
-        raise MalformedPayload("The body is empty.", expected=SERVED, got="an empty body")
-    try:
-        return bytes(body).decode("utf-8")
-    except UnicodeDecodeError as error:
-        where = f"byte {body[error.start]:#04x} at position {error.start}"
-        hint = " It is compressed: send it uncompressed." if body.startswith(_COMPRESSED) else ""
-        raise MalformedPayload(f"The body is not UTF-8: {where}.{hint}", expected="UTF-8", got=where) from error
-
-
 def _csv(body: bytes) -> str | Table:
     """The text, or what is in it if there is no doubt."""
     with contextlib.suppress(ValueError):
         return tables.of_csv(body)
-    return _text(body)
+    return json_text.of_utf8(body)
 
 
 class _Unread(Exception):
@@ -272,75 +277,19 @@ def _json(body: bytes) -> Any:
             return documents.loads(body)
         if len(body) > _VERY_LARGE_BYTES and not _OF_TEXTS.match(body):
             raise _Unread
-    return _plain_json(body)
+    return json_text.plain(body)
 
 
-def _plain_json(body: bytes) -> Any:
-    """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name."""
-    try:
-        if len(body) <= _LARGE_BYTES:
-            return orjson.loads(body)
-        with without_collector():
-            return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return _typed_json(_text(body))
+def _sliced_json(least: int, body: bytes) -> Any:
+    """Parsed JSON with `LongList`s, exact."""
+    return json_text.exact(body) if _OF_TEXTS.match(body) else long_lists.loads(body, _LOOKED_INTO, least)
 
 
-@contextlib.contextmanager
-def without_collector() -> Iterator[None]:
-    """While millions of objects are made of a large body, to look for garbage among them would double the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _exact_json(body: bytes) -> Any:
-    """As `_plain_json`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
-    return _typed_json(_text(body)) if _MANY_DIGITS in body.translate(_DIGITS_ALIKE) else _plain_json(body)
-
-
-def _may_be_csv(text: str) -> bool:
-    stripped = text.strip()
-    return "\n" in stripped and stripped[0] not in "{[<"
-
-
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
 _LARGE_BYTES = 1 << 11
 _VERY_LARGE_BYTES = 1 << 16
+_LOOKED_INTO = frozenset(MLFLOW_FORMATS)
 # How the seed's JSON in JSON begins, whose outer one is nothing but texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
-_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
-_MANY_DIGITS = b"0" * len(str(2**63))
-
-
-def _typed_json(text: str) -> Any:
-    try:
-        document = json.loads(text)
-        if "\\u" in text:  # without escapes there are no surrogates
-            json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno} (char {error.pos})"
-        hint = " If it is CSV, send it with the header 'Content-Type: text/csv'." if _may_be_csv(text) else ""
-        raise MalformedPayload(
-            f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
-        ) from error
-    except RecursionError as error:
-        raise MalformedPayload(
-            "The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply"
-        ) from error
-    except UnicodeEncodeError as error:
-        raise MalformedPayload(
-            "The body holds a lone surrogate, which is no character.",
-            expected="UTF-8",
-            got=f"a lone surrogate: {error.reason}",
-        ) from error
-    except ValueError as error:  # more digits than Python converts
-        raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
-    return document
 
 
 def _kind(value: Any) -> str:

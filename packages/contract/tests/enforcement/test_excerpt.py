@@ -81,6 +81,7 @@ def long_payloads(draw: st.DrawFn, schema: Schema) -> DecodedRequest:
         (Format.SPLIT, {"columns": names, "data": rows, "index": list(range(len(rows)))[::-1]}),
         (Format.INPUTS, columns),
         (Format.COLUMNS, labelled),
+        (Format.COLUMNS, {name: dict(zip(map(str, range(len(rows))), v, strict=True)) for name, v in columns.items()}),
         (Format.COLUMNS, scalar),
         (Format.INPUTS, rows),
     ]
@@ -100,6 +101,45 @@ def test_an_excerpt_is_refused_as_the_whole(data: st.DataObject) -> None:
         is_cut = True
     event(f"{'cut' if is_cut else 'whole'}, {'fed' if whole is None else 'refused'}")
     assert said(schema, content, allow, is_cut=True) == whole
+
+
+def text(content: DecodedRequest, indent: int | None) -> bytes:
+    """The body that a request is decoded from."""
+    is_bare = content.format is Format.COLUMNS
+    return json.dumps(content.content if is_bare else {content.format.value: content.content}, indent=indent).encode()
+
+
+@st.composite
+def odd_rows(draw: st.DrawFn, schema: Schema) -> DecodedRequest:
+    """Rows of several lengths or types, or of another length than the columns."""
+    value = st.one_of(drawn.anything, st.sampled_from([1.5, "],[", '},{"', 'a","b', "\\"]))
+    sorts = draw(st.lists(st.one_of(st.lists(value, min_size=1, max_size=3), value), min_size=1, max_size=4))
+    rows = [sorts[0]] * 90
+    for sort in sorts[1:]:
+        rows[draw(st.integers(0, 89))] = sort
+    names = schema.input_names() if schema.has_input_names() else list(range(len(schema.inputs)))
+    formats = [(Format.INPUTS, rows), (Format.INSTANCES, rows), (Format.SPLIT, {"columns": names, "data": rows})]
+    return DecodedRequest(*draw(st.sampled_from(formats)))
+
+
+@given(st.data())
+def test_a_long_body_is_refused_as_the_whole(data: st.DataObject) -> None:
+    """Where a body is looked through piece by piece, what is said of it is what is said of all its values at once."""
+    schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
+    allow = data.draw(st.one_of(st.just(frozenset[str]()), drawn.allowances))
+    content = data.draw(st.one_of(long_payloads(schema), long_payloads(schema), odd_rows(schema)))
+    source = request.RawBody(text(content, data.draw(st.sampled_from([None, 1]))))
+    inputs = signature_document(schema)["inputs"]
+    refused = None
+    try:
+        decision.refuse_long(inputs, None, None, source, allow, least=64)
+    except Rejected as rejection:
+        refused = rejection.document()
+    event("refused" if refused else "left to who looks at all")
+    if refused is not None:
+        with pytest.raises(Rejected) as caught:
+            decision.decide(inputs, None, None, source.exact(), allow)
+        assert refused == caught.value.document()
 
 
 @given(st.data())
@@ -226,3 +266,31 @@ def test_a_body_in_which_everything_is_wrong_makes_few_problems(
     refused = rejection(schema, json.dumps({"inputs": content}).encode())
     assert refused.message
     assert len(made) < 200
+
+
+WRONG = ["x", "5.1", None, True, 7, 1e39, float("nan"), [], {}, "\n"]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("form", ["split", "records", "columns", "lists", "short rows", "labelled", "mixed"])
+def test_a_wrong_body_is_never_there_as_a_whole(form: str, wrong: Any) -> None:
+    """Whatever is wrong with a million bytes, to refuse them takes the memory of a few pieces."""
+    row = [wrong, wrong]
+    rows = 1_000_000 // (len(json.dumps(row)) + 2)
+    content: Any = {
+        "split": {"dataframe_split": {"columns": ["a", "b"], "data": [row] * rows}},
+        "records": {"dataframe_records": [{"a": wrong, "b": wrong}] * (rows // 2)},
+        "columns": {"inputs": {"a": [wrong] * rows, "b": [wrong] * rows}},
+        "lists": [row] * rows,
+        "short rows": {"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2.5]] * 99 + [[wrong]] * rows}},
+        "labelled": {name: {str(row): wrong for row in range(rows // 2)} for name in ("a", "b")},
+        "mixed": {"inputs": {"a": [1.5, wrong, "x"] * (rows // 2), "b": [0.5] * (3 * (rows // 2))}},
+    }[form]
+    source = request.RawBody(json.dumps(content).encode())
+    schema = columns_schema(("double", None), ("double", None)) if form == "lists" else TWO
+    tracemalloc.start()
+    with pytest.raises(Rejected):
+        decision.refuse_long(signature_document(schema)["inputs"], None, None, source)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000

@@ -17,6 +17,7 @@ Each can be lifted (see `policy`), and the rest is then MLflow's.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -29,12 +30,14 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import Schema
 
+from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
 from signet_contract.enforcement import columns, floats, mistakes, tensors
 from signet_contract.enforcement.excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
+from signet_contract.json_text import without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
-from signet_contract.request import DecodedRequest, Format, without_collector
+from signet_contract.request import DecodedRequest, Format, RawBody
 
 MAX_DEPTH = 32
 """Most lists and objects in one another: numpy can go through no more."""
@@ -58,16 +61,52 @@ def decide(
     Raises:
         Rejected: with MLflow's message where MLflow refuses.
     """
+    if decoded.source is not None and not decoded.is_exact:
+        refuse_long(inputs, outputs, params, decoded.source, policy)
     with without_collector():
         decoded = decoded.exact()
         _require_shallow(decoded)
-        signature = _signature(inputs, outputs, params)
-        try:
-            return _decide(signature, decoded, policy)
-        except Rejected as rejection:
-            schema = signature.inputs
-            names = schema.input_names() if schema.has_input_names() else []
-            raise mistakes.explained(rejection, decoded, names) from rejection.__cause__
+        return _explained(_signature(inputs, outputs, params), decoded, policy)
+
+
+def refuse_long(  # noqa: PLR0913 -- those of `decide`
+    inputs: str,
+    outputs: str | None,
+    params: str | None,
+    source: RawBody,
+    policy: frozenset[str] = frozenset(),
+    *,
+    least: int = MIN_BYTES,
+) -> None:
+    """Refuse a long body as `decide` would, where that can be told without having all of its values at once.
+
+    Args:
+        inputs: as of `decide`; so are the others.
+        outputs: likewise.
+        params: likewise.
+        source: the body.
+        policy: likewise.
+        least: bytes from which on it is a long one.
+
+    Raises:
+        Rejected: it is refused.
+    """
+    signature = _signature(inputs, outputs, params)
+    if source.is_csv or len(source.text) <= least or signature.inputs.is_tensor_spec():
+        return
+    with without_collector(), suppress(Unsliced):
+        decoded = source.sliced(least)
+        if _is_shallow(source.text):
+            _explained(signature, decoded, policy)
+
+
+def _explained(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
+    try:
+        return _decide(signature, decoded, policy)
+    except Rejected as rejection:
+        schema = signature.inputs
+        names = schema.input_names() if schema.has_input_names() else []
+        raise mistakes.explained(rejection, decoded, names) from rejection.__cause__
 
 
 def _require_shallow(decoded: DecodedRequest) -> None:
@@ -93,7 +132,7 @@ def _require_shallow(decoded: DecodedRequest) -> None:
 def _is_shallow(text: bytes) -> bool:
     """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
     if b"\\" in text:
-        return False
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Of a text without brackets two quotes are left, which stand beside one another.
     brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
     for _ in range(MAX_DEPTH - 1):

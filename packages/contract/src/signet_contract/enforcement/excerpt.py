@@ -8,37 +8,27 @@ size is known.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
-from operator import itemgetter
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from mlflow.types import DataType, Schema
 
 from signet_contract import unchecked_names
-from signet_contract.enforcement import column_names, kinds
+from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.enforcement import column_names, regular
+from signet_contract.enforcement.kinds import Kinds
+from signet_contract.enforcement.regular import Irregular, Table
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
-from signet_contract.request import DecodedRequest, Format
+from signet_contract.request import DecodedRequest
 
 MAX_CELLS = 1 << 24
 """Most values of a table; the largest body with a value for each has a fifth of that."""
 
 # With so few and twenty rows, to look for what decides costs as much as to decide.
 _FEW_COLUMNS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A request of a regular form, as pandas would read it."""
-
-    names: Sequence[Any]
-    rows: int
-    column: Callable[[int], Sequence[Any]]
-    """The values of a column by its place among the names, `kinds.ABSENT` where a row has none."""
-    cut: Callable[[Sequence[int], Sequence[int]], Any]
-    """The content with these rows and columns only, by their places."""
 
 
 class Excerpt:
@@ -52,6 +42,7 @@ class Excerpt:
     Raises:
         MalformedPayload: it would become a table beyond all measure.
         SignatureMismatch: it has columns more than once, too few, or names that the schema can't check.
+        Unsliced: it has long lists, and what is said of it cannot be told from an excerpt; neither does `whole`.
     """
 
     def __init__(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
@@ -60,21 +51,44 @@ class Excerpt:
         self.whole: Callable[[], DecodedRequest] = lambda: decoded
         """All rows, but of the extra columns no more than twenty."""
         self._rows: Sequence[int] | None = None
-        self._kinds: dict[Any, tuple[dict[int, int], list[int]]] = {}
+        self._is_irregular = False
+        self._kinds: dict[Any, Kinds] = {}
         self._extra: list[Any] = []
-        table = _table(schema, decoded) if all(isinstance(type_, DataType) for type_ in schema.input_types()) else None
+        try:
+            self._cut(schema, decoded, policy)
+        except Irregular as irregular:
+            content, rows = decoded.content, irregular.rows
+            self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
+            self._is_irregular = True
+        if regular.is_sliced(decoded.content):
+            self.whole = _not_there
+            if self._rows is None and not self._is_irregular:
+                raise Unsliced
+
+    def _cut(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
+        table = (
+            regular.table(schema, decoded)
+            if all(isinstance(type_, DataType) for type_ in schema.input_types())
+            else None
+        )
         few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # beyond which extra ones are only counted
-        if table is None or (table.rows <= MAX_VIOLATIONS and len(table.names) <= few):
+        if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few):
             return
-        if not schema.has_input_names():
-            unchecked_names.refuse(table.names, policy)
-        kept = self._kept(schema, table)
-        if table.rows * len(kept) > MAX_CELLS:
-            raise _too_large(decoded, table.rows, len(kept), MAX_CELLS)
+        try:
+            if not schema.has_input_names():
+                unchecked_names.refuse(table.names, policy)
+            kept = self._kept(schema, table)
+        except SignatureMismatch:
+            if not table.is_counted:  # its first row says what it is, and may be alone with that
+                deque(table.columns(()), maxlen=0)
+                table.rows()
+            raise
+        if table.is_counted and table.rows() * len(kept) > MAX_CELLS:
+            raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
         if len(kept) < len(table.names):
-            self.whole = lambda: replace(decoded, content=table.cut(range(table.rows), kept))
+            self.whole = lambda: replace(decoded, content=table.cut(range(table.rows()), kept))
         rows = self._chosen(schema, table)
-        if 2 * len(rows) < table.rows:
+        if 2 * len(rows) < table.rows():
             self._rows = rows
             self.decoded = replace(decoded, content=table.cut(rows, kept))
         elif len(kept) < len(table.names):
@@ -83,20 +97,26 @@ class Excerpt:
     @property
     def is_shorter(self) -> bool:
         """Whether the whole has more rows."""
-        return self._rows is not None
+        return self._rows is not None or self._is_irregular
 
     def of_the_whole(self, rejection: SignatureMismatch) -> SignatureMismatch:
-        """What the whole request is refused with, given what its excerpt is refused with."""
+        """What the whole request is refused with, given what its excerpt is refused with.
+
+        Raises:
+            Unsliced: the excerpt has no row of the whole's for it.
+        """
+        if self._is_irregular:  # but not for that
+            raise Unsliced
         violations, total, counted = list[Violation](), rejection.more, set()
         for violation in rejection.violations:
             row = violation.row if self._rows is None or violation.row is None else self._rows[violation.row]
             violations.append(replace(violation, row=row))
-            kind_of, counts = self._kinds.get(violation.column, ({}, []))
-            if row is None or not counts:
+            kinds = self._kinds.get(violation.column)
+            if row is None or kinds is None:
                 total += 1
-            elif row in kind_of and (key := (violation.rule, violation.column, kind_of[row])) not in counted:
+            elif (kind := kinds.of(row)) and (key := (violation.rule, violation.column, kind)) not in counted:
                 counted.add(key)
-                total += counts[kind_of[row]]
+                total += kinds.counts[kind]
         if any(violation.rule == "columns" for violation in violations):
             total += len(self._extra[MAX_VIOLATIONS:])
         listed = violations[:MAX_VIOLATIONS]
@@ -109,7 +129,7 @@ class Excerpt:
         before, found, after = rejection.message.rpartition(f" in row {first.row}")
         return f"{before} in row {moved.row}{after}" if found else rejection.message
 
-    def _kept(self, schema: Schema, table: _Table) -> list[int]:
+    def _kept(self, schema: Schema, table: Table) -> list[int]:
         """Places of the signature's columns and of the first others."""
         column_names.require(schema, pd.Index(table.names))
         if not schema.has_input_names():
@@ -121,25 +141,27 @@ class Excerpt:
         dropped = set(extra[MAX_VIOLATIONS:])
         return [place for place in range(len(table.names)) if place not in dropped]
 
-    def _chosen(self, schema: Schema, table: _Table) -> list[int]:
+    def _chosen(self, schema: Schema, table: Table) -> list[int]:
         """The first rows, and the first of each kind in each column."""
-        chosen = set(range(min(table.rows, MAX_VIOLATIONS)))
-        typed: list[tuple[int, Any]]
         if schema.has_input_names():
             places = {name: place for place, name in enumerate(table.names)}
-            typed = [(places[name], type_) for name, type_ in schema.input_types_dict().items() if name in places]
+            typed = {places[name]: type_ for name, type_ in schema.input_types_dict().items() if name in places}
         else:
-            typed = list(enumerate(schema.input_types()[: len(table.names)]))
-        for place, type_ in typed:
-            kind_of: dict[int, int] = {}
-            counts: list[int] = []
-            for rows in kinds.of_column(table.column(place), type_):
-                first = rows[:MAX_VIOLATIONS].tolist()
-                kind_of |= dict.fromkeys(first, len(counts))
-                counts.append(len(rows))
-                chosen.update(first)
-            self._kinds[table.names[place]] = (kind_of, counts)
-        return sorted(chosen)
+            typed = dict(enumerate(schema.input_types()[: len(table.names)]))
+        found = {place: Kinds(type_, MAX_VIOLATIONS) for place, type_ in typed.items() if isinstance(type_, DataType)}
+        for place, start, values in table.columns(list(found)):
+            found[place].add(start, values)
+        mixed = {place: kinds.with_texts() for place, kinds in found.items() if kinds.must_read_texts}
+        for place, start, values in table.columns(list(mixed)) if mixed else ():
+            mixed[place].add(start, values)
+        found |= mixed
+        self._kinds = {table.names[place]: kinds for place, kinds in found.items()}
+        chosen = set(range(min(table.rows(), MAX_VIOLATIONS)))
+        return sorted(chosen.union(*(rows for kinds in found.values() for rows in kinds.first.values())))
+
+
+def _not_there() -> DecodedRequest:
+    raise Unsliced
 
 
 def require_full(schema: Schema, decoded: DecodedRequest) -> None:
@@ -148,9 +170,9 @@ def require_full(schema: Schema, decoded: DecodedRequest) -> None:
     Raises:
         MalformedPayload: it has more of them than its body has bytes.
     """
-    table = _table(schema, decoded)
-    if table and decoded.source and table.rows * len(table.names) > len(decoded.source.text):
-        raise _too_large(decoded, table.rows, len(table.names), len(decoded.source.text))
+    table = regular.table(schema, decoded)
+    if table and decoded.source and table.rows() * len(table.names) > len(decoded.source.text):
+        raise _too_large(decoded, table.rows(), len(table.names), len(decoded.source.text))
 
 
 def _too_large(decoded: DecodedRequest, rows: int, columns: int, limit: int) -> MalformedPayload:
@@ -159,139 +181,4 @@ def _too_large(decoded: DecodedRequest, rows: int, columns: int, limit: int) -> 
         f"The {decoded.format.value} would become a table of {size}: more than {limit} values.",
         expected=f"at most {limit} values",
         got=size,
-    )
-
-
-def _table(schema: Schema, decoded: DecodedRequest) -> _Table | None:
-    content = decoded.content
-    if decoded.format is Format.SPLIT:
-        return _of_split(content)
-    if isinstance(content, pd.DataFrame):
-        return _of_frame(content)
-    if isinstance(content, list):
-        return _of_rows(schema, content, may_be_column=decoded.format is not Format.RECORDS)
-    return _of_columns(content) if isinstance(content, dict) and decoded.format is not Format.RECORDS else None
-
-
-def _of_frame(frame: pd.DataFrame) -> _Table:
-    return _Table(
-        list(frame.columns),
-        len(frame),
-        lambda place: frame.iloc[:, place].tolist(),
-        lambda rows, places: frame.iloc[list(rows), list(places)].reset_index(drop=True),
-    )
-
-
-def _of_split(content: Any) -> _Table | None:
-    if type(content) is not dict or not {"data"} <= content.keys() <= {"columns", "data", "index"}:
-        return None
-    table = _of_lists(content["data"])
-    if table is None:
-        return None
-    names, index = content.get("columns"), content.get("index")
-    if names is not None and (type(names) is not list or len(names) != len(table.names) or not _are_plain(names)):
-        return None
-    if index is not None and (type(index) is not list or len(index) != table.rows):
-        return None
-
-    def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
-        parts = {"data": table.cut(rows, places)}
-        if names is not None:
-            parts["columns"] = [names[place] for place in places]
-        if index is not None:
-            parts["index"] = [index[row] for row in rows]
-        return parts
-
-    return replace(table, names=names or table.names, cut=cut)
-
-
-def _are_plain(names: list[Any]) -> bool:
-    return set(map(type, names)) in ({str}, {int})
-
-
-def _of_rows(schema: Schema, rows: list[Any], *, may_be_column: bool) -> _Table | None:
-    types = set(map(type, rows))
-    if types == {dict}:
-        return _of_records(rows)
-    is_one_column = may_be_column and len(schema.inputs) == 1 and schema.has_input_names()
-    if is_one_column and dict not in types:
-        name: Any = schema.input_names()[0]
-        return _of_values(name, rows)
-    return _of_lists(rows) if types & {list, dict} else _of_values(0, rows)
-
-
-def _of_values(name: Any, values: list[Any]) -> _Table:
-    return _Table([name], len(values), lambda _: values, lambda rows, _: [values[row] for row in rows])
-
-
-def _of_lists(rows: Any) -> _Table | None:
-    if type(rows) is not list or set(map(type, rows)) != {list} or len(set(map(len, rows))) != 1 or not rows[0]:
-        return None
-    width = len(rows[0])
-
-    def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
-        return [[rows[row][place] for place in places] for row in chosen]
-
-    return _Table(range(width), len(rows), lambda place: list(map(itemgetter(place), rows)), cut)
-
-
-def _of_records(records: list[dict[str, Any]]) -> _Table:
-    names = list(dict.fromkeys(chain.from_iterable(records)))
-
-    def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
-        if len(places) == len(names):
-            return [records[row] for row in rows]
-        kept = [names[place] for place in places]
-        return [{name: records[row][name] for name in kept if name in records[row]} for row in rows]
-
-    return _Table(
-        names,
-        len(records),
-        lambda place: [record.get(names[place], kinds.ABSENT) for record in records],
-        cut,
-    )
-
-
-def _of_columns(columns: dict[str, Any]) -> _Table | None:
-    names = list(columns)
-    types = set(map(type, columns.values()))
-    if types == {dict}:
-        return _of_labelled(columns)
-    lengths = {len(values) for values in columns.values() if type(values) is list}
-    if dict in types or len(lengths) > 1 or not names:
-        return None
-    if not lengths:  # values of one row
-        return _Table(names, 1, lambda place: [columns[names[place]]], lambda _, places: _some(columns, names, places))
-    (length,) = lengths
-
-    def column(place: int) -> Sequence[Any]:
-        values = columns[names[place]]
-        return values if type(values) is list else [values] * length
-
-    def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
-        some = _some(columns, names, places)
-        return {name: [v[row] for row in rows] if type(v) is list else v for name, v in some.items()}
-
-    return _Table(names, length, column, cut)
-
-
-def _some(columns: dict[str, Any], names: list[str], places: Sequence[int]) -> dict[str, Any]:
-    return {names[place]: columns[names[place]] for place in places}
-
-
-def _of_labelled(columns: dict[str, dict[str, Any]]) -> _Table:
-    """Columns whose rows have labels; pandas takes these in the order in which they first appear."""
-    names = list(columns)
-    labels = list(dict.fromkeys(chain.from_iterable(columns.values())))
-
-    def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, dict[str, Any]]:
-        kept = [labels[row] for row in rows]
-        some = _some(columns, names, places)
-        return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
-
-    return _Table(
-        names,
-        len(labels),
-        lambda place: [columns[names[place]].get(label, kinds.ABSENT) for label in labels],
-        cut,
     )

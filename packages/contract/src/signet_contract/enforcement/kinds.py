@@ -1,15 +1,17 @@
 """Values sorted by kind: all of one kind, in a column, are right or wrong alike.
 
 Kinds are as fine as anything that pandas or MLflow looks at: the type, where a number lies among the limits of types,
-whether it is whole, what a text can be read as. There are a few in a column, however many values it has.
+whether it is whole, what a text can be read as. There are a few in a column, however many values it has. The values may
+come piece by piece.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,6 +41,7 @@ _INTEGERS = [
     int(BEYOND_FLOAT32),
     2**1024,
 ]
+_BELOW_INT64S = _INTEGERS.index(-(2**63))
 _INT64S = np.array([limit for limit in _INTEGERS if -(2**63) <= limit < 2**63], np.int64)
 _FLOATS = np.array(
     [-np.finfo(float).max, np.nextafter(-BEYOND_FLOAT32, 0), -(2.0**31), 2.0**31, BEYOND_FLOAT32, np.inf]
@@ -46,8 +49,8 @@ _FLOATS = np.array(
 _NAN = 2 * (len(_FLOATS) + 1)
 _NAN_WORDS = ("nan", "", "null", "none", "na", "n/a", "<na>")
 _NO_NUMBER = _NAN + len(_NAN_WORDS)
-
-_READ_FROM_TEXTS = {DataType.string, DataType.datetime, DataType.binary}
+_UNREAD = -1
+_IN_PLAIN_NUMBERS = frozenset("0123456789+-.eE")
 
 # "+02:00" at the end of a time: a column whose times have several makes another column.
 _OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$")
@@ -61,69 +64,139 @@ class Absent:
 ABSENT = Absent()
 
 
-def of_column(values: Sequence[Any], type_: DataType) -> Iterator[Array]:
-    """Rows of each kind of value in a column that is to be of `type_`, ascending."""
-    types = list(dict.fromkeys(map(type, values)))
-    are_texts_read = type_ in _READ_FROM_TEXTS or (type_ == DataType.double and len(types) > 1)
-    numbered = {type_of_some: number for number, type_of_some in enumerate(types)}
-    codes = np.fromiter(map(numbered.__getitem__, map(type, values)), np.uint8, len(values)) if len(types) > 1 else None
-    for type_of_some, number in numbered.items():
-        rows = np.arange(len(values)) if codes is None else np.flatnonzero(codes == number)
-        some = values if codes is None else [values[row] for row in rows.tolist()]
-        finer = None
-        if type_of_some is int:
-            finer = _integers(some)
-        elif type_of_some is float:
-            finer = _floats(np.fromiter(some, np.float64, len(some)))
-        elif type_of_some is str and are_texts_read:
-            finer = _texts(some, type_)
-        if finer is None or (finer == finer[0]).all():  # which to sort would take longer to find
-            yield rows
-        else:
-            yield from (rows[finer == code] for code in np.unique(finer))
+Kind = tuple[type, int]
+"""A Python type, and a number for what matters among its values."""
 
 
-def _integers(values: Sequence[int]) -> Array:
+class Kinds:
+    """Those of the values of one column.
+
+    Args:
+        type_: what the values are to be.
+        most: how many rows of each kind are told.
+        reads_texts: whether texts are read as numbers, too.
+    """
+
+    def __init__(self, type_: DataType, most: int, *, reads_texts: bool = False) -> None:
+        self._type, self._most = type_, most
+        self.first: dict[Kind, list[int]] = {}
+        """The first rows of each kind."""
+        self.counts: dict[Kind, int] = {}
+        """How many there are of each."""
+        self._reads_texts = type_ in (DataType.string, DataType.datetime, DataType.binary) or reads_texts
+        self._offsets: dict[str | None, int] = {None: 0}
+        """Numbers of the times' offsets from UTC; None is that of what is no time."""
+
+    @property
+    def must_read_texts(self) -> bool:
+        """Whether the values must be sorted once more, `with_texts`: texts had come before anything else did."""
+        return (str, _UNREAD) in self.counts and self._is_mixed()
+
+    def with_texts(self) -> Kinds:
+        """Another, without any values yet, that reads texts as numbers."""
+        return Kinds(self._type, self._most, reads_texts=True)
+
+    def _is_mixed(self) -> bool:
+        return any(type_ is not str for type_, _ in self.counts)
+
+    def add(self, start: int, values: Sequence[Any] | Array) -> None:
+        """Sort some more values, the first of which is in row `start`; an array is of float64 or int64."""
+        for kind, rows, count in self._sorted(values):
+            first = self.first.setdefault(kind, [])
+            first += [start + int(row) for row in rows[: self._most - len(first)]]
+            self.counts[kind] = self.counts.get(kind, 0) + count
+
+    def of(self, row: int) -> Kind | None:
+        """The kind of the value in one of the first rows of its kind; None for another row."""
+        return next((kind for kind, rows in self.first.items() if row in rows), None)
+
+    def _sorted(self, values: Sequence[Any] | Array) -> Iterator[tuple[Kind, Sequence[int] | Array, int]]:
+        """Each kind of the values, the first rows of it among them, and how many there are."""
+        types = [type(values[0].item())] if isinstance(values, np.ndarray) else list(dict.fromkeys(map(type, values)))
+        # Texts alone are no doubles, whatever is in them; among others they may be taken for some.
+        self._reads_texts |= self._type == DataType.double and str in types and (len(types) > 1 or self._is_mixed())
+        numbers = {type_: number for number, type_ in enumerate(types)}
+        of_each = np.fromiter(map(numbers.__getitem__, map(type, values)), np.uint8, len(values)) if types[1:] else None
+        for type_, number in numbers.items():
+            rows = range(len(values)) if of_each is None else np.flatnonzero(of_each == number)
+            codes = self._codes(type_, values, rows)
+            if isinstance(codes, int):
+                yield (type_, codes), rows[: self._most], len(rows)
+                continue
+            for code, count in enumerate(np.bincount(codes).tolist()):
+                if count:
+                    places = np.flatnonzero(codes == code)[: self._most].tolist()
+                    yield (type_, code), [rows[place] for place in places], count
+
+    def _codes(self, type_: type, values: Any, rows: Any) -> Array | int:
+        """The finer kind of each of the values of one Python type, which are in some rows, or of all of them."""
+        if type_ not in (int, float, str):
+            return 0
+        if type_ is str and not self._reads_texts:
+            return _UNREAD
+        if len(rows) < len(values):
+            values = [values[row] for row in rows.tolist()]
+        if type_ is str:
+            return self._texts(values)
+        return _integers(values) if type_ is int else _floats(np.asarray(values, np.float64))
+
+    def _texts(self, values: Sequence[str]) -> Array | int:
+        if self._type == DataType.datetime:
+            return _of_texts(values, self._dates)
+        if self._type == DataType.binary:
+            return _of_texts(values, lambda texts: list(map(_is_base64, texts)))
+        # What is said of a column with a text that is no number does not depend on its other texts.
+        return _NO_NUMBER if (str, _NO_NUMBER) in self.counts else _numbers(values)
+
+    def _dates(self, texts: list[str]) -> list[int]:
+        dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
+        codes = [0] * len(texts)
+        for row in np.flatnonzero(dates.notna()).tolist():
+            found = _OFFSET.search(texts[row], _DATE_LENGTH)
+            codes[row] = self._offsets.setdefault(found[0] if found else "", len(self._offsets))
+        return codes
+
+
+def _integers(values: Sequence[int] | Array) -> Array | int:
     try:
-        return np.searchsorted(_INT64S, np.fromiter(values, np.int64, len(values)), "right")
+        found = np.asarray(values, np.int64)
     except OverflowError:
         return np.fromiter(map(partial(bisect_right, _INTEGERS), values), np.int64, len(values))
+    least, greatest = np.searchsorted(_INT64S, [found.min(), found.max()], "right").tolist()
+    if least == greatest:
+        return int(least + _BELOW_INT64S)
+    return np.searchsorted(_INT64S, found, "right") + _BELOW_INT64S
 
 
 def _floats(values: Array) -> Array:
-    codes: Array = 2 * np.searchsorted(_FLOATS, values, "right") + (values == np.floor(values))
+    least, greatest = values.min(), values.max()  # both are NaN if one is
+    of_all = np.searchsorted(_FLOATS, [least, greatest], "right").tolist()
+    are_apart = least != least or of_all[0] != of_all[1]  # noqa: PLR0124 -- as NaN is
+    limits = np.searchsorted(_FLOATS, values, "right") if are_apart else of_all[0]
+    codes: Array = 2 * limits + (values == np.floor(values))
     codes[np.isnan(values)] = _NAN
     return codes
 
 
-def _texts(values: Sequence[str], type_: DataType) -> Array:
+def _of_texts(values: Sequence[str], codes_of: Callable[[list[str]], list[int]]) -> Array:
     texts = list(dict.fromkeys(values))
-    if type_ == DataType.datetime:
-        codes = _dates(texts)
-    elif type_ == DataType.binary:
-        codes = list(map(_is_base64, texts))
-    else:
-        codes = _numbers(texts)
-    by_text = dict(zip(texts, codes, strict=True))
+    by_text = dict(zip(texts, codes_of(texts), strict=True))
     return np.fromiter(map(by_text.__getitem__, values), np.int64, len(values))
 
 
-def _numbers(texts: list[str]) -> list[int]:
+def _numbers(values: Sequence[str]) -> Array:
+    if _IN_PLAIN_NUMBERS.issuperset("".join(values)):
+        with contextlib.suppress(ValueError):
+            return _floats(np.fromiter(map(float, values), np.float64, len(values)))
+    return _of_texts(values, _read)
+
+
+def _read(texts: list[str]) -> list[int]:
     numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
     codes: list[int] = _floats(numbers).tolist()
     for row in np.flatnonzero(np.isnan(numbers)).tolist():
         word = texts[row].strip().lower().lstrip("+-")
         codes[row] = _NAN + _NAN_WORDS.index(word) if word in _NAN_WORDS else _NO_NUMBER
-    return codes
-
-
-def _dates(texts: list[str]) -> list[int]:
-    dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
-    numbered: dict[str, int] = {}
-    codes = [-1] * len(texts)
-    for row in np.flatnonzero(dates.notna()).tolist():
-        found = _OFFSET.search(texts[row], _DATE_LENGTH)
-        codes[row] = numbered.setdefault(found[0] if found else "", len(numbered))
     return codes
 
 

@@ -7,6 +7,7 @@ refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 import orjson
@@ -15,6 +16,7 @@ from signet_contract.errors import MalformedPayload, Rejected, listed
 from signet_contract.request import MLFLOW_FORMATS, DecodedRequest, Format
 
 _SPLIT_KEYS = {"columns", "index", "data"}
+_LINE_END = re.compile(r"[\r\n]")
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
@@ -59,15 +61,16 @@ def _of_keys(content: dict[str, object], names: Collection[str]) -> MalformedPay
 
 
 def _of_csv(text: str, names: Collection[str], *, is_empty: bool) -> MalformedPayload | None:
-    lines = text.strip().splitlines()
-    if text.lstrip()[:1] in ("{", "[") and _is_json(text):
+    text = text.strip()
+    end = _LINE_END.search(text)
+    header = text[: end.start()] if end else text
+    if text[:1] in ("{", "[") and _is_json(text):
         return MalformedPayload(
             "The body is JSON, and its Content-Type is text/csv: send it with the header "
             "'Content-Type: application/json'.",
             expected="CSV, or JSON with the header 'Content-Type: application/json'",
             got="JSON with the header 'Content-Type: text/csv'",
         )
-    header = lines[0] if lines else ""
     for separator, called in _SEPARATORS.items():
         if separator in header and "," not in header and header not in names:
             return MalformedPayload(
@@ -75,7 +78,7 @@ def _of_csv(text: str, names: Collection[str], *, is_empty: bool) -> MalformedPa
                 expected="CSV with commas",
                 got=f"CSV with {called}",
             )
-    if len(lines) == 1 and not is_empty:
+    if end is None and not is_empty:
         return MalformedPayload(
             "The CSV has one line: a header and rows are expected, each on a line of its own. curl's -d takes line "
             "ends away; -T and --data-binary keep them.",

@@ -59,7 +59,7 @@ def decide(
     is asked about once more.
 
     Args:
-        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `policy` the words
+        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `allow` the words
             of `policy` that hold.
         decoded: what the contract is held against.
         timeout_s: how long the judges have for it.
@@ -97,15 +97,18 @@ def decide(
 def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread: bool) -> ModelInput:
     """The decision of this process; what was not read before may be surely valid."""
     from signet_contract.contract import Contract  # noqa: PLC0415 -- which asks this module
-    from signet_contract.enforcement.decision import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
+    from signet_contract.enforcement import decision  # noqa: PLC0415 -- MLflow loads only where it is needed
 
     policy = frozenset(contract.get("policy", ()))
+    parts = contract["inputs"], contract.get("outputs"), contract.get("params")
+    if decoded.source is not None:
+        decision.refuse_long(*parts, decoded.source, policy)
     exact = decoded.exact()
     decoded.content, decoded.wrapped = exact.content, exact.wrapped
     model_input = Contract(contract, policy).fast_path(exact) if is_unread else None
     if model_input is not None:
         return model_input
-    return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), exact, policy)
+    return decision.decide(*parts, exact, policy)
 
 
 def large_address(address: str) -> str:

@@ -1,0 +1,211 @@
+"""Long lists in a JSON text, of which no more is parsed at once than a processor's cache holds.
+
+Millions of objects cost more to have than to make. So a list is cut into pieces, which are parsed one after another.
+Where to cut is guessed, by what the first item begins and ends with: a comma is one between two items exactly if what
+stands before it is JSON once it is closed, for inside of a text or of an item something else would still be open.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from signet_contract import json_text
+from signet_contract.errors import MalformedPayload
+
+MIN_BYTES = 1 << 16
+"""A shorter text is parsed whole; of a longer one, pieces have about as much."""
+_LEAST_ITEMS = 100  # of a piece, for each costs something by itself
+_TRIES = 8
+
+_OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
+_BLANK, _LABEL = re.compile(r"\s*"), re.compile(r'\s*"0"\s*:\s*')
+_LABELLED = re.compile(rb'\{\s*"0"\s*:')
+_BETWEEN_LABELLED = re.compile(rb'(,)\s*"[0-9]+"\s*:')
+_BETWEEN_NESTED, _BETWEEN_PLAIN = re.compile(rb"[\]}]\s*(,)\s*[\[{]"), re.compile(rb"(,)")
+
+_FOR_NAN, _FOR_INFINITY = b"0.0", b"10000000"
+_STAND_INS = _FOR_NAN.decode(), _FOR_INFINITY.decode()
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_VALUE = msgspec.json.Decoder(msgspec.Raw)
+
+
+class Unsliced(Exception):
+    """What is asked for is not to be had piece by piece: the text must be parsed whole."""
+
+
+def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
+    """The document, exactly as JSON typed it, with `LongList`s for long lists at the top and in its objects.
+
+    Args:
+        body: JSON.
+        nested: keys whose objects are looked into, too.
+        least: bytes from which on a list is a long one.
+
+    Raises:
+        Unsliced: it is no JSON, or odd.
+        MalformedPayload: it is no JSON.
+    """
+    try:
+        try:
+            return _Reader(body, body, least).value(_VALUE.decode(body), [nested])
+        except msgspec.DecodeError:
+            # What JSON does not have stands there for numbers of the same length; they are looked for in the body.
+            text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
+            return _Reader(body, text, least).value(_VALUE.decode(text), [nested])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unsliced from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    body: bytes
+    text: bytes
+    """The body, or JSON that looks like it."""
+    least: int
+
+    def value(self, raw: msgspec.Raw, nested: Sequence[frozenset[str]]) -> Any:
+        """A part of the text as the body has it; objects are looked into as deep as `nested` has keys for the next."""
+        start = _address(raw) - _address(self.text)
+        end = start + len(memoryview(raw))
+        kind = self.body[start : start + 1]
+        is_labelled = not nested and _LABELLED.match(self.body, start) is not None
+        if end - start <= self.least or not (kind == b"[" or is_labelled or (kind == b"{" and nested)):
+            return json_text.exact(self.body[start:end])
+        if kind == b"[" or is_labelled:
+            return LongList(self.body, start + 1, end - 1, self.least)
+        members = _MEMBERS.decode(raw)
+        if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
+            raise Unsliced  # the name may be another
+        return {name: self.value(item, [frozenset()] if name in nested[0] else []) for name, item in members.items()}
+
+
+def _address(buffer: Any) -> int:
+    return int(np.frombuffer(buffer, np.uint8).__array_interface__["data"][0])
+
+
+class LongList:
+    """A list whose items stand from `start` to `end` in a body that is JSON; pieces have at least `least` bytes.
+
+    It may be an object, too, whose names are "0", "1" and so on, as pandas labels rows.
+
+    Raises:
+        Unsliced: its first item is long itself.
+    """
+
+    def __init__(self, body: bytes, start: int, end: int, least: int) -> None:
+        self._body, self._start, self._end = body, start, end
+        self._rows: list[int] = []
+        """The first item of each piece, and last how many there are, once they have been counted."""
+        self._places: list[int] = []
+        self.is_labelled = body[start - 1 : start] == b"{"
+        self._parsers = [_orjson, _exact]
+        beginning = body[start : min(end, start + MIN_BYTES)].decode("utf-8", "ignore")
+        label = _LABEL.match(beginning) if self.is_labelled else _BLANK.match(beginning)
+        try:
+            if not label:
+                raise Unsliced
+            self.first, length = json.JSONDecoder().raw_decode(beginning, label.end())
+        except (ValueError, RecursionError) as error:
+            raise Unsliced from error
+        item = beginning[label.end() : length].encode()
+        opening, closing = _OPENING.findall(item)[0], _CLOSING.findall(item)[0]
+        self._between = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
+        self._between_any = _BETWEEN_NESTED if type(self.first) in (list, dict) else _BETWEEN_PLAIN
+        if self.is_labelled:
+            self._between = self._between_any = _BETWEEN_LABELLED
+        self._bytes = max(least, _LEAST_ITEMS * len(item))
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        if not self._rows:
+            for _ in self.pieces():
+                pass
+        return self._rows[-1]
+
+    def pieces(self) -> Iterator[tuple[int, list[Any]]]:
+        """The items in pieces, each with the number of its first item.
+
+        Raises:
+            Unsliced: where to cut cannot be guessed.
+        """
+        rows, places, row, place = [], [], 0, self._start
+        while place <= self._end:
+            stop, items = self._piece(place, row)
+            rows.append(row)
+            places.append(place)
+            yield row, items
+            row, place = row + len(items), stop + 1
+        self._rows, self._places = [*rows, row], places
+
+    def take(self, rows: Sequence[int]) -> list[Any]:
+        """Some items, by their ascending numbers."""
+        found: list[Any] = []
+        number, items = -1, list[Any]()
+        len(self)
+        for row in rows:
+            piece = bisect_right(self._rows, row) - 1
+            if piece != number:
+                number, (_, items) = piece, self._piece(self._places[piece], self._rows[piece])
+            found.append(items[row - self._rows[piece]])
+        return found
+
+    def _piece(self, start: int, row: int) -> tuple[int, list[Any]]:
+        """Where the piece that starts here, with item `row`, stops, and its items."""
+        least, most = start + self._bytes, start + 3 * self._bytes
+        stops: list[int] = []
+        if least < self._end:
+            for between in (self._between, self._between_any):
+                stops += [found.start(1) for found in islice(between.finditer(self._body, least, most), _TRIES)]
+        if most >= self._end:
+            stops.append(self._end)
+        enclosed = b"{%b}" if self.is_labelled else b"[%b]"
+        for parsed in self._parsers:
+            for stop in stops:
+                items = parsed(enclosed % self._body[start:stop])
+                if items:
+                    if parsed is _exact:  # most probably so are the next
+                        self._parsers = [_exact, _orjson]
+                    return stop, _values(items, row)
+        raise Unsliced
+
+
+def _values(items: Any, row: int) -> list[Any]:
+    if type(items) is list:
+        return items
+    if list(items) != list(map(str, range(row, row + len(items)))):
+        raise Unsliced
+    return list(items.values())
+
+
+def _spaced(brackets: bytes) -> bytes:
+    return rb"\s*".join(
+        re.escape(brackets[place : place + 1]) for place in range(len(brackets)) if brackets[place : place + 1].strip()
+    )
+
+
+def _orjson(items: bytes) -> Any:
+    """The items, or None if orjson can't read them as JSON typed them."""
+    if json_text.has_many_digits(items):
+        return None
+    try:
+        return orjson.loads(items)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _exact(items: bytes) -> Any:
+    try:
+        return json_text.exact(items)
+    except MalformedPayload:
+        return None

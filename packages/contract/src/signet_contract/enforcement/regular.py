@@ -1,0 +1,266 @@
+"""Payloads of a regular form, as the tables that pandas would make of them, without one.
+
+Where a request has `LongList`s, they are looked through piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.types import Schema
+
+from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.enforcement import kinds
+from signet_contract.model_input import Array
+from signet_contract.request import DecodedRequest, Format
+
+Values = Sequence[Any] | Array
+Pieces = Iterator[tuple[int, int, Values]]
+"""Place of a column, number of a row, and the values from there on, `kinds.ABSENT` where a row has none."""
+
+
+_PIECE_ROWS = 1 << 14
+
+
+class Irregular(Exception):
+    """The rows of a long list have several lengths, or are not all lists; `rows` has one of each sort."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows and columns, by their places."""
+
+    names: Sequence[Any]
+    rows: Callable[[], int]
+    columns: Callable[[Sequence[int]], Pieces]
+    """What is in some columns."""
+    cut: Callable[[Sequence[int], Sequence[int]], Any]
+    """The content with these rows and columns only."""
+    is_counted: bool = True
+    """Whether the rows can be counted without a look at all of them. If not, there are fewer values than bytes."""
+
+
+def table(schema: Schema, decoded: DecodedRequest) -> Table | None:
+    """The request as a table; None if its form is none of these.
+
+    Raises:
+        Unsliced: it has long lists, and its form is not sure to be regular.
+        Irregular: it has a long list of rows that are none of a table; so can a look at its columns.
+    """
+    content = decoded.content
+    if decoded.format is Format.SPLIT:
+        found = _of_split(content)
+    elif isinstance(content, pd.DataFrame):
+        found = _of_frame(content)
+    elif isinstance(content, list | LongList):
+        found = _of_rows(schema, content, may_be_column=decoded.format is not Format.RECORDS)
+    else:
+        is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
+        found = _of_columns(content) if is_table else None
+    if found is None and is_sliced(content):
+        raise Unsliced
+    return found
+
+
+def is_sliced(content: Any) -> bool:
+    """Whether there are long lists in it."""
+    return LongList in map(type, [content, *(content.values() if type(content) is dict else ())])
+
+
+def _of_frame(frame: pd.DataFrame) -> Table:
+    def columns(places: Sequence[int]) -> Pieces:
+        for place in places:
+            values = frame.iloc[:, place].to_numpy()
+            for start in range(0, len(values), _PIECE_ROWS):
+                piece = values[start : start + _PIECE_ROWS]
+                yield place, start, piece if piece.dtype in (np.float64, np.int64) else piece.tolist()
+
+    return Table(
+        list(frame.columns),
+        lambda: len(frame),
+        columns,
+        lambda rows, places: frame.iloc[list(rows), list(places)].reset_index(drop=True),
+    )
+
+
+def _of_split(content: Any) -> Table | None:
+    if type(content) is not dict or not {"data"} <= content.keys() <= {"columns", "data", "index"}:
+        return None
+    rows, names, index = content["data"], content.get("columns"), content.get("index")
+    found = _of_lists(rows)
+    if names is not None and (type(names) is not list or not _are_plain(names)):
+        return None
+    if found is None:
+        return None
+    if names is not None and len(names) != len(found.names):
+        if type(rows) is LongList and index is None:
+            raise Irregular(_sorts(rows))
+        return None
+    if index is not None and (type(index) is not list or type(rows) is not list or len(index) != len(rows)):
+        return None
+
+    def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
+        parts = {"data": found.cut(rows, places)}
+        if names is not None:
+            parts["columns"] = [names[place] for place in places]
+        if index is not None:
+            parts["index"] = [index[row] for row in rows]
+        return parts
+
+    return replace(found, names=names or found.names, cut=cut)
+
+
+def _are_plain(names: list[Any]) -> bool:
+    return set(map(type, names)) in ({str}, {int})
+
+
+def _of_rows(schema: Schema, rows: list[Any] | LongList, *, may_be_column: bool) -> Table | None:
+    types = {type(rows.first)} if isinstance(rows, LongList) else set(map(type, rows))
+    if types == {dict}:
+        return _of_records(rows)
+    is_one_column = may_be_column and len(schema.inputs) == 1 and schema.has_input_names()
+    if is_one_column and dict not in types:
+        return _of_values(schema.input_names()[0], rows, {dict})
+    return _of_lists(rows) if types & {list, dict} else _of_values(0, rows, {dict, list})
+
+
+def _of_values(name: Any, values: list[Any] | LongList, others: set[type]) -> Table:
+    def columns(places: Sequence[int]) -> Pieces:
+        for start, piece in _pieces(values):
+            if not others.isdisjoint(map(type, piece)):
+                raise Unsliced
+            yield from ((place, start, piece) for place in places)
+
+    is_counted = type(values) is list
+    return Table([name], lambda: len(values), columns, lambda rows, _: _taken(values, rows), is_counted)
+
+
+def _of_lists(rows: Any) -> Table | None:
+    if type(rows) is LongList:
+        first = None if rows.is_labelled else rows.first
+    elif type(rows) is not list or set(map(type, rows)) != {list} or len(set(map(len, rows))) != 1:
+        return None
+    else:
+        first = rows[0]
+    if type(first) is not list or not first:
+        return None
+    width = len(first)
+
+    def columns(places: Sequence[int]) -> Pieces:
+        for start, piece in _pieces(rows):
+            if set(map(type, piece)) != {list} or set(map(len, piece)) != {width}:
+                raise Irregular(_sorts(rows))
+            values = list(chain.from_iterable(piece))
+            yield from ((place, start, values[place::width]) for place in places)
+
+    def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
+        return [[row[place] for place in places] for row in _taken(rows, chosen)]
+
+    return Table(range(width), lambda: len(rows), columns, cut, type(rows) is list)
+
+
+def _sorts(rows: LongList) -> list[Any]:
+    """The first row of each length, and of each type that has none, in the order they came."""
+    found: dict[Any, Any] = {}
+    for _, piece in rows.pieces():
+        sorts = [len(row) if type(row) is list else type(row) for row in piece]
+        for sort in dict.fromkeys(sorts):
+            if sort not in found:
+                found[sort] = piece[sorts.index(sort)]
+    return list(found.values())
+
+
+def _of_records(records: Any) -> Table:
+    names: dict[str, None] = {}
+    for _, piece in _pieces(records):
+        if set(map(type, piece)) != {dict}:
+            raise Unsliced
+        names.update(dict.fromkeys(chain.from_iterable(piece)))
+    of_all = list(names)
+
+    def columns(places: Sequence[int]) -> Pieces:
+        for start, piece in _pieces(records):
+            for place in places:
+                name = of_all[place]
+                yield place, start, [record.get(name, kinds.ABSENT) for record in piece]
+
+    def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
+        if len(places) == len(of_all):
+            return _taken(records, rows)
+        kept = [of_all[place] for place in places]
+        return [{name: record[name] for name in kept if name in record} for record in _taken(records, rows)]
+
+    return Table(of_all, lambda: len(records), columns, cut)
+
+
+def _of_columns(content: dict[str, Any]) -> Table | None:
+    names, types = list(content), set(map(type, content.values()))
+    if types == {dict}:
+        return _of_labelled(content)
+    lists = [values for values in content.values() if _is_list(values)]
+    are_labelled = {type(values) is LongList and values.is_labelled for values in content.values()}
+    if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, lists))) > 1):
+        return None
+
+    def count() -> int:
+        lengths = set(map(len, lists)) or {1}  # values of one row
+        if len(lengths) > 1:
+            raise Unsliced
+        return lengths.pop()
+
+    def columns(places: Sequence[int]) -> Pieces:
+        for place in places:
+            values = content[names[place]]
+            pieces = _pieces(values if _is_list(values) else [values] * count())
+            yield from ((place, start, piece) for start, piece in pieces)
+
+    def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
+        some = _some(content, names, places)
+        parts = {name: _taken(values, rows) if _is_list(values) else values for name, values in some.items()}
+        if are_labelled == {True}:
+            return {name: dict(zip(map(str, rows), values, strict=True)) for name, values in parts.items()}
+        return parts
+
+    return Table(names, count, columns, cut, LongList not in types or len(lists) < len(names))
+
+
+def _is_list(values: Any) -> bool:
+    return type(values) in (list, LongList)
+
+
+def _some(columns: dict[str, Any], names: list[str], places: Sequence[int]) -> dict[str, Any]:
+    return {names[place]: columns[names[place]] for place in places}
+
+
+def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
+    """Columns whose rows have labels; pandas takes these in the order in which they first appear."""
+    names = list(content)
+    labels = list(dict.fromkeys(chain.from_iterable(content.values())))
+
+    def columns(places: Sequence[int]) -> Pieces:
+        for place in places:
+            column = content[names[place]]
+            yield place, 0, [column.get(label, kinds.ABSENT) for label in labels]
+
+    def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, dict[str, Any]]:
+        kept = [labels[row] for row in rows]
+        some = _some(content, names, places)
+        return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
+
+    return Table(names, lambda: len(labels), columns, cut)
+
+
+def _pieces(values: list[Any] | LongList) -> Iterator[tuple[int, list[Any]]]:
+    return values.pieces() if isinstance(values, LongList) else iter([(0, values)])
+
+
+def _taken(values: list[Any] | LongList, rows: Sequence[int]) -> list[Any]:
+    return values.take(rows) if isinstance(values, LongList) else [values[row] for row in rows]

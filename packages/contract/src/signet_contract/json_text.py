@@ -1,0 +1,112 @@
+"""JSON as Python's objects, exactly as it types them, and what is said of a text that is none.
+
+Neither TorchServe nor torch nor MLflow is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from signet_contract.errors import MalformedPayload
+
+SERVED = (
+    "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
+    "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
+)
+
+# In a smaller body there is too little garbage to look for.
+_LARGE_BYTES = 1 << 11
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
+_DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
+# No integer of fewer digits is beyond 64 bits.
+_MANY_DIGITS = b"0" * len(str(2**63))
+
+
+def of_utf8(body: bytes) -> str:
+    """A body's text.
+
+    Raises:
+        MalformedPayload: it is empty or not UTF-8.
+    """
+    if not body.strip():
+        raise MalformedPayload("The body is empty.", expected=SERVED, got="an empty body")
+    try:
+        return bytes(body).decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"byte {body[error.start]:#04x} at position {error.start}"
+        hint = " It is compressed: send it uncompressed." if body.startswith(_COMPRESSED) else ""
+        raise MalformedPayload(f"The body is not UTF-8: {where}.{hint}", expected="UTF-8", got=where) from error
+
+
+def plain(body: bytes) -> Any:
+    """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name.
+
+    Raises:
+        MalformedPayload: it is no JSON, nested too deeply, or holds a lone surrogate.
+    """
+    try:
+        if len(body) <= _LARGE_BYTES:
+            return orjson.loads(body)
+        with without_collector():
+            return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _typed(of_utf8(body))
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """While millions of objects are made of a large body, to look for garbage among them would double the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def exact(body: bytes) -> Any:
+    """As `plain`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
+    return _typed(of_utf8(body)) if has_many_digits(body) else plain(body)
+
+
+def has_many_digits(body: bytes) -> bool:
+    """Whether an integer in it may be beyond 64 bits, and so be read as a float."""
+    return _MANY_DIGITS in body.translate(_DIGITS_ALIKE)
+
+
+def _typed(text: str) -> Any:
+    try:
+        document = json.loads(text)
+        if "\\u" in text:  # without escapes there are no surrogates
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno} (char {error.pos})"
+        hint = " If it is CSV, send it with the header 'Content-Type: text/csv'." if _may_be_csv(text) else ""
+        raise MalformedPayload(
+            f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
+        ) from error
+    except RecursionError as error:
+        raise MalformedPayload(
+            "The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise MalformedPayload(
+            "The body holds a lone surrogate, which is no character.",
+            expected="UTF-8",
+            got=f"a lone surrogate: {error.reason}",
+        ) from error
+    except ValueError as error:  # more digits than Python converts
+        raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
+    return document
+
+
+def _may_be_csv(text: str) -> bool:
+    stripped = text.strip()
+    return "\n" in stripped and stripped[0] not in "{[<"
