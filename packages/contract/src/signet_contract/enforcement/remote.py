@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from signet_contract.errors import DecidedTooLate, Rejected, SignatureMismatch, TooCostly, Violation
+from signet_contract.errors import DecidedTooLate, EnforcementMissing, Rejected, SignatureMismatch, TooCostly, Violation
 from signet_contract.model_input import ModelInput
 from signet_contract.request import DecodedRequest, RawBody
 
@@ -97,7 +97,6 @@ def decide(
 def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread: bool) -> ModelInput:
     """The decision of this process; what was not read before may be surely valid."""
     from signet_contract.contract import Contract  # noqa: PLC0415 -- which asks this module
-    from signet_contract.enforcement.decision import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
 
     policy = frozenset(contract.get("policy", ()))
     exact = decoded.exact()
@@ -105,6 +104,10 @@ def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread:
     model_input = Contract(contract, policy).fast_path(exact) if is_unread else None
     if model_input is not None:
         return model_input
+    try:
+        from signet_contract.enforcement.decision import decide as decided  # noqa: PLC0415 -- MLflow loads only where it is needed
+    except ModuleNotFoundError as error:
+        raise EnforcementMissing(error.name) from error
     return decided(contract["inputs"], contract.get("outputs"), contract.get("params"), exact, policy)
 
 
