@@ -42,7 +42,7 @@ bench: venv ## measures handler and rollouts beside a no-op, the seed's way and 
 	@exec .venv/bin/python -m bench $(BENCH)
 
 .PHONY: lint
-lint: venv ## ruff, mypy, hadolint, compose-lint
+lint: venv ## ruff, mypy, import-linter, hadolint, compose-lint
 	@scripts/lint.sh
 
 .PHONY: format

@@ -32,6 +32,7 @@ for package in bench embedded packages/*/src/*/ services/*/src/*/; do
     case $package in *.egg-info/) continue ;; esac
     check "mypy $package" mypy --strict "$package"
 done
+check lint-imports lint-imports --no-cache
 # shellcheck disable=SC2046 # one argument for each file
 check hadolint hadolint $(git ls-files '*Dockerfile')
 check compose-lint compose

@@ -10,7 +10,15 @@ contracts, and `middleware` stands before an ASGI app.
 
 from signet_contract.compatibility import Change
 from signet_contract.contract import Contract
-from signet_contract.errors import DecidedTooLate, MalformedPayload, Rejected, SignatureMismatch, TooCostly, Violation
+from signet_contract.errors import (
+    DecidedTooLate,
+    EnforcementMissing,
+    MalformedPayload,
+    Rejected,
+    SignatureMismatch,
+    TooCostly,
+    Violation,
+)
 from signet_contract.model_input import ModelInput
 from signet_contract.policy import Policy
 from signet_contract.request import DecodedRequest, Format, decode, decode_form
@@ -20,6 +28,7 @@ __all__ = [
     "Contract",
     "DecidedTooLate",
     "DecodedRequest",
+    "EnforcementMissing",
     "Format",
     "MalformedPayload",
     "ModelInput",

@@ -6,6 +6,7 @@ Rejected                the request is wrong: an HTTP 4xx, never the server's fa
 └── SignatureMismatch   it can be read, and the model's signature rejects it
 Failure                 the request is not answered, for no fault of its own: an HTTP 5xx, for it alone
 └── DecidedTooLate      enforcement takes longer than a request may
+EnforcementMissing      what enforcement needs is not installed: the server's fault, until it is
 """
 
 from __future__ import annotations
@@ -140,3 +141,17 @@ class DecidedTooLate(Failure):
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(f"The check of this request against the signature took longer than {timeout_s:g} s.")
+
+
+class EnforcementMissing(RuntimeError):
+    """What enforcement needs is not installed, and a request is not plainly right.
+
+    Args:
+        module: what cannot be imported.
+    """
+
+    def __init__(self, module: str | None) -> None:
+        super().__init__(
+            f"A request has to be decided on by MLflow's own check, and the module {module} is not installed: "
+            "pip install 'signet-contract[enforcement]'"
+        )

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from signet_contract.errors import DecidedTooLate, Rejected, SignatureMismatch, TooCostly, Violation
+from signet_contract.errors import DecidedTooLate, EnforcementMissing, Rejected, SignatureMismatch, TooCostly, Violation
 from signet_contract.model_input import ModelInput
 from signet_contract.request import DecodedRequest, RawBody
 
@@ -97,7 +97,11 @@ def decide(
 def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread: bool) -> ModelInput:
     """The decision of this process; what was not read before may be surely valid."""
     from signet_contract.contract import Contract  # noqa: PLC0415 -- which asks this module
-    from signet_contract.enforcement import decision  # noqa: PLC0415 -- MLflow loads only where it is needed
+
+    try:
+        from signet_contract.enforcement import decision  # noqa: PLC0415 -- MLflow loads only where it is needed
+    except ModuleNotFoundError as error:
+        raise EnforcementMissing(error.name) from error
 
     policy = frozenset(contract.get("policy", ()))
     parts = contract["inputs"], contract.get("outputs"), contract.get("params")
