@@ -98,4 +98,6 @@ class Memory:
 def memory(contender: Contender) -> Memory:
     """What its processes take now."""
     infos = [psutil.Process(pid).memory_full_info() for pid in contender.pids]
-    return Memory(sum(info.rss for info in infos) / 2**20, sum(info.pss for info in infos) / 2**20)
+    # Only Linux tells the share; elsewhere it is what no other process uses.
+    shares = [getattr(info, "pss", info.uss) for info in infos]
+    return Memory(sum(info.rss for info in infos) / 2**20, sum(shares) / 2**20)

@@ -159,6 +159,8 @@ def up(settings: Settings) -> int:
             down(settings)
         raise
     if state.phase != "up":
+        if supervisor:
+            supervisor.wait(_STOP_TIMEOUT_S)  # it has only to end
         raise EmbeddedError(state.message)
     print(_addresses(state))
     return 0

@@ -122,7 +122,16 @@ def install() -> None:
     run("installing torch", *pip, pinned("torch"), *TORCH_FLAGS)
     editables = [argument for project in PROJECTS for argument in ("-e", str(ROOT / project))]
     run("installing everything else", *pip, "--no-build-isolation", *editables)
+    make_paths_relative(VENV / "lib" / VERSION / "site-packages")
     run("checking that all fits together", python, "-m", "pip", "check")
+
+
+def make_paths_relative(packages: Path) -> None:
+    """Lets `.venv` work in every locale: Python before 3.13 reads these files in the locale's encoding."""
+    for file in packages.glob("__editable__.*.pth"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        relative = [os.path.relpath(line, packages) if line.startswith("/") else line for line in lines]
+        file.write_text("\n".join(relative), encoding="utf-8")
 
 
 def bring_about() -> None:

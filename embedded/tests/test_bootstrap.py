@@ -71,6 +71,22 @@ def test_steps_speak_utf8(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bootstrap.LOG.read_text(encoding="utf-8").strip() == "UTF-8"
 
 
+def test_what_is_installed_is_found_in_every_locale(tmp_path: Path) -> None:
+    """By a path that has no character of the folder's own name."""
+    packages, source = tmp_path / "é" / ".venv" / "lib", tmp_path / "é" / "services" / "src"
+    for folder in (packages, source):
+        folder.mkdir(parents=True)
+    (source / "found.py").write_text("", encoding="utf-8")
+    (packages / "__editable__.found-1.pth").write_text(f"{source}\n", encoding="utf-8")
+    bootstrap.make_paths_relative(packages)
+    code = "import site, sys; site.addsitedir(sys.argv[1]); import found; print(ascii(found.__file__))"
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-S", "-c", code, str(packages)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "found.py" in done.stdout
+
+
 def test_folder_of_any_name(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """One that is no text, too, as file systems have them: `.venv` is made there once, as elsewhere."""
     monkeypatch.setattr(bootstrap, "place", lambda: f"Python {root}\udce9")

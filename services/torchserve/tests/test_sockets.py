@@ -8,8 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import requests
 from signet_torchserve import sockets
 from signet_torchserve.store import Store
+from small_server import small_server
 
 BEGIN = """
 import os, signal, sys
@@ -20,6 +22,14 @@ store = Store(Path(sys.argv[1]))
 print(store.sockets, flush=True)
 if sys.argv[2] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+ECHO = """
+class Echo:
+    def initialize(self, context):
+        pass
+
+    def handle(self, batch, context):
+        return [request["body"] for request in batch]
 """
 
 
@@ -63,3 +73,13 @@ def test_the_folder_of_a_killed_process_goes_at_the_next_start(tmp_path: Path) -
     assert other.sockets.exists()
     store.close()
     other.close()
+
+
+def test_torchserve_runs_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its path has, and whatever the locale says."""
+    monkeypatch.setenv("LC_ALL", "C")
+    folder = tmp_path / "a b" / ("é" * 100)
+    folder.mkdir(parents=True)
+    with small_server(folder, {"echo": ECHO}) as server:
+        server.deploy("echo")
+        assert requests.post(server.url("echo"), data=b"text", timeout=10).text == "text"

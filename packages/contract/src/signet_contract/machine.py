@@ -1,4 +1,4 @@
-"""What only Linux has, and what does instead of it elsewhere: slower, looser, but the same to who calls it."""
+"""What only Linux has, and what does instead of it elsewhere: slower and looser, but with the same outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOK_S = 0.2
 
 
 def cores() -> int:
-    """Those that this process may use; elsewhere all."""
+    """How many cores this process may use; elsewhere how many there are."""
     return len(os.sched_getaffinity(0)) if IS_LINUX else os.cpu_count() or 1
 
 
@@ -64,9 +64,9 @@ def _look_after_this(number: int, life: tuple[int, int]) -> None:
 
 
 def bound_memory(further: int) -> None:
-    """Let this process, which has one thread, take at most so many bytes beyond what it has: then a MemoryError.
+    """Let this process take at most so many bytes beyond what it has; what asks for more gets a MemoryError.
 
-    Elsewhere, who computes for long without an allocation that asks the kernel is told late.
+    Elsewhere a timer looks at it, and the error comes when Python goes on: a long call of a library may take more.
     """
     if IS_LINUX:
         limit = _data_bytes() + further

@@ -14,9 +14,9 @@ _shown: list[object] = []  # files that stay as long as this process
 
 
 def has_netty_sockets() -> bool:
-    """Whether TorchServe can listen at a Unix socket. Elsewhere it and its workers have ports of the loopback instead.
+    """Whether TorchServe and its workers can listen at Unix sockets; elsewhere they listen at ports of the loopback.
 
-    Of the library that it needs for that, its jar has none for macOS on arm64.
+    Netty needs a library of the machine's kind for that, and TorchServe's jar has none for macOS on arm64.
     """
     return IS_LINUX
 

@@ -86,7 +86,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     uri, credentials = without_credentials(environ.get("MLFLOW_TRACKING_URI", ""))
     if not uri:
         raise BadOptions(
-            "MLFLOW_TRACKING_URI is not set. Expected the address of MLflow, such as http://localhost:5000."
+            "MLFLOW_TRACKING_URI is not set. Expected the address of MLflow, such as http://127.0.0.1:5000."
         )
     if "://" not in uri:
         raise BadOptions(f"MLFLOW_TRACKING_URI has value '{uri}'. Expected a scheme, too, such as http://{uri}.")
