@@ -39,7 +39,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That of a fresh venv with nothing but the library and what it names."""
     folder = tmp_path_factory.mktemp("install")
     venv, copy = folder / "venv", folder / "contract"
-    shutil.copytree(PACKAGE / "src", copy / "src", ignore=shutil.ignore_patterns("*.egg-info"))  # pip builds where it lies
+    shutil.copytree(
+        PACKAGE / "src", copy / "src", ignore=shutil.ignore_patterns("*.egg-info")
+    )  # pip builds where it lies
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(PACKAGE / file, copy)
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
