@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import rollouts
+from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
 from bench.load import Memory, Rate, median
 from bench.micro import SIZES, Bulk, OneRow
@@ -35,6 +36,7 @@ class Results:
     program_mib: float = 0.0
     one_row: OneRow | None = None
     bulk: list[Bulk] = field(default_factory=list)
+    behind: Behind | None = None
     rollouts: Rollouts | None = None
 
     @property
@@ -69,6 +71,7 @@ class Results:
             "program_mib": self.program_mib,
             "one_row": self.one_row and asdict(self.one_row),
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
+            "behind": self.behind and asdict(self.behind),
             "rollouts": self.rollouts and asdict(self.rollouts),
             "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
         }
@@ -97,7 +100,7 @@ def bars(results: Results) -> list[Bar]:
     found: list[Bar] = []
     for connections in results.connections:
         found += _of_rates(results, connections)
-    return [*found, *_of_memory(results), *_of_steps(results), *_of_rollouts(results)]
+    return [*found, *_of_memory(results), *_of_steps(results), *_of_the_middleware(results), *_of_rollouts(results)]
 
 
 def _of_rates(results: Results, connections: int) -> Iterator[Bar]:
@@ -154,6 +157,11 @@ def _of_steps(results: Results) -> Iterator[Bar]:
         yield Bar(f"{name}: a row among 1,000,000 / a row among 1,000", per_row[SIZES[-1]] / per_row[1000], most=2)
 
 
+def _of_the_middleware(results: Results) -> Iterator[Bar]:
+    if results.behind:
+        yield Bar("the middleware on a request, µs", results.behind.cost_us, most=15)
+
+
 def _of_rollouts(results: Results) -> Iterator[Bar]:
     if results.rollouts:
         yield from (Bar(what, value, most=most) for what, value, most in rollouts.bars(results.rollouts))
@@ -164,6 +172,7 @@ def markdown(results: Results) -> str:
     parts = [_rates(results), _memory(results)] if results.rounds else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
+    parts += [_behind(results.behind)] if results.behind else []
     parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
     parts.append(_bars(bars(results)))
     return "\n\n".join(parts)
@@ -230,6 +239,16 @@ def _bulk(bulk: Sequence[Bulk]) -> str:
         of_size = [by_size[name, size] for name in formats]
         rows.append([f"{size:,}", *(f"{each.check_s * 1e3:,.3f} ({each.ratio:.2f} ×)" for each in of_size)])
     return _table(["rows: ms from body to model input (× parsing alone)", *formats], rows)
+
+
+def _behind(behind: Behind) -> str:
+    counts = list(next(iter(behind.rates.values())))
+    heads = ["requests/s (p50, p99 in ms)", *(f"{count} connection{'s' * (count > 1)}" for count in counts)]
+    rows = []
+    for server, rates in behind.rates.items():
+        for index, which in enumerate(("behind the contract", "alone")):
+            rows.append([f"{SERVERS[server]} {which}", *(_cell(rates[count][index]) for count in counts)])
+    return _table(heads, rows)
 
 
 def _bars(found: Sequence[Bar]) -> str:

@@ -7,4 +7,4 @@ if [ -x .venv/bin/python ] && [ -d .signet/up ]; then
 fi
 rm -rf .venv .signet .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 find . -name __pycache__ -type d -prune -exec rm -rf {} +
-find services embedded -name '*.egg-info' -type d -prune -exec rm -rf {} +
+find packages services embedded -name '*.egg-info' -type d -prune -exec rm -rf {} +

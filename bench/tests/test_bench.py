@@ -25,7 +25,7 @@ def _bench(folder: Path, *options: str, **environment: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
 
 
@@ -42,6 +42,18 @@ def test_load(tmp_path: Path) -> None:
     assert document["memory"]["ours"]["rss_mib"] > 100
     assert len(document["bars"]) > 3
     assert all(f"| {bar['what']} |" in done.stdout for bar in document["bars"])
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+def test_middleware(tmp_path: Path) -> None:
+    """Three servers answer under load with the contract's middleware and without it."""
+    done = _bench(tmp_path, "--only", "middleware", "--seconds", "1", "--rounds", "1", "--connections", "8")
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / ".signet/bench/bench.json").read_text())["behind"]
+    assert 0 < measured["cost_us"] < 1000
+    assert list(measured["rates"]) == ["mlflow", "fastapi", "litserve"]
+    assert all(rate["requests_per_s"] > 0 for rates in measured["rates"].values() for rate in rates["8"])
+    assert done.stdout.count(" behind the contract | ") == done.stdout.count(" alone | ") == 3
 
 
 def test_every_format_is_the_same_rows() -> None:

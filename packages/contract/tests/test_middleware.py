@@ -18,7 +18,8 @@ from numpy import dtype
 from signet_contract import Contract, Rejected
 from signet_contract.middleware import MODEL_INPUT, ContractMiddleware
 
-COLUMNS = Contract(ModelSignature(Schema([ColSpec("double", "km"), ColSpec("double", "minutes")])).to_dict())
+COLUMNS_DOCUMENT = ModelSignature(Schema([ColSpec("double", "km"), ColSpec("double", "minutes")])).to_dict()
+COLUMNS = Contract(COLUMNS_DOCUMENT)
 TENSORS = Contract(ModelSignature(Schema([TensorSpec(dtype("float32"), (-1, 2))])).to_dict())
 RIGHT = b'{"inputs": {"km": [5.5], "minutes": [12.5]}}'
 WRONG = b'{"inputs": {"km": [5.5], "minutes": ["x"]}}'
@@ -297,3 +298,32 @@ def test_a_client_can_read_the_413_of_a_body_that_is_still_to_come(url: str, siz
         for _ in range(2):
             assert session.post(url, body(), timeout=60).json()["code"] == 413
             assert session.post(url, RIGHT, timeout=60).status_code == 200
+
+
+def test_requests_that_are_decided_at_the_same_time_stay_apart() -> None:
+    """Enforcement, in many threads at once, gives each what it gives it alone."""
+    contract = Contract(COLUMNS_DOCUMENT, policy=["nulls"])
+    values = [[index + 0.5, None if index % 3 else "x"] for index in range(60)]
+    bodies = [json.dumps({"dataframe_split": {"columns": ["km", "minutes"], "data": [row] * 3}}) for row in values]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"inputs": repr(scope[MODEL_INPUT].inputs), "body": (await receive())["body"]})
+
+    async def sent(body: str) -> list[Any]:
+        messages: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body.encode()}
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await ContractMiddleware(app, contract)(scope(), receive, send)
+        return messages
+
+    async def both() -> tuple[list[Any], list[Any]]:
+        return await asyncio.gather(*map(sent, bodies)), [await sent(body) for body in bodies]
+
+    together, alone = asyncio.run(both())
+    assert together == alone
+    assert sum("inputs" in messages[0] for messages in alone) == 40

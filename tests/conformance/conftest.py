@@ -1,0 +1,94 @@
+"""The servers, all of one model, started once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "services" / "torchserve" / "tests")]
+
+with warnings.catch_warnings(action="ignore"):  # both leave their version.txt open
+    import model_archiver.model_archiver  # noqa: F401
+    import ts.service  # noqa: F401
+    from models import free_port
+    from signet_torchserve import archive
+    from signet_torchserve.champion import Champion
+    from signet_torchserve.torchserve import start_judge, stop
+    from small_server import small_server
+
+START_S = 120
+SERVERS = ["TorchServe", "mlflow models serve", "LitServe", "FastAPI"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Addresses by server: behind the contract, and by itself."""
+
+    checked: dict[str, str]
+    alone: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """TorchServe with our handler, and the others as `servers.py` has them."""
+    folder = tmp_path_factory.mktemp("conformance")
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    subprocess.run([sys.executable, ROOT / "examples" / "ride.py"], cwd=folder, env=environment, check=True)
+    apps, litserve = free_port(), free_port()
+    with contextlib.ExitStack() as stack:
+        for kind, port in (("apps", apps), ("litserve", litserve)):
+            command = [sys.executable, str(Path(__file__).with_name("servers.py")), kind, str(port)]
+            log = stack.enter_context((folder / f"{kind}.log").open("wb"))
+            server = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+            stack.callback(_end, server)
+        home = folder / "torchserve"
+        home.mkdir()
+        torchserve = stack.enter_context(small_server(home, {}))
+        judge = start_judge(torchserve.store, environment)
+        stack.callback(stop, judge, 10)
+        archive.build(folder / "ride", "ride", Champion("1"), torchserve.store.archives / "ride.mar")
+        torchserve.deploy("ride")
+        _wait_for(f"http://127.0.0.1:{apps}/fastapi/docs", folder / "apps.log")
+        _wait_for(f"http://127.0.0.1:{litserve}/health", folder / "litserve.log")
+        yield Running(
+            {
+                "TorchServe": torchserve.url("ride"),
+                "mlflow models serve": f"http://127.0.0.1:{apps}/mlflow/invocations",
+                "LitServe": f"http://127.0.0.1:{litserve}/invocations",
+                "FastAPI": f"http://127.0.0.1:{apps}/fastapi/invocations",
+            },
+            {
+                "mlflow models serve": f"http://127.0.0.1:{apps}/alone/mlflow/invocations",
+                "LitServe": f"http://127.0.0.1:{litserve}/alone",
+                "FastAPI": f"http://127.0.0.1:{apps}/alone/fastapi/invocations",
+            },
+        )
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def _wait_for(url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(url, timeout=10).ok:
+                return
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
