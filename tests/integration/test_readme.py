@@ -175,6 +175,7 @@ def test_torchserve_settings(tmp_path: Path) -> None:
         "SIGNET_ALIAS": settings.alias,
         "SIGNET_POLL_INTERVAL_S": str(settings.poll_interval_s),
         "SIGNET_HEALTH_ADDRESS": settings.health_address,
+        "SIGNET_PATCHES": str(settings.are_patched).lower(),
     }
 
 

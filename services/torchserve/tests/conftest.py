@@ -26,6 +26,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("signet")
 
+# As the TorchServe does for which the tests call a handler.
+os.environ["SIGNET_UNDECIDED"] = "true"
+
 with warnings.catch_warnings(action="ignore"):  # both leave their version.txt open
     import model_archiver.model_archiver  # noqa: F401
     import ts.service  # noqa: F401

@@ -10,7 +10,6 @@ import re
 import socket
 import stat
 import time
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
@@ -340,15 +339,6 @@ def test_what_is_compiled_is_what_the_source_says() -> None:
     for source, said in zip(sources, texts, strict=True):
         compiled = source.with_suffix(".class").read_bytes()
         assert [text for text in said if "\\" not in text and text.encode() not in compiled] == []
-
-
-def test_another_class_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a TorchServe whose class is another one nothing is guessed."""
-    with zipfile.ZipFile(tmp_path / "model-server.jar", "w") as jar:
-        jar.writestr("org/pytorch/serve/wlm/Model.class", b"another one")
-    monkeypatch.setattr(frontend, "JARS", tmp_path)
-    with pytest.raises(RuntimeError, match=r"is not the one of 0\.12\.0"):
-        frontend.classpath(tmp_path / "changed")
 
 
 def test_only_predictions_and_metrics_have_a_port(server: SmallServer) -> None:

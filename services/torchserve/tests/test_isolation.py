@@ -19,6 +19,7 @@ from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
 from oracle import columns_schema
 from signet_torchserve import judge
+from signet_torchserve.undecided import ARE_KEPT
 from signet_torchserve.wire import Request
 
 COLUMNS = ["a", "b"]
@@ -183,6 +184,17 @@ def test_good_requests_do_not_wait_for_undecided_ones(
         assert answer.status == 200
     assert decided.status == 400
     assert not server.handler.undecided
+
+
+def test_a_batch_waits_for_its_decisions_where_torchserve_keeps_none(
+    folder: Path, judges: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a request can't be asked for again, each of its batch has its answer, the same as elsewhere."""
+    monkeypatch.setenv(judge.ADDRESS, str(judges))
+    monkeypatch.setenv(ARE_KEPT, "false")
+    answers = Server(folder).answer(GOOD, replace(SLOW, identifier=b"slow"), GOOD, replace(SLOW, identifier=b"other"))
+    assert [answer.status for answer in answers] == [200, 400, 200, 400]
+    assert answers[1].json()["errors"][0]["rule"] == "type"
 
 
 def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:

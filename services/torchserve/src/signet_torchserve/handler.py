@@ -108,7 +108,8 @@ class SignatureHandler:
     def handle(self, batch: Sequence[wire.Request]) -> list[wire.Answer | None]:
         """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.
 
-        None is the answer to a request on which enforcement has not decided yet: it is asked for again.
+        None is the answer to a request on which enforcement has not decided yet: it is asked for again. TorchServe as
+        it is shipped cannot, and gets no such answer.
         """
         began = time.perf_counter()
         answers: list[wire.Answer | None] = [None] * len(batch)
@@ -145,7 +146,8 @@ class SignatureHandler:
                     undecided.append(index)
             except Exception as error:  # noqa: BLE001 -- as above
                 answers[index] = self._error(error, request, tally)
-        if undecided and len(undecided) == len(batch):  # nobody else waits for this batch
+        # Nobody else waits for this batch, or nobody is answered before all are.
+        if undecided and (len(undecided) == len(batch) or not self.undecided.are_kept):
             self.undecided.wait()
         for index in undecided:
             try:

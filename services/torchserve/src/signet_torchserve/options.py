@@ -33,7 +33,7 @@ class Options:
 
     allow: frozenset[str] = frozenset()
     batch_size: int = 32
-    max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (frontend.py)
+    max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (patches.py)
     workers: int = 1
     timeout_s: int = 60
     rows_are_vouched_for: bool = False

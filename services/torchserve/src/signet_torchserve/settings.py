@@ -33,6 +33,8 @@ class Settings:
     """SIGNET_POLL_INTERVAL_S: seconds between two looks at the registry."""
     health_address: str
     """SIGNET_HEALTH_ADDRESS: where `/live` and `/ready` are answered, as TorchServe's own addresses are written."""
+    are_patched: bool = True
+    """SIGNET_PATCHES: whether TorchServe's frontend gets its `patches`; without them it runs as it is shipped."""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
 
@@ -53,6 +55,9 @@ class Settings:
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "a number of seconds") from None
         if not 0.1 <= poll_interval_s <= 3600:  # noqa: PLR2004 -- an hour: more is a mistake
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "between 0.1 and 3600 seconds")
+        patches = environment.get("SIGNET_PATCHES") or "true"
+        if patches not in {"true", "false"}:
+            raise InvalidSetting("SIGNET_PATCHES", patches, "true or false")
         health_address = environment.get("SIGNET_HEALTH_ADDRESS") or "http://127.0.0.1:8083"
         if not _is_address(health_address):
             raise InvalidSetting("SIGNET_HEALTH_ADDRESS", health_address, "an address such as 'http://127.0.0.1:8083'")
@@ -74,6 +79,7 @@ class Settings:
             alias=environment.get("SIGNET_ALIAS") or "champion",
             poll_interval_s=poll_interval_s,
             health_address=health_address,
+            are_patched=patches == "true",
         )
 
 

