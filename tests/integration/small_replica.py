@@ -10,8 +10,12 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 STATUSES = {"poison": 500, "full": 429, "slow": 504, "unknown": 404}
+FINAL = 535  # of the second worker that died with a request
+DOWN_S = 3
 seen = Counter[str]()
+dead = set[str]()
 lock = threading.Lock()
+is_down = threading.Event()
 
 
 class Predictions(BaseHTTPRequestHandler):
@@ -22,14 +26,25 @@ class Predictions(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         name = self.path.rpartition("/")[2]
         self.rfile.read(int(self.headers["Content-Length"]))
+        if is_down.is_set():
+            self._end()
+            return
+        number = self.headers["X-Signet-Request"]
         with lock:
             seen[name] += 1
-        if name == "end":
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
+            is_second = name == "poison" and number in dead
+            dead.add(number)
+        if name == "fall":
+            fall()
+        if name in {"end", "fall"}:
+            self._end()
             return
         is_lacking = name == "new" and os.environ.get("LACKS_NEW") == "1"
-        self._answer(503 if is_lacking else STATUSES.get(name, 200), socket.gethostname())
+        self._answer(FINAL if is_second else 503 if is_lacking else STATUSES.get(name, 200), socket.gethostname())
+
+    def _end(self) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
 
     def _answer(self, status: int, text: str) -> None:
         body = text.encode()
@@ -46,8 +61,29 @@ class Health(Predictions):
     """`GET /ready`, and `GET /seen`: how often each name was asked for."""
 
     def do_GET(self) -> None:
+        if is_down.is_set():
+            self._end()
+            return
         self._answer(200, json.dumps({"ready": True} if self.path == "/ready" else seen))
 
 
-threading.Thread(target=ThreadingHTTPServer(("", 8083), Health).serve_forever).start()
-ThreadingHTTPServer(("", 8080), Predictions).serve_forever()
+def listen() -> None:
+    """Serve until `fall`."""
+    is_down.clear()
+    servers[:] = [ThreadingHTTPServer(("", 8080), Predictions), ThreadingHTTPServer(("", 8083), Health)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever).start()
+
+
+def fall() -> None:
+    """Be gone for some seconds, as a replica that dies and is started again."""
+    is_down.set()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    threading.Timer(DOWN_S, listen).start()
+
+
+servers: list[ThreadingHTTPServer] = []
+listen()
+threading.Event().wait()  # for good

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,29 +48,44 @@ class Gateway:
         return sum(requests.get(f"http://{ip}:8083/seen", timeout=10).json().get(name, 0) for ip in self.replicas)
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    """A gateway that has seen seventeen replicas, the last of which lacks the deployment `new`."""
-    port, containers = free_port(), list[str]()
+@contextmanager
+def _before(replicas: int) -> Iterator[Gateway]:
+    """A gateway that has seen so many replicas, the last of which lacks the deployment `new` if there are several."""
+    port, containers, network = free_port(), list[str](), f"{NAME}-{replicas}"
     _docker("compose", "build", "--quiet", "gateway")
     image = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["gateway"]["image"]
-    _docker("network", "create", NAME)
-    run = partial(_docker, "run", "--detach", "--rm", f"--network={NAME}")
+    _docker("network", "create", network)
+    run = partial(_docker, "run", "--detach", "--rm", f"--network={network}")
     try:
-        for number in range(REPLICAS):
-            lacks = f"--env=LACKS_NEW={int(number == REPLICAS - 1)}"
+        for number in range(replicas):
+            lacks = f"--env=LACKS_NEW={int(0 < number == replicas - 1)}"
             mount = f"--volume={SMALL}:/small_replica.py:ro"
             program = ("python:3.11-slim-bookworm", "python", "/small_replica.py")
             containers.append(run("--network-alias=torchserve", lacks, mount, *program))
         addresses = [
-            json.loads(_docker("inspect", container))[0]["NetworkSettings"]["Networks"][NAME]["IPAddress"]
+            json.loads(_docker("inspect", container))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
             for container in containers
         ]
         containers.append(run(f"--publish=127.0.0.1:{port}:8080", image))
         yield Gateway(f"http://127.0.0.1:{port}", addresses)
     finally:
-        _docker("kill", *containers)
-        until("the containers are gone", lambda: _docker("network", "rm", NAME), timeout_s=30, interval_s=0.5)
+        _docker("rm", "--force", *containers)
+        until("the containers are gone", lambda: _docker("network", "rm", network), timeout_s=30, interval_s=0.5)
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """Before many replicas."""
+    with _before(REPLICAS) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def lone_gateway() -> Iterator[Gateway]:
+    """Before one."""
+    with _before(1) as gateway:
+        until("it answers", lambda: gateway.ask("ok").status_code == 200, timeout_s=60)
+        yield gateway
 
 
 def test_every_replica_is_asked(gateway: Gateway) -> None:
@@ -102,6 +118,20 @@ def test_how_often_a_request_is_asked(gateway: Gateway, name: str, status: int, 
     answer = gateway.ask(name)
     assert answer.status_code == status, answer.text
     assert gateway.asked(name) - before == times
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [pytest.param("poison", 500, id="its worker dies"), pytest.param("fall", 502, id="its replica dies")],
+)
+def test_a_request_ends_no_third(lone_gateway: Gateway, name: str, status: int) -> None:
+    """A request that ends the only replica, or its worker, again and again gets its error after the second."""
+    before = lone_gateway.asked(name)
+    answer = lone_gateway.ask(name)
+    assert answer.status_code == status, answer.text
+    asked = until("the replica is back", lambda: lone_gateway.asked(name) - before, timeout_s=30)
+    assert asked == 2
+    assert lone_gateway.ask("ok").status_code == 200
 
 
 def test_retries_have_a_budget(gateway: Gateway) -> None:

@@ -185,6 +185,18 @@ def test_what_ends_its_worker_is_told_apart(server: SmallServer, body: bytes, do
     assert requests.post(url, data=b"x", timeout=30).text == "1"
 
 
+@pytest.mark.parametrize(
+    ("numbers", "statuses"), [(["a", "a", "a"], [500, 535, 535]), (["b", "c"], [500, 500]), ([None, None], [500, 500])]
+)
+def test_the_second_death_is_told_apart(server: SmallServer, numbers: list[str | None], statuses: list[int]) -> None:
+    """The gateway hears of a request that ends a second worker, by the number that it gave it; the client does not."""
+    for number, status in zip(numbers, statuses, strict=True):
+        headers = {} if number is None else {"X-Signet-Request": number}
+        answer = requests.post(server.url("mortal"), data=b"kill", headers=headers, timeout=30)
+        assert answer.status_code == status
+        assert answer.json() == {"code": 500, "type": "InternalServerException", "message": "Worker died."}
+
+
 def test_a_version_without_workers_is_not_served_yet(server: SmallServer) -> None:
     """Who asks a version that has no worker hears that, and when to come again; its queue is not the reason."""
     server.api.start(

@@ -23,10 +23,10 @@ import org.pytorch.serve.util.JsonUtils;
 import org.pytorch.serve.util.NettyUtils;
 
 /**
- * Stands in for TorchServe's NettyUtils where that answers a request with an error (frontend.py lets it).
+ * Stands in for TorchServe's NettyUtils where that answers a request with an error (patches.py lets it).
  *
  * <p>An error that passes says so: in its own words, and with Retry-After. A request that no worker sees is told what is
- * wrong with it. All others are answered as TorchServe does.
+ * wrong with it, and one that has ended two workers is not asked about again. All others are answered as TorchServe does.
  *
  * <p>The classes beside these files are made by scripts/frontend.sh.
  */
@@ -37,6 +37,8 @@ public final class Errors {
     private static final String FORMS = "io.netty.handler.codec.http.multipart."; // the package that reads forms
     static final String UNREADABLE_FORM = "UnreadableForm";
     private static final int MAX_TEXT = 500;
+    // A 500 about which the gateway does not ask again, and which it makes one of; in gateway/haproxy.cfg, too.
+    private static final HttpResponseStatus FINAL = new HttpResponseStatus(535, "Internal Server Error");
 
     private Errors() {}
 
@@ -51,8 +53,9 @@ public final class Errors {
         } else if (isOfForm(cause)) {
             String message = "The form cannot be read: " + wrongForm(cause) + ".";
             send(context, HttpResponseStatus.BAD_REQUEST, UNREADABLE_FORM, message, null, null);
-        } else if (isOverload || WORKER_DIED.equals(cause.getMessage()) && !isTimeout) {
-            // An exception that only looks like an overload; a worker that was killed, which TorchServe may call 507.
+        } else if (WORKER_DIED.equals(cause.getMessage()) && !isTimeout) { // which TorchServe may call 507
+            sendDeath(context, cause);
+        } else if (isOverload) { // an exception that only looks like one
             NettyUtils.sendError(context, HttpResponseStatus.INTERNAL_SERVER_ERROR, cause);
         } else if (cause instanceof ServiceUnavailableException) {
             sendPassing(context, status, "NotServedYet", "The deployment is not served yet: no worker has its model.");
@@ -66,6 +69,7 @@ public final class Errors {
 
     public static void requestReceived(Channel channel, HttpRequest request) {
         NettyUtils.requestReceived(channel, request);
+        Deaths.note(channel, request);
         Requests.admit((FullHttpRequest) request);
     }
 
@@ -85,6 +89,15 @@ public final class Errors {
     /** A client's text, quoted and cut to what fits into a message. */
     static String shortened(String text) {
         return "'" + (text.length() > MAX_TEXT ? text.substring(0, MAX_TEXT - 1) + "…" : text) + "'";
+    }
+
+    private static void sendDeath(ChannelHandlerContext context, Throwable cause) {
+        String type = cause.getClass().getSimpleName();
+        FullHttpResponse response = response(HttpResponseStatus.INTERNAL_SERVER_ERROR, type, cause.getMessage());
+        if (Deaths.isSecond(context.channel())) {
+            response.setStatus(FINAL);
+        }
+        NettyUtils.sendHttpResponse(context, response, true);
     }
 
     private static void sendPassing(ChannelHandlerContext context, HttpResponseStatus status, String type, String message) {

@@ -1,0 +1,44 @@
+package signet;
+
+import io.netty.channel.Channel;
+import io.netty.handler.codec.http.HttpRequest;
+import io.netty.util.AttributeKey;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Set;
+
+/** Requests whose worker died with them, by the number that the gateway gave each: it asks for them again. */
+final class Deaths {
+    private static final String NUMBER = "x-signet-request"; // in gateway/haproxy.cfg, too
+    private static final AttributeKey<String> ASKED = AttributeKey.valueOf("signet-request");
+    private static final int MAX_REMEMBERED = 1000;
+    private static final Set<String> DEAD =
+            Collections.newSetFromMap(
+                    Collections.synchronizedMap(
+                            new LinkedHashMap<String, Boolean>() {
+                                private static final long serialVersionUID = 1L;
+
+                                @Override
+                                protected boolean removeEldestEntry(Map.Entry<String, Boolean> eldest) {
+                                    return size() > MAX_REMEMBERED;
+                                }
+                            }));
+
+    private Deaths() {}
+
+    /** Keeps a request's number, of which its worker need not know. */
+    static void note(Channel channel, HttpRequest request) {
+        String number = request.headers().get(NUMBER);
+        channel.attr(ASKED).set(number);
+        if (number != null) {
+            request.headers().remove(NUMBER);
+        }
+    }
+
+    /** Whether a worker has died with this request before. */
+    static boolean isSecond(Channel channel) {
+        String number = channel.attr(ASKED).get();
+        return number != null && !DEAD.add(number);
+    }
+}
