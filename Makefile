@@ -7,7 +7,7 @@ IF_MADE := [ ! -x .venv/bin/python ] && echo "Nothing was started here yet: make
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## makes .venv or brings it up to date (every other target does so by itself)
@@ -36,6 +36,10 @@ down: ## stops it; the data stays in .signet
 .PHONY: test
 test: venv ## lint, types, unit tests, integration tests; the containers too where a Docker engine answers
 	@scripts/test.sh
+
+.PHONY: test-python
+test-python: ## the unit tests that need no torch on another Python; PYTHON=python3.13
+	@PYTHON='$(PYTHON)' scripts/test-python.sh
 
 .PHONY: bench
 bench: venv ## measures handler and rollouts beside a no-op, the seed's way and MLflow's server; needs wrk

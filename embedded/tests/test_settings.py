@@ -38,6 +38,12 @@ def test_no_port(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.from_environment()
 
 
+def test_a_setting_that_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Docker, too, TorchServe's patches can be turned off."""
+    monkeypatch.setenv("SIGNET_PATCHES", "false")
+    assert clean_environment()["SIGNET_PATCHES"] == "false"
+
+
 def test_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would steer the services elsewhere is left out; local addresses never go through a proxy."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")

@@ -47,6 +47,8 @@ def server_env(settings: Settings) -> dict[str, str]:
         "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
         "_MLFLOW_SGI_NAME": "uvicorn",
+        # From 3.18 on.
+        "_MLFLOW_SERVER_TLS_LISTENER": "false",
         "MLFLOW_SERVER_ALLOWED_HOSTS": settings.allowed_hosts,
         # Jobs judge LLM traces; they would bring a queue and its worker processes.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

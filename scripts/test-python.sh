@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The unit tests that need no torch, on the Python that PYTHON names: torch's CPU build is not in reach for each that is supported.
+# Everything else that is locked is installed there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=.signet/$(basename "${PYTHON:?names no Python: make test-python PYTHON=python3.13}")
+install() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$@"; }
+
+"$PYTHON" -m venv "$venv"
+grep -vE '^(torch|torchmetrics|lightning|pytorch-lightning)==' constraints.txt >"$venv/locked.txt"
+install -r "$venv/locked.txt"
+install --no-build-isolation -e services/client -e services/mlflow-server -e services/torchserve -e embedded
+"$venv/bin/pytest" -q services/client/tests services/mlflow-server/tests embedded/tests tests/compose \
+    --ignore services/client/tests/test_inputs.py # of inputs that are torch's
