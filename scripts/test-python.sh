@@ -9,6 +9,6 @@ install() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-dep
 "$PYTHON" -m venv "$venv"
 grep -vE '^(torch|torchmetrics|lightning|pytorch-lightning)==' constraints.txt >"$venv/locked.txt"
 install -r "$venv/locked.txt"
-install --no-build-isolation -e services/client -e services/mlflow-server -e services/torchserve -e embedded
-"$venv/bin/pytest" -q services/client/tests services/mlflow-server/tests embedded/tests tests/compose \
+install --no-build-isolation -e packages/contract -e services/client -e services/mlflow-server -e services/torchserve -e embedded
+"$venv/bin/pytest" -q packages/contract/tests services/client/tests services/mlflow-server/tests embedded/tests tests/compose \
     --ignore services/client/tests/test_inputs.py # of inputs that are torch's
