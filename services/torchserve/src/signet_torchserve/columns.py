@@ -1,7 +1,8 @@
 """Column signatures, the fast way: rows that nobody could object to become the model's input in microseconds.
 
-Surely valid are columns of numbers and booleans, all of the required ones and none but the signature's, each value of
-a JSON type that its column asks for and far from where types end. What is not surely valid is for `verdict` to judge.
+Surely valid are columns of numbers and booleans, and of texts that are plainly numbers where the signature wants texts:
+all of the required ones and none but the signature's, each value of a JSON type that its column asks for and far from
+where types end. What is not surely valid is for `verdict` to judge.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from signet_torchserve.feed import Array
-from signet_torchserve.layout import Layout, Named, Placed, Unnamed
+from signet_torchserve.layout import Layout, Named, Placed, ReadTexts, Unnamed
 from signet_torchserve.numbers import Numbers
 from signet_torchserve.payload import Format, Payload
 
@@ -63,11 +64,12 @@ _TYPES = {
     "long": _Type(frozenset({int}), _EXACT),
     "integer": _Type(frozenset({int}), 2.0**31),
     "boolean": _Type(frozenset({bool}), 2.0),
+    "string": _Type(frozenset({float}), _EXACT),  # as `ReadTexts` reads them
 }
 
 
 class Columns:
-    """Columns of an MLflow schema, each a number or a boolean.
+    """Columns of an MLflow schema, each a number, a boolean or a text.
 
     Args:
         specs: the columns as the MLmodel file lists them.
@@ -79,6 +81,8 @@ class Columns:
         self._whole_numbers = whole_numbers
         names = [spec["name"] for spec in specs if spec.get("name") is not None]
         self._layout: Layout = Named(names) if names else Unnamed(len(specs))
+        if texts := [place for place, spec in enumerate(specs) if spec["type"] == "string"]:
+            self._layout = ReadTexts(self._layout, texts)
         self._names = frozenset(names)
         self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
         self._narrowed: dict[frozenset[str], tuple[Columns, list[int]]] = {}
@@ -100,8 +104,10 @@ class Columns:
     def can_read(specs: list[dict[str, Any]]) -> bool:
         """Whether all or none have names (an empty one is neither) and all types are known to this class."""
         names = [spec.get("name") for spec in specs]
-        are_known = all(isinstance(spec["type"], str) and spec["type"] in _TYPES for spec in specs)
-        return are_known and bool(specs) and (all(names) or set(names) == {None})
+        types = [spec["type"] for spec in specs]
+        are_known = all(isinstance(type_, str) and type_ in _TYPES for type_ in types)
+        # MLflow converts columns without names, be they texts or not.
+        return are_known and bool(specs) and (all(names) or (set(names) == {None} and "string" not in types))
 
     def read(self, payload: Payload) -> Array | None:
         """float32 [rows, columns of the signature], NaN in those that the payload leaves out.

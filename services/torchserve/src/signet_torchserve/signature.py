@@ -56,8 +56,8 @@ class Signature:
         elif Arrays.can_read(inputs):
             self._fast = Arrays(inputs)
         # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none. And so may
-        # what is said: MLflow tries to convert columns without names.
-        depends_on_values = allow or not all(spec.get("name") for spec in inputs)
+        # what is said: MLflow tries to convert columns without names, and a model's input is made of texts.
+        depends_on_values = allow or not all(spec.get("name") and spec["type"] != "string" for spec in inputs)
         self._refusals = refusals.Refusals() if isinstance(self._fast, Columns) and not depends_on_values else None
 
     @classmethod
