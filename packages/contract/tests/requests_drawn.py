@@ -29,6 +29,14 @@ _floats = st.one_of(
     st.sampled_from([-0.0, 1.0, 2.0, 1e39, 1e308, 5e-324, 2.0**53]),
 )
 _texts = st.sampled_from(["", "a", "3.5", "nan", "1e39", "-1e400", "true", "2020-01-02", "MS41", "日本", "\x00"])
+_texts_of_numbers = st.one_of(
+    st.decimals(-(10**6), 10**6, places=3).map(str),
+    st.integers().map(str),
+    st.floats(allow_nan=False).map(str),
+    st.sampled_from(
+        ["7", "-0", "007", "1.", ".5", "+1", " 7", "7\n", "1_0", "٣", "0x1", "1e5", "-0.1", "9" * 15, "9" * 40]
+    ),
+)
 _dates = st.sampled_from(
     ["2020-01-02", "2020-01-02T03:04:05", "2020-01-02T03:04:05.123456Z", "2020-01-02T03:04:05+02:00"]
 )
@@ -39,7 +47,7 @@ _VALUES = {
     "long": _integers,
     "integer": st.one_of(st.integers(-9, 9), st.integers(-(2**31), 2**31 - 1), st.sampled_from([2.0, -3.0])),
     "boolean": st.booleans(),
-    "string": _texts,
+    "string": st.one_of(_texts, _texts_of_numbers, _texts_of_numbers, _texts_of_numbers),
     "datetime": _dates,
     "binary": _bytes,
 }

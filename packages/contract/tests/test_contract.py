@@ -52,7 +52,7 @@ def slowly(
 @given(st.data())
 def test_fast_way_feeds_columns_as_the_slow_way_does(data: st.DataObject) -> None:
     """`check` feeds exactly what `decision.decide` feeds, bit for bit, or refuses exactly as it does."""
-    types = data.draw(st.sampled_from([["double"], drawn.NUMBERS, drawn.TYPES]))
+    types = data.draw(st.sampled_from([["double"], drawn.NUMBERS, drawn.TYPES, ["string", "double"]]))
     schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))
     body, _ = data.draw(drawn.requests(schema))
     hold_to_the_slow_way(schema, body, allow=data.draw(st.one_of(st.just(frozenset[str]()), drawn.allowances)))
@@ -223,6 +223,11 @@ def by_name(inputs: Any) -> dict[str | None, Any]:
         ("boolean", [True, False], True),
         ("boolean", [1], False),
         ("string", ["a"], False),
+        ("string", ["1.5", "-3", "007"], True),
+        ("string", ["1.5", None], False),
+        ("string", [1.5], False),
+        ("string", ["1e5"], False),
+        ("string", ["1" * 16], False),
         ("datetime", ["2020-01-01"], False),
         ("double", [], False),
     ],

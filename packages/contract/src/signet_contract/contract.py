@@ -68,8 +68,10 @@ class Contract:
         elif Tensors.can_read(self.inputs):
             self._inputs = Tensors(self.inputs)
         # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none. And so may
-        # what is said: MLflow tries to convert columns without names.
-        depends_on_values = self.policy or not all(spec.get("name") for spec in self.inputs)
+        # what is said: MLflow tries to convert columns without names, and a model's input is made of texts.
+        depends_on_values = self.policy or not all(
+            spec.get("name") and spec["type"] != "string" for spec in self.inputs
+        )
         is_cached = isinstance(self._inputs, Columns) and not depends_on_values
         self._rejections = rejections.RejectionCache() if is_cached else None
 

@@ -1,7 +1,8 @@
 """The fast path of column signatures: rows that are plainly right become the model's input in microseconds.
 
-Plainly right are columns of numbers and booleans, all of the required ones and none but the signature's, each value of
-a JSON type that its column asks for and far from where types end. The rest is undecided, and left to `enforcement`.
+Plainly right are columns of numbers and booleans, and of texts that are plainly numbers where the signature wants texts:
+all of the required ones and none but the signature's, each value of a JSON type that its column asks for and far from
+where types end. The rest is undecided, and left to `enforcement`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.fastpath.projection import Named, Placed, Projection, Unnamed
+from signet_contract.fastpath.projection import Named, Placed, Projection, ReadTexts, Unnamed
 from signet_contract.model_input import Array
 from signet_contract.request import DecodedRequest, Format
 
@@ -63,11 +64,12 @@ _TYPES = {
     "long": _Type(frozenset({int}), _EXACT),
     "integer": _Type(frozenset({int}), 2.0**31),
     "boolean": _Type(frozenset({bool}), 2.0),
+    "string": _Type(frozenset({float}), _EXACT),  # as `ReadTexts` reads them
 }
 
 
 class Columns:
-    """Columns of an MLflow schema, each a number or a boolean.
+    """Columns of an MLflow schema, each a number, a boolean or a text.
 
     Args:
         specs: the columns as the MLmodel file lists them.
@@ -79,6 +81,8 @@ class Columns:
         self._whole_numbers = whole_numbers
         names = [spec["name"] for spec in specs if spec.get("name") is not None]
         self._projection: Projection = Named(names) if names else Unnamed(len(specs))
+        if texts := [place for place, spec in enumerate(specs) if spec["type"] == "string"]:
+            self._projection = ReadTexts(self._projection, texts)
         self._names = frozenset(names)
         self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
         self._narrowed: dict[frozenset[str], tuple[Columns, list[int]]] = {}
@@ -100,8 +104,10 @@ class Columns:
     def can_read(specs: list[dict[str, Any]]) -> bool:
         """Whether all or none have names (an empty one is neither) and all types are known to this class."""
         names = [spec.get("name") for spec in specs]
-        are_known = all(isinstance(spec["type"], str) and spec["type"] in _TYPES for spec in specs)
-        return are_known and bool(specs) and (all(names) or set(names) == {None})
+        types = [spec["type"] for spec in specs]
+        are_known = all(isinstance(type_, str) and type_ in _TYPES for type_ in types)
+        # MLflow converts columns without names, be they texts or not.
+        return are_known and bool(specs) and (all(names) or (set(names) == {None} and "string" not in types))
 
     def read(self, decoded: DecodedRequest) -> Array | None:
         """float32 [rows, columns of the signature], NaN in those that the request leaves out.

@@ -5,6 +5,7 @@ Only usual forms are known here, those that every reader understands alike. What
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -161,6 +162,43 @@ class Named:
         if kinds == {list}:
             return values
         return None if kinds & {list, dict, Table} else [[value] for value in values]
+
+
+class ReadTexts:
+    """Another projection, of whose columns some are texts: what is plainly a number in them is read as one.
+
+    Whatever else they hold becomes an empty text, which no column of numbers takes.
+
+    Args:
+        projection: where the values stand.
+        places: of the columns of texts.
+    """
+
+    def __init__(self, projection: Projection, places: Sequence[int]) -> None:
+        self.names = projection.names
+        self._projection, self._places = projection, places
+
+    def only_row(self, decoded: DecodedRequest) -> Sequence[Any] | None:
+        row = self._projection.only_row(decoded)
+        return row and [_read(value) if place in self._places else value for place, value in enumerate(row)]
+
+    def columns(self, decoded: DecodedRequest) -> Sequence[Values] | Placed | None:
+        columns = self._projection.columns(decoded)
+        if isinstance(columns, Placed) or not columns:
+            return None
+        read: list[Values] = []
+        for place, values in enumerate(columns):
+            if isinstance(values, Numbers):
+                return None
+            read.append(list(map(_read, values)) if place in self._places else values)
+        return read
+
+
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+
+
+def _read(value: Any) -> float | str:
+    return float(value) if type(value) is str and _PLAIN_NUMBER.fullmatch(value) else ""
 
 
 def _alike(columns: list[Any]) -> Sequence[Numbers] | None:
