@@ -4,7 +4,12 @@ import json
 from typing import Any
 
 import pytest
+import requests_drawn as drawn
+from fast_and_slow import hold_to_the_slow_way
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow.types import ParamSchema, ParamSpec
+from oracle import columns_schema
 from signet_contract.fastpath.params import Params
 
 SPECS = json.loads(
@@ -50,3 +55,11 @@ def test_rarer_params_are_for_the_slow_way(type_: str, default: Any, shape: Any)
 def test_params_that_no_signature_has_are_dropped() -> None:
     """Without params in the signature, whatever is sent is none."""
     assert Params([]).read("anything") == {}
+
+
+@given(st.data())
+def test_fast_way_feeds_params_as_the_slow_way_does(data: st.DataObject) -> None:
+    """Likewise params, sent or not."""
+    specs = data.draw(drawn.param_schemas())
+    document = {"inputs": {"a": [1.5]}} | data.draw(drawn.sent_params(specs))
+    hold_to_the_slow_way(columns_schema(("double", "a")), json.dumps(document).encode(), params=specs)

@@ -1,8 +1,8 @@
 """The fast path of column signatures: rows that are plainly right become the model's input in microseconds.
 
-Plainly right are columns of numbers and booleans, and of texts that are plainly numbers where the signature wants texts:
-all of the required ones and none but the signature's, each value of a JSON type that its column asks for and far from
-where types end. The rest is undecided, and left to `enforcement`.
+Plainly right are columns of numbers and booleans, and of texts that are plainly numbers where the signature wants
+texts: all of the required ones and none but the signature's, each value of a JSON type that its column asks for and far
+from where types end. The rest is undecided, and left to `enforcement`.
 """
 
 from __future__ import annotations
