@@ -13,6 +13,7 @@ from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from oracle import columns_schema, signature_document
 from signet_contract import request
 from signet_contract.contract import Contract
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
@@ -35,7 +36,7 @@ def outcome(contract: Contract, body: bytes, content_type: str = "") -> ModelInp
 
 
 def slowly(
-    document: dict[str, Any], decoded: request.DecodedRequest, allow: frozenset[str] = frozenset()
+    document: dict[str, Any], decoded: DecodedRequest, allow: frozenset[str] = frozenset()
 ) -> ModelInput | Rejected:
     try:
         return decision.decide(document["inputs"], None, document["params"], decoded, allow)

@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 import pytest
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
-from signet_contract.request import DecodedRequest, Format, decode, decode_form
+from signet_contract.request import decode, decode_form
 
 ROW = {"a": 1.5}
 

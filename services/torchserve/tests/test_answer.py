@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.model_input import ModelInput
-from signet_contract.request import DecodedRequest, Format
 from signet_torchserve import answer
 
 LABELS = {0: "a", 1: "é"}

@@ -10,6 +10,7 @@ contracts, and `middleware` stands before an ASGI app.
 
 from signet_contract.compatibility import Change
 from signet_contract.contract import Contract
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import (
     DecidedTooLate,
     EnforcementMissing,
@@ -21,7 +22,7 @@ from signet_contract.errors import (
 )
 from signet_contract.model_input import ModelInput
 from signet_contract.policy import Policy
-from signet_contract.request import DecodedRequest, Format, decode, decode_form
+from signet_contract.request import decode, decode_form
 
 __all__ = [
     "Change",

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from signet_contract import compatibility, request
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import remote
 from signet_contract.errors import Rejected
 from signet_contract.fastpath import rejections
@@ -25,7 +26,6 @@ from signet_contract.fastpath.params import Params
 from signet_contract.fastpath.tensors import Tensors
 from signet_contract.model_input import ModelInput
 from signet_contract.policy import Policy
-from signet_contract.request import DecodedRequest
 
 TIMEOUT_S = 50
 """Seconds that enforcement has for a request where nothing else is said."""

@@ -10,6 +10,7 @@ import pytest
 from mlflow.types import Schema, TensorSpec
 from oracle import columns_schema, signature_document
 from signet_contract import request
+from signet_contract.codecs import mlflow
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
 from signet_contract.policy import Policy
@@ -48,7 +49,7 @@ def test_a_key_beside_a_known_format_is_named(
 ) -> None:
     """A key that is not known beside the format is said to be so, and no column is said to be missing."""
     rejection = refused(schema, json.dumps(document).encode())
-    format_ = next(key for key in document if key in {*request.MLFLOW_FORMATS, "data"})
+    format_ = next(key for key in document if key in {*mlflow.FORMATS, "data"})
     assert rejection.message == (
         f"The body has unknown keys beside '{format_}': {unknown}. Beside '{format_}' {known} is known."
     )

@@ -12,10 +12,11 @@ import pytest
 from judging import judges_at
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from oracle import columns_schema, signature_document
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import decision, remote, service
 from signet_contract.errors import DecidedTooLate, Rejected, SignatureMismatch, TooCostly
 from signet_contract.model_input import ModelInput
-from signet_contract.request import DecodedRequest, RawBody
+from signet_contract.request import RawBody
 
 COLUMNS = signature_document(
     columns_schema(("double", "a"), ("string", "b", False)), ParamSchema([ParamSpec("p", "long", 3)])
@@ -46,7 +47,7 @@ def outcome(contract: dict[str, Any], decoded: DecodedRequest, timeout_s: float 
     ("contract", "source"),
     [
         (COLUMNS, RawBody(b'{"inputs": {"a": [1.5, 2.5]}, "params": {"p": 4}}')),
-        (COLUMNS, RawBody(b'{"a": 1.5}', is_form=True)),
+        (COLUMNS, RawBody(b'{"a": 1.5}')),
         (COLUMNS, RawBody(b"a\n1.5\n", is_csv=True)),
         (COLUMNS, RawBody(b'{"inputs": {"a": [NaN, 123456789012345678901234567890]}}')),
         (COLUMNS, RawBody(b'{"a": 1.5, "c": "\xc3\xa4"}')),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import orjson
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.model_input import ModelInput
-from signet_contract.request import DecodedRequest
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"

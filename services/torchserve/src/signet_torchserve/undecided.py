@@ -9,8 +9,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Thread
 
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.model_input import ModelInput
-from signet_contract.request import DecodedRequest
 
 ARE_KEPT = "SIGNET_UNDECIDED"
 """Environment variable that says `true` where TorchServe keeps a request that is not answered with its batch.

@@ -21,11 +21,11 @@ from mlflow.types import DataType, Schema
 from mlflow.utils.proto_json_utils import dataframe_from_parsed_json
 
 from signet_contract import unchecked_names
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names
 from signet_contract.enforcement.kinds import BEYOND_FLOAT32
 from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation
 from signet_contract.policy import Policy, refused
-from signet_contract.request import DecodedRequest, Format
 
 # JSON has no float32, int32, date or bytes: these take what JSON has, where nothing is lost by it.
 _CONVERTED = {DataType.float, DataType.integer, DataType.datetime, DataType.binary}

@@ -31,13 +31,14 @@ from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import columns, floats, mistakes, tensors
 from signet_contract.enforcement.excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
-from signet_contract.request import DecodedRequest, Format, RawBody
+from signet_contract.request import RawBody
 
 MAX_DEPTH = 32
 """Most lists and objects in one another: numpy can go through no more."""

@@ -18,11 +18,11 @@ from mlflow.types import DataType, Schema
 
 from signet_contract import unchecked_names
 from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import column_names, regular
 from signet_contract.enforcement.kinds import Kinds
 from signet_contract.enforcement.regular import Irregular, Table
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
-from signet_contract.request import DecodedRequest
 
 MAX_CELLS = 1 << 24
 """Most values of a table; the largest body with a value for each has a fifth of that."""

@@ -12,8 +12,9 @@ from collections.abc import Collection
 
 import orjson
 
+from signet_contract.codecs import mlflow
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload, Rejected, listed
-from signet_contract.request import MLFLOW_FORMATS, DecodedRequest, Format
 
 _SPLIT_KEYS = {"columns", "index", "data"}
 _LINE_END = re.compile(r"[\r\n]")
@@ -46,7 +47,7 @@ def _of_keys(content: dict[str, object], names: Collection[str]) -> MalformedPay
             expected="an object under the key 'dataframe_split'",
             got=f"the keys {listed(list(content))} at the top",
         )
-    formats = [key for key in content if key in MLFLOW_FORMATS or key == "data"]
+    formats = [key for key in content if key in mlflow.FORMATS or key == "data"]
     if len(formats) != 1:
         return None
     known = "no other key" if formats == ["data"] else "no other key than 'params'"

@@ -15,9 +15,9 @@ import pandas as pd
 from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import kinds
 from signet_contract.model_input import Array
-from signet_contract.request import DecodedRequest, Format
 
 Values = Sequence[Any] | Array
 Pieces = Iterator[tuple[int, int, Values]]

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.errors import DecidedTooLate, EnforcementMissing, Rejected, SignatureMismatch, TooCostly, Violation
 from signet_contract.model_input import ModelInput
-from signet_contract.request import DecodedRequest, RawBody
+from signet_contract.request import RawBody
 
 ADDRESS = "SIGNET_ENFORCEMENT"
 """Environment variable with the path of the socket for small bodies."""
@@ -124,7 +125,7 @@ def _ask(contract: bytes, decoded: DecodedRequest, source: RawBody, deadline: fl
     address = os.environ[ADDRESS]
     with _taken(address if len(source.text) <= SMALL_BYTES else large_address(address), deadline) as connection:
         left_s = deadline - time.monotonic()
-        for message in (contract, source.text, orjson.dumps([source.is_form, source.is_csv, is_unread, left_s])):
+        for message in (contract, source.text, orjson.dumps([source.is_csv, is_unread, left_s])):
             connection.send_bytes(message)
         _wait_for_message(connection, deadline)
         answer = json.loads(connection.recv_bytes())

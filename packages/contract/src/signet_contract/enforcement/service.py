@@ -19,8 +19,9 @@ from pathlib import Path
 import orjson
 
 from signet_contract import machine
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import remote
-from signet_contract.request import DecodedRequest, RawBody
+from signet_contract.request import RawBody
 
 MEMORY_BYTES = 768 << 20
 """What a judge may take for a request, beyond what it has loaded: several times what 6.5 MB of valid rows take."""
@@ -82,9 +83,9 @@ def _judge_one(listener: Listener) -> DecodedRequest | None:
         try:
             connection.send_bytes(b"")
             contract, text = orjson.loads(connection.recv_bytes()), connection.recv_bytes()
-            is_form, is_csv, is_unread, left_s = orjson.loads(connection.recv_bytes())
+            is_csv, is_unread, left_s = orjson.loads(connection.recv_bytes())
             signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
-            decoded = RawBody(text, is_form=is_form, is_csv=is_csv).unread()
+            decoded = RawBody(text, is_csv=is_csv).unread()
             for message in remote.answered(contract, decoded, len(text), is_unread=is_unread):
                 connection.send_bytes(message)
         except (OSError, EOFError):  # who asked is gone

@@ -16,10 +16,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
 
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, columns, excerpt
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, refused
-from signet_contract.request import DecodedRequest, Format
 
 Array = np.ndarray[Any, Any]
 Input = pd.DataFrame | Array | dict[str, Array]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from signet_contract.bulk.numbers import Numbers
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.fastpath.projection import Named, Placed, Projection, ReadTexts, Unnamed
 from signet_contract.model_input import Array
-from signet_contract.request import DecodedRequest, Format
 
 # Integers up to here are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
 _EXACT = 2.0**53

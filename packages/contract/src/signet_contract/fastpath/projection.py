@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from signet_contract.bulk import numbers
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
-from signet_contract.request import DecodedRequest, Format
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.unchecked_names import are_names
 
 Values = list[Any] | Numbers

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import Rejected
-from signet_contract.request import DecodedRequest, Format
 
 MAX_REMEMBERED = 512
 MAX_BODY_BYTES = 2048

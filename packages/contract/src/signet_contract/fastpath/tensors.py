@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from signet_contract.bulk.numbers import Numbers
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.model_input import Array
-from signet_contract.request import DecodedRequest, Format
 
 _EXACT = 2.0**53
 _FEW = 50  # from there on numpy is faster

@@ -1,0 +1,34 @@
+"""The formats in which requests are written down, each a codec in a module of its own.
+
+A new one is a module here, and a place in `CODECS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from signet_contract.codecs import bare, csv, data, mlflow
+from signet_contract.codecs.codec import Codec, Loads
+from signet_contract.decoded_request import DecodedRequest
+
+CODECS: list[Codec] = [*mlflow.CODECS, data.CODEC, *bare.CODECS, csv.CODEC]
+"""In the order in which a JSON document is tried; what none before takes, the bare ones take or reject."""
+
+_DECODERS = list(dict.fromkeys(codec.decode for codec in CODECS if codec is not csv.CODEC))
+
+
+def of_json(document: Any, loads: Loads) -> DecodedRequest:
+    """The request of a JSON document.
+
+    Raises:
+        MalformedPayload: it is in none of the formats.
+        Unsliced: it has `LongList`s, and who looks at it must have lists.
+    """
+    return next(decoded for decode in _DECODERS if (decoded := decode(document, loads)) is not None)
+
+
+def table() -> str:
+    """The formats as Markdown, for README."""
+    rows = [("format", "body", "its answer"), ("---", "---", "---")]
+    rows += [(codec.name, codec.body, codec.answer) for codec in CODECS]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

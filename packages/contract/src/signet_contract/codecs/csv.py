@@ -1,0 +1,21 @@
+"""CSV, a header line first; its media type tells it from JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from signet_contract.codecs import bare
+from signet_contract.codecs.codec import Codec, Loads
+from signet_contract.decoded_request import DecodedRequest, Format
+
+
+def is_said_by(content_type: str) -> bool:
+    """Whether a header Content-Type says that the body is CSV."""
+    return content_type[:4].lower() == "text" and content_type.partition(";")[0].strip().lower() == "text/csv"
+
+
+def _decode(text: Any, _: Loads) -> DecodedRequest:
+    return DecodedRequest(Format.CSV, text)
+
+
+CODEC = Codec("CSV", "`Content-Type: text/csv`, a header line first", bare.ANSWER, _decode)

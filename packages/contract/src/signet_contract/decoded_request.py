@@ -1,0 +1,49 @@
+"""A request whose body has been read, whichever format it was written in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from signet_contract.request import RawBody
+
+
+class Format(Enum):
+    """How the rows of a request are written down."""
+
+    COLUMNS = "columns"
+    RECORDS = "dataframe_records"
+    SPLIT = "dataframe_split"
+    INSTANCES = "instances"
+    INPUTS = "inputs"
+    CSV = "csv"
+
+
+@dataclass(slots=True)  # frozen would take as long to make as the body takes to parse
+class DecodedRequest:
+    """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
+
+    In a large body `Numbers` and `Table` may stand for lists of numbers and for records, and for a text of CSV. A large
+    one that cannot be read so has not been read at all: its `content` is None.
+
+    `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
+    """
+
+    format: Format
+    content: Any
+    wrapped: bool = False
+    params: Any = None
+    source: RawBody | None = field(default=None, compare=False, repr=False)
+    """What it was decoded from."""
+    is_exact: bool = field(default=False, compare=False, repr=False)
+    """Whether it has been read, into dicts, lists and texts only, and integers beyond 64 bits are integers."""
+
+    def exact(self) -> DecodedRequest:
+        """The same, exact.
+
+        Raises:
+            MalformedPayload: it had not been read, and cannot be.
+        """
+        return self if self.is_exact or self.source is None else self.source.exact()
