@@ -33,6 +33,7 @@ WRONG = {"SIGNET_POLL_INTERVAL_S": "soon", "MLFLOW_PORT": "none", "SIGNET_URL": 
 )
 def test_an_empty_variable_is_not_set(package: str, arguments: list[str]) -> None:
     """Every service forgets empty variables before it or a library reads one."""
+    pytest.importorskip(package)  # where torch is not in reach, the trainer is not installed
     environ = {**os.environ, **WRONG, "MLFLOW_HTTP_REQUEST_TIMEOUT": "", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
     command = [sys.executable, "-c", MAIN.format(package=package), *arguments]
     subprocess.run(command, env=environ, check=True, capture_output=True, timeout=60)

@@ -294,4 +294,4 @@ PATCHES = (
     _GRPC,
     _CLOSING,
 )
-"""In this order."""
+"""Applied in this order: one that another needs comes before that one."""
