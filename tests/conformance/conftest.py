@@ -45,9 +45,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """TorchServe with our handler, and the others as `servers.py` has them."""
     folder = tmp_path_factory.mktemp("conformance")
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    subprocess.run([sys.executable, ROOT / "examples" / "ride.py"], cwd=folder, env=environment, check=True)
     apps, litserve = free_port(), free_port()
     with contextlib.ExitStack() as stack:
+        saving = stack.enter_context(
+            subprocess.Popen([sys.executable, ROOT / "examples" / "ride.py"], cwd=folder, env=environment)
+        )
+        home = folder / "torchserve"
+        home.mkdir()
+        torchserve = stack.enter_context(small_server(home, {}))
+        judge = start_judge(torchserve.store, environment)
+        stack.callback(stop, judge, 10)
+        assert saving.wait() == 0
         for kind, port in (("apps", apps), ("litserve", litserve)):
             command = [sys.executable, str(Path(__file__).with_name("servers.py")), kind, str(port)]
             log = stack.enter_context((folder / f"{kind}.log").open("wb"))
@@ -55,11 +63,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
             stack.callback(_end, server)
-        home = folder / "torchserve"
-        home.mkdir()
-        torchserve = stack.enter_context(small_server(home, {}))
-        judge = start_judge(torchserve.store, environment)
-        stack.callback(stop, judge, 10)
         archive.build(folder / "ride", "ride", Champion("1"), torchserve.store.archives / "ride.mar")
         torchserve.deploy("ride")
         _wait_for(f"http://127.0.0.1:{apps}/fastapi/docs", folder / "apps.log")
