@@ -6,20 +6,19 @@ import litserve
 import mlflow
 import torch
 from fastapi import Depends, Request
-from signet_contract import Contract
-from signet_contract.middleware import MODEL_INPUT, ContractMiddleware
+from signet_contract import Contract, middleware
 
 
 def model_input(request: Request) -> Any:
     """An array of rides, which LitServe hands to a worker."""
-    return request.scope[MODEL_INPUT].inputs
+    return request.scope[middleware.MODEL_INPUT].inputs
 
 
 class Ride(litserve.LitAPI):
     """Prices of rides."""
 
-    def setup(self, device: str) -> None:
-        self.model = mlflow.pytorch.load_model("ride").to(device)
+    def setup(self, _device: str) -> None:
+        self.model = mlflow.pytorch.load_model("ride")
 
     def decode_request(self, request: Annotated[Any, Depends(model_input)]) -> Any:
         return torch.from_numpy(request)
@@ -29,5 +28,6 @@ class Ride(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    checks = (ContractMiddleware, {"contract": Contract.load("ride")})
-    litserve.LitServer(Ride(api_path="/invocations"), middlewares=[checks], accelerator="cpu").run(host="127.0.0.1")
+    checks = (middleware.ContractMiddleware, {"contract": Contract.load("ride")})
+    server = litserve.LitServer(Ride(api_path="/invocations"), middlewares=[checks], accelerator="cpu")
+    server.run(host="127.0.0.1", generate_client_file=False)

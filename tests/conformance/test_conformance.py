@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,9 @@ import requests
 from conftest import SERVERS, Running
 from table import BOTH, OTHERS, SPLIT, Case, split
 
-README = Path(__file__).parents[2] / "packages" / "contract" / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "packages" / "contract" / "README.md"
+EXAMPLES = ROOT / "examples"
 
 
 def ask(url: str, case: Case, **headers: str) -> requests.Response:
@@ -98,3 +101,15 @@ def _written(numbers: list[float]) -> str:
     return (
         ", ".join("null" if number is None or math.isnan(number) else f"{number:g}" for number in numbers) or "nothing"
     )
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*_server.py")), ids=lambda path: path.stem)
+def test_the_examples_are_short_and_their_readme_starts_them(example: Path) -> None:
+    """Fewer than twenty lines that run."""
+    tree = ast.parse(example.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            node.body.pop(0)
+    assert len([line for line in ast.unparse(tree).splitlines() if line]) < 20
+    commands = (EXAMPLES / "README.md").read_text("utf-8")
+    assert f"uvicorn {example.stem}:app " in commands or f"python {example.name} " in commands
