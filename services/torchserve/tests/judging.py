@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from signet_torchserve.judges import MEMORY_BYTES
+
 
 @contextmanager
-def judges_at(address: Path) -> Iterator[Path]:
-    """Judges that judge, until the context ends."""
-    with subprocess.Popen([sys.executable, "-m", "signet_torchserve.judges", str(address)]) as running:
+def judges_at(address: Path, memory_bytes: int = MEMORY_BYTES) -> Iterator[Path]:
+    """Judges that judge, with so much memory for a request, until the context ends."""
+    program = "import sys; from signet_torchserve import judges; judges.main(sys.argv[1], int(sys.argv[2]))"
+    with subprocess.Popen([sys.executable, "-c", program, str(address), str(memory_bytes)]) as running:
         try:
             deadline = time.monotonic() + 60
             while not address.with_suffix(".large").exists():

@@ -12,7 +12,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
 from oracle import columns_schema, signature_document
-from signet_torchserve import column_names, errors, frames, payload, tensors, verdict
+from signet_torchserve import column_names, column_values, errors, frames, payload, tensors, verdict
 from signet_torchserve.errors import MAX_PROBLEMS, MalformedPayload, Refusal
 from signet_torchserve.excerpt import Excerpt
 from signet_torchserve.payload import Format, Payload
@@ -258,7 +258,7 @@ def test_a_body_in_which_everything_is_wrong_makes_few_problems(
             made.append(self)
             super().__init__(*args, **kwargs)
 
-    for module in (frames, tensors, column_names):
+    for module in (frames, column_values, tensors, column_names):
         monkeypatch.setattr(module, "Problem", Counted)
     rows = 20_000
     content = [[wrong] * 4] * rows if schema is TENSOR else {"a": [wrong] * rows, "b": [wrong] * rows}

@@ -11,8 +11,8 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema
+from signet_torchserve import json_text, verdict
 from signet_torchserve import payload as payloads
-from signet_torchserve import verdict
 from signet_torchserve.errors import Refusal
 from signet_torchserve.feed import Feed
 
@@ -111,7 +111,7 @@ def test_depth_is_that_of_the_values(start: str, leaf: str, end: str) -> None:
     for depth in range(1, 40):
         nested = start * depth + leaf + end * depth
         refusal = decided(schema, b'{"inputs": {"b": %s}}' % nested.encode())
-        is_deep = 1 + _depth(json.loads(nested)) >= verdict.MAX_DEPTH
+        is_deep = 1 + _depth(json.loads(nested)) >= json_text.MAX_DEPTH
         assert isinstance(refusal, Refusal)
         assert refusal.message.startswith("The body is nested too deeply") is is_deep
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from multiprocessing.connection import Listener
 from pathlib import Path
 
@@ -32,8 +33,13 @@ _PR_SET_PDEATHSIG = 1
 _LARGE_NICENESS = 10  # what takes seconds anyway leaves the cores to what takes milliseconds
 
 
-def main(address: str) -> None:
-    """Judge at the Unix socket `address`, and the one beside it, until this process is ended."""
+def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
+    """Judge at the Unix socket `address`, and the one beside it, until this process is ended.
+
+    Args:
+        address: path of the socket.
+        memory_bytes: what a judge may take for a request, beyond what it has loaded.
+    """
     os.umask(0o077)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte, which counts as taken
     from signet_torchserve import verdict  # noqa: F401, PLC0415 -- loaded before the first fork
@@ -45,23 +51,24 @@ def main(address: str) -> None:
         Path(path).unlink(missing_ok=True)
         listeners.append(Listener(path, family="AF_UNIX", backlog=_BACKLOG))
     small, large = listeners
-    is_large = {_forked(listener, is_large=listener is large): listener is large for listener in listeners * few}
+    forked = partial(_forked, memory_bytes)
+    is_large = {forked(listener, is_large=listener is large): listener is large for listener in listeners * few}
     while True:
         pid, status = os.wait()
         if status:  # ended at a deadline, by the system, or by a fault that may come again at once
             time.sleep(_PAUSE_S)
         was_large = is_large.pop(pid)
-        is_large[_forked(large if was_large else small, is_large=was_large)] = was_large
+        is_large[forked(large if was_large else small, is_large=was_large)] = was_large
 
 
-def _forked(listener: Listener, *, is_large: bool) -> int:
+def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
     """Process id of a new judge."""
     if pid := os.fork():
         return pid
     status = 1
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        limit = _data_bytes() + MEMORY_BYTES
+        limit = _data_bytes() + memory_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         if is_large:
             os.nice(_LARGE_NICENESS)

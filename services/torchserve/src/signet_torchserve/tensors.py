@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
 
-from signet_torchserve import column_names, excerpt, frames
+from signet_torchserve import column_names, column_values, excerpt, frames
 from signet_torchserve.errors import MAX_PROBLEMS, MalformedPayload, Problem, SignatureMismatch, listed
 from signet_torchserve.payload import Format, Payload
 from signet_torchserve.relaxations import Relaxation, refused
@@ -40,7 +40,7 @@ def enforced(schema: Schema, payload: Payload, allow: frozenset[str]) -> Array |
         result: Array | dict[str, Array] = _enforce_schema(subject, schema)
     except MlflowException as error:
         raise _mismatch(error.message, broken or [_generic(schema, error.message)]) from error
-    except frames.CRASHES as error:
+    except column_values.CRASHES as error:
         message = f"The input does not fit the signature's tensors: {error}."
         raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
     # Mixed types were let through above; what is left would lose something, which MLflow does not mind in a data frame.
@@ -99,7 +99,7 @@ def _frame(schema: Schema, payload: Payload, allow: frozenset[str]) -> tuple[Inp
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
             try:
                 frame[name] = frame[name].astype(spec.type)
-            except frames.CRASHES as error:  # a cell that is a list
+            except column_values.CRASHES as error:  # a cell that is a list
                 broken.append(_Broken([Problem("shape", str(spec), str(error), column=str(name))], 1))
     return frame, broken
 
@@ -214,7 +214,7 @@ def _broken_by_types(
         Problem(
             "type",
             str(spec.type),
-            frames.kind_name(values[place]),
+            column_values.kind_name(values[place]),
             row=place // of_a_row if shape else None,
             column=column,
         )

@@ -30,20 +30,14 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import Schema
 
-from signet_torchserve import floats, frames, mistakes, tensors
+from signet_torchserve import column_values, floats, frames, mistakes, tensors
 from signet_torchserve.errors import MalformedPayload, Problem, Refusal, SignatureMismatch
 from signet_torchserve.excerpt import Excerpt
 from signet_torchserve.feed import Array, Feed
-from signet_torchserve.json_text import without_collector
+from signet_torchserve.json_text import MAX_DEPTH, is_shallow, without_collector
 from signet_torchserve.long_lists import MIN_BYTES, Unsliced
 from signet_torchserve.payload import Format, Payload, Source
 from signet_torchserve.relaxations import Relaxation
-
-MAX_DEPTH = 32
-"""Most lists and objects in one another: numpy can go through no more."""
-
-_BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 def decide(
@@ -95,9 +89,7 @@ def refuse_long(  # noqa: PLR0913 -- those of `decide`
     if source.is_csv or len(source.text) <= least or signature.inputs.is_tensor_spec():
         return
     with without_collector(), suppress(Unsliced):
-        payload = source.sliced(least)
-        if _is_shallow(source.text):
-            _explained(signature, payload, allow)
+        _explained(signature, source.sliced(least), allow)
 
 
 def _explained(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
@@ -110,7 +102,7 @@ def _explained(signature: ModelSignature, payload: Payload, allow: frozenset[str
 
 
 def _require_shallow(payload: Payload) -> None:
-    if payload.source and not payload.source.is_csv and _is_shallow(payload.source.text):
+    if payload.source and not payload.source.is_csv and is_shallow(payload.source.text):
         return
     lists: list[Any] = [[payload.content, payload.params]]
     dicts: list[Any] = []
@@ -127,17 +119,6 @@ def _require_shallow(payload: Payload) -> None:
         expected=f"at most {MAX_DEPTH} levels",
         got="JSON nested too deeply",
     )
-
-
-def _is_shallow(text: bytes) -> bool:
-    """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
-    if b"\\" in text:
-        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Of a text without brackets two quotes are left, which stand beside one another.
-    brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
-    for _ in range(MAX_DEPTH - 1):
-        brackets = brackets.replace(b"[]", b"")
-    return not brackets
 
 
 def _decide(signature: ModelSignature, payload: Payload, allow: frozenset[str]) -> Feed:
@@ -178,7 +159,7 @@ def _params(signature: ModelSignature, payload: Payload) -> dict[str, Any]:
     except MlflowException as error:
         problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
         raise SignatureMismatch(error.message, [problem]) from error
-    except frames.CRASHES as error:
+    except column_values.CRASHES as error:
         problem = Problem(rule="params", expected=str(signature.params), got=repr(payload.params))
         raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [problem]) from error
 
