@@ -9,19 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from signet_contract.enforcement.service import MEMORY_BYTES
+
 _PROGRAM = """
 import sys
 from signet_contract import machine
 from signet_contract.enforcement import service
 machine.IS_LINUX = sys.argv[2] == "True"
-service.main(sys.argv[1])
+service.main(sys.argv[1], int(sys.argv[3]))
 """
 
 
 @contextmanager
-def judges_at(address: Path, *, is_linux: bool = True) -> Iterator[Path]:
-    """Judges that judge, until the context ends."""
-    with subprocess.Popen([sys.executable, "-c", _PROGRAM, str(address), str(is_linux)]) as running:
+def judges_at(address: Path, memory_bytes: int = MEMORY_BYTES, *, is_linux: bool = True) -> Iterator[Path]:
+    """Judges that judge, with so much memory for a request, until the context ends."""
+    with subprocess.Popen([sys.executable, "-c", _PROGRAM, str(address), str(is_linux), str(memory_bytes)]) as running:
         try:
             deadline = time.monotonic() + 60
             while not address.with_suffix(".large").exists():

@@ -20,6 +20,12 @@ SERVED = (
     "a JSON object of columns, a JSON list of records, a form field 'data', or text/csv"
 )
 
+MAX_DEPTH = 32
+"""Most lists and objects in one another: numpy can go through no more."""
+
+_BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
+
 # In a smaller body there is too little garbage to look for.
 _LARGE_BYTES = 1 << 11
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
@@ -74,6 +80,17 @@ def without_collector() -> Iterator[None]:
 def exact(body: bytes) -> Any:
     """As `plain`, but no integer beyond 64 bits has become a float: what JSON typed is the rules' business."""
     return _typed(of_utf8(body)) if has_many_digits(body) else plain(body)
+
+
+def is_shallow(text: bytes) -> bool:
+    """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Of a text without brackets two quotes are left, which stand beside one another.
+    brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
+    for _ in range(MAX_DEPTH - 1):
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
 
 
 def has_many_digits(body: bytes) -> bool:

@@ -133,7 +133,11 @@ def _json(body: bytes) -> Any:
 
 def _sliced_json(least: int, body: bytes) -> Any:
     """Parsed JSON with `LongList`s, exact."""
-    return json_text.exact(body) if _OF_TEXTS.match(body) else long_lists.loads(body, _LOOKED_INTO, least)
+    if _OF_TEXTS.match(body):
+        return json_text.exact(body)
+    if not json_text.is_shallow(body):
+        raise Unsliced
+    return long_lists.loads(body, _LOOKED_INTO, least)
 
 
 _LARGE_BYTES = 1 << 11

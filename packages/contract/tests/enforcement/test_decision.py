@@ -11,7 +11,7 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema
-from signet_contract import request
+from signet_contract import json_text, request
 from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
@@ -111,7 +111,7 @@ def test_depth_is_that_of_the_values(start: str, leaf: str, end: str) -> None:
     for depth in range(1, 40):
         nested = start * depth + leaf + end * depth
         rejection = decided(schema, b'{"inputs": {"b": %s}}' % nested.encode())
-        is_deep = 1 + _depth(json.loads(nested)) >= decision.MAX_DEPTH
+        is_deep = 1 + _depth(json.loads(nested)) >= json_text.MAX_DEPTH
         assert isinstance(rejection, Rejected)
         assert rejection.message.startswith("The body is nested too deeply") is is_deep
 

@@ -14,7 +14,7 @@ from mlflow.types import Schema, TensorSpec
 from oracle import columns_schema, signature_document
 from signet_contract import errors, request
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_names, columns, decision, tensors
+from signet_contract.enforcement import column_names, column_values, columns, decision, tensors
 from signet_contract.enforcement.excerpt import Excerpt
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rejected
 
@@ -259,7 +259,7 @@ def test_a_body_in_which_everything_is_wrong_makes_few_problems(
             made.append(self)
             super().__init__(*args, **kwargs)
 
-    for module in (columns, tensors, column_names):
+    for module in (columns, column_values, tensors, column_names):
         monkeypatch.setattr(module, "Violation", Counted)
     rows = 20_000
     content = [[wrong] * 4] * rows if schema is TENSOR else {"a": [wrong] * rows, "b": [wrong] * rows}

@@ -29,10 +29,14 @@ TENSORS = signature_document(
 )
 
 
+FEW_BYTES = 256 << 20
+"""Of a judge's memory: too few for `COSTLY`, and enough for all else."""
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where judges judge."""
-    with judges_at(tmp_path_factory.mktemp("judge") / "judge.sock") as address:
+    with judges_at(tmp_path_factory.mktemp("judge") / "judge.sock", FEW_BYTES) as address:
         yield address
 
 
@@ -188,7 +192,7 @@ def test_judges_that_die_are_asked_once_more(tmp_path: Path, monkeypatch: pytest
             question = pool.submit(outcome, SPARSE, COSTLY.decode())
             time.sleep(0.5)
             assert not question.done()
-        with judges_at(address):
+        with judges_at(address, FEW_BYTES):
             assert isinstance(question.result(), TooCostly)
 
 

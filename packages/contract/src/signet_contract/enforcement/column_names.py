@@ -20,7 +20,7 @@ def require(schema: Schema, columns: pd.Index) -> list[Violation]:
     Raises:
         SignatureMismatch: some are there more than once, or required ones are not.
     """
-    twice = list(columns[columns.duplicated()])
+    twice = [] if columns.is_unique else list(columns[columns.duplicated()])
     if not schema.has_input_names():
         missing, extra = [], list(columns[len(schema.inputs) :])
         not_extra = f"{len(schema.inputs)} columns"

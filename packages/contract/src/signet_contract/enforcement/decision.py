@@ -32,19 +32,13 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import columns, floats, mistakes, tensors
+from signet_contract.enforcement import column_values, columns, floats, mistakes, tensors
 from signet_contract.enforcement.excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
-from signet_contract.json_text import without_collector
+from signet_contract.json_text import MAX_DEPTH, is_shallow, without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
 from signet_contract.request import RawBody
-
-MAX_DEPTH = 32
-"""Most lists and objects in one another: numpy can go through no more."""
-
-_BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 def decide(
@@ -96,9 +90,7 @@ def refuse_long(  # noqa: PLR0913 -- those of `decide`
     if source.is_csv or len(source.text) <= least or signature.inputs.is_tensor_spec():
         return
     with without_collector(), suppress(Unsliced):
-        decoded = source.sliced(least)
-        if _is_shallow(source.text):
-            _explained(signature, decoded, policy)
+        _explained(signature, source.sliced(least), policy)
 
 
 def _explained(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
@@ -111,7 +103,7 @@ def _explained(signature: ModelSignature, decoded: DecodedRequest, policy: froze
 
 
 def _require_shallow(decoded: DecodedRequest) -> None:
-    if decoded.source and not decoded.source.is_csv and _is_shallow(decoded.source.text):
+    if decoded.source and not decoded.source.is_csv and is_shallow(decoded.source.text):
         return
     lists: list[Any] = [[decoded.content, decoded.params]]
     dicts: list[Any] = []
@@ -128,17 +120,6 @@ def _require_shallow(decoded: DecodedRequest) -> None:
         expected=f"at most {MAX_DEPTH} levels",
         got="JSON nested too deeply",
     )
-
-
-def _is_shallow(text: bytes) -> bool:
-    """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
-    if b"\\" in text:
-        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Of a text without brackets two quotes are left, which stand beside one another.
-    brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
-    for _ in range(MAX_DEPTH - 1):
-        brackets = brackets.replace(b"[]", b"")
-    return not brackets
 
 
 def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
@@ -179,7 +160,7 @@ def _params(signature: ModelSignature, decoded: DecodedRequest) -> dict[str, Any
     except MlflowException as error:
         violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
         raise SignatureMismatch(error.message, [violation]) from error
-    except columns.CRASHES as error:
+    except column_values.CRASHES as error:
         violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
         raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [violation]) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow.types import Schema
+from mlflow.types import DataType, Schema
 
 from signet_contract.errors import SignatureMismatch, Violation
 from signet_contract.model_input import Array
@@ -36,8 +36,6 @@ def fed(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, policy: froz
     """
     if not enforced.shape[1]:  # MLflow forgets the rows, too
         return np.full((len(sent), len(schema.inputs)), np.nan, np.float32)
-    sent = sent.iloc[:, : enforced.shape[1]]
-    nulls = sent.isna().to_numpy(dtype=bool)
     try:
         with np.errstate(over="ignore"):
             values = enforced.to_numpy(dtype=np.float32)
@@ -46,26 +44,31 @@ def fed(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, policy: froz
             f"The signature admits this input, but the model takes numbers only: {error}.",
             [Violation(rule="model", expected="values that convert to float32", got=str(error))],
         ) from error
-    if Policy.NON_FINITE not in policy:
-        _refuse_lost(sent, ~np.isfinite(values) & ~nulls)
+    is_lost = ~np.isfinite(values)
+    if is_lost.any() or DataType.datetime in schema.input_types():  # pandas makes a number of a date that is null
+        sent = sent.iloc[:, : enforced.shape[1]]
+        nulls = sent.isna().to_numpy(dtype=bool)
+        if Policy.NON_FINITE not in policy:
+            _refuse_lost(sent, is_lost & ~nulls)
+        values = np.where(nulls, np.float32(np.nan), values)
     names = schema.input_names() if schema.has_input_names() else list(enforced.columns)
     inputs = np.full((len(enforced), len(names)), np.nan, np.float32)
-    # Pandas makes a number of a date that is null.
-    inputs[:, [names.index(name) for name in enforced.columns]] = np.where(nulls, np.float32(np.nan), values)
+    inputs[:, [names.index(name) for name in enforced.columns]] = values
     return inputs
 
 
 def _refuse_lost(sent: pd.DataFrame, is_lost: Array) -> None:
+    if not is_lost.any():
+        return
     values = sent.to_numpy(dtype=object)
     violations = [
         Violation("finite", "a finite number in float32", _shown(values[row, place]), row, sent.columns[place])
         for row, place in np.argwhere(is_lost).tolist()
     ]
-    if violations:
-        first = violations[0]
-        raise SignatureMismatch(
-            f"Column {first.column} has {first.got} in row {first.row}: expected {first.expected}.", violations
-        )
+    first = violations[0]
+    raise SignatureMismatch(
+        f"Column {first.column} has {first.got} in row {first.row}: expected {first.expected}.", violations
+    )
 
 
 def _shown(value: Any) -> str:

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from multiprocessing.connection import Listener
 from pathlib import Path
 
@@ -31,8 +32,13 @@ _PAUSE_S = 0.1
 _LARGE_NICENESS = 10  # what takes seconds anyway leaves the cores to what takes milliseconds
 
 
-def main(address: str) -> None:
-    """Judge at the Unix socket `address`, and the one beside it, until this process is ended."""
+def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
+    """Judge at the Unix socket `address`, and the one beside it, until this process is ended.
+
+    Args:
+        address: path of the socket.
+        memory_bytes: what a judge may take for a request, beyond what it has loaded.
+    """
     os.umask(0o077)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte, which counts as taken
     from signet_contract.enforcement import decision  # noqa: F401, PLC0415 -- loaded before the first fork
@@ -44,16 +50,17 @@ def main(address: str) -> None:
         Path(path).unlink(missing_ok=True)
         listeners.append(Listener(path, family="AF_UNIX", backlog=_BACKLOG))
     small, large = listeners
-    is_large = {_forked(listener, is_large=listener is large): listener is large for listener in listeners * few}
+    forked = partial(_forked, memory_bytes)
+    is_large = {forked(listener, is_large=listener is large): listener is large for listener in listeners * few}
     while True:
         pid, status = os.wait()
         if status:  # ended at a deadline, by the system, or by a fault that may come again at once
             time.sleep(_PAUSE_S)
         was_large = is_large.pop(pid)
-        is_large[_forked(large if was_large else small, is_large=was_large)] = was_large
+        is_large[forked(large if was_large else small, is_large=was_large)] = was_large
 
 
-def _forked(listener: Listener, *, is_large: bool) -> int:
+def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
     """Process id of a new judge."""
     end_with_parent = machine.with_parent(signal.SIGKILL)
     if pid := os.fork():
@@ -61,7 +68,7 @@ def _forked(listener: Listener, *, is_large: bool) -> int:
     status = 1
     try:
         end_with_parent()
-        machine.bound_memory(MEMORY_BYTES)
+        machine.bound_memory(memory_bytes)
         if is_large:
             os.nice(_LARGE_NICENESS)
             gc.disable()

@@ -17,7 +17,7 @@ from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
 
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_names, columns, excerpt
+from signet_contract.enforcement import column_names, column_values, columns, excerpt
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, refused
 
@@ -40,7 +40,7 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
         result: Array | dict[str, Array] = _enforce_schema(subject, schema)
     except MlflowException as error:
         raise _mismatch(error.message, broken or [_generic(schema, error.message)]) from error
-    except columns.CRASHES as error:
+    except column_values.CRASHES as error:
         message = f"The input does not fit the signature's tensors: {error}."
         raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
     # Mixed types were let through above; what is left would lose something, which MLflow does not mind in a data frame.
@@ -99,7 +99,7 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
             try:
                 frame[name] = frame[name].astype(spec.type)
-            except columns.CRASHES as error:  # a cell that is a list
+            except column_values.CRASHES as error:  # a cell that is a list
                 broken.append(_Broken([Violation("shape", str(spec), str(error), column=str(name))], 1))
     return frame, broken
 
@@ -216,7 +216,7 @@ def _broken_by_types(
         Violation(
             "type",
             str(spec.type),
-            columns.kind_name(values[place]),
+            column_values.kind_name(values[place]),
             row=place // of_a_row if shape else None,
             column=column,
         )

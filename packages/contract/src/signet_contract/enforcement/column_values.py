@@ -1,0 +1,185 @@
+"""The values of a data frame's columns, held to the types of the signature one by one."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+
+# Private, as in verdict.py.
+from mlflow.models.utils import _enforce_mlflow_datatype
+from mlflow.types import DataType, Schema
+
+from signet_contract.enforcement.kinds import BEYOND_FLOAT32
+from signet_contract.errors import Violation
+from signet_contract.policy import Policy
+
+# JSON has no float32, int32, date or bytes: these take what JSON has, where nothing is lost by it.
+_CONVERTED = {DataType.float, DataType.integer, DataType.datetime, DataType.binary}
+
+# Doubles hold every whole number up to here.
+EXACT_INTEGER = 2**53
+
+_KINDS: dict[DataType, tuple[type, ...]] = {
+    DataType.double: (float, int),
+    DataType.float: (float, int),
+    DataType.long: (int,),
+    DataType.integer: (float, int),
+    DataType.boolean: (bool,),
+    DataType.string: (str,),
+    DataType.binary: (str, bytes),
+    DataType.datetime: (str, pd.Timestamp),
+}
+
+_KIND_NAMES = {
+    bool: "boolean",
+    int: "int64",
+    float: "float64",
+    str: "string",
+    list: "array",
+    dict: "object",
+    bytes: "binary",
+    type(None): "null",
+}
+
+_PLACE = re.compile(r",? at position [0-9]+")
+
+# What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to refuse.
+CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError, csv.Error)
+
+
+def _typed_columns(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, Any, bool]]:
+    if schema.has_input_names():
+        specs = schema.input_dict().items()
+        return [(name, spec.type, spec.required) for name, spec in specs if name in frame.columns]
+    types = zip(frame.columns, schema.input_types(), strict=False)
+    return [(name, type_, True) for name, type_ in types]
+
+
+def _are_exact_doubles(series: pd.Series) -> bool:
+    """Whether a column holds whole numbers and nulls only, each of which a double holds exactly."""
+    present = [value for value in series if not _is_null(value)]
+    return set(map(type, present)) == {int} and max(map(abs, present)) <= EXACT_INTEGER
+
+
+def examined(
+    schema: Schema, frame: pd.DataFrame, policy: frozenset[str], *, is_admitted: bool
+) -> tuple[list[Violation], pd.DataFrame]:
+    """What is wrong with a table, value by value, and the table with what JSON has no type for converted.
+
+    Args:
+        schema: of columns.
+        frame: the signature's columns.
+        policy: words of `policy` that hold.
+        is_admitted: whether MLflow admits each column whose values are of the right kinds.
+    """
+    violations, converted = [], frame
+    for name, type_, required in _typed_columns(schema, frame):
+        sent = series = frame[name]
+        if type_ == DataType.double and Policy.WHOLE_NUMBERS in policy and _are_exact_doubles(series):
+            series = series.astype(np.float64)
+        found, series = _of_column(name, type_, series, required=required, is_admitted=is_admitted)
+        violations += found
+        if series is not sent:
+            converted = frame.copy(deep=False) if converted is frame else converted
+            converted[name] = series
+    return violations, converted
+
+
+def _of_column(
+    name: Any, type_: Any, series: pd.Series, *, required: bool, is_admitted: bool
+) -> tuple[list[Violation], pd.Series]:
+    """What is wrong with a column, and the column converted where JSON has no such type."""
+    values = list(series)
+    present = [(row, value) for row, value in enumerate(values) if not _is_null(value)]
+    type_name = type_.name if isinstance(type_, DataType) else str(type_)
+    violations = []
+    if required and len(present) < len(values):
+        rows = set(range(len(values))).difference(row for row, _ in present)
+        violations = [Violation("null", type_name, "null", row=row, column=name) for row in sorted(rows)]
+    if not isinstance(type_, DataType):
+        return violations, series
+    wrong = [(row, value) for row, value in present if not _is_kind(value, type_)]
+    if not wrong:
+        if type_ in _CONVERTED:
+            try:
+                series = _converted(series, type_) if present or type_ == DataType.float else series
+            except (ValueError, TypeError, OverflowError) as error:
+                violations.append(Violation("type", type_name, without_place(error), column=name))
+        elif not is_admitted and not _mlflow_admits(name, series, type_):
+            wrong = present
+    violations += [Violation("type", type_name, kind_name(value), row=row, column=name) for row, value in wrong]
+    violations += [
+        Violation("finite", "a finite number", str(value), row=row, column=name)
+        for row, value in present
+        if isinstance(value, (float, np.floating)) and math.isinf(value)
+    ]
+    return violations, series
+
+
+def without_place(error: Exception) -> str:
+    """What pandas says, but for the place in a column, which the violations have."""
+    return _PLACE.sub("", str(error))
+
+
+def _mlflow_admits(name: Any, series: pd.Series, type_: DataType) -> bool:
+    try:
+        _enforce_mlflow_datatype(name, series, type_)
+    except (MlflowException, *CRASHES):
+        return False
+    return True
+
+
+def _converted(series: pd.Series, type_: DataType) -> pd.Series:
+    """The column, all of whose values are of the right kind, in a type that JSON lacks.
+
+    Raises:
+        ValueError: it has nulls that the type cannot hold, or its text is no date or no base64.
+    """
+    if type_ == DataType.float:
+        with np.errstate(over="ignore"):
+            return series.astype(np.float32)
+    if type_ == DataType.integer:
+        return series.astype(np.int32)
+    if type_ == DataType.datetime:
+        return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
+    return series.map(_decoded)
+
+
+def _decoded(text: Any) -> Any:
+    """Bytes of a base64 text, which is how MLflow's scoring server takes a binary column; it may be broken in lines."""
+    return base64.b64decode("".join(text.split()), validate=True) if isinstance(text, str) else text
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NaT or (isinstance(value, (float, np.floating)) and math.isnan(value))
+
+
+def _is_kind(value: Any, type_: DataType) -> bool:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, bool):
+        return bool(type_ == DataType.boolean)
+    if not isinstance(value, _KINDS[type_]):
+        return False
+    return _fits_number(value, type_) if isinstance(value, (int, float)) else True
+
+
+def _fits_number(value: float, type_: DataType) -> bool:
+    """Whether a number can be of a type that JSON lacks; infinity has a rule of its own."""
+    if type_ == DataType.integer:  # 2.0 is how some clients write 2
+        return -(2**31) <= value < 2**31 and float(value).is_integer()
+    if type_ == DataType.float:
+        return abs(value) < BEYOND_FLOAT32 or value in (math.inf, -math.inf)
+    return True
+
+
+def kind_name(value: Any) -> str:
+    """Name of a value's type as rejections give it: numpy's for numbers, else JSON's."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return _KIND_NAMES.get(type(value), type(value).__name__)
