@@ -57,9 +57,9 @@ def outcome(contract: dict[str, Any], decoded: DecodedRequest, timeout_s: float 
         (COLUMNS, RawBody(b'{"a": 1.5, "c": "\xc3\xa4"}')),
         (COLUMNS, RawBody(b'{"a": [[1], {}]}')),
         (COLUMNS, RawBody(b'{"inputs": {"a": [%s]}}' % b",".join([b'"x"'] * 50))),
-        (COLUMNS | {"allow": ["whole_numbers"]}, RawBody(b'{"a": 4}')),
+        (COLUMNS | {"policy": ["whole_numbers"]}, RawBody(b'{"a": 4}')),
         (COLUMNS, RawBody(b'{"inputs": {"a": [1.5]}, "params": {"p": 123456789012345678901234567890}}')),
-        (DOUBLE | {"allow": ["non_finite"]}, RawBody(b'{"inputs": {"a": [1e400]}, "params": {"p": -Infinity}}')),
+        (DOUBLE | {"policy": ["non_finite"]}, RawBody(b'{"inputs": {"a": [1e400]}, "params": {"p": -Infinity}}')),
         (DOUBLE, RawBody(b'{"inputs": {"a": [1e30]}}')),
         (TENSORS, RawBody(b'{"inputs": {"b": [true], "a": [9007199254740993]}}')),
         (TENSORS, RawBody(b'{"inputs": {"a": [1.5]}}')),
@@ -150,7 +150,7 @@ def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.
 def test_memory_has_a_bound_elsewhere_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Linux' bound is not there, such a body is refused as well, and other ones are decided on."""
     monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "judge.sock"))
-    with judges_at(tmp_path / "judge.sock", is_linux=False):
+    with judges_at(tmp_path / "judge.sock", FEW_BYTES, is_linux=False):
         assert isinstance(outcome(SPARSE, COSTLY.decode()), TooCostly)
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2.5}').decode()), ModelInput)
