@@ -149,21 +149,6 @@ def test_usual_requests_need_no_verdict(name: str, key: str, rows: int) -> None:
         np.testing.assert_array_equal(model_input.inputs, np.array([row] * rows, np.float32))
 
 
-@pytest.mark.parametrize("rows", range(90, 130, 5))
-@pytest.mark.parametrize("is_labelled", [True, False])
-def test_columns_may_be_of_different_lengths_in_the_text(rows: int, *, is_labelled: bool) -> None:
-    """Some columns may be read into arrays and others be too short for it."""
-    columns: Any = {"a": [-1.0625] * rows, "b": [1, 2, 3, 4, 5] * (rows // 5), "c": [True] * rows, "d": [0.5] * rows}
-    if is_labelled:
-        columns = {name: {str(row): value for row, value in enumerate(column)} for name, column in columns.items()}
-    contract = signature(("double", "a"), ("long", "b"), ("boolean", "c"), ("float", "d"))
-    model_input = contract.fast_path(request.decode(json.dumps(columns).encode()))
-    assert model_input is not None
-    np.testing.assert_array_equal(model_input.inputs[0], np.array([-1.0625, 1, 1, 0.5], np.float32))
-    columns["b"] = dict(reversed(columns["b"].items())) if is_labelled else columns["b"][1:]
-    assert contract.fast_path(request.decode(json.dumps(columns).encode())) is None
-
-
 @pytest.mark.parametrize("rows", [1, 1000])
 @pytest.mark.parametrize(
     ("schema", "params", "allow", "document"),
