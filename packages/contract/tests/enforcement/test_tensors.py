@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import requests_drawn as drawn
+from hypothesis import event, given
+from hypothesis import strategies as st
+from mlflow.types import Schema, TensorSpec
+from signet_contract.decoded_request import DecodedRequest, Format
+from signet_contract.enforcement import tensors
+from signet_contract.errors import MAX_VIOLATIONS, Rejected
+
+FORMATS = st.sampled_from([Format.INPUTS, Format.INSTANCES])
+
+
+def enforced(schema: Schema, format_: Format, content: Any, policy: frozenset[str] = frozenset()) -> Any:
+    try:
+        return tensors.enforced(schema, DecodedRequest(format_, content), policy)
+    except Rejected as rejection:
+        return rejection
+
+
+def fits(leaf: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether a JSON value is one of a dtype's, but for what a float rounds away."""
+    if type(leaf) is bool or dtype.kind == "b":
+        return type(leaf) is bool and dtype.kind == "b"
+    if type(leaf) not in (int, float) or not math.isfinite(leaf):
+        return False
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.float64(leaf).astype(dtype)))
+    return leaf == int(leaf) and np.iinfo(dtype).min <= leaf <= np.iinfo(dtype).max
+
+
+@given(data=st.data(), spec=drawn.tensor_specs(), format_=FORMATS)
+def test_lists_are_fed_if_nothing_is_lost(data: st.DataObject, spec: TensorSpec, format_: Format) -> None:
+    """As exactly the numbers that JSON has, in the signature's dtype and shape; every other list is refused."""
+    content = data.draw(drawn.nested_lists(spec))
+    found = enforced(Schema([spec]), format_, content)
+    array = np.array(content, object)
+    is_of_shape = array.ndim == len(spec.shape) and all(
+        size in (-1, length) for size, length in zip(spec.shape, array.shape, strict=True)
+    )
+    right = is_of_shape and array.size > 0 and all(fits(leaf, spec.type) for leaf in array.ravel().tolist())
+    event("fed" if right else "refused")
+    if not right:
+        assert isinstance(found, Rejected)
+        assert found.violations
+        return
+    assert not isinstance(found, Rejected), found.message
+    assert (found.dtype, found.shape) == (spec.type, array.shape)
+    assert found.tobytes() == array.astype(spec.type).tobytes()
+    if spec.type.kind in "iub":
+        assert found.tolist() == content
+
+
+@given(
+    dtype=st.sampled_from(["int64", "uint64", "float32", "bool"]), rows=st.lists(st.booleans(), min_size=1, max_size=60)
+)
+def test_each_value_that_does_not_fit_is_named(dtype: str, rows: list[bool]) -> None:
+    """By its row, in every format: the first twenty are described, and the others are counted."""
+    good, bad = (True, 1) if dtype == "bool" else (7, True if dtype == "float32" else 2.5)
+    values = [good if is_right else bad for is_right in rows]
+    schema = Schema([TensorSpec(np.dtype(dtype), (-1,), "a"), TensorSpec(np.dtype("float64"), (-1,), "b")])
+    wrong = [row for row, is_right in enumerate(rows) if not is_right]
+    records = [{"b": 0.5, "a": value} for value in values]
+    split = {"columns": ["b", "a"], "data": [list(record.values()) for record in records]}
+    columns = {"b": [0.5] * len(rows), "a": values}
+    for format_, content in ((Format.INPUTS, columns), (Format.INSTANCES, records), (Format.RECORDS, records),
+                             (Format.SPLIT, split)):  # fmt: skip
+        found = enforced(schema, format_, content)
+        if not wrong:
+            assert {name: array.tolist() for name, array in found.items()} == {"a": values, "b": columns["b"]}
+            continue
+        assert isinstance(found, Rejected)
+        document = found.document()
+        said = [(entry["rule"], entry["row"], entry["column"]) for entry in document["errors"]]
+        assert said == [("type", row, "a") for row in wrong[:MAX_VIOLATIONS]]
+        assert document.get("more_errors", 0) == max(0, len(wrong) - MAX_VIOLATIONS)
+
+
+@pytest.mark.parametrize(
+    "content", [[9007199254740993, 1.0], [1.0, 9223372036854775807], [-9007199254740993, 0.0, 3]], ids=str
+)
+def test_whole_numbers_beside_floats_keep_their_digits(content: list[float]) -> None:
+    """A float among large integers does not make doubles of them."""
+    assert enforced(Schema([TensorSpec(np.dtype("int64"), (-1,))]), Format.INPUTS, content).tolist() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([[1, 2], [3]], "The input is not a regular array: its lists at depth 2 have from 1 to 2 items."),
+        ([[1, 2], 3], "The input is not a regular array: its lists at depth 2 have from 0 to 2 items."),
+        ({"a": [[1, 2]]}, "The signature has one unnamed tensor, and the input names ['a']"),
+        ([], "Shape of input (0,) does not match expected shape (-1, 2)."),
+        ([[1.5, math.nan]], "The input has nan: expected a finite number."),
+    ],
+)
+def test_the_message_says_what_is_wrong(content: Any, words: str) -> None:
+    """Of lists of different lengths the depth and the lengths, of values what they are."""
+    found = enforced(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]), Format.INPUTS, content)
+    assert isinstance(found, Rejected)
+    assert found.message.startswith(words)
