@@ -10,11 +10,13 @@ import psutil
 import pytest
 from judging import judges_at
 from oracle import columns_schema, signature_document
+from signet_contract import machine
 from signet_contract.enforcement import remote, service
 from signet_contract.errors import SignatureMismatch
 from signet_contract.request import RawBody
 
 CONTRACT = signature_document(columns_schema(("double", "a")))
+COUNT = 2 * min(max(service.FEWEST, machine.cores()), service.MOST)
 SMALL, LARGE = b'{"a": 2}', b'{"a": [%s2]}' % (b"2, " * remote.SMALL_BYTES)
 
 
@@ -23,6 +25,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where judges judge, and this process asks."""
     with pytest.MonkeyPatch.context() as patch, judges_at(tmp_path_factory.mktemp("judge") / "judge.sock") as address:
         patch.setenv(remote.ADDRESS, str(address))
+        assert comes_true(lambda: len(judges(address)) == COUNT)
         yield address
 
 
@@ -34,8 +37,7 @@ def refuse(body: bytes) -> None:
 
 def main_of(address: Path) -> psutil.Process:
     """The process from which the judges are forked."""
-    (found,) = (each for each in psutil.Process().children() if str(address) in each.cmdline())
-    return found
+    return next(each for each in psutil.Process().children() if str(address) in each.cmdline())
 
 
 def is_there(process: psutil.Process) -> bool:
@@ -50,7 +52,6 @@ def judges(address: Path) -> set[int]:
 
 
 def comes_true(is_so: Callable[[], bool]) -> bool:
-    """Whether it is so within some seconds."""
     deadline = time.monotonic() + 10
     while not (found := is_so()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -61,17 +62,15 @@ def refuse_large(address: Path) -> None:
     """Ask about a large body, with which one judge ends, and is replaced."""
     before = judges(address)
     refuse(LARGE)
-    assert comes_true(lambda: len(before - judges(address)) == 1 and len(judges(address)) == len(before))
+    assert comes_true(lambda: len(before - judges(address)) == 1 and len(judges(address)) == COUNT)
 
 
 def test_killed_judges_are_replaced(address: Path) -> None:
     """However often they end, there are as many again, and they judge: both small bodies and large ones."""
-    count = len(judges(address))
-    assert 2 * service.FEWEST <= count <= 2 * service.MOST
     for _ in range(2):
         for pid in (before := judges(address)):
             psutil.Process(pid).kill()
-        assert comes_true(lambda before=before: len(judges(address) - before) == count)
+        assert comes_true(lambda before=before: len(judges(address) - before) == COUNT)
         refuse(SMALL)
         refuse_large(address)
 
@@ -81,14 +80,14 @@ def test_one_killed_judge_ends_no_other(address: Path) -> None:
     before = judges(address)
     psutil.Process(min(before)).kill()
     refuse(SMALL)
-    assert comes_true(lambda: len(judges(address)) == len(before))
+    assert comes_true(lambda: len(judges(address)) == COUNT)
     assert before - judges(address) == {min(before)}
 
 
 def test_a_judge_of_small_bodies_stays_and_one_of_large_ones_ends(address: Path) -> None:
     """So that what a large body took is given back: with each another judge ends, and is replaced."""
     before = judges(address)
-    for _ in range(2 * len(before)):
+    for _ in range(2 * COUNT):
         refuse(SMALL)
     assert judges(address) == before
     for _ in range(2):
@@ -116,7 +115,7 @@ def test_nobody_else_may_ask(address: Path) -> None:
 def test_judges_end_with_the_process_they_are_forked_from(tmp_path: Path) -> None:
     """However it ends, none is left behind."""
     with judges_at(tmp_path / "judge.sock") as address:
+        assert comes_true(lambda: len(judges(address)) == COUNT)
         left = [psutil.Process(pid) for pid in judges(address)]
         main_of(address).kill()
-    assert left
     assert comes_true(lambda: not any(map(is_there, left)))
