@@ -104,6 +104,16 @@ def test_other_values_are_no_numbers(content: Any) -> None:
         numbers.of_values(content)
 
 
+@pytest.mark.parametrize(
+    ("item", "other"),
+    [("1", "1e5"), ("[1]", "[]"), ("[1,2]", "[1,[2]]"), ("[1,2]", "[1]"), ("true", "1true"), ("1.5", "1 2.5")],
+)
+def test_what_does_not_look_like_the_first_is_not_read(item: str, other: str) -> None:
+    """Among many that do, one is enough."""
+    assert read(f"[{','.join([item] * 200)}]".encode(), item.count("[")) is not None
+    assert read(f"[{','.join([item] * 99 + [other] + [item] * 99)}]".encode(), item.count("[")) is None
+
+
 @pytest.mark.parametrize("other", ["1e5", "1.0", "2"])
 def test_whole_numbers_that_may_be_floats_are_not_read(other: str) -> None:
     """Where integers and floats are mixed, a column of whole numbers is not sure to have a float."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import json
-from itertools import chain, pairwise
+from itertools import chain, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,15 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import DataType
-from oracle import columns_schema, judge_table, signature_document
-from signet_contract.contract import Contract
+from oracle import columns_schema, judge_table
 from signet_contract.enforcement.kinds import Kinds
-from signet_contract.errors import Rejected
 
-ENDS = sorted(
-    sign * end for end in (0, 2, 2**31, 2**53, 2**63, 2**64, 2**128 - 2**103, 2**128, 2**1023) for sign in (1, -1)
-)
-_integers = [st.integers(least - 2, most + 2) for least, most in pairwise(ENDS)]
+BEYOND = 2**128 - 2**103  # from here on a number is infinite in float32
+ENDS = sorted(sign * end for end in (0, 2, 2**31, 2**53, 2**63, 2**64, BEYOND, 2**128, 2**1023) for sign in (1, -1))
+ROUNDED = range(BEYOND - 2**75, BEYOND)  # integers some of which are beyond as doubles
+_integers = [
+    st.integers(least - 2, most + 2).filter(lambda value: abs(value) not in ROUNDED) for least, most in pairwise(ENDS)
+]
 _floats = [st.floats(float(least), float(most)) for least, most in pairwise(ENDS)]
 _words = ["nan", "-nan", "", " ", "null", "None", "na", "n/a", "N/A", "<NA>", "inf", "-Infinity", "0x1", "MS41"]
 _times = ["2020-01-02", "2020-01-02T03:04:05Z", "2021-01-02T03:04:05+02:00", "2021-01-02T00:00+02:00"]
@@ -33,7 +32,8 @@ FAMILIES = [  # of values that are often of one kind
 values = st.one_of(FAMILIES)
 types = st.sampled_from(sorted(DataType, key=str))
 MOST = 3
-NO_DATES = {"", "nan"}  # which pandas takes for dates, see test_floats.py
+# Told apart by MLflow alone; of binary columns see below, of dates test_floats.py.
+KNOWN = {DataType.datetime: {"", "nan"}, DataType.double: {"[]", "{}"}}
 
 
 def kinds_of(type_: DataType, column: list[Any], cuts: list[int], most: int = MOST) -> Kinds:
@@ -49,40 +49,55 @@ def kinds_of(type_: DataType, column: list[Any], cuts: list[int], most: int = MO
     return kinds
 
 
-def judged(type_: DataType, column: list[Any]) -> tuple[Any, ...]:
+def judged(type_: DataType, column: list[Any], allow: frozenset[str]) -> tuple[Any, ...]:
     """What MLflow says of a column; what pandas says where it crashes may cite a value."""
-    verdict = judge_table(columns_schema((type_.name, "a")), pd.DataFrame({"a": column}))
+    verdict = judge_table(columns_schema((type_.name, "a")), pd.DataFrame({"a": column}), allow)
     return None if verdict.crashed else verdict.message, verdict.crashed, verdict.stricter
 
 
 @given(
-    type_=types.filter(lambda type_: type_ != DataType.binary),  # see the next test
+    type_=types.filter(lambda type_: type_ != DataType.binary),
     pair=st.sampled_from(FAMILIES).flatmap(lambda family: st.tuples(family, family)),
     others=st.lists(values, max_size=2),
     is_first=st.booleans(),
+    allow=st.sampled_from([frozenset[str](), frozenset({"whole_numbers"})]),
 )
 def test_values_of_one_kind_are_answered_alike(
-    type_: DataType, pair: tuple[Any, Any], others: list[Any], *, is_first: bool
+    type_: DataType, pair: tuple[Any, Any], others: list[Any], allow: frozenset[str], *, is_first: bool
 ) -> None:
     """In any column one value may stand for another of its kind: MLflow accepts both, or says the same of both."""
     kinds = kinds_of(type_, [*pair, *others], [])
     kind = kinds.of(0)
-    has_no_date = type_ == DataType.datetime and not NO_DATES.isdisjoint(map(str, [*pair, *others]))
-    if kind is None or kind != kinds.of(1) or repr(pair[0]) == repr(pair[1]) or has_no_date:
+    is_known = not KNOWN.get(type_, set()).isdisjoint(map(str, [*pair, *others]))
+    if kind is None or kind != kinds.of(1) or repr(pair[0]) == repr(pair[1]) or is_known:
         return
     event(f"two of one kind: {kind[0].__name__}")
     one, other = ([value, *others] if is_first else [*others, value] for value in pair)
-    assert judged(type_, one) == judged(type_, other)
+    assert judged(type_, one, allow) == judged(type_, other, allow)
 
 
-@pytest.mark.xfail(reason="Bytes that are fed as NaN are of the kind of those that are fed as numbers.")
-def test_bytes_of_one_kind_are_fed_alike() -> None:
-    """One wrong value of a binary column is one mistake, however many right ones there are."""
-    column = ["bmFu", *["MS41"] * 99]  # nan, and 1.5
-    contract = Contract(signature_document(columns_schema(("binary", "a"))))
-    with pytest.raises(Rejected) as caught:
-        contract.check(json.dumps({"a": column}).encode())
-    assert "more_errors" not in caught.value.document()
+@pytest.mark.parametrize("allow", [frozenset(), frozenset({"whole_numbers"})], ids=str)
+@pytest.mark.parametrize("type_", DataType, ids=lambda type_: type_.name)
+def test_numbers_about_each_end_are_answered_by_kind(type_: DataType, allow: frozenset[str]) -> None:
+    """Where what MLflow says of one number is not what it says of the next, another kind begins."""
+    answers: dict[Any, set[Any]] = {}
+    for end, by, kind in product(ENDS, (-2, -1, -0.5, 0, 0.5, 1, 2), (int, float)):
+        value = kind(end + by)
+        if kind is int and abs(value) in ROUNDED:
+            continue  # see below
+        answers.setdefault(kinds_of(type_, [value], []).of(0), set()).add(judged(type_, [value], allow))
+    assert [kind for kind, said in answers.items() if len(said) > 1] == []
+
+
+@pytest.mark.xfail(reason="These are of one kind, and yet MLflow says one thing of one and another of the other.")
+@pytest.mark.parametrize(
+    ("type_", "one", "other"), [("binary", "bmFu", "MS41"), ("double", [], [0]), ("double", BEYOND - 1, 2**64)]
+)
+def test_values_that_are_answered_in_two_ways_are_of_two_kinds(type_: str, one: Any, other: Any) -> None:
+    """Else an excerpt is refused in other words than the whole, or right values are counted among the wrong ones."""
+    kinds = kinds_of(DataType[type_], [one, other], [])
+    assert judged(DataType[type_], [one], frozenset()) != judged(DataType[type_], [other], frozenset())
+    assert kinds.of(0) != kinds.of(1)
 
 
 @given(type_=types, some=st.lists(values, min_size=1, max_size=4), data=st.data())

@@ -35,7 +35,7 @@ def requests(draw: st.DrawFn) -> tuple[Schema, Any, Format]:
     labelled = {name: {f"r{row}": value for row, value in enumerate(values)} for name, values in by_column.items()}
     if draw(st.booleans()):
         records[-1].pop(names[0])
-        labelled[names[1]].pop("r0")
+        labelled[names[0]].pop("r0")
     forms = [
         (UNNAMED, rows, Format.INPUTS),
         (UNNAMED, {"data": rows}, Format.SPLIT),
@@ -98,6 +98,8 @@ def test_a_table_is_the_one_that_pandas_makes(
     # Of `COLUMNS` some say which rows others have, see the next test.
     places = every if format_ is Format.COLUMNS else every[data.draw(st.integers(0, len(every) - 1)) :]
     cut = columns.read(schema, replace(decoded, content=table.cut(rows, places)), frozenset({"unchecked_names"}))
+    if format_ is Format.SPLIT and "index" in content:
+        assert list(cut.index) == [content["index"][row] for row in rows]
     assert texts(map(list, cut.to_dict("list").values())) == texts(frame.iloc[rows, place].tolist() for place in places)
 
 

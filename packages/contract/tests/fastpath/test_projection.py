@@ -66,6 +66,12 @@ def test_values_stand_as_the_signature_orders_them(
         assert only is not None or key == "csv"
 
 
+def test_records_in_several_orders_are_undecided() -> None:
+    """Columns are cut of them by place."""
+    asked = request.decode(b'[{"a": 1.5, "b": 2.5}, {"b": 3.5, "a": 4.5}]')
+    assert Named(["a", "b"]).columns(asked) is None
+
+
 @given(
     key=st.sampled_from(FORMATS), rows=st.sampled_from([1, 2, 300]), change=st.sampled_from(["less", "more", "other"])
 )
