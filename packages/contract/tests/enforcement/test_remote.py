@@ -150,7 +150,7 @@ def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.
 def test_memory_has_a_bound_elsewhere_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Linux' bound is not there, such a body is refused as well, and other ones are decided on."""
     monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "judge.sock"))
-    with judges_at(tmp_path / "judge.sock", is_linux=False):
+    with judges_at(tmp_path / "judge.sock", FEW_BYTES, is_linux=False):
         assert isinstance(outcome(SPARSE, COSTLY.decode()), TooCostly)
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2.5}').decode()), ModelInput)
