@@ -6,6 +6,7 @@ import base64
 import csv
 import math
 import re
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_mlflow_datatype
 from mlflow.types import DataType, Schema
 
-from signet_contract.enforcement.kinds import BEYOND_FLOAT32
+from signet_contract.enforcement.kinds import BEYOND_FLOAT32, is_date_like
 from signet_contract.errors import Violation
 from signet_contract.policy import Policy
 
@@ -148,6 +149,9 @@ def _converted(series: pd.Series, type_: DataType) -> pd.Series:
     if type_ == DataType.integer:
         return series.astype(np.int32)
     if type_ == DataType.datetime:
+        odd = next((value for value in series if isinstance(value, str) and not is_date_like(value)), None)
+        if odd is not None:  # of which pandas makes the time now, or a null
+            raise ValueError(f"{reprlib.repr(odd)} is no date")
         return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
     return series.map(_decoded)
 

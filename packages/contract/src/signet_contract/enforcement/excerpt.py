@@ -23,6 +23,7 @@ from signet_contract.enforcement import column_names, regular
 from signet_contract.enforcement.kinds import Kinds
 from signet_contract.enforcement.regular import Irregular, Table
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
+from signet_contract.policy import Policy
 
 MAX_CELLS = 1 << 24
 """Most values of a table; the largest body with a value for each has a fifth of that."""
@@ -78,6 +79,8 @@ class Excerpt:
             if not schema.has_input_names():
                 unchecked_names.refuse(table.names, policy)
             kept = self._kept(schema, table)
+            if table.rows_are_told_by_all and Policy.EXTRA_COLUMNS in policy:
+                kept = list(range(len(table.names)))
         except SignatureMismatch:
             if not table.is_counted:  # its first row says what it is, and may be alone with that
                 deque(table.columns(()), maxlen=0)

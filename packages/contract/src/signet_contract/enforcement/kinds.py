@@ -55,6 +55,7 @@ _IN_PLAIN_NUMBERS = frozenset("0123456789+-.eE")
 # "+02:00" at the end of a time: a column whose times have several makes another column.
 _OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$")
 _DATE_LENGTH = len("2020-01-01")
+_NO_DATE = 1
 
 
 class Absent:
@@ -84,7 +85,7 @@ class Kinds:
         self.counts: dict[Kind, int] = {}
         """How many there are of each."""
         self._reads_texts = type_ in (DataType.string, DataType.datetime, DataType.binary) or reads_texts
-        self._offsets: dict[str | None, int] = {None: 0}
+        self._offsets: dict[str | None, int] = {None: 0, "no date": _NO_DATE}
         """Numbers of the times' offsets from UTC; None is that of what is no time."""
 
     @property
@@ -150,8 +151,10 @@ class Kinds:
 
     def _dates(self, texts: list[str]) -> list[int]:
         dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
-        codes = [0] * len(texts)
+        codes = [0 if is_date_like(text) else _NO_DATE for text in texts]
         for row in np.flatnonzero(dates.notna()).tolist():
+            if codes[row] == _NO_DATE:
+                continue
             found = _OFFSET.search(texts[row], _DATE_LENGTH)
             codes[row] = self._offsets.setdefault(found[0] if found else "", len(self._offsets))
         return codes
@@ -198,6 +201,11 @@ def _read(texts: list[str]) -> list[int]:
         word = texts[row].strip().lower().lstrip("+-")
         codes[row] = _NAN + _NAN_WORDS.index(word) if word in _NAN_WORDS else _NO_NUMBER
     return codes
+
+
+def is_date_like(text: str) -> bool:
+    """Whether a text begins as a date does, and so is none of the words that pandas takes for one, such as "now"."""
+    return text.lstrip().lstrip("+-")[:1].isdecimal()
 
 
 def _is_base64(text: str) -> bool:

@@ -46,6 +46,8 @@ class Table:
     """The content with these rows and columns only."""
     is_counted: bool = True
     """Whether the rows can be counted without a look at all of them. If not, there are fewer values than bytes."""
+    rows_are_told_by_all: bool = False
+    """Whether it takes all columns to tell how many rows there are, and in which order."""
 
 
 def table(schema: Schema, decoded: DecodedRequest) -> Table | None:
@@ -229,7 +231,8 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
             return {name: dict(zip(map(str, rows), values, strict=True)) for name, values in parts.items()}
         return parts
 
-    return Table(names, count, columns, cut, LongList not in types or len(lists) < len(names))
+    is_counted = LongList not in types or len(lists) < len(names)
+    return Table(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
 
 
 def _is_list(values: Any) -> bool:
@@ -255,7 +258,7 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
         some = _some(content, names, places)
         return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
 
-    return Table(names, lambda: len(labels), columns, cut)
+    return Table(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)
 
 
 def _pieces(values: list[Any] | LongList) -> Iterator[tuple[int, list[Any]]]:
