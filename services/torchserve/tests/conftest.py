@@ -9,23 +9,12 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 # models.py and the like, which several test modules share, and oracle.py and the like, which the contract's tests have.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "packages" / "contract" / "tests")]
 
-# A few hundred examples, the same each time; CI draws more.
-hypothesis.settings.register_profile(
-    "signet",
-    max_examples=int(os.environ.get("SIGNET_EXAMPLES", "300")),
-    derandomize=True,
-    database=None,
-    deadline=None,
-    report_multiple_bugs=False,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("signet")
+import hypothesis_profile  # noqa: E402, F401 -- found by the lines above
 
 # As the TorchServe does for which the tests call a handler.
 os.environ["SIGNET_UNDECIDED"] = "true"

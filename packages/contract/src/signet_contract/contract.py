@@ -76,12 +76,20 @@ class Contract:
         self._rejections = rejections.RejectionCache() if is_cached else None
 
     @classmethod
-    def load(cls, model: str | Path, policy: Collection[str] = ()) -> Contract:
+    def load(
+        cls,
+        model: str | Path,
+        policy: Collection[str] = (),
+        labels: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Contract:
         """The contract of a model on disk.
 
         Args:
             model: an MLmodel file, or the folder that holds one.
             policy: as a `Contract`'s.
+            labels: likewise.
+            timeout_s: likewise.
 
         Raises:
             OSError: there is no such file.
@@ -98,7 +106,7 @@ class Contract:
         signature = document.get("signature")
         if not isinstance(signature, dict) or not signature.get("inputs"):
             raise ValueError(f"The model of {path} has no signature with inputs: log it with one.")
-        return cls(signature, policy)
+        return cls(signature, policy, labels, timeout_s)
 
     def check(self, body: bytes, content_type: str = "") -> ModelInput:
         """What to call the model with for the body of a request.

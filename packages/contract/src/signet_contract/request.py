@@ -19,7 +19,7 @@ from signet_contract.bulk import documents, long_lists, tables
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import csv, mlflow
-from signet_contract.codecs.codec import Loads
+from signet_contract.codecs.codec import Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 
@@ -38,7 +38,7 @@ class RawBody:
             MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
         """
         try:
-            decoded = DecodedRequest(Format.CSV, _csv(self.text)) if self.is_csv else self._of_json(_json)
+            decoded = csv.decode(_csv(self.text), _FAST) if self.is_csv else codecs.of_json(self.text, _FAST)
         except _Unread:
             return self.unread()
         decoded.source = self
@@ -54,9 +54,7 @@ class RawBody:
         Raises:
             MalformedPayload: as above.
         """
-        decoded = (
-            DecodedRequest(Format.CSV, json_text.of_utf8(self.text)) if self.is_csv else self._of_json(json_text.exact)
-        )
+        decoded = csv.decode(json_text.of_utf8(self.text), _EXACT) if self.is_csv else codecs.of_json(self.text, _EXACT)
         decoded.source, decoded.is_exact = self, True
         return decoded
 
@@ -67,14 +65,11 @@ class RawBody:
             Unsliced: that is not to be had; the body may be malformed.
         """
         try:
-            decoded = self._of_json(partial(_sliced_json, least))
+            decoded = codecs.of_json(self.text, Reader(partial(_sliced_json, least), json_text.exact))
         except MalformedPayload as error:
             raise Unsliced from error
         decoded.source = self
         return decoded
-
-    def _of_json(self, loads: Loads) -> DecodedRequest:
-        return codecs.of_json(loads(self.text), loads)
 
 
 def decode(body: bytes, content_type: str = "") -> DecodedRequest:
@@ -145,3 +140,5 @@ _VERY_LARGE_BYTES = 1 << 16
 _LOOKED_INTO = frozenset(mlflow.FORMATS)
 # How the seed's JSON in JSON begins, whose outer one is nothing but texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
+
+_FAST, _EXACT = Reader(_json, json_text.plain), Reader(json_text.exact, json_text.exact)

@@ -1,4 +1,4 @@
-"""What only Linux has, and what does instead of it elsewhere; the same as signet_torchserve.machine has it."""
+"""What only Linux has, and what does instead of it elsewhere; the same as signet_contract.machine has it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 import torch
-import yaml
 from signet_contract import Contract, DecodedRequest, MalformedPayload, ModelInput, Rejected, decode, decode_form
 from signet_contract.enforcement import remote
 from signet_contract.errors import Failure, listed
@@ -67,8 +66,7 @@ class SignatureHandler:
         self.max_answer_bytes = int(frontend.get("max_response_size", MAX_ANSWER_BYTES))
         # An archive that was built before versions had time-outs of their own names none.
         decision_s = deadlines.decision_s(options.get("timeout_s", Options().timeout_s))
-        signature = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
-        self.contract = Contract(signature, options["allow"], timeout_s=decision_s)
+        self.contract = Contract.load(folder / MLMODEL, options["allow"], timeout_s=decision_s)
         self.undecided = Undecided()
         self.program = Program(
             folder / PROGRAM,
@@ -85,17 +83,14 @@ class SignatureHandler:
 
     def _hold_outputs(self, folder: Path) -> list[int] | None:
         """Hold what the program returns to its signature; see `outputs.lost`."""
-        document = yaml.safe_load((folder / MLMODEL).read_text("utf-8"))["signature"]
         golden = Golden.of(folder)
         example = None
         if golden is not None:
             with contextlib.suppress(Rejected):
                 example = self.contract.fast_path(decode(orjson.dumps(golden.request)))
         with torch.inference_mode():
-            answers = trials.answers(
-                self.program.run, json.loads(document["inputs"]), example, Guards.of(folder / PROGRAM)
-            )
-        promised = json.loads(document.get("outputs") or "[]") if self.labels is None else []
+            answers = trials.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
+        promised = self.contract.outputs if self.labels is None else []
         return outputs.lost(promised, answers)
 
     def handle(self, batch: Sequence[wire.Request]) -> list[wire.Answer | None]:

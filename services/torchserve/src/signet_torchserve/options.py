@@ -2,7 +2,7 @@
 
 | tag                       | value                                          | default |
 | ------------------------- | ---------------------------------------------- | ------- |
-| `serving.allow`           | words of `signet_contract.policy`, separated by commas    | none    |
+| `serving.allow`           | words of `Policy`, separated by commas         | none    |
 | `serving.batch_size`      | most requests in one forward pass, 1 to 1024   | 32      |
 | `serving.max_batch_delay` | ms to wait for others, 0 to 1000               | 0       |
 | `serving.workers`         | processes that serve it, 1 to 64               | 1       |

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from signet_contract import Change, Contract
 
 from signet_torchserve import program_fit
@@ -33,10 +32,9 @@ class ServedContract:
     @classmethod
     def of(cls, unpacked: Path) -> Self:
         """That of an unpacked archive."""
-        signature = yaml.safe_load((unpacked / MLMODEL).read_text("utf-8"))["signature"]
         labels = unpacked / LABELS
-        contract = Contract(
-            signature,
+        contract = Contract.load(
+            unpacked / MLMODEL,
             json.loads((unpacked / OPTIONS).read_text("utf-8"))["allow"],
             json.loads(labels.read_text("utf-8")) if labels.exists() else None,
         )

@@ -5,10 +5,8 @@ A new one is a module here, and a place in `CODECS`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from signet_contract.codecs import bare, csv, data, mlflow
-from signet_contract.codecs.codec import Codec, Loads
+from signet_contract.codecs.codec import Codec, Reader
 from signet_contract.decoded_request import DecodedRequest
 
 CODECS: list[Codec] = [*mlflow.CODECS, data.CODEC, *bare.CODECS, csv.CODEC]
@@ -17,14 +15,15 @@ CODECS: list[Codec] = [*mlflow.CODECS, data.CODEC, *bare.CODECS, csv.CODEC]
 _DECODERS = list(dict.fromkeys(codec.decode for codec in CODECS if codec is not csv.CODEC))
 
 
-def of_json(document: Any, loads: Loads) -> DecodedRequest:
-    """The request of a JSON document.
+def of_json(text: bytes, reader: Reader) -> DecodedRequest:
+    """The request of a JSON text.
 
     Raises:
-        MalformedPayload: it is in none of the formats.
+        MalformedPayload: it is not JSON, or in none of the formats.
         Unsliced: it has `LongList`s, and who looks at it must have lists.
     """
-    return next(decoded for decode in _DECODERS if (decoded := decode(document, loads)) is not None)
+    document = reader.read(text)
+    return next(decoded for decode in _DECODERS if (decoded := decode(document, reader)) is not None)
 
 
 def table() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
-from signet_contract.codecs.codec import Codec, Loads
+from signet_contract.codecs.codec import Codec, Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 from signet_contract.json_text import SERVED
@@ -15,7 +15,7 @@ from signet_contract.json_text import SERVED
 ANSWER = "the bare label, or a list of them"
 
 
-def decode(document: Any) -> DecodedRequest:
+def decode(document: Any, _: Reader) -> DecodedRequest:
     """The request of a JSON document.
 
     Raises:
@@ -46,12 +46,8 @@ def _kind(value: Any) -> str:
     return kinds[type(value)]
 
 
-def _decode(document: Any, _: Loads) -> DecodedRequest:
-    return decode(document)
-
-
 CODECS = [
-    Codec("records", '`[{"a": 1.5}, …]`', ANSWER, _decode),
-    Codec("columns", '`{"a": 1.5}`, `{"a": [1.5, …]}` or `{"a": {"0": 1.5}}`', ANSWER, _decode),
-    Codec("lists", "`[[1.5, …], …]`", ANSWER, _decode),
+    Codec("records", '`[{"a": 1.5}, …]`', ANSWER, decode),
+    Codec("columns", '`{"a": 1.5}`, `{"a": [1.5, …]}` or `{"a": {"0": 1.5}}`', ANSWER, decode),
+    Codec("lists", "`[[1.5, …], …]`", ANSWER, decode),
 ]

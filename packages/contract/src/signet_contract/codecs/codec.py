@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from signet_contract.decoded_request import DecodedRequest
 
-Loads = Callable[[bytes], Any]
-"""Reads a JSON text, also one in another."""
+
+class Reader(NamedTuple):
+    """How JSON texts are read, also one in another."""
+
+    read: Callable[[bytes], Any]
+    """Of a large text, `Numbers`, a `Table` or `LongList`s may stand for lists."""
+    read_whole: Callable[[bytes], Any]
+    """Into dicts and lists only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Codec:
     name: str
     body: str
     answer: str
-    decode: Callable[[Any, Loads], DecodedRequest | None]
+    decode: Callable[[Any, Reader], DecodedRequest | None]
     """The request of a JSON document, or of CSV's text or table; None if it is in another format.
 
     Raises:

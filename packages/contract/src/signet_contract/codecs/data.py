@@ -5,17 +5,16 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from signet_contract import json_text
 from signet_contract.bulk.long_lists import LongList
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import bare
-from signet_contract.codecs.codec import Codec, Loads
+from signet_contract.codecs.codec import Codec, Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 
 
-def _decode(document: Any, loads: Loads) -> DecodedRequest | None:
+def _decode(document: Any, reader: Reader) -> DecodedRequest | None:
     """One JSON text, or several whose rows follow one another."""
     if type(document) is not dict or document.keys() != {"data"}:
         return None
@@ -23,11 +22,10 @@ def _decode(document: Any, loads: Loads) -> DecodedRequest | None:
     texts = data if type(data) is list else [data]
     if set(map(type, texts)) != {str}:
         # `data` may be an ordinary column's name, or hold the rows unquoted.
-        return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else bare.decode(data)
+        return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else bare.decode(data, reader)
     if len(texts) == 1:
-        return bare.decode(loads(texts[0].encode("utf-8", "surrogatepass")))
-    loads = json_text.exact if loads is json_text.exact else json_text.plain
-    all_decoded = [bare.decode(loads(text.encode("utf-8", "surrogatepass"))) for text in texts]
+        return bare.decode(reader.read(texts[0].encode("utf-8", "surrogatepass")), reader)
+    all_decoded = [bare.decode(reader.read_whole(text.encode("utf-8", "surrogatepass")), reader) for text in texts]
     return DecodedRequest(Format.RECORDS, list(chain.from_iterable(map(_records, all_decoded))))
 
 

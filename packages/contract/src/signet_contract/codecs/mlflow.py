@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from signet_contract.codecs.codec import Codec, Loads
+from signet_contract.codecs.codec import Codec, Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 from signet_contract.json_text import SERVED
@@ -19,7 +19,7 @@ _BODIES = {
 FORMATS = {format_.value: format_ for format_ in _BODIES}
 
 
-def _decode(document: Any, _: Loads) -> DecodedRequest | None:
+def _decode(document: Any, _: Reader) -> DecodedRequest | None:
     if type(document) is not dict:
         return None
     named = [key for key in document if key in FORMATS]

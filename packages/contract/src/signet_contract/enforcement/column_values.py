@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-# Private, as in verdict.py.
+# Private, as in decision.py.
 from mlflow.models.utils import _enforce_mlflow_datatype
 from mlflow.types import DataType, Schema
 

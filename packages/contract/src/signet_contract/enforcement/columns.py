@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-# Private, as in verdict.py.
+# Private, as in decision.py.
 from mlflow.models.utils import _enforce_schema
 from mlflow.pyfunc.scoring_server import parse_csv_input
 from mlflow.types import DataType, Schema
@@ -30,7 +30,7 @@ _MANY_COLUMNS = 10_000
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The data frame that pyfunc would feed, the signature's columns in its order and types, and what was sent for it.
 
-    `allow` has the words of `policy` that hold.
+    `policy` has the words that hold.
 
     Raises:
         Rejected: the request is no table, or the schema does not admit it.

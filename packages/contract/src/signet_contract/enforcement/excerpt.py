@@ -78,9 +78,7 @@ class Excerpt:
         try:
             if not schema.has_input_names():
                 unchecked_names.refuse(table.names, policy)
-            kept = self._kept(schema, table)
-            if table.rows_are_told_by_all and Policy.EXTRA_COLUMNS in policy:
-                kept = list(range(len(table.names)))
+            kept = self._kept(schema, table, policy)
         except SignatureMismatch:
             if not table.is_counted:  # its first row says what it is, and may be alone with that
                 deque(table.columns(()), maxlen=0)
@@ -132,8 +130,8 @@ class Excerpt:
         before, found, after = rejection.message.rpartition(f" in row {first.row}")
         return f"{before} in row {moved.row}{after}" if found else rejection.message
 
-    def _kept(self, schema: Schema, table: Table) -> list[int]:
-        """Places of the signature's columns and of the first others."""
+    def _kept(self, schema: Schema, table: Table, policy: frozenset[str]) -> list[int]:
+        """Places of the signature's columns and of the first others; of all, if it takes them to tell the rows."""
         column_names.require(schema, pd.Index(table.names))
         if not schema.has_input_names():
             self._extra = list(table.names[len(schema.inputs) :])
@@ -141,7 +139,8 @@ class Excerpt:
         known = set(schema.input_names())
         extra = [place for place, name in enumerate(table.names) if name not in known]
         self._extra = [table.names[place] for place in extra]
-        dropped = set(extra[MAX_VIOLATIONS:])
+        takes_all = table.rows_are_told_by_all and Policy.EXTRA_COLUMNS in policy
+        dropped = set() if takes_all else set(extra[MAX_VIOLATIONS:])
         return [place for place in range(len(table.names)) if place not in dropped]
 
     def _chosen(self, schema: Schema, table: Table) -> list[int]:

@@ -151,10 +151,9 @@ class Kinds:
 
     def _dates(self, texts: list[str]) -> list[int]:
         dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
-        codes = [0 if is_date_like(text) else _NO_DATE for text in texts]
-        for row in np.flatnonzero(dates.notna()).tolist():
-            if codes[row] == _NO_DATE:
-                continue
+        are_words = np.array([not is_date_like(text) for text in texts])
+        codes: list[int] = (_NO_DATE * are_words).tolist()
+        for row in np.flatnonzero(dates.notna() & ~are_words).tolist():
             found = _OFFSET.search(texts[row], _DATE_LENGTH)
             codes[row] = self._offsets.setdefault(found[0] if found else "", len(self._offsets))
         return codes

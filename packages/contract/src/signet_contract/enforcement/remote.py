@@ -60,8 +60,8 @@ def decide(
     is asked about once more.
 
     Args:
-        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `allow` the words
-            of `policy` that hold.
+        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `policy` the words
+            of `Policy` that hold.
         decoded: what the contract is held against.
         timeout_s: how long the judges have for it.
         began: since when, of `time.monotonic`; now if None.
@@ -75,10 +75,8 @@ def decide(
     if not decides(decoded):
         return decide_here(contract, decoded, is_unread=decoded.content is None)
     assert decoded.source is not None  # noqa: S101 -- what `decides` says, for mypy
-    is_unread, decoded.content = (
-        decoded.content is None,
-        None,
-    )  # it is read again from there, and a large one would be held twice
+    is_unread = decoded.content is None
+    decoded.content = None  # it is read again from its source, and a large one would be held twice
     deadline = (time.monotonic() if began is None else began) + timeout_s
     try:
         for _ in range(2):

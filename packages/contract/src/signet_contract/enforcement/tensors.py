@@ -28,7 +28,7 @@ Input = pd.DataFrame | Array | dict[str, Array]
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array | dict[str, Array]:
     """What pyfunc would feed: one array for an unnamed tensor, a dict of them for named ones.
 
-    `allow` has the words of `policy` that hold.
+    `policy` has the words that hold.
 
     Raises:
         Rejected: the request makes no such arrays, or the schema does not admit them.
