@@ -17,11 +17,12 @@ import psutil
 import requests
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
-from signet_torchserve import archive, torchserve
-from signet_torchserve.archive_layout import LABELS, MLMODEL, PROGRAM
-from signet_torchserve.champion import Champion
+from signet_torchserve.archive import builder
+from signet_torchserve.archive.layout import LABELS, MLMODEL, PROGRAM
+from signet_torchserve.archive.store import Store
+from signet_torchserve.revision import Revision
+from signet_torchserve.server import launch
 from signet_torchserve.settings import Settings
-from signet_torchserve.store import Store
 
 from embedded import ports
 
@@ -95,14 +96,14 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
     settings = Settings.from_environment({"SIGNET_HOME": str(store.home), "TS_CONFIG_FILE": str(CONFIG_FILE)})
     log = folder / "torchserve.log"
     with log.open("wb") as output:
-        server = torchserve.start(settings, store, environment, output)
-        judge = torchserve.start_judge(store, environment)
+        server = launch.start(settings, store, environment, output)
+        judge = launch.start_judge(store, environment)
     try:
-        api = torchserve.client(settings, store, environment)
+        api = launch.client(settings, store, environment)
         _wait_until(api.is_up, server, log)
         contenders = []
         for name, handler in handlers.items():
-            mar = store.archive(name, Champion(VERSION))
+            mar = store.archive(name, Revision(VERSION))
             _build(mar, name, handler.source, saved)
             batches = {"batch_size": handler.batch_size, "max_batch_delay_ms": handler.max_batch_delay_ms}
             api.start(name, mar, workers=1, timeout_s=60, **batches)
@@ -113,13 +114,13 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
             contenders.append(Contender(name, handler.title, url, served.workers if served else ()))
         yield contenders
     finally:
-        torchserve.stop(server, STOP_TIMEOUT_S)
-        torchserve.stop(judge, STOP_TIMEOUT_S)
+        launch.stop(server, STOP_TIMEOUT_S)
+        launch.stop(judge, STOP_TIMEOUT_S)
 
 
 def _build(mar: Path, name: str, source: Path | None, saved: Path) -> None:
     """Write our archive of the saved model; with a handler's source, the same files behind that handler."""
-    archive.build(saved, name, Champion(VERSION), mar)
+    builder.build(saved, name, Revision(VERSION), mar)
     if source is None:
         return
     with tempfile.TemporaryDirectory(dir=mar.parent) as folder:

@@ -25,7 +25,7 @@ from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from signet_contract.contract import Contract
 from signet_contract.model_input import ModelInput
-from signet_torchserve.program import Program
+from signet_torchserve.model.program import Program
 
 from bench import model
 

@@ -22,7 +22,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from signet_contract import request
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
-from signet_torchserve import answer
+from signet_torchserve.worker import response_encoding
 
 MAX_BYTES = 6_500_000
 NAMES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
@@ -166,7 +166,7 @@ def _cost(body: bytes, signature: Contract, media: str) -> Cost:
     try:
         decoded = request.decode(body, media)
         model_input = signature.admit(decoded)
-        answer.write(np.zeros((model_input.rows, 3), np.float32), decoded, model_input, {0: "setosa"})
+        response_encoding.write(np.zeros((model_input.rows, 3), np.float32), decoded, model_input, {0: "setosa"})
         said = "fed"
     except Rejected as rejection:
         said = str(rejection.document()["message"])

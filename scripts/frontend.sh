@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jar=$(.venv/bin/python -c 'import ts, pathlib; print(pathlib.Path(ts.__file__).with_name("frontend") / "model-server.jar")')
-cd services/torchserve/src/signet_torchserve/java
+cd services/torchserve/src/signet_torchserve/server/java
 javac --release 11 -g:none -classpath "$jar" signet/*.java

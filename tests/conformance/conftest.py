@@ -23,9 +23,9 @@ with warnings.catch_warnings(action="ignore"):  # both leave their version.txt o
     import model_archiver.model_archiver  # noqa: F401
     import ts.service  # noqa: F401
     from models import free_port
-    from signet_torchserve import archive
-    from signet_torchserve.champion import Champion
-    from signet_torchserve.torchserve import start_judge, stop
+    from signet_torchserve.archive import builder
+    from signet_torchserve.revision import Revision
+    from signet_torchserve.server.launch import start_judge, stop
     from small_server import small_server
 
 START_S = 120
@@ -63,7 +63,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
             stack.callback(_end, server)
-        archive.build(folder / "ride", "ride", Champion("1"), torchserve.store.archives / "ride.mar")
+        builder.build(folder / "ride", "ride", Revision("1"), torchserve.store.archives / "ride.mar")
         torchserve.deploy("ride")
         _wait_for(f"http://127.0.0.1:{apps}/fastapi/docs", folder / "apps.log")
         _wait_for(f"http://127.0.0.1:{litserve}/health", folder / "litserve.log")

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
-from signet_torchserve import archive, wire
-from signet_torchserve.champion import Champion
-from signet_torchserve.handler import SignatureHandler
-from signet_torchserve.management import TorchServe
-from signet_torchserve.torchserve import METRICS_CONFIG
-from signet_torchserve.wire import Request
+from signet_torchserve.archive import builder
+from signet_torchserve.revision import Revision
+from signet_torchserve.server.client import TorchServe
+from signet_torchserve.server.launch import METRICS_CONFIG
+from signet_torchserve.worker import worker_loop
+from signet_torchserve.worker.handler import SignatureHandler
+from signet_torchserve.worker.worker_loop import Request
 from ts.context import Context
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
@@ -102,7 +103,7 @@ def unpack(model: Path, folder: Path, version: str = "7", **tags: str) -> Path:
     """Build the model's archive and unzip it, as TorchServe does, into a new folder."""
     mar = folder / "model.mar"
     folder.mkdir()
-    archive.build(model, NAME, Champion(version, {f"serving.{tag}": value for tag, value in tags.items()}), mar)
+    builder.build(model, NAME, Revision(version, {f"serving.{tag}": value for tag, value in tags.items()}), mar)
     with zipfile.ZipFile(mar) as file:
         file.extractall(folder / "unpacked")
     return folder / "unpacked"
@@ -148,7 +149,7 @@ class Server:
 class Answer:
     """What one client gets."""
 
-    def __init__(self, answer: wire.Answer) -> None:
+    def __init__(self, answer: worker_loop.Answer) -> None:
         assert isinstance(answer.body, bytes)
         self.content = answer.body
         self.status = answer.status

@@ -11,10 +11,10 @@ from pathlib import Path
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from models import free_addresses, wait_until_up
-from signet_torchserve import torchserve
-from signet_torchserve.management import TorchServe
+from signet_torchserve.archive.store import Store
+from signet_torchserve.server import launch
+from signet_torchserve.server.client import TorchServe
 from signet_torchserve.settings import Settings
-from signet_torchserve.store import Store
 
 ROOT = Path(__file__).parents[3]
 ECHO = """
@@ -70,13 +70,13 @@ def small_server(folder: Path, handlers: Mapping[str, str], settings: str = "") 
     config_file = folder / "config.properties"
     config_file.write_text(f"{(ROOT / 'config.properties').read_text()}\n{settings}\n")
     settled = Settings.from_environment({"TS_CONFIG_FILE": str(config_file)})
-    process = torchserve.start(settled, store, environment)
-    api = torchserve.client(settled, store, environment)
+    process = launch.start(settled, store, environment)
+    api = launch.client(settled, store, environment)
     try:
         wait_until_up(api)
         yield SmallServer(
             api, process.pid, store, environment["TS_INFERENCE_ADDRESS"], f"{environment['TS_METRICS_ADDRESS']}/metrics"
         )
     finally:
-        torchserve.stop(process, 10)
+        launch.stop(process, 10)
         store.close()

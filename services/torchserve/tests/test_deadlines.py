@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from signet_torchserve import deadlines
-from signet_torchserve.champion import TIMEOUT
 from signet_torchserve.options import Options
+from signet_torchserve.revision import TIMEOUT
 
 ROOT = Path(__file__).parents[3]
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 from signet_contract.policy import Policy
-from signet_torchserve.champion import Champion
 from signet_torchserve.errors import NotServable
 from signet_torchserve.options import Options
+from signet_torchserve.revision import Revision
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_other_values_are_refused(tag: str, value: str, message: str) -> None:
 
 def test_a_revision_tells_tags_apart() -> None:
     """A version without tags goes by its number; the same tags make the same revision, others another."""
-    assert Champion("3").revision == "3"
-    tagged = Champion("3", {"serving.workers": "2", "serving.allow": "nulls"}).revision
+    assert Revision("3").id == "3"
+    tagged = Revision("3", {"serving.workers": "2", "serving.allow": "nulls"}).id
     assert tagged.startswith("3-")
-    assert tagged == Champion("3", {"serving.allow": "nulls", "serving.workers": "2"}).revision
+    assert tagged == Revision("3", {"serving.allow": "nulls", "serving.workers": "2"}).id
     others = {
-        Champion("3", {"serving.allow": "nulls"}).revision,
-        Champion("4", {"serving.allow": "nulls"}).revision,
-        Champion("3", {"serving.rows": "independent"}).revision,
+        Revision("3", {"serving.allow": "nulls"}).id,
+        Revision("4", {"serving.allow": "nulls"}).id,
+        Revision("3", {"serving.rows": "independent"}).id,
     }
     assert len(others | {tagged, "3"}) == 5

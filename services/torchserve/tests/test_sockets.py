@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 from signet_torchserve import sockets
-from signet_torchserve.store import Store
+from signet_torchserve.archive.store import Store
 from small_server import ECHO, small_server
 
 BEGIN = """

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Mapping
 
-from signet_torchserve import health, torchserve
-from signet_torchserve.champion import Champion
+from signet_torchserve.archive.store import Store
+from signet_torchserve.control import health
+from signet_torchserve.control.status import Status
+from signet_torchserve.control.supervision import keep_going
+from signet_torchserve.revision import Revision
+from signet_torchserve.server import launch
 from signet_torchserve.settings import InvalidSetting, Settings
-from signet_torchserve.status import Status
-from signet_torchserve.store import Store
-from signet_torchserve.supervision import keep_going
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
@@ -43,11 +44,9 @@ def main() -> int:
         os.environ.update({**settings.credentials, "MLFLOW_TRACKING_URI": settings.tracking_uri})
         store = Store(settings.home)
         status = Status()
-        health.serve(
-            settings.health_address, health.Health(status, torchserve.client(settings, store, os.environ), store)
-        )
+        health.serve(settings.health_address, health.Health(status, launch.client(settings, store, os.environ), store))
         served = store.unpack_last_served()
-        server = torchserve.start(settings, store, os.environ, served=served)
+        server = launch.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
@@ -62,7 +61,7 @@ def main() -> int:
     threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
     stop.wait()
-    torchserve.stop(server, STOP_TIMEOUT_S)
+    launch.stop(server, STOP_TIMEOUT_S)
     agent.join(LEAVE_TIMEOUT_S)
     if has_ended.is_set():
         logger.error("TorchServe ended.")
@@ -73,7 +72,7 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
     settings: Settings,
     store: Store,
     status: Status,
-    served: Mapping[str, Champion],
+    served: Mapping[str, Revision],
     server: subprocess.Popen[bytes],
     stop: threading.Event,
 ) -> float:
@@ -83,10 +82,10 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
         Seconds to wait before it is done again.
     """
     # These imports (MLflow) take as long as TorchServe's own start: both at once.
-    from signet_torchserve.agent import Agent  # noqa: PLC0415
-    from signet_torchserve.registry import Registry  # noqa: PLC0415
+    from signet_torchserve.control.controller import Agent  # noqa: PLC0415
+    from signet_torchserve.control.registry import Registry  # noqa: PLC0415
 
-    client = torchserve.client(settings, store, os.environ)
+    client = launch.client(settings, store, os.environ)
     registry = Registry(settings.tracking_uri, settings.alias)
     agent = Agent(registry, client, store, status, settings.poll_interval_s, served)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -107,7 +106,7 @@ def keep_judging(store: Store, stop: threading.Event) -> float:
     Returns:
         Seconds to wait before the next one.
     """
-    judge = torchserve.start_judge(store, os.environ)
+    judge = launch.start_judge(store, os.environ)
     judge.wait()
     if not stop.is_set():
         logger.warning("The judge ended with exit code %s; the next one starts.", judge.returncode)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from signet_contract.policy import Policy
 
-from signet_torchserve.champion import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, ROWS, TIMEOUT, WORKERS
 from signet_torchserve.errors import NotServable
+from signet_torchserve.revision import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, ROWS, TIMEOUT, WORKERS
 
 _INDEPENDENT = "independent"
 

@@ -1,0 +1,1 @@
+"""What lies on disk: a version's archive, its digest and golden answers, and the store that keeps them."""

@@ -1,0 +1,217 @@
+"""What one replica keeps on disk, so that it can serve when the registry is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import weakref
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from signet_torchserve import sockets
+from signet_torchserve.archive import digest
+from signet_torchserve.revision import Revision
+
+logger = logging.getLogger(__name__)
+
+KEPT_ARCHIVES = 2
+_SHORT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class Store:
+    """The first folder `replica-1`, `replica-2`, … that no running replica has.
+
+    Replicas may share a volume, and each finds after a restart what it, or another one, has left.
+
+    Attributes:
+        replica: what the replica is called in the registry: the same after a restart, and no other replica's name,
+            though replicas on other machines have a folder of the same number.
+        sockets: the folder in which this replica's processes listen.
+        management: where TorchServe's management API listens: a socket in that folder, or a port.
+
+    Args:
+        home: where these folders lie; made if it is missing.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home, self._lock = _first_free(home)
+        self.replica = _replica(self.home)
+        self.archives = self.home / "archives"
+        self.temporary = self.home / "tmp"
+        self._desired = self.home / "champions.json"
+        self._served = self.home / "served.json"
+        # Left behind by a TorchServe that was killed: what it had unpacked, half-made archives, half-done downloads.
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        for folder in (self.archives, self.temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.temporary.chmod(0o700)
+        self.sockets = sockets.begin(self.home)
+        self.management = sockets.management(self.sockets)
+        self._end_sockets = weakref.finalize(self, sockets.end, self.sockets)  # at the latest when this process ends
+        for path in self.archives.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def archive(self, name: str, revision: Revision) -> Path:
+        """Where the archive of a model version, served as its tags say, lies or would lie."""
+        return self.archives / f"{_stem(name)}@{revision.id}.mar"
+
+    def unpacked(self, name: str, revision_id: str) -> Path:
+        """Where the files of a revision that is served lie."""
+        return self.archives / f"{_stem(name)}@{revision_id}"
+
+    def seal(self, name: str, revision: Revision) -> None:
+        """Note the digest of a version's archive, and of which model it is: from now on it is at hand."""
+        mar = self.archive(name, revision)
+        _write(_seal(mar), {"created": revision.created, "sha256": digest.of_file(mar)})
+
+    def is_at_hand(self, name: str, revision: Revision) -> bool:
+        """Whether a version's archive is there and sealed, and not that of a model that had its name before."""
+        mar = self.archive(name, revision)
+        return mar.exists() and (_read(_seal(mar)) or {}).get("created") == revision.created
+
+    def unpack(self, name: str, revision: Revision) -> Path | None:
+        """Folder of a version's files, for TorchServe to serve; None if its archive was changed: it is gone now."""
+        mar = self.archive(name, revision)
+        if not self.is_at_hand(name, revision) or _read(_seal(mar))["sha256"] != digest.of_file(mar):
+            self._delete(mar)
+            return None
+        os.utime(mar)
+        folder = self.unpacked(name, revision.id)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with zipfile.ZipFile(mar) as archive:
+                archive.extractall(folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # on a full disk it is in the others' way
+            raise
+        return folder
+
+    def discard(self, name: str, revision_id: str) -> None:
+        """Delete the files of a revision that is not served any more; its archive stays, as the one last used."""
+        shutil.rmtree(self.unpacked(name, revision_id), ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.archives / f"{_stem(name)}@{revision_id}.mar")
+
+    def prune(self, name: str, keep: set[str]) -> None:
+        """Delete a model's archives, but for those of `keep` and the last used others up to `KEPT_ARCHIVES`."""
+        archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == _stem(name)]
+        archives.sort(key=lambda path: (path.stem.rpartition("@")[2] in keep, path.stat().st_mtime), reverse=True)
+        for path in archives[max(KEPT_ARCHIVES, len(keep)) :]:
+            self._delete(path)
+
+    def remember(self, revisions: Mapping[str, Revision]) -> None:
+        """Keep what the registry last wanted, for a start without it."""
+        _keep(self._desired, {name: asdict(revision) for name, revision in revisions.items()})
+
+    def remembered(self) -> dict[str, Revision]:
+        """What the registry last wanted; nothing if that was never learnt."""
+        return _desired(self._desired)
+
+    def note_served(self, name: str, revision: Revision | None) -> None:
+        """Keep what serves, for a start at which the registry wants something that cannot be served."""
+        served: dict[str, Revision | None] = {**self.last_served(), name: revision}
+        _keep(self._served, {name: asdict(revision) for name, revision in served.items() if revision is not None})
+
+    def last_served(self) -> dict[str, Revision]:
+        """What served last, by name of the deployment."""
+        return _desired(self._served)
+
+    def unpack_last_served(self) -> dict[str, Revision]:
+        """Of what served last, all that can serve again at once; its files lie unpacked."""
+        unpacked = {}
+        for name, revision in self.last_served().items():
+            try:
+                if self.unpack(name, revision):
+                    unpacked[name] = revision
+            except OSError as error:
+                logger.warning("%s version %s cannot be unpacked: %s", name, revision.id, error)
+        return unpacked
+
+    def close(self) -> None:
+        """Leave the folder to others; a process that ends does so, too."""
+        self._end_sockets()
+        self._lock.close()
+
+    @staticmethod
+    def _delete(mar: Path) -> None:
+        mar.unlink(missing_ok=True)
+        _seal(mar).unlink(missing_ok=True)
+
+
+def _first_free(home: Path) -> tuple[Path, IO[str]]:
+    for number in itertools.count(1):
+        folder = home / f"replica-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+        else:
+            return folder, lock
+    raise AssertionError("there is always another number")
+
+
+def _replica(home: Path) -> str:
+    path = home / "replica.json"
+    known = _read(path)
+    if isinstance(known, str):
+        return known
+    replica = f"{home.name}-{secrets.token_hex(3)}"
+    _keep(path, replica)
+    return replica
+
+
+def _stem(name: str) -> str:
+    """What the files of a deployment are named by: short, and another one for each name, whatever its characters."""
+    if _SHORT_NAME.fullmatch(name):
+        return name
+    return f"{_UNUSUAL.sub('_', name)[:32]}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def _seal(mar: Path) -> Path:
+    return mar.with_suffix(".seal")
+
+
+def _desired(path: Path) -> dict[str, Revision]:
+    return {name: Revision(**revision) for name, revision in (_read(path) or {}).items()}
+
+
+def _read(path: Path) -> Any:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return json.loads(path.read_text("utf-8"))
+    return None
+
+
+def _keep(path: Path, document: Any) -> None:
+    """Write what is good to know after a restart; without it, on a full disk, what is served goes on being served."""
+    try:
+        _write(path, document)
+    except OSError as error:
+        logger.warning("%s cannot be kept: %s", path.name, error)
+
+
+def _write(path: Path, document: Any) -> None:
+    text = json.dumps(document, indent=1, sort_keys=True)
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_text("utf-8") == text:
+            return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)  # noqa: PTH105 -- atomic: a reader sees the old text or the new one

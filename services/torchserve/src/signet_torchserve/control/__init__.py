@@ -1,0 +1,1 @@
+"""The control plane: follows the model registry, and makes TorchServe serve what it wants."""

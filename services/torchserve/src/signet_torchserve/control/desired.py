@@ -1,0 +1,98 @@
+"""What ought to be served: what the registry says, or while it cannot say, what it last said."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Mapping
+
+from signet_torchserve.archive.store import Store
+from signet_torchserve.control.registry import Registry, RegistryRefused, RegistryUnreachable
+from signet_torchserve.control.status import Status
+from signet_torchserve.revision import Revision
+
+logger = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 5.0
+
+
+class Desired:
+    """The champions of one registry, look by look.
+
+    Attributes:
+        failures: looks in a row at which the registry did not answer.
+        look_took_s: how long the last look took.
+
+    Args:
+        registry: is asked.
+        store: remembers what was wanted last.
+        status: is told how the registry is.
+    """
+
+    def __init__(self, registry: Registry, store: Store, status: Status) -> None:
+        self._registry = registry
+        self._store = store
+        self._status = status
+        self.failures = 0
+        self.look_took_s = 0.0
+
+    def look(self, live: Mapping[str, Revision]) -> dict[str, Revision]:
+        """The champion of each deployment, by its name.
+
+        Args:
+            live: what serves: it goes on where the registry's trouble is with that model alone.
+        """
+        began = time.monotonic()
+        try:
+            revisions = self._registry.desired()
+            left_out = self._left_out(revisions, live)
+        except RegistryUnreachable as error:
+            if not self.failures:
+                logger.warning("The registry does not answer, what is served goes on being served: %s", error)
+            self.failures += 1
+            self._status.registry = str(error)
+            return {**live, **self._store.remembered()}
+        if self.failures:
+            logger.info("The registry answers again.")
+        self.failures = 0
+        self.look_took_s = time.monotonic() - began
+        self._status.registry = "reachable"
+        last_wanted = self._store.remembered()
+        self._store.remember({**revisions, **{name: last_wanted.get(name, it) for name, it in left_out.items()}})
+        return {**revisions, **left_out}
+
+    def backoff_s(self, interval_s: float) -> float:
+        """Seconds until the next look: more and more, and another number for each replica, while nobody answers."""
+        if not self.failures:
+            return interval_s
+        longest: float = min(MAX_BACKOFF_S, interval_s * 2 ** min(self.failures, 10))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
+
+    def _left_out(self, revisions: Mapping[str, Revision], live: Mapping[str, Revision]) -> dict[str, Revision]:
+        """What goes on being wanted although the registry's list names no version of it that could be read."""
+        last_wanted, stranded = self._store.remembered(), dict(self._registry.troubles)
+        left_out = {}
+        for name in (last_wanted.keys() | live.keys()) - revisions.keys():
+            served, last = live.get(name), last_wanted.get(name)
+            goes_on = None
+            try:
+                if name in stranded:
+                    goes_on = served or last
+                elif self._registry.champion_version(name) is not None:
+                    goes_on = last or served  # it moved from one page of the list to another meanwhile
+                elif served and last and served.version != last.version and self._was_deleted(name, last, served):
+                    stranded[name] = f"Version {last.version}, which carried the alias, was deleted."
+                    goes_on = served
+            except RegistryRefused as error:
+                stranded[name] = f"Whether it carries the alias cannot be told: {error}"
+                goes_on = served or last
+            if goes_on is not None:
+                left_out[name] = goes_on
+        for name in stranded.keys() - self._status.stranded.keys():
+            logger.error("%s goes on with what it serves. %s", name, stranded[name])
+        self._status.stranded = stranded
+        return left_out
+
+    def _was_deleted(self, name: str, last: Revision, served: Revision) -> bool:
+        return self._registry.has(name, served.version) and not self._registry.has(name, last.version)

@@ -1,0 +1,124 @@
+"""Which deployments of this replica can answer: seen beside the answers to who asks, which never wait for it.
+
+TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request is asked,
+too, but it waits in the clients' own queue, and what keeps it waiting says nothing about the replica. So a golden
+request says that a deployment answers wrongly; that it is not answered is told, and has no consequence.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from signet_torchserve.archive.golden import Golden
+from signet_torchserve.archive.store import Store
+from signet_torchserve.server.client import TorchServe, TorchServeError
+
+# What was seen is good for as long: whoever asks often does not have TorchServe asked more often.
+WORKERS_EVERY_S = 1.0
+GOLDEN_EVERY_S = 5.0
+WAIT_S = 1.0  # for TorchServe's account; the gateway waits 2 s for an answer (timeout check)
+
+Deployment = tuple[str, str]
+"""Name and revision."""
+
+
+class Readiness:
+    """What was last seen of each deployment.
+
+    Args:
+        torchserve: serves them.
+        store: where the golden rows are.
+    """
+
+    def __init__(self, torchserve: TorchServe, store: Store) -> None:
+        self._torchserve = torchserve
+        self._store = store
+        self._down: dict[Deployment, str] = {}
+        self._workers = _Beside(self._look_at_workers, WORKERS_EVERY_S)
+        self._golden: dict[Deployment, _Golden] = {}
+
+    def of(self, deployments: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Why some deployments cannot answer, and why others are not at their best, by name.
+
+        One that was not looked at yet can: the agent has just had its golden answers.
+
+        Args:
+            deployments: revision by name.
+        """
+        them = tuple(deployments.items())
+        self._golden = golden = {it: self._golden.get(it) or _Golden(self._torchserve, self._store, it) for it in them}
+        for check in golden.values():
+            check.beside.begin()
+        self._workers.begin(them)
+        self._workers.wait(WAIT_S)
+        out = {it: self._down.get(it) or golden[it].objection for it in them}
+        return _by_name(out), _by_name({it: golden[it].error for it in them if not out[it]})
+
+    def _look_at_workers(self, deployments: tuple[Deployment, ...]) -> None:
+        self._down = {deployment: why for deployment in deployments if (why := self._why_down(*deployment))}
+
+    def _why_down(self, name: str, revision_id: str) -> str | None:
+        try:
+            served = self._torchserve.version(name, revision_id)
+        except TorchServeError as error:
+            return str(error)
+        if served is None:
+            return "TorchServe does not know the version."
+        return None if served.ready_workers else "None of its workers is up."
+
+
+class _Golden:
+    """What came of a deployment's golden request.
+
+    Attributes:
+        objection: what was wrong with its last answer.
+        error: why there is none.
+    """
+
+    def __init__(self, torchserve: TorchServe, store: Store, deployment: Deployment) -> None:
+        self._torchserve = torchserve
+        self._store = store
+        self._deployment = deployment
+        self.beside = _Beside(self._ask, GOLDEN_EVERY_S)
+        self.objection: str | None = None
+        self.error: str | None = None
+
+    def _ask(self) -> None:
+        golden = Golden.of(self._store.unpacked(*self._deployment))
+        if golden is None:
+            return
+        try:
+            self.objection = golden.objection(self._torchserve.predict(*self._deployment, golden.request))
+            self.error = None
+        except TorchServeError as error:
+            self.error = str(error)
+
+
+class _Beside:
+    """Work that is done in a thread of its own, unless it is being done or was begun a moment ago."""
+
+    def __init__(self, work: Callable[..., None], every_s: float) -> None:
+        self._work = work
+        self._every_s = every_s
+        self._lock = threading.Lock()
+        self._began = -every_s
+        self._thread = threading.Thread()
+
+    def begin(self, *args: object) -> None:
+        with self._lock:
+            if not self._thread.is_alive() and time.monotonic() - self._began >= self._every_s:
+                self._began = time.monotonic()
+                self._thread = threading.Thread(target=functools.partial(self._work, *args), daemon=True)
+                self._thread.start()
+
+    def wait(self, timeout_s: float) -> None:
+        """Until it is done, or so many seconds have passed."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+
+def _by_name(found: Mapping[Deployment, str | None]) -> dict[str, str]:
+    return {name: f"version {revision_id}: {why}" for (name, revision_id), why in found.items() if why}

@@ -1,0 +1,211 @@
+"""MLflow's Model Registry as the control plane: what ought to be served, and what became of it.
+
+RegistryError
+├── RegistryUnreachable   MLflow cannot be asked now: nothing is known
+└── RegistryRefused       MLflow answers that something cannot be had: that is one model's trouble
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow.artifacts
+import requests
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
+
+MAX_TAG_LENGTH = 4000
+# Of as many models at once: the fewer pages, the less can move from one to another meanwhile.
+PAGE = 1000
+# MLflow's experiment that is always there; its tags tell which replicas are.
+EXPERIMENT = "0"
+
+# What MLflow's client says of a download that failed half way: its own error holds no cause, only the text of each.
+_AWAY = re.compile(r"\b5\d\d Server Error|Connection(Error|Reset| refused| aborted| reset)|Max retries|[Tt]imed out")
+
+
+class RegistryError(Exception):
+    """The registry has not done what it was asked to; what is served goes on."""
+
+
+class RegistryUnreachable(RegistryError):
+    """MLflow does not answer, or not as MLflow does."""
+
+
+class RegistryRefused(RegistryError):
+    """MLflow answers that what it is asked for cannot be had."""
+
+
+class Registry:
+    """The registry of one MLflow server, seen through one alias.
+
+    Every method raises `RegistryUnreachable` where the registry cannot be asked now, and, unless it says otherwise,
+    `RegistryRefused` where the registry has an error for an answer.
+
+    Attributes:
+        troubles: models whose version with the alias could not be read at the last look, and why.
+
+    Args:
+        tracking_uri: the MLflow server.
+        alias: a model version with this alias ought to be served.
+    """
+
+    def __init__(self, tracking_uri: str, alias: str) -> None:
+        self._client = MlflowClient(tracking_uri)
+        self._tracking_uri = tracking_uri
+        self._alias = alias
+        self._presence = f"signet.{alias}.replica."
+        self.troubles: dict[str, str] = {}
+
+    def desired(self) -> dict[str, Revision]:
+        """Version that carries the alias, with its tags, by name of the registered model.
+
+        A model whose version cannot be read is in `troubles` instead. Never raises `RegistryRefused`.
+        """
+        revisions: dict[str, Revision] = {}
+        troubles: dict[str, str] = {}
+        token = None
+        while True:
+            try:
+                with self._reached():
+                    page = self._client.search_registered_models(max_results=PAGE, page_token=token)
+            except RegistryRefused as error:
+                raise RegistryUnreachable(str(error)) from error
+            for model in page:
+                if self._alias in model.aliases:
+                    try:
+                        revisions[model.name] = self._revision(model)
+                    except RegistryRefused as error:
+                        troubles[model.name] = (
+                            f"The alias {self._alias!r} is on version {model.aliases[self._alias]}, "
+                            f"which cannot be read: {error}"
+                        )
+            token = page.token
+            if not token:
+                self.troubles = troubles
+                return revisions
+
+    def champion_version(self, name: str) -> str | None:
+        """Version of one model that carries the alias at this moment; None also where there is no such model."""
+        with self._reached():
+            try:
+                version = self._client.get_registered_model(name).aliases.get(self._alias)
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise
+                return None
+        return None if version is None else str(version)
+
+    def has(self, name: str, version: str) -> bool:
+        """Whether a model has this version."""
+        with self._reached():
+            try:
+                self._client.get_model_version(name, version)
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise
+                return False
+        return True
+
+    def last_served(self, name: str) -> Revision | None:
+        """The version of a model that has come into service last, on any replica."""
+        with self._reached():
+            versions = self._client.search_model_versions(f"name = {_quoted(name)}", max_results=1000)
+            created = self._client.get_registered_model(name).creation_timestamp
+        revisions = (_revision(version, created) for version in versions)
+        served = [revision for revision in revisions if revision.has_served]
+        return max(served, key=lambda revision: revision.tags[SERVED_AT], default=None)
+
+    def _revision(self, model: RegisteredModel) -> Revision:
+        version = str(model.aliases[self._alias])
+        # The latest version came with the model; any other has to be asked for.
+        known = {str(latest.version): latest for latest in model.latest_versions}
+        with self._reached():
+            found = known.get(version) or self._client.get_model_version(model.name, version)
+        replicas = {tag: value or "" for tag, value in model.tags.items() if tag.startswith(REPLICA)}
+        return _revision(found, model.creation_timestamp, replicas)
+
+    def download(self, name: str, version: str, folder: Path) -> Path:
+        """Folder below `folder` with the files of a model version."""
+        with self._reached():
+            uri = f"models:/{name}/{version}"
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=self._tracking_uri))
+
+    def mark(self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None) -> None:
+        """Put what became of a deployment on the model version.
+
+        Args:
+            name: of the registered model.
+            version: its number.
+            status: `pending`, `ready`, `refused`, `failed` or `retired`; set last, so that who sees it finds the rest.
+            reason: why.
+            tags: what else there is to say.
+        """
+        with self._reached():
+            for tag, value in {**(tags or {}), REASON: reason, STATUS: status}.items():
+                self._client.set_model_version_tag(name, version, tag, value[:MAX_TAG_LENGTH])
+
+    def tell(self, name: str, replica: str, entry: str | None) -> None:
+        """Put what one replica says on the registered model; None takes it away."""
+        with self._reached():
+            if entry is None:
+                self._client.delete_registered_model_tag(name, REPLICA + replica)
+            else:
+                self._client.set_registered_model_tag(name, REPLICA + replica, entry)
+
+    def beat(self, replica: str) -> dict[str, str]:
+        """Say that a replica is there, and when each of all replicas has said so last, by its own clock."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        with self._reached():
+            self._client.set_experiment_tag(EXPERIMENT, self._presence + replica, now)
+            tags = self._client.get_experiment(EXPERIMENT).tags
+        return {
+            tag.removeprefix(self._presence): value for tag, value in tags.items() if tag.startswith(self._presence)
+        }
+
+    def leave(self, replica: str) -> None:
+        """Say that a replica is not there any more."""
+        with self._reached():
+            self._client.delete_experiment_tag(EXPERIMENT, self._presence + replica)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            kind = RegistryUnreachable if _is_away(error) else RegistryRefused
+            raise kind(f"{self._tracking_uri}: {error}") from error
+
+
+def served_at(name: str, version: str) -> str:
+    """What `serving.served_at` says of a version that comes into service now."""
+    return f"{dt.datetime.now(dt.UTC).isoformat(timespec='milliseconds')} as {name}/{version}"
+
+
+def _revision(version: ModelVersion, created: int, replicas: Mapping[str, str] | None = None) -> Revision:
+    tags = {tag: value or "" for tag, value in version.tags.items() if tag.startswith(PREFIX)}
+    # A copy of a version has its tags, too, and has served nobody.
+    if not tags.get(SERVED_AT, "").endswith(f" as {version.name}/{version.version}"):
+        tags.pop(SERVED_AT, None)
+    return Revision(str(version.version), {**tags, **(replicas or {})}, created)
+
+
+def _is_away(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, requests.ConnectionError | requests.Timeout):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return bool(_AWAY.search(str(error)))
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"

@@ -1,0 +1,270 @@
+"""Brings one version into service beside the live one: archive, workers, golden rows, and only then the requests."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from signet_contract.policy import Policy
+
+from signet_torchserve import deployment_name
+from signet_torchserve.archive import builder, digest
+from signet_torchserve.archive.golden import Golden, are_about
+from signet_torchserve.archive.last_words import LastWords
+from signet_torchserve.archive.served_contract import ServedContract
+from signet_torchserve.archive.store import Store
+from signet_torchserve.control.registry import Registry, RegistryError
+from signet_torchserve.errors import DigestDiffers, NotServable
+from signet_torchserve.options import Options
+from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, Revision
+from signet_torchserve.server.client import TorchServe, TorchServeError
+
+logger = logging.getLogger(__name__)
+
+QUICK_S = 0.5  # a request that takes longer is not asked among others, which would take several times as long
+ASKED_AGAIN = 2
+
+
+class Superseded(Exception):
+    """Another version is wanted by now, or none."""
+
+    def __init__(self, wanted: str | None) -> None:
+        super().__init__(f"The alias has moved on to version {wanted}." if wanted else "The alias was taken away.")
+
+
+class Rollout:
+    """One version on its way into service, in a thread of its own if it is to go on beside others.
+
+    Attributes:
+        revision: the version.
+        tags: what there is to say of it in the registry, so far.
+        is_registered: whether TorchServe knows the version; whoever gives it up ends it.
+        is_over: whether its thread has done its work.
+        error: what it ended with, if not with the version in service.
+
+    Args:
+        name: the deployment.
+        revision: the version.
+        live: what serves meanwhile, if anything does.
+        registry: where it comes from.
+        torchserve: where it goes.
+        store: keeps its archive.
+    """
+
+    def __init__(  # noqa: PLR0913 -- all that takes part in it
+        self,
+        name: str,
+        revision: Revision,
+        *,
+        live: Revision | None,
+        registry: Registry,
+        torchserve: TorchServe,
+        store: Store,
+    ) -> None:
+        self._name = name
+        self.revision = revision
+        self._live = live
+        self._registry = registry
+        self._torchserve = torchserve
+        self._store = store
+        self._options = Options()
+        self._began = time.monotonic()
+        self._steps: dict[str, float] = {}
+        self._digest = ""
+        self._alone = ""
+        self._superseded: Superseded | None = None
+        self._going_live = threading.Lock()
+        self._is_live = False
+        self.tags: dict[str, str] = {}
+        self.is_registered = False
+        self.is_over = False
+        self.error: Exception | None = None
+
+    def begin(self, on_end: Callable[[], object], *, is_asked_for: bool) -> None:
+        """`run` in a thread; what it raises is kept in `error`, and `on_end` is called."""
+
+        def work() -> None:
+            try:
+                self.run(is_asked_for=is_asked_for)
+            except Exception as error:  # noqa: BLE001 -- kept for who began it
+                self.error = error
+            self.is_over = True
+            on_end()
+
+        threading.Thread(target=work, name=f"rollout of {self._name}", daemon=True).start()
+
+    def cancel(self, superseded: Superseded) -> bool:
+        """Keep the version from going live; False if it is live already."""
+        with self._going_live:
+            self._superseded = superseded
+            return not self._is_live
+
+    def run(self, *, is_asked_for: bool = False) -> None:
+        """Let the version answer the deployment's requests.
+
+        Args:
+            is_asked_for: the registry wants it, and is asked once more whether it still does before requests go there.
+                Else it is what served last, and does so again until what the registry wants can.
+
+        Raises:
+            NotServable: it must not be served, now or ever.
+            FilesIncomplete: some of its files are missing.
+            RegistryError: its files cannot be had now.
+            OSError: there is no room for its files.
+            Superseded: the registry wants another version by now, or `cancel` was called.
+            TorchServeError: its workers do not come up, or it does not give its golden answers.
+        """
+        deployment_name.check(self._name)
+        self._options = Options.from_tags(self.revision.tags)
+        folder = self._unpacked()
+        self._alone = builder.alone(folder)
+        self._hold_to_contract(folder)
+        self._bring_up(Golden.of(folder))
+        with self._step("default"):
+            if is_asked_for:
+                self._ask_again()
+            with self._going_live:
+                self._go_on()
+                self._torchserve.set_default(self._name, self.revision.id)
+                self._is_live = True
+        if self._digest:
+            self.tags[DIGEST] = self._digest
+
+    def account(self) -> str:
+        """How long it took, step by step, in seconds, and why requests don't share a forward pass if they don't."""
+        steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in self._steps.items())
+        return f"{time.monotonic() - self._began:.1f} s ({steps}){self._alone}"
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._steps[name] = self._steps.get(name, 0.0) + time.monotonic() - began
+
+    def _unpacked(self) -> Path:
+        """The folder of the version's archive, from the store or newly made."""
+        if self._torchserve.version(self._name, self.revision.id) is not None:
+            return self._store.unpacked(self._name, self.revision.id)
+        mar = self._store.archive(self._name, self.revision)
+        for _ in range(2):
+            self._go_on()
+            if not self._store.is_at_hand(self._name, self.revision):
+                self._make(mar)
+                self._go_on()
+            with self._step("archive"):
+                folder = self._store.unpack(self._name, self.revision)
+            if folder is not None:
+                return folder
+            logger.warning("The archive %s is not what was built, and is built again.", mar.name)
+        raise NotServable(f"Its archive {mar.name} changes while it is read.")
+
+    def _make(self, mar: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
+            with self._step("download"):
+                model = self._registry.download(self._name, self.revision.version, Path(temporary))
+            with self._step("archive"):
+                builder.refuse_incomplete(model)
+                found = digest.of_model(model)
+                recorded = self.revision.tags.get(DIGEST, found)
+                if found != recorded:
+                    raise DigestDiffers(found, recorded)
+                self._digest = found
+                builder.build(model, self._name, self.revision, mar)
+                self._store.seal(self._name, self.revision)
+
+    def _hold_to_contract(self, folder: Path) -> None:
+        """Compare what clients may send and get with what the live version has them used to, and note what is odd."""
+        live = self._live
+        if self.revision.has_served:
+            return
+        new = ServedContract.of(folder)
+        notes = new.notes()
+        if notes:
+            self.tags[CONTRACT] = " ".join(notes)
+        if live is None or live.version == self.revision.version:
+            return
+        changes = new.compare(ServedContract.of(self._store.unpacked(self._name, live.id)))
+        breaking = [change.text for change in changes if change.is_breaking]
+        kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
+        said = "".join(f"; {change.text}" for change in changes)
+        compared = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        self.tags[CONTRACT] = ". ".join([compared, *notes])
+        if breaking and not self.revision.allows_breaking:
+            raise NotServable(
+                f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
+                f"If that is meant, set the tag {ALLOW_BREAKING} to true, or deploy with -C allow_breaking=true."
+            )
+
+    def _bring_up(self, golden: Golden | None) -> None:
+        """Start the version's workers beside the live ones, and hold them to the golden rows."""
+        self.is_registered = True
+        with self._step("workers"):
+            # One that is draining, or that TorchServe was started with, has only to be asked.
+            if self._torchserve.version(self._name, self.revision.id) is None:
+                self._torchserve.start(
+                    self._name,
+                    self._store.unpacked(self._name, self.revision.id),
+                    batch_size=self._options.batch_size,
+                    max_batch_delay_ms=self._options.max_batch_delay_ms,
+                    workers=self._options.workers,
+                    timeout_s=self._options.timeout_s,
+                )
+            self._torchserve.wait_until_ready(
+                self._name, self.revision.id, self._options.workers, meanwhile=self._go_on_loading
+            )
+        if golden is not None:
+            with self._step("golden"):
+                self._hold_to_golden(golden)
+
+    def _hold_to_golden(self, golden: Golden) -> None:
+        """Ask for the golden answers, and whether they are the same again, alone and among other requests."""
+        began = time.monotonic()
+        answer = self._predict(golden.request)
+        if objection := golden.objection(answer):
+            raise TorchServeError(objection)
+        if self.revision.has_served or Policy.RANDOM in self._options.allow:
+            return
+        others = [golden.neighbour] * 2 if time.monotonic() - began < QUICK_S else []
+        with ThreadPoolExecutor(ASKED_AGAIN + len(others)) as pool:
+            again = [pool.submit(self._predict, golden.request) for _ in range(ASKED_AGAIN)]
+            for other in others:
+                pool.submit(self._predict, other)  # whatever its answer is
+        for other in (future.result() for future in again):
+            if not are_about(other, answer):
+                raise NotServable(
+                    f"The model answers one request with {answer} and then with {other}, so that its answers are no "
+                    "function of a request: call model.eval() before logging it. If the answers are meant to vary, "
+                    "set the tag serving.allow to random."
+                )
+
+    def _predict(self, request: Any) -> Any:
+        return self._torchserve.predict(self._name, self.revision.id, request)
+
+    def _go_on_loading(self) -> None:
+        self._go_on()
+        last_words = LastWords.of(self._store.unpacked(self._name, self.revision.id))
+        if last_words is not None:
+            raise (
+                NotServable(last_words.reason)
+                if last_words.is_final
+                else TorchServeError(f"A worker could not load the model: {last_words.reason}")
+            )
+
+    def _go_on(self) -> None:
+        if self._superseded is not None:
+            raise self._superseded
+
+    def _ask_again(self) -> None:
+        try:
+            wanted = self._registry.champion_version(self._name)
+        except RegistryError:
+            return
+        if wanted != self.revision.version:
+            raise Superseded(wanted)

@@ -1,0 +1,146 @@
+"""What became of the versions, for the registry. It follows what is so: a mark that says anything else is put right.
+
+Each replica tells for itself on the registered model (`serving.replica.<name>`); what all of them have told comes to
+the version's `serving.status` and `serving.reason`, which any of them writes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from signet_torchserve.control.presence import Presence
+from signet_torchserve.control.registry import Registry, RegistryRefused, RegistryUnreachable, served_at
+from signet_torchserve.control.replica_status import Entry, summary
+from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision
+
+logger = logging.getLogger(__name__)
+
+# At each look: five hundred marks must keep no rollout waiting.
+LONGEST_S = 1.0
+_REASONS = {
+    "pending": "it waits for its turn",
+    "ready": "answers on this replica",
+    "refused": "it is refused",
+    "failed": "it has failed",
+}
+
+
+@dataclass(slots=True)
+class _Mark:
+    revision: Revision
+    entry: Entry
+    tags: Mapping[str, str]
+    is_told: bool = False
+
+    def is_of(self, revision: Revision, status: str) -> bool:
+        return self.entry.status == status and self.revision.identity == revision.identity
+
+
+class Marks:
+    """Those of one replica.
+
+    Args:
+        registry: where they are put.
+        presence: which replicas there are.
+    """
+
+    def __init__(self, registry: Registry, presence: Presence) -> None:
+        self._registry = registry
+        self._presence = presence
+        self._marks: dict[str, _Mark] = {}
+        self._served: dict[str, _Mark] = {}
+        self._farewells: dict[tuple[str, str], tuple[str, str]] = {}
+        self._refused: dict[str, str] = {}
+
+    def put(
+        self, name: str, revision: Revision, status: str, reason: str, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Note what became of the version that is wanted; `tell` tells it."""
+        entry = Entry.now(revision.version, status, reason)
+        served = {SERVED_AT: served_at(name, revision.version)} if status == "ready" else {}
+        self._marks[name] = _Mark(revision, entry, {**(tags or {}), **served})
+
+    def bid_farewell(self, name: str, revision: Revision, status: str, reason: str) -> None:
+        """Note what is to be said of a version that is wanted no more: `retired`, or `failed` if it never served."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        self._farewells[name, revision.version] = status, f"{now} {self._presence.replica}: {reason}"
+
+    def tell(self, wanted: Mapping[str, Revision], states: Mapping[str, str]) -> None:
+        """Tell what the registry does not say yet, as much as fits into `LONGEST_S`; the next call goes on.
+
+        Args:
+            wanted: the versions that ought to be served, with their tags as the registry has them.
+            states: the status of each on this replica; a deployment that is not among them is left as it is.
+        """
+        deadline = time.monotonic() + LONGEST_S
+        try:
+            self._presence.look()
+            for (name, version), (status, reason) in list(self._farewells.items()):
+                if name not in wanted or wanted[name].version != version:
+                    self._try(name, self._registry.mark, name, version, status, reason)
+                del self._farewells[name, version]
+            for name in [name for name in self._marks if name not in wanted]:
+                self._try(name, self._registry.tell, name, self._presence.replica, None)
+                del self._marks[name]
+                self._served.pop(name, None)
+            for name, status in states.items():
+                self._try(name, self._follow, name, wanted[name], status)
+                if time.monotonic() > deadline:
+                    return
+        except RegistryUnreachable as error:
+            logger.warning("The registry cannot be told now what became of the versions: %s", error)
+
+    def _follow(self, name: str, revision: Revision, status: str) -> None:
+        """Put right what the registry says of the version that is wanted."""
+        replica, entries = self._presence.replica, _entries(revision)
+        said = entries.get(replica)
+        mark = self._mark(name, revision, status, said)
+        is_news = not mark.is_told or said != mark.entry
+        if is_news:
+            entries[replica] = mark.entry
+            self._registry.tell(name, replica, str(mark.entry))
+        self._presence.meet(entries)
+        of_version = {other for other, entry in entries.items() if entry.version == revision.version}
+        present = self._presence.among(of_version)
+        if self._presence.is_known:
+            for gone in entries.keys() - present:
+                self._registry.tell(name, gone, None)
+        of_all, reason = summary(revision.version, entries, present)
+        if is_news or (of_all, reason) != (revision.tags.get(STATUS), revision.tags.get(REASON)):
+            self._registry.mark(name, revision.version, of_all, reason, mark.tags if is_news else None)
+        mark.is_told, mark.tags = True, {}
+        if status == "ready":
+            self._served[name] = mark
+
+    def _mark(self, name: str, revision: Revision, status: str, said: Entry | None) -> _Mark:
+        """What was put last if it is still so, else what stands there if that is so, else no more than the status."""
+        for mark in (self._marks.get(name), self._served.get(name)):
+            if mark is not None and mark.is_of(revision, status):
+                break
+        else:
+            stands = said is not None and (said.version, said.status) == (revision.version, status)
+            entry = said if said and stands else Entry.now(revision.version, status, _REASONS[status])
+            mark = _Mark(revision, entry, {}, is_told=stands)
+        self._marks[name] = mark
+        return mark
+
+    def _try(self, name: str, act: Callable[..., None], *args: object) -> None:
+        """Do what may be refused for one model without harm to the others; the log has it once."""
+        try:
+            act(*args)
+        except RegistryRefused as error:
+            if self._refused.get(name) != str(error):
+                logger.warning("What became of %s cannot be told: %s", name, error)
+            self._refused[name] = str(error)
+        else:
+            self._refused.pop(name, None)
+
+
+def _entries(revision: Revision) -> dict[str, Entry]:
+    texts = {tag.removeprefix(REPLICA): text for tag, text in revision.tags.items() if tag.startswith(REPLICA)}
+    found = {replica: Entry.read(text) for replica, text in texts.items()}
+    return {replica: entry for replica, entry in found.items() if entry is not None}

@@ -1,0 +1,252 @@
+"""Where the rows are in the results of products, convolutions, norms, attention, recurrent layers and tables.
+
+As in `row_rules`, a rule says where the rows are, or raises `Mixed`.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from signet_torchserve.model.batch_invariance.shape_rules import broadcast
+from signet_torchserve.model.batch_invariance.steps import Outcome, Rows, Rule, Step, Tensor
+from signet_torchserve.model.batch_invariance.symbolic import ONE
+from signet_torchserve.model.calls import tensors
+
+_CONVOLUTIONS = (
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",
+)  # fmt: skip
+_POOLS = tuple(
+    f"{kind}{n}d"
+    for n in (1, 2, 3)
+    for kind in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "reflection_pad", "replication_pad")
+)
+_UPSAMPLINGS = (
+    *(f"{kind}{n}d" for n in (1, 2, 3) for kind in ("upsample_nearest", "_upsample_nearest_exact")),
+    "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
+    "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+)  # fmt: skip
+_LAST = {"tril": 2, "triu": 2, "pixel_shuffle": 3, "pixel_unshuffle": 3}
+_MATRIX = 2
+
+
+def _linear(step: Step) -> Outcome:
+    subject, rows = step.lone()
+    step.demand(rows.dim < subject.ndim - 1)
+    return rows
+
+
+def _product(step: Step) -> Outcome:
+    """Rows in the dimensions that are no matrices' own, or in one of two matrices and neither in their sums."""
+    left, right = (
+        step.tensors(*names)[0] for names in (("self", "mat1", "batch1"), ("other", "mat2", "batch2", "vec"))
+    )
+    return _multiplied(step, left, right)
+
+
+def _multiplied(step: Step, left: Tensor, right: Tensor) -> Rows:
+    step.demand(left.ndim and right.ndim)
+    ndim = step.results[0].ndim
+    if left.rows and right.rows:
+        step.demand(all(one.rows and one.ndim - one.rows.dim > _MATRIX for one in (left, right)))
+        return broadcast(step, [left, right])
+    one, is_left = (left, True) if left.rows else (right, False)
+    rows = one.rows or Rows(0)
+    from_last = one.ndim - rows.dim
+    if is_left:
+        step.demand(from_last > 1)
+        other = right
+        from_last -= right.ndim == 1
+    else:
+        step.demand(from_last != _MATRIX and one.ndim > 1)
+        other = left
+        from_last -= left.ndim == 1 and from_last > _MATRIX
+    if one.ndim - rows.dim > _MATRIX:  # each row has a matrix of its own
+        step.demand(other.ndim <= _MATRIX or broadcast(step, [left, right]))
+    return rows.at(ndim - from_last)
+
+
+def _sum_with_product(step: Step) -> Outcome:
+    """Of `addmm`, `baddbmm` and the like: a product, and what is added to each row of it."""
+    left, right = (step.tensors(*names)[0] for names in (("mat1", "batch1", "mat"), ("mat2", "batch2", "vec")))
+    added = step.tensors("self", "input")[0]
+    if left.rows or right.rows:
+        rows = _multiplied(step, left, right)
+        if added.rows is None:
+            from_last = step.results[0].ndim - rows.dim
+            step.demand(added.ndim < from_last or added.sizes[added.ndim - from_last] == ONE)
+            return rows
+        step.demand(added.rows == rows and added.ndim == step.results[0].ndim)
+        return rows
+    raise step.mixed
+
+
+def _distances(step: Step) -> Outcome:
+    """`cdist`: of the vectors of one tensor to those of another."""
+    left, right = step.tensors("x1")[0], step.tensors("x2")[0]
+    if left.rows and right.rows:
+        step.demand(all(one.rows and one.ndim - one.rows.dim > _MATRIX for one in (left, right)))
+        return broadcast(step, [left, right])
+    step.demand(left.rows and left.ndim - left.rows.dim > 1 and right.ndim == _MATRIX)
+    return left.rows
+
+
+def _einsum(step: Step) -> Outcome:
+    equation = str(step.call.value("equation")).replace(" ", "")
+    match = re.fullmatch(r"([a-zA-Z,]+)->([a-zA-Z]*)", equation)
+    if match is None:
+        raise step.mixed
+    operands, tensors = match[1].split(","), step.tensors("tensors")
+    step.demand(list(map(len, operands)) == [tensor.ndim for tensor in tensors])
+    labels = {labels[tensor.rows.dim] for labels, tensor in zip(operands, tensors, strict=True) if tensor.rows}
+    step.demand(len(labels) == 1 and len({(t.rows.outer, t.rows.inner) for t in tensors if t.rows}) == 1)
+    (label,) = labels
+    step.demand(match[2].count(label) == 1)
+    for one, tensor in zip(operands, tensors, strict=True):
+        step.demand(one.count(label) == (1 if tensor.rows else 0))
+    rows = next(tensor.rows for tensor in tensors if tensor.rows)
+    return rows.at(match[2].index(label))
+
+
+def _bilinear(step: Step) -> Outcome:
+    one, other = step.tensors("input1")[0], step.tensors("input2")[0]
+    step.demand(not any(tensor.rows for tensor in step.tensors("weight", "bias")))
+    step.demand(one.rows and one.rows == other.rows and one.ndim == other.ndim and one.rows.dim < one.ndim - 1)
+    return one.rows
+
+
+def _first(step: Step) -> Outcome:
+    """Layers whose first dimension is that of samples, which they treat one by one."""
+    _, rows = step.lone()
+    step.demand(rows.dim == 0)
+    return rows
+
+
+def _convolution(step: Step) -> Outcome:
+    subject, _ = step.lone()
+    step.demand(subject.ndim == step.tensors("weight")[0].ndim)
+    return _first(step)
+
+
+def _last(step: Step) -> Outcome:
+    """Layers that work on some last dimensions."""
+    subject, rows = step.lone()
+    digits = re.search(r"(\d)d", step.name)
+    touched = int(digits[1]) if digits else _LAST[step.name]
+    step.demand(rows.dim < subject.ndim - touched)
+    return rows
+
+
+def _layer_norm(step: Step) -> Outcome:
+    subject, rows = step.lone()
+    step.demand(rows.dim < subject.ndim - len(step.call.value("normalized_shape") or subject.sizes))
+    return rows
+
+
+def _batch_norm(step: Step) -> Outcome:
+    """With statistics of its own it scales channels; `purity` refuses it with those of the batch."""
+    _, rows = step.lone()
+    step.demand(rows.dim != 1 and not step.call.value("training", False))  # noqa: FBT003 -- torch's default
+    return rows
+
+
+def _instance_norm(step: Step) -> Outcome:
+    return _first(step)
+
+
+def _prelu(step: Step) -> Outcome:
+    _, rows = step.lone()
+    step.demand(rows.dim != 1)
+    return rows
+
+
+def _attention(step: Step) -> Outcome:
+    """Rows before the last two dimensions, which are those of places and of features."""
+    tensors = step.tensors("query", "key", "value", "attn_mask")
+    step.demand(all(tensor.rows is None or tensor.ndim - tensor.rows.dim > _MATRIX for tensor in tensors))
+    return broadcast(step, tensors)
+
+
+def _encoder_layer(step: Step) -> Outcome:
+    """The fused transformer layer of torch, whose first dimension is that of samples."""
+    subject, rows = step.lone()
+    step.demand(rows.dim == 0 and not step.tensors("mask", "src_key_padding_mask") and subject.ndim == _MATRIX + 1)
+    return rows
+
+
+def _recurrent(step: Step) -> Outcome:
+    subject, states = step.tensors("input")[0], step.tensors("hx")
+    rows = subject.rows
+    dim = 0 if step.call.value("batch_first") else 1
+    step.demand(rows and rows.dim == dim and subject.ndim == _MATRIX + 1)
+    step.demand(rows and all(state.rows == rows.at(1) for state in states))
+    step.demand(not any(tensor.rows for tensor in step.tensors("params", "batch_sizes", "data")))
+    return [rows, *(state.rows for state in states)]
+
+
+def _cell(step: Step) -> Outcome:
+    tensors = step.tensors("input", "hx")
+    weights = step.tensors("w_ih", "w_hh", "b_ih", "b_hh")
+    rows = tensors[0].rows
+    step.demand(rows and rows.dim == 0 and tensors[0].ndim == _MATRIX)
+    step.demand(all(tensor.rows == rows for tensor in tensors) and not any(tensor.rows for tensor in weights))
+    return rows
+
+
+def _similarity(step: Step) -> Outcome:
+    """`cosine_similarity`: along one dimension of two tensors."""
+    tensors = step.tensors()
+    rows = broadcast(step, tensors)
+    ndim = max(tensor.ndim for tensor in tensors)
+    (dim,) = step.dims("dim", ndim, 1)
+    step.demand(dim != rows.dim)
+    return rows.at(rows.dim - (dim < rows.dim))
+
+
+def _indexed_at(step: Step) -> Outcome:
+    """A table that each row looks up, or places of each row that are the same for all."""
+    subject = step.tensors()[0]
+    ((_, entries),) = step.call.arguments["indices"].items()
+    indices = step.tensors("indices")
+    step.demand(not any(index.is_bool for index in indices))
+    places = [place for place, entry in enumerate(entries) if tensors(entry)]
+    step.demand(all(after - before == 1 for before, after in pairwise(places)))
+    ndim = max(index.ndim for index in indices)
+    if subject.rows is None:
+        rows = broadcast(step, indices)
+        return rows.at(places[0] + rows.dim)
+    step.demand(not any(tensor.rows for tensor in step.tensors("indices")) and subject.rows.dim not in places)
+    return subject.rows.at(subject.rows.dim + (ndim - len(places) if subject.rows.dim > places[0] else 0))
+
+
+def _looked_up(step: Step) -> Outcome:
+    """Each element gets a vector of a table, or a place in one."""
+    _, rows = step.lone({"embedding": "indices", "searchsorted": "self"}.get(step.name, ""))
+    step.demand(step.name != "one_hot" or (step.call.value("num_classes") or -1) > 0)
+    step.demand(step.name != "searchsorted" or step.tensors("sorted_sequence")[0].ndim == 1)
+    return rows
+
+
+LAYER_RULES: dict[str, Rule] = {
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv"), _product),
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), _sum_with_product),
+    **dict.fromkeys(_CONVOLUTIONS, _convolution),
+    **dict.fromkeys((*_POOLS, *_UPSAMPLINGS, *_LAST), _last),
+    **dict.fromkeys([f"max_pool{n}d_with_indices" for n in (1, 2, 3)], _last),
+    **dict.fromkeys(("layer_norm", "native_layer_norm", "rms_norm"), _layer_norm),
+    **dict.fromkeys(("group_norm", "channel_shuffle", "im2col", "col2im"), _first),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
+    **dict.fromkeys(("embedding", "one_hot", "bucketize", "searchsorted"), _looked_up),
+    "index": _indexed_at,
+    "linear": _linear,
+    "einsum": _einsum,
+    "bilinear": _bilinear,
+    "cdist": _distances,
+    "cosine_similarity": _similarity,
+    "batch_norm": _batch_norm,
+    "instance_norm": _instance_norm,
+    "prelu": _prelu,
+    "scaled_dot_product_attention": _attention,
+    "_transformer_encoder_layer_fwd": _encoder_layer,
+}

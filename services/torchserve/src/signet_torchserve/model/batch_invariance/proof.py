@@ -1,0 +1,178 @@
+"""Proves that a program is batch-invariant: no row of its output depends on another row of its input.
+
+The dimension that holds the rows is followed from the input to the output, through every operator of the program. An
+operator that has no rule in `row_rules`, or whose rule does not hold, ends the proof. torch is not needed for it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from signet_torchserve.model.batch_invariance.layer_rules import LAYER_RULES
+from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
+from signet_torchserve.model.batch_invariance.steps import Mixed, Rows, Step, Tensor
+from signet_torchserve.model.batch_invariance.symbolic import Size, mentions
+from signet_torchserve.model.calls import Call, Graph, names, symbols, tensors
+from signet_torchserve.model.purity import is_random
+
+_INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
+_RULES = {**SHAPE_RULES, **LAYER_RULES}
+_BOOL = 12  # of torch's ScalarType
+# torch.export gives every free size a lower bound of 2, for its own reasoning alone.
+_LEAST_BOUND = 2
+# Arguments that say how large a result is, which its rule looks at.
+_SIZE_ARGUMENTS = frozenset(("size", "shape", "sizes", "repeats"))
+_NO_ROWS = "the program's output has not one row for each row of the input"
+# What an argument of another form than a rule knows makes it raise.
+_UNREADABLE = (IndexError, KeyError, TypeError, ValueError)
+
+
+def obstacle(program: dict[str, Any], *, is_vouched_for: bool = False) -> str:
+    """Why requests must not share a forward pass of a program, as the end of a sentence; empty if they may.
+
+    Args:
+        program: the JSON of its `models/model.json`.
+        is_vouched_for: whether its author says that its rows are independent, which then need no proof.
+
+    Raises:
+        KeyError: the program's JSON has another form than torch's; so can IndexError, TypeError and ValueError.
+    """
+    graph = program["graph_module"]["graph"]
+    found = _ends(program)
+    if isinstance(found, str):
+        return found
+    given, returned, symbol = found
+    if is_vouched_for:
+        return ""
+    try:
+        held = _Proof(graph, symbol).follow({given: Rows(0)})
+    except Mixed as mixed:
+        return f"{mixed} is not known to keep rows apart"
+    return "" if held.get(returned) == Rows(0) else _NO_ROWS
+
+
+def _ends(program: dict[str, Any]) -> str | tuple[str, str, str]:
+    """The input, the output and the symbol of their number of rows, or why requests cannot be put together."""
+    module = program["graph_module"]
+    graph, signature = module["graph"], module["signature"]
+    inputs = [spec["user_input"]["arg"] for spec in signature["input_specs"] if "user_input" in spec]
+    if len(inputs) != 1 or "as_tensor" not in inputs[0]:
+        return f"the program has {len(inputs)} inputs: expected one tensor"
+    given = inputs[0]["as_tensor"]["name"]
+    sizes = _sizes(graph, given)
+    if not sizes or not sizes[0].symbols:
+        return f"the program takes batches of exactly {sizes[0].factor}" if sizes else "the program's input has no rows"
+    symbol = sizes[0].symbols[0]
+    if sizes[0] != Size(1, (symbol,)) or any(size.holds(symbol) for size in sizes[1:]) or _is_limited(program, symbol):
+        return "the program does not take every number of rows"
+    tree = json.loads(module["module_call_graph"][0]["signature"]["out_spec"])[1]
+    outputs = [spec.get("user_output", {}).get("arg", {}) for spec in signature["output_specs"]]
+    if len(outputs) != 1 or "as_tensor" not in outputs[0] or tree["type"] is not None:
+        return "the program's output is not one tensor"
+    returned = outputs[0]["as_tensor"]["name"]
+    if _sizes(graph, returned)[:1] != sizes[:1]:
+        return _NO_ROWS
+    return given, returned, symbol
+
+
+def _is_limited(program: dict[str, Any], rows: str) -> bool:
+    """Whether some numbers of rows are refused: a request must not be answered because of its neighbours."""
+    limits = program["range_constraints"].get(rows, {})
+    least, most = limits.get("min_val"), limits.get("max_val")
+    return (
+        (least is not None and least > _LEAST_BOUND)
+        or most is not None
+        or any(".size()[0]" in guard or mentions(guard, rows) for guard in program.get("guards_code", ()))
+    )
+
+
+def _sizes(graph: Graph, tensor: str) -> list[Size]:
+    return [Size.read(size) for size in graph["tensor_values"][tensor]["sizes"]]
+
+
+@dataclass
+class _Proof:
+    """Follows the rows through one graph.
+
+    Args:
+        graph: of the program, or one that it calls.
+        symbol: the number of rows in the graph's sizes.
+    """
+
+    graph: Graph
+    symbol: str
+
+    def follow(self, held: dict[str, Rows | None]) -> dict[str, Rows | None]:
+        """Where the rows are in each value of the graph; a value without any is the same whatever the rows are.
+
+        Args:
+            held: those of the graph's inputs that have rows.
+
+        Raises:
+            Mixed: an operator is not known to keep rows apart.
+        """
+        held = dict(held)
+        for node in self.graph["nodes"]:
+            call = Call(node)
+            if call.computes_sizes:
+                continue
+            outcome = self._inline(call, held) if call.operator in _INLINE else self._call(call, held)
+            held.update(zip(call.outputs, outcome, strict=True))
+        return held
+
+    def _inline(self, call: Call, held: dict[str, Rows | None]) -> list[Rows | None]:
+        (graph,) = call.graphs
+        inner = zip(names(graph["inputs"]), call.operands, strict=True)
+        found = _Proof(graph, self.symbol).follow({name: held.get(operand) for name, operand in inner})
+        return [found.get(name) for name in tensors(graph["outputs"])]
+
+    def _call(self, call: Call, held: dict[str, Rows | None]) -> list[Rows | None]:
+        given = {name: self._tensor(name, held.get(name)) for name in call.tensors}
+        results = [self._tensor(name, None) for name in call.outputs]
+        depends = any(
+            self._depends(name)
+            for argument, value in call.arguments.items()
+            if argument not in _SIZE_ARGUMENTS
+            for name in symbols(value)
+        )
+        if depends or is_random(call) or not call.is_of_tensors:
+            raise Mixed(call.operator)
+        step = Step(call, given, results, self.symbol)
+        has_rows = any(tensor.rows for tensor in given.values())
+        if not has_rows and not any(size.holds(self.symbol) for result in results for size in result.sizes):
+            return [None] * len(results)
+        rule = _RULES.get(step.name)
+        if rule is None:
+            raise Mixed(call.operator)
+        try:
+            outcome = rule(step)
+        except _UNREADABLE as error:
+            raise Mixed(call.operator) from error
+        rows = outcome if isinstance(outcome, list) else [outcome] * len(results)
+        # An operator in place changes all that lies in the same memory: it must leave the rows where they were.
+        if len(rows) != len(results) or not all(map(self._is_so, results, rows)) or not step.stays_in_place(rows):
+            raise Mixed(call.operator)
+        return rows
+
+    def _is_so(self, result: Tensor, rows: Rows | None) -> bool:
+        """Whether the sizes that torch found for a result agree with a rule."""
+        for dim, size in enumerate(result.sizes):
+            if rows is not None and dim == rows.dim:
+                if size != rows.outer * Size(1, (self.symbol,)) * rows.inner:
+                    return False
+            elif size.holds(self.symbol):
+                return False
+        return rows is None or rows.dim < result.ndim
+
+    def _depends(self, name: str) -> bool:
+        for kind in ("sym_int_values", "sym_float_values", "sym_bool_values"):
+            value = self.graph.get(kind, {}).get(name)
+            if value is not None:
+                return "as_expr" in value and mentions(value["as_expr"]["expr_str"], self.symbol)
+        return True
+
+    def _tensor(self, name: str, rows: Rows | None) -> Tensor:
+        meta = self.graph["tensor_values"][name]
+        return Tensor(tuple(map(Size.read, meta["sizes"])), rows, is_bool=meta["dtype"] == _BOOL)

@@ -1,0 +1,1 @@
+"""A program's graph, written as one Python function of straight operator calls."""

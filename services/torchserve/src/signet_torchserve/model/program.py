@@ -1,0 +1,180 @@
+"""The model itself: a torch.export program, loaded without a pickle and called on whole batches.
+
+`archive` has emptied the one record of a .pt2 file that holds a pickle (its sample inputs) and refuses every other,
+so that `torch.export.load`, which would unpickle, finds nothing to unpickle here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from signet_contract.errors import SignatureMismatch, Violation
+from signet_contract.model_input import Array, ModelInput
+
+from signet_torchserve.errors import NotServable
+from signet_torchserve.model import operators
+from signet_torchserve.model.code_generation.graph import Form, Graph
+from signet_torchserve.model.code_generation.source import Unsupported
+from signet_torchserve.model.shapes.guards import Guards
+
+# What an input that the program cannot take makes torch raise.
+_AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
+
+# Programs that compute their example in less have one thread: to wait for others costs them more than these do. With
+# two on two cores and 64 connections, the Iris model answers 7,000 requests a second, with one 27,000.
+SMALL_S = 0.003
+SLOW_S = 0.1  # one that takes longer is not asked again
+
+
+class Program:
+    """An exported program on one device.
+
+    Args:
+        path: the .pt2 file, as `archive` wrote it.
+        device: torch device it runs on, wherever the weights were when the model was logged.
+        is_batch_invariant: whether `rows` has proven, or its author vouches, that no row depends on another.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu", *, is_batch_invariant: bool = False) -> None:
+        self._device = torch.device(device)
+        self._on_cpu = self._device.type == "cpu"
+        self._is_batch_invariant = is_batch_invariant
+        self._module = _load(path, self._device)
+        if self._on_cpu:  # zeros may be out of a table's range, which would break a GPU for good
+            self._choose_threads()
+
+    def _choose_threads(self) -> None:
+        """Leave a small program one thread."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        zeros = [torch.zeros(form.example, dtype=form.dtype) for form in self._module.forms]
+        took = float("inf")
+        with contextlib.suppress(*_AT_FAULT), torch.inference_mode():
+            for _ in range(3):  # the first is slower than all others
+                began = time.perf_counter()
+                self._module(*zeros)
+                took = time.perf_counter() - began
+                if took > SLOW_S:
+                    break
+        if took > SMALL_S:
+            torch.set_num_threads(threads)
+
+    def run(self, model_inputs: Sequence[ModelInput]) -> list[Any]:
+        """Output of the program for each feed, on the CPU; a `Rejected` in its place where the program refuses.
+
+        Outputs are arrays, or lists and dicts of them. Feeds share a forward pass if the program is batch-invariant.
+        One that the program cannot take is answered alone and harms no other.
+        """
+        if len(model_inputs) > 1 and self._is_batch_invariant:
+            arrays = [
+                model_input.inputs
+                for model_input in model_inputs  # one without rows may be refused alone, and then beside others too
+                if isinstance(model_input.inputs, np.ndarray) and model_input.inputs.size and not model_input.params
+            ]
+            if len(arrays) == len(model_inputs):
+                with contextlib.suppress(*_AT_FAULT):  # if one of them is at fault, find out which
+                    return self._together(model_inputs, arrays)
+        return [self._alone(model_input) for model_input in model_inputs]
+
+    def _together(self, model_inputs: Sequence[ModelInput], arrays: list[Array]) -> list[Any]:
+        batch = np.concatenate(arrays)
+        output = _plain(self._module(self._tensor(batch)))
+        if not isinstance(output, np.ndarray) or output.shape[:1] != (len(batch),):
+            return [self._alone(model_input) for model_input in model_inputs]
+        ends = itertools.accumulate(map(len, arrays))
+        return [output[end - len(array) : end] for array, end in zip(arrays, ends, strict=True)]
+
+    def _alone(self, model_input: ModelInput) -> Any:
+        try:
+            tensors = map(self._tensor, self._arrays(model_input.inputs))
+            return _plain(self._module(*tensors, **model_input.params))
+        except _AT_FAULT as error:
+            if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
+                raise
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            return SignatureMismatch(
+                f"The signature admits this input, but the model refuses it: {reason}",
+                [Violation(rule="model", expected="an input that the model can take", got=reason)],
+            )
+
+    def _arrays(self, inputs: Array | dict[str, Array]) -> Sequence[Array]:
+        if not isinstance(inputs, dict):
+            return [inputs]
+        if set(inputs) == set(self._module.names):  # by name, but MLflow exports programs that take no keywords
+            return [inputs[name] for name in self._module.names]
+        return list(inputs.values())
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        return tensor if self._on_cpu else tensor.to(self._device)
+
+
+class _Exported:
+    """A program that PyTorch itself loads and runs, with the attributes of a `Graph`."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- seconds and 100 MB, for few programs
+
+        exported = _loaded(path)
+        if any(weight.device != device for weight in exported.state_dict.values()):
+            exported = move_to_device_pass(exported, device)
+        self._module = exported.module()
+        self._guards = Guards.of(path)
+        inputs = set(exported.graph_signature.user_inputs)
+        nodes = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in inputs]
+        tensors = [node.meta["val"] for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
+        self.forms = [
+            Form(tensor.dtype, tuple(sizes), tuple(example))
+            for tensor, sizes, example in zip(tensors, self._guards.sizes, self._guards.examples, strict=True)
+        ]
+        self.names = self._guards.names
+
+    def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
+        shapes = tuple([tensor.shape for tensor in inputs])
+        if shapes not in self._guards.admitted:
+            self._guards.hold(shapes)
+        with torch.inference_mode():  # unlike a Graph's, its weights have gradients
+            return self._module(*inputs, **params)
+
+
+def _loaded(path: Path) -> torch.export.ExportedProgram:
+    """What `torch.export.load` makes of a file.
+
+    Raises:
+        NotServable: this torch cannot read it, now or ever.
+    """
+    operators.refuse_unknown(path)
+    try:
+        return torch.export.load(path)
+    except (MemoryError, OSError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise NotServable(
+            f"torch {torch.__version__} cannot read its program: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _load(path: Path, device: torch.device) -> Graph | _Exported:
+    try:
+        return Graph(path, device)
+    except Unsupported:
+        return _Exported(path, device)
+
+
+def _plain(output: Any) -> Any:
+    """The output as arrays on the CPU, in lists and dicts."""
+    if isinstance(output, torch.Tensor):
+        return (output if output.is_cpu else output.cpu()).numpy()
+    if isinstance(output, dict):
+        return {name: _plain(value) for name, value in output.items()}
+    if isinstance(output, (list, tuple)):
+        return [_plain(value) for value in output]
+    return output

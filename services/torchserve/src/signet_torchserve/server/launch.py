@@ -1,0 +1,170 @@
+"""Starts TorchServe and its judges as child processes that cannot outlive their parent."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import ts
+from signet_contract import machine
+from signet_contract.enforcement import remote, service
+from ts.model_server import load_properties
+
+from signet_torchserve.archive.store import Store
+from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Options
+from signet_torchserve.revision import Revision
+from signet_torchserve.server import frontend, jre, patches
+from signet_torchserve.server.client import TorchServe
+from signet_torchserve.settings import Settings
+from signet_torchserve.worker import undecided
+
+METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
+_WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
+STARTUP_TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
+
+
+def start(
+    settings: Settings,
+    store: Store,
+    environment: Mapping[str, str],
+    log: IO[bytes] | None = None,
+    served: Mapping[str, Revision] | None = None,
+) -> subprocess.Popen[bytes]:
+    """TorchServe in the foreground, its log in the file `log`, or on our output.
+
+    `served` lie unpacked in the store: they are known before the port opens, so that requests to them wait for their
+    workers. Registered by the agent, seconds later, they would be answered 404 until then.
+
+    The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
+    signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
+
+    Raises:
+        InvalidSetting: there is no Java that could run it.
+    """
+    home = Path(ts.__file__).parent.parent
+    vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
+    config_file = _config_file(settings, store, served or {})
+    prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if settings.are_patched else ())
+    command = [
+        jre.java(environment),
+        f"-Dmodel_server_home={home}",
+        f"-Djava.io.tmpdir={store.sockets}",  # where it has the workers' sockets
+        f"-Dio.netty.native.workdir={store.temporary}",  # of a library that it loads: /tmp may be mounted noexec
+        f"-Dlog4j.configurationFile={Path(__file__).with_name('log4j2.xml').as_uri()}",
+        "-XX:-UsePerfData",  # which Java writes to /tmp, wherever its own folder is
+        *vmargs,
+        "-cp",
+        prepared.classpath,
+        "org.pytorch.serve.ModelServer",
+        "--python",
+        sys.executable,
+        "-s",
+        str(store.archives),
+        "-ncs",
+        "--disable-token-auth",
+        "--enable-model-api",
+    ]
+    return subprocess.Popen(  # noqa: S603 -- every word of it is ours
+        command,
+        cwd=store.temporary,
+        stdout=log,
+        stderr=log,
+        env={
+            **environment,
+            "TS_CONFIG_FILE": str(config_file),
+            "LC_ALL": "C.UTF-8",  # Java reads paths as the locale says
+            **_addresses(store),
+            "TMPDIR": str(store.temporary),
+            "LOG_LOCATION": str(store.temporary),
+            "METRICS_LOCATION": str(store.temporary),
+            remote.ADDRESS: str(_judge_address(store)),
+            "TS_METRICS_CONFIG": str(METRICS_CONFIG),
+            # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
+            "TS_GRPC_INFERENCE_PORT": "0",
+            "TS_GRPC_MANAGEMENT_PORT": "0",
+            undecided.ARE_KEPT: str(patches.UNDECIDED.name in prepared.patches).lower(),
+        },
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
+    )
+
+
+def _addresses(store: Store) -> dict[str, str]:
+    if isinstance(store.management, Path):
+        return {"TS_MANAGEMENT_ADDRESS": f"unix:{store.management}"}
+    # Several TorchServes may run on this machine, each with ports for its workers from the first one on.
+    return {
+        "TS_MANAGEMENT_ADDRESS": f"http://127.0.0.1:{store.management}",
+        "TS_INITIAL_WORKER_PORT": str(random.randrange(*_WORKER_PORTS)),  # noqa: S311 -- no secret
+    }
+
+
+def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision]) -> Path:
+    """The settings, and what is served from the start.
+
+    That is a snapshot, for with `--models` TorchServe takes a delay of 0 for none, and lets batches wait 100 ms.
+
+    Source: https://docs.pytorch.org/serve/snapshot.html
+    """
+    properties = load_properties(str(settings.config_file))
+    models = {}
+    for name, revision in served.items():
+        try:
+            options = Options.from_tags(revision.tags)
+        except NotServable:  # by a rule that it served without: the agent tells, and the others are served
+            continue
+        models[name] = {
+            revision.id: {
+                "defaultVersion": True,
+                "marName": store.unpacked(name, revision.id).name,
+                "minWorkers": options.workers,
+                "maxWorkers": options.workers,
+                "batchSize": options.batch_size,
+                "maxBatchDelay": options.max_batch_delay_ms,
+                "responseTimeout": options.timeout_s,
+                "startupTimeout": int(properties.get("default_startup_timeout", STARTUP_TIMEOUT_S)),
+            }
+        }
+    text = settings.config_file.read_text("utf-8")
+    if models:
+        snapshot = {"name": "served last", "modelCount": len(models), "models": models}
+        text += f"\nmodel_snapshot={json.dumps(snapshot)}\n"
+    path = store.temporary / "config.properties"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The processes that decide for the workers what is not surely valid, as children of one."""
+    return subprocess.Popen(  # noqa: S603 -- every word of it is ours
+        [sys.executable, "-m", service.__name__, str(_judge_address(store))],
+        env=dict(environment),
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
+    )
+
+
+def _judge_address(store: Store) -> Path:
+    return store.sockets / "judge.sock"
+
+
+def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """End TorchServe: politely, and after `timeout_s` seconds by force."""
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def client(settings: Settings, store: Store, environment: Mapping[str, str]) -> TorchServe:
+    """What reaches the TorchServe that `start` starts."""
+    properties = load_properties(str(settings.config_file))
+    inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
+    return TorchServe(store.management, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104

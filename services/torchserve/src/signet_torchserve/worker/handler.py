@@ -1,0 +1,237 @@
+"""TorchServe's side of serving: request → signature → program → answer, for a whole batch, each request on its own.
+
+Every archive is served by this one handler (`default_service_handler` in config.properties), so archives hold no
+code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import socket
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import orjson
+import torch
+from signet_contract import Contract, DecodedRequest, MalformedPayload, ModelInput, Rejected, decode, decode_form
+from signet_contract.enforcement import remote
+from signet_contract.errors import Failure, listed
+from ts.model_server import load_properties
+
+from signet_torchserve import deadlines
+from signet_torchserve.archive.golden import Golden
+from signet_torchserve.archive.last_words import LastWords
+from signet_torchserve.archive.layout import LABELS, MLMODEL, OPTIONS, PROGRAM
+from signet_torchserve.busy_flag import InFlight
+from signet_torchserve.errors import AnswerTooLarge, Fault, NotServable, OutOfMemory
+from signet_torchserve.model import outputs
+from signet_torchserve.model.program import Program
+from signet_torchserve.model.shapes.guards import Guards
+from signet_torchserve.options import Options
+from signet_torchserve.worker import response_encoding, trials, worker_loop
+from signet_torchserve.worker.metrics import Metrics, Tally
+from signet_torchserve.worker.undecided import Undecided
+
+if TYPE_CHECKING:
+    from ts.context import Context
+
+MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size, as TorchServe has it
+
+
+class SignatureHandler:
+    """Serves one version of one model behind its signature."""
+
+    def initialize(self, context: Context) -> None:
+        """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
+        folder = Path(context.system_properties["model_dir"])
+        try:
+            self._load(context, folder)
+        except Exception as error:
+            LastWords(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
+            raise
+        LastWords.take_back(folder)
+        worker_loop.take_over(self._serve)
+        gc.freeze()  # what is loaded now stays, so no collection need look at it again
+
+    def _load(self, context: Context, folder: Path) -> None:
+        gpu = context.system_properties.get("gpu_id")
+        self.model = context.model_name
+        options = json.loads((folder / OPTIONS).read_text("utf-8"))
+        self.version = options["version"]
+        frontend = load_properties(os.environ["TS_CONFIG_FILE"]) if "TS_CONFIG_FILE" in os.environ else {}
+        self.max_answer_bytes = int(frontend.get("max_response_size", MAX_ANSWER_BYTES))
+        # An archive that was built before versions had time-outs of their own names none.
+        decision_s = deadlines.decision_s(options.get("timeout_s", Options().timeout_s))
+        self.contract = Contract.load(folder / MLMODEL, options["allow"], timeout_s=decision_s)
+        self.undecided = Undecided()
+        self.program = Program(
+            folder / PROGRAM,
+            f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu",
+            # An archive that was built before rows were proven says nothing of them.
+            is_batch_invariant=options.get("alone_because") == "",
+        )
+        labels = folder / LABELS
+        self.labels = None
+        if labels.exists():
+            self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
+        self._lost = self._hold_outputs(folder)
+        self.metrics = Metrics(context, self.version)
+
+    def _hold_outputs(self, folder: Path) -> list[int] | None:
+        """Hold what the program returns to its signature; see `outputs.lost`."""
+        golden = Golden.of(folder)
+        example = None
+        if golden is not None:
+            with contextlib.suppress(Rejected):
+                example = self.contract.fast_path(decode(orjson.dumps(golden.request)))
+        with torch.inference_mode():
+            answers = trials.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
+        promised = self.contract.outputs if self.labels is None else []
+        return outputs.lost(promised, answers)
+
+    def handle(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
+        """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.
+
+        None is the answer to a request on which enforcement has not decided yet: it is asked for again. TorchServe as
+        it is shipped cannot, and gets no such answer.
+        """
+        began = time.perf_counter()
+        answers: list[worker_loop.Answer | None] = [None] * len(batch)
+        tally = Tally()
+        ready = self._ready(batch, answers, tally)
+        if ready:
+            results = self._run([model_input for _, _, model_input in ready])
+            for (index, decoded, model_input), output in zip(ready, results, strict=True):
+                try:
+                    answers[index] = self._write(output, decoded, model_input)
+                    tally.rows.append(model_input.rows)
+                except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
+                    answers[index] = self._error(error, batch[index], tally)
+        try:
+            self.metrics.count(time.perf_counter() - began, tally)
+        except Exception:  # noqa: BLE001 -- what is answered is answered
+            traceback.print_exc()
+        return answers
+
+    def _ready(
+        self, batch: Sequence[worker_loop.Request], answers: list[worker_loop.Answer | None], tally: Tally
+    ) -> list[tuple[int, DecodedRequest, ModelInput]]:
+        """Requests that the model can be called for, by their places; those that are refused get their answers."""
+        ready: list[tuple[int, DecodedRequest, ModelInput]] = []
+        if self.undecided:
+            self.undecided.keep_only({request.identifier for request in batch})
+        undecided: list[int] = []
+        for index, request in enumerate(batch):
+            try:
+                known = None if self.undecided and request.identifier in self.undecided else self._known(request)
+                if known is not None:
+                    ready.append((index, *known))
+                else:
+                    undecided.append(index)
+            except Exception as error:  # noqa: BLE001 -- as above
+                answers[index] = self._error(error, request, tally)
+        # Nobody else waits for this batch, or nobody is answered before all are.
+        if undecided and (len(undecided) == len(batch) or not self.undecided.are_kept):
+            self.undecided.wait()
+        for index in undecided:
+            try:
+                if (decided := self._decided(batch[index], tally)) is not None:
+                    ready.append((index, *decided))
+            except Exception as error:  # noqa: BLE001 -- as above
+                answers[index] = self._error(error, batch[index], tally)
+        return ready
+
+    def _known(self, request: worker_loop.Request) -> tuple[DecodedRequest, ModelInput] | None:
+        """A request and what to call the model with, or None if enforcement was asked about it."""
+        decoded = self._decode(request)
+        model_input = self.contract.recall(decoded)
+        if model_input is not None:
+            return decoded, model_input
+        if not remote.decides(decoded):
+            return decoded, self.contract.enforce(decoded)
+        self.undecided.ask(request.identifier, decoded, self.contract.enforce)
+        return None
+
+    def _decided(self, request: worker_loop.Request, tally: Tally) -> tuple[DecodedRequest, ModelInput] | None:
+        """A request that enforcement was asked about and what to call the model with, or None if it is undecided."""
+        question = self.undecided.take(request.identifier)
+        if question is None:
+            return None
+        tally.waited.append(time.monotonic() - question.began)
+        return question.decoded, question.decision.result()
+
+    def _run(self, model_inputs: list[ModelInput]) -> list[Any]:
+        """Output of the program for each feed, or the exception that it raises.
+
+        Raises:
+            RuntimeError: the GPU is broken.
+        """
+        try:
+            return self.program.run(model_inputs)
+        except Exception as error:
+            if len(model_inputs) > 1:  # find out which
+                return [output for model_input in model_inputs for output in self._run([model_input])]
+            if isinstance(error, MemoryError | torch.OutOfMemoryError):
+                return [OutOfMemory(model_inputs[0].rows)]
+            if "CUDA" in str(error):
+                raise
+            return [error]
+
+    def _write(self, output: Any, decoded: DecodedRequest, model_input: ModelInput) -> worker_loop.Answer:
+        if isinstance(output, Exception):
+            raise output
+        whole = outputs.restored(output, self._lost) if self._lost and model_input.rows == 1 else output
+        body, content_type = response_encoding.write(whole, decoded, model_input, self.labels)
+        if len(body) > self.max_answer_bytes:
+            raise AnswerTooLarge(len(body), self.max_answer_bytes)
+        return worker_loop.Answer(body, content_type)
+
+    def _serve(self, connection: socket.socket) -> NoReturn:
+        with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
+            worker_loop.serve(connection, self.handle, {"X-Model-Version": self.version}, InFlight())
+
+    def _decode(self, request: worker_loop.Request) -> DecodedRequest:
+        if request.is_explanation:
+            raise MalformedPayload(
+                f"{self.model} has no explanations: ask for a prediction at /predictions/{self.model}.",
+                expected="a request for a prediction",
+                got="one for an explanation",
+            )
+        if request.repeated is not None:
+            name = listed([request.repeated])
+            raise MalformedPayload(
+                f"The request has a field more than once: {name}.", expected="each field once", got=f"{name} twice"
+            )
+        if "body" in request.fields:
+            if "data" in request.fields:
+                raise MalformedPayload(
+                    "The request has both a field 'data' and a body: exactly one of them is expected.",
+                    expected="a field 'data' or a body",
+                    got="both",
+                )
+            return decode(request.fields["body"], request.content_type)
+        return decode_form(request.fields)
+
+    def _error(self, error: Exception, request: worker_loop.Request, tally: Tally) -> worker_loop.Answer:
+        """The answer to a request that is refused, or that the server fails to answer."""
+        if isinstance(error, Rejected):
+            tally.refused.append(error.rule)
+            if error.written is None:
+                error.written = orjson.dumps(error.document(model=self.model, version=self.version), default=str)
+            return worker_loop.Answer(error.written, response_encoding.JSON, error.status)
+        tally.failed += 1
+        identifier = request.identifier.decode()
+        failure = error if isinstance(error, Failure) else Fault(identifier)
+        error.add_note(f"Request {identifier} failed so.")
+        traceback.print_exception(error)
+        return worker_loop.Answer(
+            orjson.dumps(failure.document(model=self.model, version=self.version)),
+            response_encoding.JSON,
+            failure.status,
+        )

@@ -1,0 +1,78 @@
+"""What a program is asked before it serves: requests of one, two and three rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+import numpy as np
+from signet_contract.errors import Rejected
+from signet_contract.model_input import Array, ModelInput
+
+from signet_torchserve.model.shapes.guards import Guards, Shape
+
+ROWS = (1, 2, 3)
+
+# A program that takes longer for what it is asked is not asked more.
+_ENOUGH_S = 5.0
+
+Spec = dict[str, Any]
+
+
+def answers(
+    run: Callable[[list[ModelInput]], list[Any]], inputs: Sequence[Spec], example: ModelInput | None, guards: Guards
+) -> dict[int, Any]:
+    """What a program returns for each number of rows that it takes, or for its example alone if it takes none of them.
+
+    Args:
+        run: the program.
+        inputs: the input specs of the signature.
+        example: what the model's own example is fed as; without one, the program gets zeros.
+        guards: of the program.
+    """
+    model_input = example or _zeros(inputs, guards)
+    free = {spec.get("name") for spec in inputs if spec["type"] != "tensor" or spec["tensor-spec"]["shape"][:1] == [-1]}
+    found: dict[int, Any] = {}
+    deadline = time.monotonic() + _ENOUGH_S
+    for trial in (*(_of_rows(model_input, rows, free) for rows in ROWS if free), model_input):
+        (output,) = run([trial])
+        if not isinstance(output, Rejected):
+            found[trial.rows] = output
+        if found and (trial.rows == ROWS[-1] or time.monotonic() > deadline):
+            break
+    return found
+
+
+def _zeros(inputs: Sequence[Spec], guards: Guards) -> ModelInput:
+    if inputs[0]["type"] != "tensor":
+        return ModelInput(np.zeros((1, len(inputs)), np.float32), {}, framed=True)
+    names = [spec.get("name") for spec in inputs]
+    by_name = set(names) == set(guards.names)
+    arrays = [
+        np.zeros(_shape(spec, guards.examples[guards.names.index(spec["name"]) if by_name else index]), _dtype(spec))
+        for index, spec in enumerate(inputs)
+    ]
+    if len(arrays) == 1 and names[0] is None:
+        return ModelInput(arrays[0], {}, framed=False)
+    return ModelInput({str(name): array for name, array in zip(names, arrays, strict=True)}, {}, framed=False)
+
+
+def _shape(spec: Spec, example: Shape) -> list[int]:
+    return [there if size == -1 else size for size, there in zip(spec["tensor-spec"]["shape"], example, strict=True)]
+
+
+def _dtype(spec: Spec) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(spec["tensor-spec"]["dtype"])
+    return dtype
+
+
+def _of_rows(model_input: ModelInput, rows: int, free: Container[str | None]) -> ModelInput:
+    if isinstance(model_input.inputs, dict):
+        arrays = {name: _repeated(array, rows) if name in free else array for name, array in model_input.inputs.items()}
+        return ModelInput(arrays, model_input.params, model_input.framed)
+    return ModelInput(_repeated(model_input.inputs, rows), model_input.params, model_input.framed)
+
+
+def _repeated(array: Array, rows: int) -> Array:
+    return np.resize(array, (rows, *array.shape[1:]))

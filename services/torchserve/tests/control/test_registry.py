@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from signet_torchserve.control.registry import MAX_TAG_LENGTH, Registry, RegistryRefused, RegistryUnreachable, served_at
+from signet_torchserve.revision import Revision
+
+# MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """A registry of three models, each with two versions."""
+    uri = f"sqlite:///{tmp_path}/registry.db"
+    client = MlflowClient(uri)
+    for name in ("a", "b", "c"):
+        client.create_registered_model(name)
+        for _ in range(2):
+            client.create_model_version(name, str(tmp_path))
+    client.set_registered_model_alias("a", "champion", "2")
+    client.set_registered_model_alias("b", "champion", "1")
+    client.set_registered_model_alias("c", "challenger", "1")
+    return uri
+
+
+def test_champions_come_with_their_tags(uri: str) -> None:
+    """Of each model that carries the alias comes the version, latest or not, with its tags that are about serving.
+
+    It knows which model it is of, should another one get that name.
+    """
+    client = MlflowClient(uri)
+    for name, version, value in (("a", "2", "2"), ("a", "1", "3"), ("b", "1", "4"), ("b", "2", "5")):
+        client.set_model_version_tag(name, version, "serving.workers", value)
+        client.set_model_version_tag(name, version, "owner", "me")
+    registry = Registry(uri, "champion")
+    assert registry.desired() == {
+        "a": Revision("2", {"serving.workers": "2"}, client.get_registered_model("a").creation_timestamp),
+        "b": Revision("1", {"serving.workers": "4"}, client.get_registered_model("b").creation_timestamp),
+    }
+    registry.mark(
+        "a", "2", "ready", "it answers", {"serving.digest": "sha256:1", "serving.served_at": served_at("a", "2")}
+    )
+    revision = registry.desired()["a"]
+    assert revision.id == Revision("2", {"serving.workers": "2"}).id
+    assert revision.tags["serving.digest"] == "sha256:1"
+    assert revision.has_served
+
+
+def test_the_version_that_carries_the_alias_now(uri: str) -> None:
+    """One model alone can be asked for; where none carries the alias there is none."""
+    registry = Registry(uri, "champion")
+    assert registry.champion_version("a") == "2"
+    assert registry.champion_version("c") is None
+
+
+def test_what_served_last_stands_in_the_registry(uri: str) -> None:
+    """It is the version that came into service last, whichever has the greater number; copies have served nobody."""
+    registry = Registry(uri, "champion")
+    assert registry.last_served("a") is None
+    for version in ("2", "1"):
+        registry.mark("a", version, "ready", "so it is", {"serving.served_at": served_at("a", version)})
+        time.sleep(0.002)  # the tag tells milliseconds
+    registry.mark("a", "2", "failed", "so it is")
+    last = registry.last_served("a")
+    assert last is not None
+    assert last.version == "1"
+    copied = MlflowClient(uri).get_model_version("a", "1").tags["serving.served_at"]
+    MlflowClient(uri).set_model_version_tag("b", "1", "serving.served_at", copied)
+    assert registry.last_served("b") is None
+
+
+def test_what_became_of_a_version_stands_on_it(uri: str) -> None:
+    """Status and reason are tags, the reason no longer than a tag may be."""
+    Registry(uri, "champion").mark("a", "2", "refused", "x" * 5000)
+    tags = MlflowClient(uri).get_model_version("a", "2").tags
+    assert tags["serving.status"] == "refused"
+    assert tags["serving.reason"].endswith("xxx")
+    assert len(tags["serving.reason"]) == MAX_TAG_LENGTH
+
+
+def dangle(uri: str, name: str, version: str) -> None:
+    """Leave an alias on a version that does not exist, as older MLflow servers do."""
+    with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
+        database.execute(
+            "UPDATE registered_model_aliases SET version = ? WHERE name = ? AND alias = 'champion'", (version, name)
+        )
+
+
+def _delete_internally(uri: str, name: str, version: str) -> None:
+    """Leave a version in the state in which MLflow keeps deleted ones."""
+    with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
+        database.execute(
+            "UPDATE model_versions SET current_stage = 'Deleted_Internal' WHERE name = ? AND version = ?",
+            (name, version),
+        )
+
+
+@pytest.mark.parametrize("spoil", [dangle, _delete_internally])
+def test_one_models_trouble_is_that_models(spoil: Callable[[str, str, str], None], uri: str) -> None:
+    """A version that carries the alias and cannot be read is told, and every other model's version is read."""
+    registry = Registry(uri, "champion")
+    spoil(uri, "b", "99" if spoil is dangle else "1")
+    assert list(registry.desired()) == ["a"]
+    assert list(registry.troubles) == ["b"]
+    assert registry.troubles["b"].startswith("The alias 'champion' is on version ")
+    MlflowClient(uri).set_registered_model_alias("b", "champion", "2")
+    assert list(registry.desired()) == ["a", "b"]
+    assert registry.troubles == {}
+
+
+@pytest.mark.filterwarnings("ignore:.*transition_model_version_stage:FutureWarning")
+def test_stages_and_empty_tags_are_read(uri: str) -> None:
+    """A version of another stage is a version; a tag without a value has an empty one."""
+    client = MlflowClient(uri)
+    for stage in ("Staging", "Archived"):
+        client.transition_model_version_stage("a", "2", stage)
+        client.set_model_version_tag("a", "2", "serving.allow", "")
+        assert Registry(uri, "champion").desired()["a"].tags == {"serving.allow": ""}
+
+
+def test_pages_are_read_to_the_last(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pages there are, each model is looked at once."""
+    monkeypatch.setattr("signet_torchserve.control.registry.PAGE", 1)
+    assert list(Registry(uri, "champion").desired()) == ["a", "b"]
+
+
+def test_what_is_not_there_is_not_the_registrys_trouble(uri: str, tmp_path: Path) -> None:
+    """What was deleted is refused; the registry is not said to be away."""
+    registry = Registry(uri, "champion")
+    assert registry.champion_version("gone") is None
+    assert (registry.has("a", "2"), registry.has("a", "99"), registry.has("gone", "1")) == (True, False, False)
+    for ask in (
+        lambda: registry.download("a", "99", tmp_path),
+        lambda: registry.mark("a", "99", "ready", "it answers"),
+        lambda: registry.tell("gone", "replica-1", "version 1 is ready since now: it answers"),
+    ):
+        with pytest.raises(RegistryRefused):
+            ask()
+
+
+def test_replicas_say_that_they_are_there(uri: str) -> None:
+    """Each says so for the alias that it follows, until it leaves."""
+    registry = Registry(uri, "champion")
+    Registry(uri, "challenger").beat("replica-9")
+    assert list(registry.beat("replica-1")) == ["replica-1"]
+    assert sorted(registry.beat("replica-2")) == ["replica-1", "replica-2"]
+    registry.leave("replica-1")
+    assert list(registry.beat("replica-2")) == ["replica-2"]
+
+
+def test_a_registry_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever is asked of it, the error names its address."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    registry = Registry("http://127.0.0.1:9", "champion")
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
+        registry.desired()
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
+        registry.download("a", "1", tmp_path)
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
+        registry.mark("a", "1", "ready", "it answers")
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
+        registry.champion_version("a")
+    with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
+        registry.last_served("a")

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from signet_torchserve.archive.golden import Golden
+from signet_torchserve.control.rollout import Rollout
+from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Options
+from signet_torchserve.revision import Revision
+from signet_torchserve.server.client import TorchServe
+
+EXAMPLE = {"inputs": [[1.5]]}
+
+
+@contextmanager
+def answering(answer: Callable[[Any], Any]) -> Iterator[TorchServe]:
+    """A server of predictions on loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.dumps(answer(request)).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        torchserve = TorchServe(address, address)
+        yield torchserve
+        torchserve._session.close()
+        server.shutdown()
+
+
+def hold(answer: Callable[[Any], Any], **tags: str) -> None:
+    """Hold a version that answers so to its example."""
+    revision = Revision("1", {f"serving.{tag}": value for tag, value in tags.items()})
+    with answering(answer) as torchserve:
+        rollout = Rollout("fare", revision, live=None, registry=Any, torchserve=torchserve, store=Any)  # type: ignore[arg-type]
+        rollout._options = Options.from_tags(revision.tags)
+        rollout._hold_to_golden(Golden(EXAMPLE))
+
+
+def counting() -> Callable[[Any], Any]:
+    """Answers that count the requests."""
+    numbers = itertools.count()
+    return lambda _: {"predictions": [float(next(numbers))]}
+
+
+def moved_by_others() -> Callable[[Any], Any]:
+    """Answers that another request changes."""
+    seen = threading.Event()
+
+    def answer(request: Any) -> Any:
+        if request != EXAMPLE:
+            seen.set()
+            return {"predictions": [0.0]}
+        seen.wait(10 if answers else 0)  # the first is asked alone
+        answers.append(request)
+        return {"predictions": [2.0 if seen.is_set() else 1.0]}
+
+    answers = list[Any]()
+    return answer
+
+
+@pytest.mark.parametrize("answer", [counting, moved_by_others])
+def test_a_version_whose_answer_varies_is_refused(answer: Callable[[], Callable[[Any], Any]]) -> None:
+    """From one request to the next, or beside another; unless that is meant."""
+    with pytest.raises(NotServable) as caught:
+        hold(answer())
+    assert "call model.eval() before logging it" in str(caught.value)
+    hold(answer(), allow="random")
+
+
+def test_a_version_whose_answer_is_the_same_is_not_refused() -> None:
+    """Rounding is no difference, nor is what becomes of other requests."""
+    numbers = itertools.count()
+    hold(lambda request: {"predictions": [1 + next(numbers) * 1e-6 if request == EXAMPLE else float(next(numbers))]})
+
+
+def test_a_version_that_has_served_is_not_asked_again() -> None:
+    """To go back to it must not fail."""
+    hold(counting(), served_at="2026-01-01")
