@@ -97,7 +97,7 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = launch.start(settings, store, environment, output)
-        judge = launch.start_judge(store, environment)
+        judge = launch.start_enforcement(store, environment)
     try:
         api = launch.client(settings, store, environment)
         _wait_until(api.is_up, server, log)

@@ -25,7 +25,7 @@ with warnings.catch_warnings(action="ignore"):  # both leave their version.txt o
     from models import free_port
     from signet_torchserve.archive import builder
     from signet_torchserve.revision import Revision
-    from signet_torchserve.server.launch import start_judge, stop
+    from signet_torchserve.server.launch import start_enforcement, stop
     from small_server import small_server
 
 START_S = 120
@@ -53,7 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         home = folder / "torchserve"
         home.mkdir()
         torchserve = stack.enter_context(small_server(home, {}))
-        judge = start_judge(torchserve.store, environment)
+        judge = start_enforcement(torchserve.store, environment)
         stack.callback(stop, judge, 10)
         assert saving.wait() == 0
         for kind, port in (("apps", apps), ("litserve", litserve)):

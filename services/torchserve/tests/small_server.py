@@ -12,8 +12,10 @@ from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from models import free_addresses, wait_until_up
 from signet_torchserve.archive.store import Store
+from signet_torchserve.options import Options
 from signet_torchserve.server import launch
 from signet_torchserve.server.client import TorchServe
+from signet_torchserve.server.model_server import wait_until_ready
 from signet_torchserve.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -45,8 +47,8 @@ class SmallServer:
     def deploy(self, name: str, *, batch_size: int = 1, timeout_s: int = 60, workers: int = 1) -> None:
         """Have workers answer a model's requests."""
         mar = self.store.archives / f"{name}.mar"
-        self.api.start(name, mar, batch_size=batch_size, max_batch_delay_ms=0, workers=workers, timeout_s=timeout_s)
-        self.api.wait_until_ready(name, "1", workers=workers)
+        self.api.ensure(name, "1", mar, Options(batch_size=batch_size, workers=workers, timeout_s=timeout_s))
+        wait_until_ready(self.api, name, "1", workers)
         self.api.set_default(name, "1")
 
 

@@ -1,4 +1,4 @@
-"""`signet-torchserve`: TorchServe, its judge and the agent, in the foreground until TorchServe ends."""
+"""`signet-torchserve`: TorchServe, its enforcement service and the controller, until TorchServe ends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.supervision import keep_going
-from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.settings import InvalidSetting, Settings
 
@@ -45,36 +43,31 @@ def main() -> int:
         store = Store(settings.home)
         status = Status()
         health.serve(settings.health_address, health.Health(status, launch.client(settings, store, os.environ), store))
-        served = store.unpack_last_served()
+        served = store.unpack_last_good()
         server = launch.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
     has_ended = threading.Event()
-    agent = threading.Thread(
+    controller = threading.Thread(
         target=keep_going,
-        args=("The agent", lambda: follow(settings, store, status, served, server, stop), status, stop),
+        args=("The controller", lambda: follow(settings, store, status, server, stop), status, stop),
         daemon=True,
     )
-    agent.start()
-    enforcement = ("Enforcement", lambda: keep_judging(store, stop), status, stop)
+    controller.start()
+    enforcement = ("Enforcement", lambda: keep_enforcing(store, stop), status, stop)
     threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
     stop.wait()
     launch.stop(server, STOP_TIMEOUT_S)
-    agent.join(LEAVE_TIMEOUT_S)
+    controller.join(LEAVE_TIMEOUT_S)
     if has_ended.is_set():
         logger.error("TorchServe ended.")
     return int(has_ended.is_set())
 
 
-def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
-    settings: Settings,
-    store: Store,
-    status: Status,
-    served: Mapping[str, Revision],
-    server: subprocess.Popen[bytes],
-    stop: threading.Event,
+def follow(
+    settings: Settings, store: Store, status: Status, server: subprocess.Popen[bytes], stop: threading.Event
 ) -> float:
     """Wait for TorchServe to come up, then follow the registry until `stop` is set. A TorchServe that hangs is ended.
 
@@ -82,12 +75,12 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
         Seconds to wait before it is done again.
     """
     # These imports (MLflow) take as long as TorchServe's own start: both at once.
-    from signet_torchserve.control.controller import Agent  # noqa: PLC0415
+    from signet_torchserve.control.controller import Controller  # noqa: PLC0415
     from signet_torchserve.control.registry import Registry  # noqa: PLC0415
 
     client = launch.client(settings, store, os.environ)
     registry = Registry(settings.tracking_uri, settings.alias)
-    agent = Agent(registry, client, store, status, settings.poll_interval_s, served)
+    controller = Controller(registry, client, store, status, settings.poll_interval_s)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not client.is_up():
         if time.monotonic() > deadline:
@@ -96,20 +89,20 @@ def follow(  # noqa: PLR0913, PLR0917 -- all that takes part in it
             return AGAIN_S
         if stop.wait(0.2):
             return AGAIN_S
-    agent.run(stop)
+    controller.run(stop)
     return AGAIN_S
 
 
-def keep_judging(store: Store, stop: threading.Event) -> float:
-    """Have a judge until it ends; while there is none, the workers decide by themselves.
+def keep_enforcing(store: Store, stop: threading.Event) -> float:
+    """Have an enforcement service until it ends; while there is none, the workers decide by themselves.
 
     Returns:
         Seconds to wait before the next one.
     """
-    judge = launch.start_judge(store, os.environ)
-    judge.wait()
+    service = launch.start_enforcement(store, os.environ)
+    service.wait()
     if not stop.is_set():
-        logger.warning("The judge ended with exit code %s; the next one starts.", judge.returncode)
+        logger.warning("The enforcement service ended with exit code %s; the next one starts.", service.returncode)
     return AGAIN_S
 
 

@@ -46,7 +46,7 @@ def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
         (home / folder).mkdir(parents=True)
     for file in ("tmp/downloads/a", "archives/.building-x/b", "archives/iris@1/MLmodel", "archives/iris@1.mar"):
         (home / file).write_text("{}")
-    (home / "champions.json").write_text('{"iris": {"version": "1", "tags": {}}}')
+    (home / "desired.json").write_text('{"format": 1, "revisions": {"iris": {"version": "1", "tags": {}}}}')
     store = Store(tmp_path)
     store.close()
     assert [path.name for path in store.archives.iterdir()] == ["iris@1.mar"]
@@ -60,9 +60,9 @@ def test_only_what_was_sealed_is_unpacked(store: Store) -> None:
     mar = store.archive("iris", revision)
     with zipfile.ZipFile(mar, "w") as archive:
         archive.writestr("MLmodel", "signature")
-    assert not store.is_at_hand("iris", revision)
-    store.seal("iris", revision)
-    assert store.is_at_hand("iris", revision)
+    assert not store.is_cached("iris", revision)
+    store.write_manifest("iris", revision)
+    assert store.is_cached("iris", revision)
     folder = store.unpack("iris", revision)
     assert folder == store.unpacked("iris", "1")
     assert (folder / "MLmodel").read_text() == "signature"
@@ -71,7 +71,7 @@ def test_only_what_was_sealed_is_unpacked(store: Store) -> None:
     with zipfile.ZipFile(mar, "a") as archive:
         archive.writestr("handler.py", "raise SystemExit")
     assert store.unpack("iris", revision) is None
-    assert not store.is_at_hand("iris", revision)
+    assert not store.is_cached("iris", revision)
     assert not folder.exists()
     assert not mar.exists()
 
@@ -81,17 +81,17 @@ def test_an_archive_is_of_one_model(store: Store) -> None:
     former, revision = Revision("1", created=1), Revision("1", created=2)
     with zipfile.ZipFile(store.archive("iris", former), "w") as archive:
         archive.writestr("MLmodel", "signature")
-    store.seal("iris", former)
-    assert store.is_at_hand("iris", former)
-    assert not store.is_at_hand("iris", revision)
+    store.write_manifest("iris", former)
+    assert store.is_cached("iris", former)
+    assert not store.is_cached("iris", revision)
     assert store.unpack("iris", revision) is None
 
 
 def test_a_full_disk_ends_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be kept for the next start is said, and goes unkept."""
-    (store.home / "champions.tmp").symlink_to("/dev/full")
+    (store.home / "desired.tmp").symlink_to("/dev/full")
     store.remember({"iris": Revision("1")})
-    assert "champions.json cannot be kept: [Errno 28] No space left on device" in caplog.text
+    assert "desired.json cannot be kept: [Errno 28] No space left on device" in caplog.text
     assert store.remembered() == {}
 
 
@@ -133,17 +133,41 @@ def test_champions_are_remembered(store: Store) -> None:
     revisions = {"iris": Revision("3", {"serving.allow": "nulls"}), "digits": Revision("1")}
     store.remember(revisions)
     assert store.remembered() == revisions
-    (store.home / "champions.json").write_text('{"iris"')
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('{"iris"', "desired.json is damaged and is discarded"),
+        ("[1]", "desired.json is damaged and is discarded"),
+        ('{"format": 2, "revisions": {"iris": 7}}', "desired.json has the format 2: expected 1. It is discarded."),
+        ('{"iris": {"version": "3"}}', "desired.json has the format None: expected 1. It is discarded."),
+    ],
+)
+def test_a_state_file_that_cannot_be_read_is_discarded(
+    text: str, line: str, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged file, or one of another release's format, holds nothing, and the log says so."""
+    (store.home / "desired.json").write_text(text)
     assert store.remembered() == {}
+    assert line in caplog.text
+
+
+def test_the_archives_of_a_deleted_model_are_deleted(store: Store) -> None:
+    """All of them, with their manifests, and no other model's."""
+    _archives(store, "iris@3", "iris@2", "iris2@1")
+    (store.archives / "iris@3.manifest").touch()
+    assert store.stems() == {"iris", "iris2"}
+    store.delete_archives("iris")
+    assert _left(store) == ["iris2@1"]
 
 
 def test_what_served_last_is_noted(store: Store) -> None:
     """Each deployment has what served last; what was withdrawn has nothing."""
-    assert store.last_served() == {}
-    store.note_served("iris", Revision("3", {"serving.allow": "nulls"}))
-    store.note_served("digits", Revision("1"))
-    store.note_served("digits", None)
-    assert store.last_served() == {"iris": Revision("3", {"serving.allow": "nulls"})}
+    assert store.last_good() == {}
+    store.note_last_good({"iris": Revision("3", {"serving.allow": "nulls"}), "digits": Revision("1")})
+    store.note_last_good({"iris": Revision("3", {"serving.allow": "nulls"})})
+    assert store.last_good() == {"iris": Revision("3", {"serving.allow": "nulls"})}
     assert not list(store.home.glob("*.tmp"))
 
 
@@ -168,8 +192,8 @@ def test_files_are_named_by_something_short(store: Store) -> None:
     for name, mar in zip(names, archives, strict=True):
         mar.with_name(f"{mar.name}.json.tmp").touch()
         mar.touch()
-        store.seal(name, tagged)
-        assert store.is_at_hand(name, tagged)
+        store.write_manifest(name, tagged)
+        assert store.is_cached(name, tagged)
         assert mar.with_suffix("") == store.unpacked(name, tagged.id)
         store.prune(name, {tagged.id})
         assert mar.exists()
@@ -183,10 +207,10 @@ def test_what_cannot_be_unpacked_keeps_nothing_else_from_being_served(
     for name in ("iris", "digits"):
         with zipfile.ZipFile(store.archive(name, Revision("1")), "w") as archive:
             archive.writestr("MLmodel", "signature")
-        store.seal(name, Revision("1"))
-        store.note_served(name, Revision("1"))
+        store.write_manifest(name, Revision("1"))
+    store.note_last_good(dict.fromkeys(("iris", "digits"), Revision("1")))
     store.unpacked("digits", "1").symlink_to("/proc/no-such-folder")
-    assert list(store.unpack_last_served()) == ["iris"]
+    assert list(store.unpack_last_good()) == ["iris"]
     assert "digits version 1 cannot be unpacked: " in caplog.text
 
 

@@ -28,14 +28,14 @@ from oracle import columns_schema
 from signet_torchserve import busy_flag
 from signet_torchserve.archive import digest
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control import backoff, presence, supervision
-from signet_torchserve.control.controller import Agent
+from signet_torchserve.control import controller, plan, presence, supervision
+from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.health import Health
 from signet_torchserve.control.registry import Registry
 from signet_torchserve.control.status import Status
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
-from signet_torchserve.server.client import TorchServeError
+from signet_torchserve.server.model_server import ModelServerError
 from signet_torchserve.settings import Settings
 
 ROOT = Path(__file__).parents[4]
@@ -73,26 +73,26 @@ class Replica:
         self.store = Store(self.folder / "home")
         settings = Settings("", self.store.home, ROOT / "config.properties", "champion", 1.0, "http://127.0.0.1:8083")
         self.registry = Registry(uri or self.uri, "champion")
-        served = self.store.unpack_last_served()
+        served = self.store.unpack_last_good()
         self.process = launch.start(settings, self.store, environment, served=served)
-        self.judges = launch.start_judge(self.store, environment)
+        self.enforcement = launch.start_enforcement(self.store, environment)
         self.server = launch.client(settings, self.store, environment)
-        self.agent = Agent(self.registry, self.server, self.store, self.status, 1.0, served)
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 1.0)
         self.health = Health(self.status, self.server, self.store)
         self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
         wait_until_up(self.server)
-        self.agent.resume()
+        self.controller.resume()
 
     def leave(self) -> None:
         """End as a container does that is stopped, and be told gone."""
         ended = threading.Event()
         ended.set()
-        self.agent.run(ended)
+        self.controller.run(ended)
         self.stop()
 
     def stop(self) -> None:
         launch.stop(self.process, 10)
-        launch.stop(self.judges, 10)
+        launch.stop(self.enforcement, 10)
         self.store.close()
 
     @property
@@ -111,10 +111,10 @@ class Replica:
 
     def settle(self) -> None:
         """Let the agent do all that there is to do."""
-        self.agent.reconcile()
-        while self.agent.is_busy:
-            self.agent.rest(0.25)
-            self.agent.reconcile()
+        self.controller.reconcile()
+        while self.controller.is_busy or self.controller.holds:
+            self.controller.rest(0.25)
+            self.controller.reconcile()
 
     def promote(self, version: str) -> None:
         self.client.set_registered_model_alias(NAME, "champion", version)
@@ -217,6 +217,7 @@ def replica(tmp_path_factory: pytest.TempPathFactory, registry: tuple[str, Versi
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", registry[0])  # as the container has it: artifacts are looked up there
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        patch.setattr(plan, "HOLD_S", 0.5)
         replica = Replica(tmp_path_factory.mktemp("replica"), registry[0])
         try:
             replica.promote("1")
@@ -239,9 +240,9 @@ def held_download(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """Downloads go on when it is set: as large ones do after minutes."""
     download, released = replica.registry.download, threading.Event()
 
-    def held(name: str, version: str, folder: Path) -> Path:
+    def held(name: str, version: str, folder: Path, go_on: Callable[[], object]) -> Path:
         assert released.wait(60)
-        return download(name, version, folder)
+        return download(name, version, folder, go_on)
 
     monkeypatch.setattr(replica.registry, "download", held)
     yield released
@@ -333,10 +334,10 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
         served = replica.server.version(NAME, slow)
         assert served is not None
         begun = pool.submit(replica.ask, name=f"{NAME}/{slow}")
-        wait_until(lambda: any(busy_flag.is_busy(pid) for pid in served.workers))
+        wait_until(lambda: any(busy_flag.is_busy(pid) for pid in served.pids))
         waiting = [pool.submit(replica.ask, name=f"{NAME}/{slow}") for _ in range(2)]
         wait_until(lambda: bool((served := replica.server.version(NAME, slow)) and served.pending_requests))
-        assert not replica.server.stop(NAME, slow)
+        assert not replica.server.remove(NAME, slow)
         assert [answer.result().status_code for answer in waiting] == [200, 200]
         assert begun.result().status_code in {200, 500}
 
@@ -497,9 +498,9 @@ def test_a_large_model_keeps_no_rollback_waiting(
     replica.settle()
     held_download.clear()
     replica.client.set_registered_model_alias(other, "champion", versions.log(Formula(lambda x: x), name=other))
-    replica.agent.reconcile()
+    replica.controller.reconcile()
     replica.tag("1", allow=None)
-    wait_until(lambda: replica.agent.reconcile() > 0 and replica.id() == "1")
+    wait_until(lambda: replica.controller.reconcile() > 0 and replica.id() == "1")
     assert replica.ask(name=other).status_code == 404
     held_download.set()
     replica.settle()
@@ -517,9 +518,9 @@ def test_what_is_not_wanted_any_more_is_not_waited_for(
     held_download.clear()
     with replica.asked_meanwhile() as answers:
         replica.client.set_registered_model_alias(NAME, "champion", large)
-        replica.agent.reconcile()
+        replica.controller.reconcile()
         replica.client.set_registered_model_alias(NAME, "champion", at_hand)
-        wait_until(lambda: replica.agent.reconcile() > 0 and replica.id() == at_hand)
+        wait_until(lambda: replica.controller.reconcile() > 0 and replica.id() == at_hand)
         assert replica.marks(large) == ("failed", f"The alias has moved on to version {at_hand}.")
         held_download.set()
         replica.settle()
@@ -536,7 +537,7 @@ def test_workers_that_do_not_come_up_are_given_up(replica: Replica, versions: Ve
         for item in whole.infolist():
             if item.filename != "model.pt2":
                 without.writestr(item, whole.read(item))
-    replica.store.seal(NAME, revision)
+    replica.store.write_manifest(NAME, revision)
     began = time.monotonic()
     replica.promote(version)
     assert time.monotonic() - began < 30
@@ -551,13 +552,13 @@ def test_an_alias_that_moves_on_is_not_overrun(
 ) -> None:
     """A version whose alias went elsewhere while its workers came up does not go live, not for a moment."""
     version = versions.log(Formula(lambda x: x * 5))
-    start = replica.server.start
+    ensure = replica.server.ensure
 
-    def start_and_move(*args: Any, **options: Any) -> None:
-        start(*args, **options)
+    def ensure_and_move(*args: Any, **options: Any) -> None:
+        ensure(*args, **options)
         replica.client.set_registered_model_alias(NAME, "champion", "1")
 
-    monkeypatch.setattr(replica.server, "start", start_and_move)
+    monkeypatch.setattr(replica.server, "ensure", ensure_and_move)
     replica.promote(version)
     assert replica.marks(version) == ("failed", "The alias has moved on to version 1.")
     assert replica.id() == "1"
@@ -667,7 +668,7 @@ def test_pending_comes_first(replica: Replica, versions: Versions) -> None:
     assert replica.tags(copied)["status"] == "ready", "MLflow copies tags"
     for later in (copied, "1"):
         replica.client.set_registered_model_alias(NAME, "champion", later)
-        replica.agent.reconcile()
+        replica.controller.reconcile()
         assert replica.tags(later)["status"] == "pending"
         assert replica.id() != later
         replica.settle()
@@ -711,7 +712,7 @@ def test_other_files_than_those_that_were_logged_may_be_put_right(
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that have gone by unnoticed for what waits before it is tried again."""
     skipped, monotonic = [0.0], time.monotonic
-    monkeypatch.setattr(backoff, "time", SimpleNamespace(monotonic=lambda: monotonic() + skipped[0]))
+    monkeypatch.setattr(controller, "time", SimpleNamespace(monotonic=lambda: monotonic() + skipped[0]))
     return skipped
 
 
@@ -743,7 +744,7 @@ def test_a_version_that_is_deleted_while_it_comes_up_takes_nothing_with_it(
     held_download.clear()
     version = versions.log(Formula(lambda x: x * 3))
     replica.client.set_registered_model_alias(NAME, "champion", version)
-    replica.agent.reconcile()
+    replica.controller.reconcile()
     replica.client.delete_model_version(NAME, version)
     held_download.set()
     for _ in range(2):
@@ -814,7 +815,7 @@ def test_a_full_disk_is_the_failure_of_one_version_on_one_replica(
         second.stop()
 
 
-def test_no_exception_ends_the_agent(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody expected is logged, counted, shown at /ready and tried again; the predictions go on."""
     trouble = [RuntimeError("out of luck")] * 2
     revisions = replica.registry.desired
@@ -829,9 +830,9 @@ def test_no_exception_ends_the_agent(replica: Replica, monkeypatch: pytest.Monke
     monkeypatch.setattr(replica.registry, "desired", unlucky)
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
     told = list[tuple[bool, dict[str, object]]]()
-    monkeypatch.setattr(replica.agent, "rest", lambda *_: told.append(replica.health.ready()))
-    replica.agent.run(stop)
-    assert [str(document["message"]).partition(" The agent ")[2] for _, document in told] == [
+    monkeypatch.setattr(replica.controller, "rest", lambda *_: told.append(replica.health.ready()))
+    replica.controller.run(stop)
+    assert [str(document["message"]).partition(" The controller ")[2] for _, document in told] == [
         *["has failed, and is tried again: RuntimeError: out of luck."] * 2, ""
     ]  # fmt: skip
     assert all(is_ready for is_ready, _ in told)
@@ -842,10 +843,10 @@ def test_no_exception_ends_the_agent(replica: Replica, monkeypatch: pytest.Monke
 def test_torchserve_says_what_is_wrong(replica: Replica) -> None:
     """An error of the management API is told in its own words; an unknown model has no versions."""
     assert replica.server.version("unknown") is None
-    replica.server.stop("unknown", "1")
-    with pytest.raises(TorchServeError, match="answered 404: Model not found"):
+    replica.server.remove("unknown", "1")
+    with pytest.raises(ModelServerError, match="answered 404: Model not found"):
         replica.server.set_default("unknown", "1")
-    with pytest.raises(TorchServeError, match=r"answered 400: .*Model is missing inputs"):
+    with pytest.raises(ModelServerError, match=r"answered 400: .*Model is missing inputs"):
         replica.server.predict(NAME, "1", {"inputs": {"b": [1.5]}})
 
 
@@ -860,7 +861,7 @@ def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica
     assert replica.ask().status_code == 200, "it is known from the start"
     assert replica.health.ready()[0], "it is ready before the registry is asked"
     for _ in range(3):
-        replica.agent.reconcile()
+        replica.controller.reconcile()
     assert replica.status.deployments == {NAME: "1"}
     assert "127.0.0.1:9" in replica.status.registry
     is_ready, document = Health(replica.status, replica.server, replica.store).ready()

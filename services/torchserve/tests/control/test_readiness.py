@@ -84,7 +84,7 @@ def test_a_deployment_without_a_worker_is_told(server: SmallServer, health: Heal
     wait_until(lambda: not _degraded(health))
     served = server.api.version("one")
     assert served is not None
-    for pid in served.workers:
+    for pid in served.pids:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: _degraded(health) == {"one": "version 1: None of its workers is up."})
     assert health.ready()[0]

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from signet_torchserve.control.replica_status import Entry, summary
+from signet_torchserve.control.replica_status import ReplicaStatus, summary
 
 ENTRIES = {
-    "ready": Entry("3", "ready", "2026-01-01T00:00:01+00:00", "answers"),
-    "pending": Entry("3", "pending", "2026-01-01T00:00:02+00:00", "it is being deployed"),
-    "refused": Entry("3", "refused", "2026-01-01T00:00:03+00:00", "It has no signature: log it with one."),
-    "failed": Entry("3", "failed", "2026-01-01T00:00:04+00:00", "[Errno 28] No space\nleft on device"),
-    "old": Entry("2", "ready", "2026-01-01T00:00:05+00:00", "answers"),
+    "ready": ReplicaStatus("3", "ready", "2026-01-01T00:00:01+00:00", "answers"),
+    "pending": ReplicaStatus("3", "pending", "2026-01-01T00:00:02+00:00", "it is being deployed"),
+    "refused": ReplicaStatus("3", "refused", "2026-01-01T00:00:03+00:00", "It has no signature: log it with one."),
+    "failed": ReplicaStatus("3", "failed", "2026-01-01T00:00:04+00:00", "[Errno 28] No space\nleft on device"),
+    "old": ReplicaStatus("2", "ready", "2026-01-01T00:00:05+00:00", "answers"),
 }
 
 
@@ -43,17 +43,17 @@ def test_who_is_gone_counts_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values())
-def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:
+def test_an_entry_is_read_as_it_was_written(entry: ReplicaStatus) -> None:
     """A tag's text is an entry again; what is none is nobody's."""
-    assert Entry.read(str(entry)) == entry
-    assert Entry.read(f"x{entry}") is None
+    assert ReplicaStatus.read(str(entry)) == entry
+    assert ReplicaStatus.read(f"x{entry}") is None
 
 
 @pytest.mark.parametrize("reason", ["x" * 10_000, "\0", "\udc80", "日本 \r\n\t", ""])
 def test_any_reason_fits_into_a_tag(reason: str) -> None:
     """However long a reason is, and whatever is in it, a tag holds its entry whole."""
-    entry = Entry.now("3", "failed", reason)
+    entry = ReplicaStatus.now("3", "failed", reason)
     str(entry).encode()
     assert "\0" not in str(entry)
     assert len(str(entry)) < 4000
-    assert Entry.read(str(entry)) == entry
+    assert ReplicaStatus.read(str(entry)) == entry

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 import psutil
 import pytest
 import requests
+from signet_torchserve.options import Options
 from signet_torchserve.server import frontend
 from small_server import SmallServer, small_server
 from ts.model_server import load_properties
@@ -199,15 +200,13 @@ def test_the_second_death_is_told_apart(server: SmallServer, numbers: list[str |
 
 def test_a_version_without_workers_is_not_served_yet(server: SmallServer) -> None:
     """Who asks a version that has no worker hears that, and when to come again; its queue is not the reason."""
-    server.api.start(
-        "slow", server.store.archives / "slow.mar", batch_size=1, max_batch_delay_ms=0, workers=0, timeout_s=60
-    )
+    server.api.ensure("slow", "1", server.store.archives / "slow.mar", Options(workers=0))
     answer = requests.post(server.url("slow"), data=b"x", timeout=30)
     message = "The deployment is not served yet: no worker has its model."
     assert (answer.status_code, answer.json()) == (503, {"code": 503, "type": "NotServedYet", "message": message})
     assert answer.headers["Retry-After"] == "1"
     for version in ("1", "not-yet"):
-        server.api.stop("slow", version)
+        server.api.remove("slow", version)
 
 
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"

@@ -26,6 +26,9 @@ from signet_torchserve.revision import Revision
 logger = logging.getLogger(__name__)
 
 KEPT_ARCHIVES = 2
+_FORMAT = 1
+"""Of the state files. A file of another format is discarded: what it holds is asked for or built anew."""
+_REVISION = "revision.json"
 _SHORT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -53,7 +56,7 @@ class Store:
         self.replica = _replica(self.home)
         self.archives = self.home / "archives"
         self.temporary = self.home / "tmp"
-        self._desired = self.home / "champions.json"
+        self._desired = self.home / "desired.json"
         self._served = self.home / "served.json"
         # Left behind by a TorchServe that was killed: what it had unpacked, half-made archives, half-done downloads.
         shutil.rmtree(self.temporary, ignore_errors=True)
@@ -69,26 +72,26 @@ class Store:
 
     def archive(self, name: str, revision: Revision) -> Path:
         """Where the archive of a model version, served as its tags say, lies or would lie."""
-        return self.archives / f"{_stem(name)}@{revision.id}.mar"
+        return self.archives / f"{stem(name)}@{revision.id}.mar"
 
     def unpacked(self, name: str, revision_id: str) -> Path:
         """Where the files of a revision that is served lie."""
-        return self.archives / f"{_stem(name)}@{revision_id}"
+        return self.archives / f"{stem(name)}@{revision_id}"
 
-    def seal(self, name: str, revision: Revision) -> None:
-        """Note the digest of a version's archive, and of which model it is: from now on it is at hand."""
+    def write_manifest(self, name: str, revision: Revision) -> None:
+        """Note the digest of a version's archive, and of which model it is: from now on it is cached."""
         mar = self.archive(name, revision)
-        _write(_seal(mar), {"created": revision.created, "sha256": digest.of_file(mar)})
+        _write(_manifest(mar), {"created": revision.created, "sha256": digest.of_file(mar)})
 
-    def is_at_hand(self, name: str, revision: Revision) -> bool:
-        """Whether a version's archive is there and sealed, and not that of a model that had its name before."""
+    def is_cached(self, name: str, revision: Revision) -> bool:
+        """Whether a version's archive is there with its manifest, and not that of a model that had its name before."""
         mar = self.archive(name, revision)
-        return mar.exists() and (_read(_seal(mar)) or {}).get("created") == revision.created
+        return mar.exists() and _read(_manifest(mar)).get("created") == revision.created
 
     def unpack(self, name: str, revision: Revision) -> Path | None:
         """Folder of a version's files, for TorchServe to serve; None if its archive was changed: it is gone now."""
         mar = self.archive(name, revision)
-        if not self.is_at_hand(name, revision) or _read(_seal(mar))["sha256"] != digest.of_file(mar):
+        if not self.is_cached(name, revision) or _read(_manifest(mar))["sha256"] != digest.of_file(mar):
             self._delete(mar)
             return None
         os.utime(mar)
@@ -97,45 +100,59 @@ class Store:
         try:
             with zipfile.ZipFile(mar) as archive:
                 archive.extractall(folder)
+            _write(folder / _REVISION, asdict(revision))
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)  # on a full disk it is in the others' way
             raise
         return folder
 
+    def served_revision(self, name: str, revision_id: str) -> Revision | None:
+        """Which revision the unpacked files are of; None if there are none."""
+        document = _read(self.unpacked(name, revision_id) / _REVISION)
+        return Revision(**document) if document else None
+
     def discard(self, name: str, revision_id: str) -> None:
         """Delete the files of a revision that is not served any more; its archive stays, as the one last used."""
         shutil.rmtree(self.unpacked(name, revision_id), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
-            os.utime(self.archives / f"{_stem(name)}@{revision_id}.mar")
+            os.utime(self.archives / f"{stem(name)}@{revision_id}.mar")
 
     def prune(self, name: str, keep: set[str]) -> None:
         """Delete a model's archives, but for those of `keep` and the last used others up to `KEPT_ARCHIVES`."""
-        archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == _stem(name)]
+        archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == stem(name)]
         archives.sort(key=lambda path: (path.stem.rpartition("@")[2] in keep, path.stat().st_mtime), reverse=True)
         for path in archives[max(KEPT_ARCHIVES, len(keep)) :]:
             self._delete(path)
 
+    def stems(self) -> frozenset[str]:
+        """The stems of all models that have archives."""
+        return frozenset(path.stem.rpartition("@")[0] for path in self.archives.glob("*.mar"))
+
+    def delete_archives(self, of_stem: str) -> None:
+        """Delete all archives of a model, by the stem of its name."""
+        for path in [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == of_stem]:
+            self._delete(path)
+
     def remember(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what the registry last wanted, for a start without it."""
-        _keep(self._desired, {name: asdict(revision) for name, revision in revisions.items()})
+        _keep(self._desired, {"revisions": {name: asdict(revision) for name, revision in revisions.items()}})
 
     def remembered(self) -> dict[str, Revision]:
         """What the registry last wanted; nothing if that was never learnt."""
-        return _desired(self._desired)
+        return _revisions(self._desired)
 
-    def note_served(self, name: str, revision: Revision | None) -> None:
+    def note_last_good(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what serves, for a start at which the registry wants something that cannot be served."""
-        served: dict[str, Revision | None] = {**self.last_served(), name: revision}
-        _keep(self._served, {name: asdict(revision) for name, revision in served.items() if revision is not None})
+        _keep(self._served, {"revisions": {name: asdict(revision) for name, revision in revisions.items()}})
 
-    def last_served(self) -> dict[str, Revision]:
+    def last_good(self) -> dict[str, Revision]:
         """What served last, by name of the deployment."""
-        return _desired(self._served)
+        return _revisions(self._served)
 
-    def unpack_last_served(self) -> dict[str, Revision]:
+    def unpack_last_good(self) -> dict[str, Revision]:
         """Of what served last, all that can serve again at once; its files lie unpacked."""
         unpacked = {}
-        for name, revision in self.last_served().items():
+        for name, revision in self.last_good().items():
             try:
                 if self.unpack(name, revision):
                     unpacked[name] = revision
@@ -151,7 +168,7 @@ class Store:
     @staticmethod
     def _delete(mar: Path) -> None:
         mar.unlink(missing_ok=True)
-        _seal(mar).unlink(missing_ok=True)
+        _manifest(mar).unlink(missing_ok=True)
 
 
 def _first_free(home: Path) -> tuple[Path, IO[str]]:
@@ -170,36 +187,46 @@ def _first_free(home: Path) -> tuple[Path, IO[str]]:
 
 def _replica(home: Path) -> str:
     path = home / "replica.json"
-    known = _read(path)
+    known = _read(path).get("replica")
     if isinstance(known, str):
         return known
     replica = f"{home.name}-{secrets.token_hex(3)}"
-    _keep(path, replica)
+    _keep(path, {"replica": replica})
     return replica
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     """What the files of a deployment are named by: short, and another one for each name, whatever its characters."""
     if _SHORT_NAME.fullmatch(name):
         return name
     return f"{_UNUSUAL.sub('_', name)[:32]}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
-def _seal(mar: Path) -> Path:
-    return mar.with_suffix(".seal")
+def _manifest(mar: Path) -> Path:
+    return mar.with_suffix(".manifest")
 
 
-def _desired(path: Path) -> dict[str, Revision]:
-    return {name: Revision(**revision) for name, revision in (_read(path) or {}).items()}
+def _revisions(path: Path) -> dict[str, Revision]:
+    return {name: Revision(**revision) for name, revision in _read(path).get("revisions", {}).items()}
 
 
-def _read(path: Path) -> Any:
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        return json.loads(path.read_text("utf-8"))
-    return None
+def _read(path: Path) -> dict[str, Any]:
+    """What a state file holds; nothing if it is missing, damaged or of another format."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        found = document.pop("format", None)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, TypeError) as error:
+        logger.warning("%s is damaged and is discarded: %s", path.name, error)
+        return {}
+    if found != _FORMAT:
+        logger.warning("%s has the format %s: expected %s. It is discarded.", path.name, found, _FORMAT)
+        return {}
+    return document  # type: ignore[no-any-return]
 
 
-def _keep(path: Path, document: Any) -> None:
+def _keep(path: Path, document: Mapping[str, Any]) -> None:
     """Write what is good to know after a restart; without it, on a full disk, what is served goes on being served."""
     try:
         _write(path, document)
@@ -207,8 +234,8 @@ def _keep(path: Path, document: Any) -> None:
         logger.warning("%s cannot be kept: %s", path.name, error)
 
 
-def _write(path: Path, document: Any) -> None:
-    text = json.dumps(document, indent=1, sort_keys=True)
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    text = json.dumps({"format": _FORMAT, **document}, indent=1, sort_keys=True)
     with contextlib.suppress(FileNotFoundError):
         if path.read_text("utf-8") == text:
             return

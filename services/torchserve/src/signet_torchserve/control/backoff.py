@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,49 +14,49 @@ LONGEST_S = 600
 
 
 @dataclass(frozen=True, slots=True)
-class _Pause:
+class _Wait:
     until: float
     duration_s: float
     outcome: str
 
 
-_NONE = _Pause(0.0, 0.0, "pending")
+_NONE = _Wait(0.0, 0.0, "pending")
 
 
-class Pauses:
-    """Each is for all that is asked of a version: whoever asks for anything else is not kept waiting."""
+class Backoff:
+    """The waits of one replica. Each is for all that is asked of a version: whoever asks for more does not wait."""
 
     def __init__(self) -> None:
-        self._pauses: dict[tuple[str, tuple[str, ...]], _Pause] = {}
+        self._waits: dict[tuple[str, tuple[str, ...]], _Wait] = {}
 
-    def keep(self, wanted: Mapping[str, Revision]) -> None:
-        """Forget those of what is wanted no more."""
-        current = {(name, revision.request) for name, revision in wanted.items()}
-        self._pauses = {key: pause for key, pause in self._pauses.items() if key in current}
+    def keep(self, *desired: Mapping[str, Revision]) -> None:
+        """Forget those of what is in none of `desired`."""
+        current = {(name, revision.request) for each in desired for name, revision in each.items()}
+        self._waits = {key: wait for key, wait in self._waits.items() if key in current}
 
-    def is_due(self, name: str, revision: Revision) -> bool:
+    def is_due(self, name: str, revision: Revision, now: float) -> bool:
         """Whether it may be tried, for the first time or again."""
-        return time.monotonic() >= self._of(name, revision).until
+        return now >= self._of(name, revision).until
 
-    def unreachable(self, name: str, revision: Revision) -> None:
-        """Its files could not be fetched."""
-        self._begin(name, revision, UNREACHABLE_S, "unreachable")
+    def unreachable(self, name: str, revision: Revision, now: float) -> None:
+        """The registry did not answer when its files were fetched."""
+        self._begin(name, revision, UNREACHABLE_S, "unreachable", now)
 
-    def failed(self, name: str, revision: Revision, outcome: str = "failed") -> None:
+    def failed(self, name: str, revision: Revision, now: float, outcome: str = "failed") -> None:
         """It was tried, and may yet succeed."""
         duration_s = min(max(FAILED_S, 2 * self._of(name, revision).duration_s), LONGEST_S)
-        self._begin(name, revision, duration_s, outcome)
+        self._begin(name, revision, duration_s, outcome, now)
 
     def refused(self, name: str, revision: Revision) -> None:
         """It must not be served."""
-        self._begin(name, revision, math.inf, "refused")
+        self._begin(name, revision, math.inf, "refused", 0.0)
 
     def outcome(self, name: str, revision: Revision) -> str:
         """`pending` if it has not had its turn, else `unreachable`, `failed` or `refused`."""
         return self._of(name, revision).outcome
 
-    def _of(self, name: str, revision: Revision) -> _Pause:
-        return self._pauses.get((name, revision.request), _NONE)
+    def _of(self, name: str, revision: Revision) -> _Wait:
+        return self._waits.get((name, revision.request), _NONE)
 
-    def _begin(self, name: str, revision: Revision, duration_s: float, outcome: str) -> None:
-        self._pauses[name, revision.request] = _Pause(time.monotonic() + duration_s, duration_s, outcome)
+    def _begin(self, name: str, revision: Revision, duration_s: float, outcome: str, now: float) -> None:
+        self._waits[name, revision.request] = _Wait(now + duration_s, duration_s, outcome)

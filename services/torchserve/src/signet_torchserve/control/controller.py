@@ -1,7 +1,8 @@
-"""Makes TorchServe serve what the registry wants: it compares the two and begins what is missing, again and again.
+"""Makes a model server serve what the registry asks for: it observes, plans and acts, look by look.
 
-A new version is fetched, built and loaded while the agent looks on: so no model, however large, keeps another one's
-rollback waiting. New versions come into service one after another, so that thirty at once do not starve what serves.
+Nothing that takes long is done in the controller's own thread: rollouts and the ends of versions have threads of their
+own, and what goes wrong there stays with its deployment. What an action came to is not taken for granted but observed
+at the next look.
 """
 
 from __future__ import annotations
@@ -9,74 +10,85 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control.backoff import Pauses
-from signet_torchserve.control.desired import Desired
-from signet_torchserve.control.draining import Draining
+from signet_torchserve.control.backoff import Backoff
+from signet_torchserve.control.desired import Desired, Follower
+from signet_torchserve.control.observed import Drain, Eye, Observed, RunningRollout
+from signet_torchserve.control.plan import (
+    HOLD_S,
+    Action,
+    Begin,
+    Cancel,
+    DeleteArchives,
+    Ensure,
+    Hold,
+    Recall,
+    Remove,
+    Wait,
+    plan,
+)
+from signet_torchserve.control.plan import Drain as DrainAction
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryError, RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.status import Status
-from signet_torchserve.control.status_reporter import Marks
+from signet_torchserve.control.status_reporter import StatusReporter
 from signet_torchserve.control.supervision import keep_going
 from signet_torchserve.errors import DigestDiffers, FilesIncomplete, NotServable
+from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
-from signet_torchserve.server.client import TorchServe, TorchServeError
+from signet_torchserve.server.model_server import ModelServer, ModelServerError
 
 logger = logging.getLogger(__name__)
 
 LOOK_S = 0.25  # while a version comes into service or ends
 LOOK_SHARE = 0.2  # of the time then, at most: with many models a look takes the registry a while
-STOP_S = 0.2  # the agent hears that it is to stop within as long
-AT_ONCE = {"back": 4, "new": 1}
+STOP_S = 0.2  # the controller hears that it is to stop within as long
+RESUME_S = 60  # for what the model server was started with to prove itself, before the registry is asked
+_KNOWN = (NotServable, FilesIncomplete, Superseded, ModelServerError, RegistryRefused, OSError)
 _TOLD_AS = {"unreachable": "pending"}
 
 
-class Agent:
-    """Follows the registry with one TorchServe.
+class Controller:
+    """Follows a registry with one model server.
 
     Args:
         registry: says which version of each model ought to be served.
-        torchserve: serves them.
+        server: serves them.
         store: keeps their archives.
         status: where to tell what is served.
         poll_interval_s: seconds between two looks at the registry.
-        started: what `torchserve` was started with, by name of the deployment. Its workers may not be up yet.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 -- all that takes part in it
-        self,
-        registry: Registry,
-        torchserve: TorchServe,
-        store: Store,
-        status: Status,
-        poll_interval_s: float,
-        started: Mapping[str, Revision] | None = None,
+    def __init__(
+        self, registry: Registry, server: ModelServer, store: Store, status: Status, poll_interval_s: float
     ) -> None:
         self._registry = registry
-        self._torchserve = torchserve
+        self._server = server
         self._store = store
         self._status = status
         self._poll_interval_s = poll_interval_s
-        self._started = started or {}
-        self._live: dict[str, Revision] = {}
-        self._rollouts: dict[str, tuple[str, Rollout]] = {}
-        self._superseded: dict[tuple[str, str], Rollout] = {}
-        self._draining = Draining(torchserve)
+        self._eye = Eye(server, store, poll_interval_s)
+        self._backoff = Backoff()
+        self._follower = Follower(registry, store, status)
         self._presence = Presence(registry, store.replica)
-        self._marks = Marks(registry, self._presence)
-        self._pauses = Pauses()
-        self._desired = Desired(registry, store, status)
+        self._reporter = StatusReporter(registry, self._presence)
+        self._rollouts: list[Rollout] = []
+        self._proven: set[tuple[str, tuple[int, str]]] = set()
+        self._recalled: dict[str, Revision | None] = {}
+        self._draining: dict[tuple[str, str], Drain] = {}
+        self._tasks: dict[tuple[str, str], threading.Thread] = {}
+        self._serving: dict[str, Revision] = {}
+        self._troubles: dict[tuple[str, str], str] = {}
+        self._held: set[str] = set()
         self._has_to_wait = False
         self._wake = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set, whatever goes wrong."""
-        self.resume()
-        keep_going("The agent", self.reconcile, self._status, stop, lambda seconds: self.rest(seconds, stop))
+        keep_going("The controller", self._resume_once(), self._status, stop, lambda seconds: self.rest(seconds, stop))
         self._presence.leave()
 
     def rest(self, seconds: float, stop: threading.Event | None = None) -> None:
@@ -88,211 +100,273 @@ class Agent:
         self._wake.clear()
 
     def resume(self) -> None:
-        """Take over what TorchServe was started with, before the registry is asked: it may not answer for long."""
-        for name, revision in self._started.items():
-            with self._apart(name):
-                self._resume(name, revision)
-        self._report(dict(self._started))
+        """Prove what the model server was started with, before the registry is asked: it may not answer for long."""
+        deadline = time.monotonic() + RESUME_S
+        while True:
+            observed = self._observe({})
+            self._act(Desired(observed.serving(), is_known=False), observed)
+            if not self._rollouts or time.monotonic() > deadline:
+                break
+            self.rest(LOOK_S)
+        self._backoff = Backoff()  # what could not serve is tried at once if the registry asks for it
 
     def reconcile(self) -> float:
-        """Begin, go on with and end what differs between what is wanted and what is served.
+        """Begin, go on with and end what differs between what is desired and what is observed.
 
         Returns:
             Seconds until the next look: few while there is more to do; more and more, and another number for each
             replica, while the registry does not answer.
         """
-        self._end_rollouts()
-        wanted = self._desired.look(self._live)
-        if not self._desired.failures:
-            self._pauses.keep(wanted)
-        self._report(wanted)
-        self._withdraw_unwanted(wanted)
-        self._take_over_tags(wanted)
-        self._begin_rollouts(wanted)
-        self._end_idle()
-        self._report(wanted)
-        if not self._desired.failures:
-            known = wanted.keys() - self._status.stranded.keys()
-            states = {name: self._state(name, wanted[name]) for name in sorted(known)}
-            self._marks.tell(wanted, {name: _TOLD_AS.get(state, state) for name, state in states.items()})
+        desired = self._follower.look(self._serving)
+        try:
+            observed = self._observe(desired.revisions)
+        except ModelServerError as error:
+            logger.warning("What is served cannot be seen now: %s", error)
+            return self._poll_interval_s
+        if desired.is_known:
+            self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
+            last = {name: it for name, it in observed.last_good.items() if it is not None}
+            self._backoff.keep(desired.revisions, last)
+        self._act(desired, observed)
+        if desired.is_known:
+            known = desired.revisions.keys() - self._status.stranded.keys()
+            states = {name: self._state(name, desired.revisions[name], observed) for name in sorted(known)}
+            told = {name: _TOLD_AS.get(state, state) for name, state in states.items()}
+            self._reporter.tell(desired.revisions, told)
         if self.is_busy:
-            return min(max(LOOK_S, self._desired.look_took_s / LOOK_SHARE), self._poll_interval_s)
-        return self._desired.backoff_s(self._poll_interval_s)
+            return min(max(LOOK_S, self._follower.look_took_s / LOOK_SHARE), self._poll_interval_s)
+        return self._follower.backoff_s(self._poll_interval_s)
 
     @property
     def is_busy(self) -> bool:
         """Whether versions come into service or end, or are about to."""
-        return bool(self._has_to_wait or self._rollouts or self._superseded or self._draining)
+        return bool(self._has_to_wait or self._rollouts or self._draining or self._tasks)
 
-    def _end_rollouts(self) -> None:
-        """Take note of what became of the rollouts that are over."""
-        for name, revision_id in [key for key, rollout in self._superseded.items() if rollout.is_over]:
-            self._take_down(name, self._superseded.pop((name, revision_id)))
-        for name in [name for name, (_, rollout) in self._rollouts.items() if rollout.is_over]:
-            _, rollout = self._rollouts.pop(name)
-            if rollout.error is None:
-                account = rollout.account()
-                logger.info("%s version %s answers after %s.", name, rollout.revision.id, account)
-                self._replace(name, rollout.revision)
-                reason = f"answers on this replica after {account}"
-                self._marks.put(name, rollout.revision, "ready", reason, rollout.tags)
-            else:
-                self._take_down(name, rollout)
-                self._give_up(name, rollout, rollout.error)
+    @property
+    def holds(self) -> bool:
+        """Whether deployments go on although the registry lists none of all that are served."""
+        return bool(self._held)
 
-    def _withdraw_unwanted(self, wanted: Mapping[str, Revision]) -> None:
-        for name, (_, rollout) in list(self._rollouts.items()):
-            revision = wanted.get(name)
-            if revision is not None and revision.identity == rollout.revision.identity:
-                continue
-            superseded = Superseded(revision.version if revision else None)
-            if not rollout.is_over and rollout.cancel(superseded):
-                del self._rollouts[name]
-                self._superseded[name, rollout.revision.id] = rollout
-                if revision is None or revision.version != rollout.revision.version:
-                    self._give_up(name, rollout, superseded)
-        for name, revision in list(self._live.items()):
-            # A model that was deleted and made anew is another one: nothing of the old one may answer for it.
-            if name not in wanted or wanted[name].created != revision.created:
-                logger.info("%s has no champion any more and is withdrawn.", name)
-                self._store.note_served(name, None)
-                self._draining.add(name, self._live.pop(name))
-                if name not in wanted:
-                    self._marks.bid_farewell(name, revision, "retired", "the alias was taken away")
+    def _resume_once(self) -> Callable[[], float]:
+        is_resumed = False
 
-    def _begin_rollouts(self, wanted: Mapping[str, Revision]) -> None:
-        """Begin what may: what serves goes before what is new, what lies in the store before what must be fetched."""
-        self._has_to_wait = False
-        missing = [
-            (name not in self._live, not self._store.is_at_hand(name, revision), name)
-            for name, revision in wanted.items()
-            if not (self._serves(name, revision) or name in self._rollouts) and self._pauses.is_due(name, revision)
-        ]
-        for is_new, must_be_made, name in sorted(missing):
-            revision, kind = wanted[name], "new" if is_new or must_be_made else "back"
-            if (
-                sum(other == kind for other, _ in self._rollouts.values()) >= AT_ONCE[kind]
-                or (name, revision.id) in self._superseded  # its place in TorchServe is not free yet
-                or not self._draining.take_back(name, revision)
-            ):
-                self._has_to_wait = True
-                continue
-            with self._apart(name, revision):
-                if is_new and not (revision.has_served and not must_be_made):
-                    self._restore(name, revision)
-                self._begin(kind, name, revision)
+        def step() -> float:
+            nonlocal is_resumed
+            if not is_resumed:
+                self.resume()
+                is_resumed = True
+            return self.reconcile()
 
-    def _begin(self, kind: str, name: str, revision: Revision) -> None:
-        logger.info("Deploying %s version %s.", name, revision.id)
-        if self._pauses.outcome(name, revision) == "pending":
-            self._marks.put(name, revision, "pending", "it is being deployed")
-        rollout = self._rollout(name, revision)
-        self._rollouts[name] = kind, rollout
-        rollout.begin(self._wake.set, is_asked_for=not self._desired.failures)
+        return step
 
-    def _restore(self, name: str, revision: Revision) -> None:
-        """Let what served last serve until the champion does, which no replica has proven yet."""
+    def _observe(self, desired: Mapping[str, Revision]) -> Observed:
+        """See what there is, and take note of what became of the rollouts that are over."""
+        over = [rollout for rollout in self._rollouts if rollout.is_over]
+        self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
+        self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
+        unsettled = {it.name for it in (*self._rollouts, *over)} | {name for name, _ in (*self._draining, *self._tasks)}
+        self._tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
+        unsettled |= {name for name, it in desired.items() if self._serving.get(name, it).identity != it.identity}
         try:
-            last = self._store.last_served().get(name) or self._registry.last_served(name)
-        except RegistryError:
-            return
-        if last is not None and last.created == revision.created and last.id != revision.id:
-            self._resume(name, last)
-
-    def _resume(self, name: str, revision: Revision) -> None:
-        rollout = self._rollout(name, revision)
-        try:
-            rollout.run()
-        except (NotServable, FilesIncomplete, RegistryError, TorchServeError, OSError) as error:
-            logger.warning("%s version %s, which served last, cannot serve now: %s", name, revision.id, error)
-            self._take_down(name, rollout)
-        else:
-            logger.info("%s version %s, which served last, serves again.", name, revision.id)
-            self._replace(name, revision)
-
-    def _rollout(self, name: str, revision: Revision) -> Rollout:
-        live = self._live.get(name)
-        return Rollout(
-            name, revision, live=live, registry=self._registry, torchserve=self._torchserve, store=self._store
+            deployments = self._eye.deployments(unsettled)
+        except ModelServerError:
+            self._rollouts += over  # what became of them is seen at the next look
+            raise
+        last_good = {**self._recalled, **self._store.last_good()}
+        chosen = [*desired.items(), *((name, it) for name, it in last_good.items() if it is not None)]
+        observed = Observed(
+            deployments,
+            [RunningRollout(it.name, it.revision, it.kind, it.is_cancelled) for it in self._rollouts],
+            frozenset(self._proven),
+            dict(self._draining),
+            frozenset(self._tasks),
+            {(name, it.identity) for name, it in chosen if self._store.is_cached(name, it)},
+            last_good,
+            self._store.stems(),
         )
+        for rollout in over:
+            self._settle(rollout, desired, observed)
+        return observed
 
-    def _replace(self, name: str, revision: Revision) -> None:
-        replaced = self._live.get(name)
-        self._live[name] = revision
-        self._store.note_served(name, revision)
-        if replaced is not None:
-            self._draining.add(name, replaced)
-            if replaced.version != revision.version and replaced.created == revision.created:
-                self._marks.bid_farewell(name, replaced, "retired", f"version {revision.version} has taken its place")
+    def _settle(self, rollout: Rollout, desired: Mapping[str, Revision], observed: Observed) -> None:
+        """Take note of what became of a rollout: of what answers, whatever its last call came to."""
+        name, revision, error = rollout.name, rollout.revision, rollout.error
+        is_desired = name in desired and desired[name].identity == revision.identity
+        if observed.serves(name, revision):
+            account = rollout.account()
+            logger.info("%s version %s answers after %s.", name, revision.id, account)
+            if is_desired:
+                self._reporter.put(name, revision, "ready", f"answers on this replica after {account}", rollout.tags)
+        elif isinstance(error, Superseded):
+            if desired.get(name, revision).version != revision.version or name not in desired:
+                logger.info("%s version %s: %s", name, revision.id, error)
+                self._reporter.bid_farewell(name, revision, "failed", str(error))
+        else:
+            error = error or ModelServerError("Another version was made the default meanwhile.")
+            self._give_up(name, revision, error, rollout.tags, is_desired=is_desired)
 
-    def _take_down(self, name: str, rollout: Rollout) -> None:
-        """End a version that did not come into service; one that was draining may still have answers to give."""
-        if rollout.is_registered:
-            self._draining.add(name, rollout.revision)
+    def _act(self, desired: Desired, observed: Observed) -> None:
+        now = time.monotonic()
+        actions = plan(desired, observed, self._backoff, now)
+        self._follow_serving(desired, observed)
+        self._draining = {
+            (it.name, it.revision_id): Drain(
+                self._draining.get((it.name, it.revision_id), Drain(now)).since,
+                observed.deployments[it.name].versions[it.revision_id].is_idle,
+            )
+            for it in actions
+            if isinstance(it, DrainAction)
+        }
+        self._has_to_wait = any(isinstance(action, Wait | Recall) for action in actions)
+        held = {name for action in actions if isinstance(action, Hold) for name in action.names}
+        self._tell_held(held)
+        for action in actions:
+            try:
+                self._do(action, desired, observed)
+            except Exception as error:
+                name = getattr(action, "name", "An archive")
+                logger.exception("Something is wrong with %s; the others go on.", name)
+                self._status.note_error(name, error)
+                if isinstance(action, Begin):
+                    self._give_up(name, action.revision, error, {}, is_desired=True)
+            else:
+                if isinstance(action, Begin):
+                    self._status.settle(action.name)
+        self._report(desired, observed)
 
-    def _end_idle(self) -> None:
-        """End what has answered all that it had begun with, and delete its files."""
-        for name, revision in self._draining.versions():
-            with self._apart(name):
-                if self._draining.end_if_idle(name, revision.id):
-                    self._store.discard(name, revision.id)
-                    self._store.prune(name, keep={self._live[name].id} if name in self._live else set())
+    def _do(self, action: Action, desired: Desired, observed: Observed) -> None:
+        match action:
+            case Begin(name, revision, kind):
+                self._begin(name, revision, kind, desired, observed)
+            case Cancel(name, version):
+                self._cancel(name, Superseded(version))
+            case Recall(name):
+                self._start((name, ""), lambda: self._recall(name))
+            case Ensure(name, revision):
+                folder, options = self._store.unpacked(name, revision.id), Options.from_tags(revision.tags)
+                self._start((name, revision.id), lambda: self._server.ensure(name, revision.id, folder, options))
+            case Remove(name, revision_id, at_any_cost):
+                self._start((name, revision_id), lambda: self._remove(name, revision_id, at_any_cost=at_any_cost))
+            case DeleteArchives(stem):
+                self._store.delete_archives(stem)
+            case _:
+                pass
 
-    def _give_up(self, name: str, rollout: Rollout, error: Exception) -> None:
+    def _begin(self, name: str, revision: Revision, kind: str, desired: Desired, observed: Observed) -> None:
+        logger.info("Deploying %s version %s.", name, revision.id)
+        is_desired = desired.revisions.get(name) == revision
+        if is_desired and self._backoff.outcome(name, revision) == "pending":
+            self._reporter.put(name, revision, "pending", "it is being deployed")
+        rollout = Rollout(
+            name,
+            revision,
+            kind,
+            serving=observed.serving().get(name),
+            registry=self._registry,
+            server=self._server,
+            store=self._store,
+        )
+        self._rollouts.append(rollout)
+        rollout.begin(self._wake.set, is_asked_for=desired.is_known and is_desired)
+
+    def _cancel(self, name: str, superseded: Superseded) -> None:
+        for rollout in self._rollouts:
+            if rollout.name == name and not rollout.is_cancelled:
+                rollout.cancel(superseded)
+                if superseded.desired != rollout.revision.version:
+                    logger.info("%s version %s: %s", name, rollout.revision.id, superseded)
+                    self._reporter.bid_farewell(name, rollout.revision, "failed", str(superseded))
+
+    def _recall(self, name: str) -> None:
+        try:
+            self._recalled[name] = self._registry.last_served(name)
+        except RegistryError:
+            self._recalled[name] = None
+
+    def _remove(self, name: str, revision_id: str, *, at_any_cost: bool) -> None:
+        if self._server.remove(name, revision_id, at_any_cost=at_any_cost):
+            logger.info("%s version %s is retired.", name, revision_id)
+            self._store.discard(name, revision_id)
+            serving = self._serving.get(name)
+            self._store.prune(name, keep={serving.id} if serving else set())
+
+    def _start(self, key: tuple[str, str], work: Callable[[], object]) -> None:
+        """Do what may take long in a thread of its own; what goes wrong is tried again as long as it is planned."""
+
+        def task() -> None:
+            try:
+                work()
+            except (ModelServerError, OSError) as error:
+                if self._troubles.get(key) != str(error):  # once, though it is tried at each look
+                    logger.warning("%s: %s", key[0], error)
+                self._troubles[key] = str(error)
+            else:
+                self._troubles.pop(key, None)
+            self._wake.set()
+
+        if key not in self._tasks:
+            self._tasks[key] = threading.Thread(target=task, name=f"task of {key[0]}", daemon=True)
+            self._tasks[key].start()
+
+    def _tell_held(self, names: set[str]) -> None:
+        """Tell which deployments go on although the registry lists them no more."""
+        why = f"The registry lists none of the models that are served; they are withdrawn if it does so for {HOLD_S} s."
+        if names and not self._held:
+            logger.error("%s", why)
+        self._held = names
+        self._status.stranded = {**self._status.stranded, **dict.fromkeys(sorted(names), why)}
+
+    def _follow_serving(self, desired: Desired, observed: Observed) -> None:
+        """Keep what serves for the next start, and say of what serves no more that it is retired."""
+        serving = observed.serving()
+        for name, revision in self._serving.items():
+            now = serving.get(name)
+            if now is not None and now.version != revision.version and now.created == revision.created:
+                self._reporter.bid_farewell(
+                    name, revision, "retired", f"version {now.version} has taken its place"
+                )  # fmt: skip
+            elif now is None and desired.is_known and name not in desired.revisions:
+                logger.info("%s carries the alias no more and is withdrawn.", name)
+                self._reporter.bid_farewell(name, revision, "retired", "the alias was taken away")
+        self._serving = serving
+        last = {
+            name: it
+            for name, it in self._store.last_good().items()
+            if not desired.is_known or name in desired.revisions
+        }
+        self._store.note_last_good({**last, **serving})
+
+    def _give_up(
+        self, name: str, revision: Revision, error: Exception, tags: Mapping[str, str], *, is_desired: bool
+    ) -> None:
         """Say what became of a version that did not come into service, and when it is tried again."""
-        revision = rollout.revision
+        now = time.monotonic()
         if isinstance(error, RegistryUnreachable):
             logger.warning("%s version %s cannot be fetched now: %s", name, revision.id, error)
-            self._pauses.unreachable(name, revision)
-            self._marks.put(name, revision, "pending", f"its files cannot be fetched now: {error}")
+            self._backoff.unreachable(name, revision, now)
+            if is_desired:
+                self._reporter.put(name, revision, "pending", f"its files cannot be fetched now: {error}")
             return
         status = "refused" if isinstance(error, NotServable) else "failed"
-        is_known = isinstance(
-            error, (NotServable, FilesIncomplete, Superseded, TorchServeError, RegistryRefused, OSError)
-        )
+        is_known = isinstance(error, _KNOWN)
         reason = str(error) if is_known else repr(error)
-        goes_on = f" Version {self._live[name].id} goes on." if name in self._live else ""
+        goes_on = f" Version {self._serving[name].id} goes on." if name in self._serving else ""
         what = f"{name} version {revision.id} is {status}"
         logger.error("%s: %s%s", what, reason, goes_on, exc_info=None if is_known else error)
-        if isinstance(error, Superseded):
-            self._marks.bid_farewell(name, revision, status, reason)
-            return
         if status == "refused" and not isinstance(error, DigestDiffers):
-            self._pauses.refused(name, revision)
+            self._backoff.refused(name, revision)
         else:
-            self._pauses.failed(name, revision, status)
-        self._marks.put(name, revision, status, reason, rollout.tags)
+            self._backoff.failed(name, revision, now, status)
+        if is_desired:
+            self._reporter.put(name, revision, status, reason, tags)
 
-    def _take_over_tags(self, wanted: Mapping[str, Revision]) -> None:
-        """Take over tags that change nothing."""
-        self._live |= {name: revision for name, revision in wanted.items() if self._serves(name, revision)}
+    def _state(self, name: str, revision: Revision, observed: Observed) -> str:
+        return "ready" if observed.serves(name, revision) else self._backoff.outcome(name, revision)
 
-    def _serves(self, name: str, revision: Revision) -> bool:
-        return name in self._live and self._live[name].identity == revision.identity
-
-    def _state(self, name: str, revision: Revision) -> str:
-        return "ready" if self._serves(name, revision) else self._pauses.outcome(name, revision)
-
-    @contextmanager
-    def _apart(self, name: str, revision: Revision | None = None) -> Iterator[None]:
-        """Keep what goes wrong with one deployment from the others; a champion waits before it is tried again."""
-        try:
-            yield
-        except TorchServeError as error:
-            logger.warning("%s: %s", name, error)
-        except Exception as error:
-            logger.exception("Something is wrong with %s; the others go on.", name)
-            self._status.note_error(name, error)
-            if revision is not None:
-                self._pauses.failed(name, revision)
-                self._marks.put(name, revision, "failed", repr(error))
-        else:
-            self._status.settle(name)
-
-    def _report(self, wanted: Mapping[str, Revision]) -> None:
-        states = {name: self._state(name, revision) for name, revision in sorted(wanted.items())}
+    def _report(self, desired: Desired, observed: Observed) -> None:
+        states = {name: self._state(name, revision, observed) for name, revision in sorted(desired.revisions.items())}
         self._status.tell(
-            deployments={name: revision.id for name, revision in self._live.items()},
+            deployments={name: revision.id for name, revision in observed.serving().items()},
             pending=[name for name, state in states.items() if state == "pending"],
             failed=[name for name, state in states.items() if state in {"failed", "unreachable"}],
             refused=[name for name, state in states.items() if state == "refused"],

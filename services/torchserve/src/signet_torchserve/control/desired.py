@@ -6,6 +6,8 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.registry import Registry, RegistryRefused, RegistryUnreachable
@@ -17,8 +19,22 @@ logger = logging.getLogger(__name__)
 MAX_BACKOFF_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """The champions of one registry, look by look.
+    """What ought to be served, as of one look."""
+
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+    """The version with the alias, by name of the deployment."""
+    is_known: bool = True
+    """Whether the registry has said so now; else it is what it last said."""
+    models: AbstractSet[str] = frozenset()
+    """All models that the registry has."""
+    unlisted_since: Mapping[str, float] = field(default_factory=dict)
+    """Since when the registry has listed a deployment no more that answers, by `time.monotonic()`."""
+
+
+class Follower:
+    """Follows one registry, look by look.
 
     Attributes:
         failures: looks in a row at which the registry did not answer.
@@ -26,7 +42,7 @@ class Desired:
 
     Args:
         registry: is asked.
-        store: remembers what was wanted last.
+        store: remembers what was desired last.
         status: is told how the registry is.
     """
 
@@ -34,33 +50,37 @@ class Desired:
         self._registry = registry
         self._store = store
         self._status = status
+        self._unlisted_since: dict[str, float] = {}
         self.failures = 0
         self.look_took_s = 0.0
 
-    def look(self, live: Mapping[str, Revision]) -> dict[str, Revision]:
-        """The champion of each deployment, by its name.
+    def look(self, serving: Mapping[str, Revision]) -> Desired:
+        """What is desired now.
 
         Args:
-            live: what serves: it goes on where the registry's trouble is with that model alone.
+            serving: what answers: it goes on where the registry's trouble is with that model alone.
         """
         began = time.monotonic()
         try:
             revisions = self._registry.desired()
-            left_out = self._left_out(revisions, live)
+            left_out = self._left_out(revisions, serving)
         except RegistryUnreachable as error:
             if not self.failures:
                 logger.warning("The registry does not answer, what is served goes on being served: %s", error)
             self.failures += 1
             self._status.registry = str(error)
-            return {**live, **self._store.remembered()}
+            self._unlisted_since = {}
+            return Desired({**serving, **self._store.remembered()}, is_known=False)
         if self.failures:
             logger.info("The registry answers again.")
         self.failures = 0
         self.look_took_s = time.monotonic() - began
         self._status.registry = "reachable"
-        last_wanted = self._store.remembered()
-        self._store.remember({**revisions, **{name: last_wanted.get(name, it) for name, it in left_out.items()}})
-        return {**revisions, **left_out}
+        last_desired = self._store.remembered()
+        self._store.remember({**revisions, **{name: last_desired.get(name, it) for name, it in left_out.items()}})
+        desired = {**revisions, **left_out}
+        self._unlisted_since = {name: self._unlisted_since.get(name, began) for name in serving.keys() - desired.keys()}
+        return Desired(desired, models=self._registry.models, unlisted_since=self._unlisted_since)
 
     def backoff_s(self, interval_s: float) -> float:
         """Seconds until the next look: more and more, and another number for each replica, while nobody answers."""
@@ -69,12 +89,12 @@ class Desired:
         longest: float = min(MAX_BACKOFF_S, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
-    def _left_out(self, revisions: Mapping[str, Revision], live: Mapping[str, Revision]) -> dict[str, Revision]:
-        """What goes on being wanted although the registry's list names no version of it that could be read."""
-        last_wanted, stranded = self._store.remembered(), dict(self._registry.troubles)
+    def _left_out(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:
+        """What goes on being desired although the registry's list names no version of it that could be read."""
+        last_desired, stranded = self._store.remembered(), dict(self._registry.troubles)
         left_out = {}
-        for name in (last_wanted.keys() | live.keys()) - revisions.keys():
-            served, last = live.get(name), last_wanted.get(name)
+        for name in (last_desired.keys() | serving.keys()) - revisions.keys():
+            served, last = serving.get(name), last_desired.get(name)
             goes_on = None
             try:
                 if name in stranded:

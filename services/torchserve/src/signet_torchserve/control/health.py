@@ -21,7 +21,7 @@ from signet_torchserve.settings import InvalidSetting, Settings
 if TYPE_CHECKING:
     from signet_torchserve.archive.store import Store
     from signet_torchserve.control.status import Status
-    from signet_torchserve.server.client import TorchServe
+    from signet_torchserve.server.model_server import ModelServer
 
 TIMEOUT_S = 10
 
@@ -31,20 +31,20 @@ class Health:
 
     Args:
         status: the agent's account of itself.
-        torchserve: the one that it looks after.
+        server: the one that it looks after.
         store: where the golden rows are.
     """
 
-    def __init__(self, status: Status, torchserve: TorchServe, store: Store) -> None:
+    def __init__(self, status: Status, server: ModelServer, store: Store) -> None:
         self._status = status
         from signet_torchserve.control.readiness import Readiness  # noqa: PLC0415 -- the container's check has no use for it
 
-        self._torchserve = torchserve
-        self._readiness = Readiness(torchserve, store)
+        self._server = server
+        self._readiness = Readiness(server, store)
 
     def live(self) -> tuple[bool, dict[str, object]]:
         """Whether TorchServe answers, and the answer's JSON."""
-        is_up = self._torchserve.is_up()
+        is_up = self._server.is_up()
         return is_up, {"live": is_up, "message": "TorchServe answers." if is_up else "TorchServe does not answer."}
 
     def ready(self) -> tuple[bool, dict[str, object]]:

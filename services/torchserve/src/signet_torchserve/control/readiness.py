@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.store import Store
-from signet_torchserve.server.client import TorchServe, TorchServeError
+from signet_torchserve.server.model_server import ModelServer, ModelServerError
 
 # What was seen is good for as long: whoever asks often does not have TorchServe asked more often.
 WORKERS_EVERY_S = 1.0
@@ -29,12 +29,12 @@ class Readiness:
     """What was last seen of each deployment.
 
     Args:
-        torchserve: serves them.
+        server: serves them.
         store: where the golden rows are.
     """
 
-    def __init__(self, torchserve: TorchServe, store: Store) -> None:
-        self._torchserve = torchserve
+    def __init__(self, server: ModelServer, store: Store) -> None:
+        self._server = server
         self._store = store
         self._down: dict[Deployment, str] = {}
         self._workers = _Beside(self._look_at_workers, WORKERS_EVERY_S)
@@ -49,7 +49,7 @@ class Readiness:
             deployments: revision by name.
         """
         them = tuple(deployments.items())
-        self._golden = golden = {it: self._golden.get(it) or _Golden(self._torchserve, self._store, it) for it in them}
+        self._golden = golden = {it: self._golden.get(it) or _Golden(self._server, self._store, it) for it in them}
         for check in golden.values():
             check.beside.begin()
         self._workers.begin(them)
@@ -62,8 +62,8 @@ class Readiness:
 
     def _why_down(self, name: str, revision_id: str) -> str | None:
         try:
-            served = self._torchserve.version(name, revision_id)
-        except TorchServeError as error:
+            served = self._server.version(name, revision_id)
+        except ModelServerError as error:
             return str(error)
         if served is None:
             return "TorchServe does not know the version."
@@ -78,8 +78,8 @@ class _Golden:
         error: why there is none.
     """
 
-    def __init__(self, torchserve: TorchServe, store: Store, deployment: Deployment) -> None:
-        self._torchserve = torchserve
+    def __init__(self, server: ModelServer, store: Store, deployment: Deployment) -> None:
+        self._server = server
         self._store = store
         self._deployment = deployment
         self.beside = _Beside(self._ask, GOLDEN_EVERY_S)
@@ -91,9 +91,9 @@ class _Golden:
         if golden is None:
             return
         try:
-            self.objection = golden.objection(self._torchserve.predict(*self._deployment, golden.request))
+            self.objection = golden.objection(self._server.predict(*self._deployment, golden.request))
             self.error = None
-        except TorchServeError as error:
+        except ModelServerError as error:
             self.error = str(error)
 
 

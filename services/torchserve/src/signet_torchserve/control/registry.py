@@ -8,17 +8,16 @@ RegistryError
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import mlflow.artifacts
 import requests
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
 
@@ -27,9 +26,6 @@ MAX_TAG_LENGTH = 4000
 PAGE = 1000
 # MLflow's experiment that is always there; its tags tell which replicas are.
 EXPERIMENT = "0"
-
-# What MLflow's client says of a download that failed half way: its own error holds no cause, only the text of each.
-_AWAY = re.compile(r"\b5\d\d Server Error|Connection(Error|Reset| refused| aborted| reset)|Max retries|[Tt]imed out")
 
 
 class RegistryError(Exception):
@@ -51,6 +47,7 @@ class Registry:
     `RegistryRefused` where the registry has an error for an answer.
 
     Attributes:
+        models: all that the registry had at the last look.
         troubles: models whose version with the alias could not be read at the last look, and why.
 
     Args:
@@ -63,6 +60,7 @@ class Registry:
         self._tracking_uri = tracking_uri
         self._alias = alias
         self._presence = f"signet.{alias}.replica."
+        self.models: frozenset[str] = frozenset()
         self.troubles: dict[str, str] = {}
 
     def desired(self) -> dict[str, Revision]:
@@ -72,6 +70,7 @@ class Registry:
         """
         revisions: dict[str, Revision] = {}
         troubles: dict[str, str] = {}
+        models: set[str] = set()
         token = None
         while True:
             try:
@@ -80,6 +79,7 @@ class Registry:
             except RegistryRefused as error:
                 raise RegistryUnreachable(str(error)) from error
             for model in page:
+                models.add(model.name)
                 if self._alias in model.aliases:
                     try:
                         revisions[model.name] = self._revision(model)
@@ -90,7 +90,7 @@ class Registry:
                         )
             token = page.token
             if not token:
-                self.troubles = troubles
+                self.models, self.troubles = frozenset(models), troubles
                 return revisions
 
     def champion_version(self, name: str) -> str | None:
@@ -133,11 +133,39 @@ class Registry:
         replicas = {tag: value or "" for tag, value in model.tags.items() if tag.startswith(REPLICA)}
         return _revision(found, model.creation_timestamp, replicas)
 
-    def download(self, name: str, version: str, folder: Path) -> Path:
-        """Folder below `folder` with the files of a model version."""
-        with self._reached():
+    def download(self, name: str, version: str, folder: Path, go_on: Callable[[], object] = lambda: None) -> Path:
+        """Folder with the files of a model version.
+
+        Args:
+            name: of the registered model.
+            version: its number.
+            folder: where it is put.
+            go_on: called before each file; what it raises ends the download.
+
+        Raises:
+            RegistryRefused: the registry answers, and a file cannot be had, or not be written here.
+        """
+        try:
             uri = f"models:/{name}/{version}"
-            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=self._tracking_uri))
+            repository = get_artifact_repository(uri, tracking_uri=self._tracking_uri)
+            pending = [""]
+            while pending:
+                for file in repository.list_artifacts(pending.pop() or None):
+                    if file.is_dir:
+                        pending.append(file.path)
+                    else:
+                        go_on()
+                        repository.download_artifacts(file.path, str(folder))  # type: ignore[no-untyped-call]
+        except (MlflowException, OSError) as error:
+            # What MLflow's client and its server say of a file does not tell whose trouble it is; the registry does.
+            try:
+                is_there = self.has(name, version)
+            except RegistryRefused as other:
+                raise RegistryUnreachable(str(other)) from error
+            if not is_there:
+                raise RegistryRefused(f"{self._tracking_uri}: Version {version} was deleted.") from error
+            raise RegistryRefused(f"The files of version {version} cannot be downloaded: {error}") from error
+        return folder
 
     def mark(self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None) -> None:
         """Put what became of a deployment on the model version.
@@ -201,10 +229,10 @@ def _revision(version: ModelVersion, created: int, replicas: Mapping[str, str] |
 def _is_away(error: BaseException) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, requests.ConnectionError | requests.Timeout):
+        if isinstance(cause, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError):
             return True
         cause = cause.__cause__ or cause.__context__
-    return bool(_AWAY.search(str(error)))
+    return False
 
 
 def _quoted(name: str) -> str:

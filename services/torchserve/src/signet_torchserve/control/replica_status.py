@@ -12,7 +12,7 @@ _WRITTEN = re.compile(r"version (\S+) is (\w+) since (\S+): (.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ReplicaStatus:
     """What one replica says of one version, as the tag `serving.replica.<name>` of its registered model has it."""
 
     version: str
@@ -22,14 +22,14 @@ class Entry:
     reason: str
 
     @classmethod
-    def now(cls, version: str, status: str, reason: str) -> Entry:
+    def now(cls, version: str, status: str, reason: str) -> ReplicaStatus:
         """An entry that has just become true."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         storable = reason.encode("utf-8", "replace").decode().replace("\0", "")
         return cls(version, status, now, storable[:MAX_REASON_LENGTH])
 
     @classmethod
-    def read(cls, text: str) -> Entry | None:
+    def read(cls, text: str) -> ReplicaStatus | None:
         """An entry that was written; None where the text is none."""
         found = _WRITTEN.fullmatch(text)
         return found and cls(*found.groups())
@@ -38,7 +38,7 @@ class Entry:
         return f"version {self.version} is {self.status} since {self.since}: {self.reason}"
 
 
-def summary(version: str, entries: Mapping[str, Entry], present: Collection[str]) -> tuple[str, str]:
+def summary(version: str, entries: Mapping[str, ReplicaStatus], present: Collection[str]) -> tuple[str, str]:
     """Status and reason of a version for all replicas together.
 
     It is `ready` when every replica that is there serves it, and `pending` until each has said what became of it.

@@ -1,4 +1,4 @@
-"""Brings one version into service beside the live one: archive, workers, golden rows, and only then the requests."""
+"""Brings one version into service beside what serves: archive, workers, golden answers, and only then the requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.errors import DigestDiffers, NotServable
 from signet_torchserve.options import Options
 from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, Revision
-from signet_torchserve.server.client import TorchServe, TorchServeError
+from signet_torchserve.server.model_server import ModelServer, ModelServerError, wait_until_ready
 
 logger = logging.getLogger(__name__)
 
@@ -33,28 +33,32 @@ ASKED_AGAIN = 2
 
 
 class Superseded(Exception):
-    """Another version is wanted by now, or none."""
+    """The registry wants another version by now, `desired`, or none."""
 
-    def __init__(self, wanted: str | None) -> None:
-        super().__init__(f"The alias has moved on to version {wanted}." if wanted else "The alias was taken away.")
+    def __init__(self, desired: str | None) -> None:
+        super().__init__(f"The alias has moved on to version {desired}." if desired else "The alias was taken away.")
+        self.desired = desired
 
 
 class Rollout:
-    """One version on its way into service, in a thread of its own if it is to go on beside others.
+    """One version on its way into service, in a thread of its own.
 
     Attributes:
+        name: the deployment.
         revision: the version.
+        kind: which of the rollouts that may run at the same time it is one of (see `plan`).
         tags: what there is to say of it in the registry, so far.
-        is_registered: whether TorchServe knows the version; whoever gives it up ends it.
+        is_proven: whether it has given its golden answers.
         is_over: whether its thread has done its work.
         error: what it ended with, if not with the version in service.
 
     Args:
         name: the deployment.
         revision: the version.
-        live: what serves meanwhile, if anything does.
+        kind: as above.
+        serving: what serves meanwhile, if anything does.
         registry: where it comes from.
-        torchserve: where it goes.
+        server: where it goes.
         store: keeps its archive.
     """
 
@@ -62,17 +66,19 @@ class Rollout:
         self,
         name: str,
         revision: Revision,
+        kind: str,
         *,
-        live: Revision | None,
+        serving: Revision | None,
         registry: Registry,
-        torchserve: TorchServe,
+        server: ModelServer,
         store: Store,
     ) -> None:
-        self._name = name
+        self.name = name
         self.revision = revision
-        self._live = live
+        self.kind = kind
+        self._serving = serving
         self._registry = registry
-        self._torchserve = torchserve
+        self._server = server
         self._store = store
         self._options = Options()
         self._began = time.monotonic()
@@ -80,10 +86,8 @@ class Rollout:
         self._digest = ""
         self._alone = ""
         self._superseded: Superseded | None = None
-        self._going_live = threading.Lock()
-        self._is_live = False
         self.tags: dict[str, str] = {}
-        self.is_registered = False
+        self.is_proven = False
         self.is_over = False
         self.error: Exception | None = None
 
@@ -98,13 +102,16 @@ class Rollout:
             self.is_over = True
             on_end()
 
-        threading.Thread(target=work, name=f"rollout of {self._name}", daemon=True).start()
+        threading.Thread(target=work, name=f"rollout of {self.name}", daemon=True).start()
 
-    def cancel(self, superseded: Superseded) -> bool:
-        """Keep the version from going live; False if it is live already."""
-        with self._going_live:
-            self._superseded = superseded
-            return not self._is_live
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._superseded is not None
+
+    def cancel(self, superseded: Superseded) -> None:
+        """End the rollout before its next step; its download ends before the next file."""
+        self._superseded = superseded
 
     def run(self, *, is_asked_for: bool = False) -> None:
         """Let the version answer the deployment's requests.
@@ -119,21 +126,20 @@ class Rollout:
             RegistryError: its files cannot be had now.
             OSError: there is no room for its files.
             Superseded: the registry wants another version by now, or `cancel` was called.
-            TorchServeError: its workers do not come up, or it does not give its golden answers.
+            ModelServerError: its workers do not come up, or it does not give its golden answers.
         """
-        deployment_name.check(self._name)
+        deployment_name.check(self.name)
         self._options = Options.from_tags(self.revision.tags)
         folder = self._unpacked()
         self._alone = builder.alone(folder)
         self._hold_to_contract(folder)
-        self._bring_up(Golden.of(folder))
+        self._bring_up(folder)
+        self.is_proven = True
         with self._step("default"):
             if is_asked_for:
                 self._ask_again()
-            with self._going_live:
-                self._go_on()
-                self._torchserve.set_default(self._name, self.revision.id)
-                self._is_live = True
+            self._go_on()
+            self._server.set_default(self.name, self.revision.id)
         if self._digest:
             self.tags[DIGEST] = self._digest
 
@@ -150,16 +156,16 @@ class Rollout:
 
     def _unpacked(self) -> Path:
         """The folder of the version's archive, from the store or newly made."""
-        if self._torchserve.version(self._name, self.revision.id) is not None:
-            return self._store.unpacked(self._name, self.revision.id)
-        mar = self._store.archive(self._name, self.revision)
+        if self._server.version(self.name, self.revision.id) is not None:
+            return self._store.unpacked(self.name, self.revision.id)
+        mar = self._store.archive(self.name, self.revision)
         for _ in range(2):
             self._go_on()
-            if not self._store.is_at_hand(self._name, self.revision):
+            if not self._store.is_cached(self.name, self.revision):
                 self._make(mar)
                 self._go_on()
             with self._step("archive"):
-                folder = self._store.unpack(self._name, self.revision)
+                folder = self._store.unpack(self.name, self.revision)
             if folder is not None:
                 return folder
             logger.warning("The archive %s is not what was built, and is built again.", mar.name)
@@ -168,7 +174,7 @@ class Rollout:
     def _make(self, mar: Path) -> None:
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
             with self._step("download"):
-                model = self._registry.download(self._name, self.revision.version, Path(temporary))
+                model = self._registry.download(self.name, self.revision.version, Path(temporary), self._go_on)
             with self._step("archive"):
                 builder.refuse_incomplete(model)
                 found = digest.of_model(model)
@@ -176,49 +182,38 @@ class Rollout:
                 if found != recorded:
                     raise DigestDiffers(found, recorded)
                 self._digest = found
-                builder.build(model, self._name, self.revision, mar)
-                self._store.seal(self._name, self.revision)
+                builder.build(model, self.name, self.revision, mar)
+                self._store.write_manifest(self.name, self.revision)
 
     def _hold_to_contract(self, folder: Path) -> None:
-        """Compare what clients may send and get with what the live version has them used to, and note what is odd."""
-        live = self._live
+        """Compare what clients may send and get with what they are used to, and note what is odd."""
+        serving = self._serving
         if self.revision.has_served:
             return
         new = ServedContract.of(folder)
         notes = new.notes()
         if notes:
             self.tags[CONTRACT] = " ".join(notes)
-        if live is None or live.version == self.revision.version:
+        if serving is None or serving.version == self.revision.version:
             return
-        changes = new.compare(ServedContract.of(self._store.unpacked(self._name, live.id)))
+        changes = new.compare(ServedContract.of(self._store.unpacked(self.name, serving.id)))
         breaking = [change.text for change in changes if change.is_breaking]
         kind = "breaking for" if breaking else "compatible for" if changes else "unchanged for"
         said = "".join(f"; {change.text}" for change in changes)
-        compared = f"{kind} clients of version {live.version}{said.replace(';', ':', 1)}"
+        compared = f"{kind} clients of version {serving.version}{said.replace(';', ':', 1)}"
         self.tags[CONTRACT] = ". ".join([compared, *notes])
         if breaking and not self.revision.allows_breaking:
             raise NotServable(
-                f"It would break clients of version {live.version}: {'; '.join(breaking)}. "
+                f"It would break clients of version {serving.version}: {'; '.join(breaking)}. "
                 f"If that is meant, set the tag {ALLOW_BREAKING} to true, or deploy with -C allow_breaking=true."
             )
 
-    def _bring_up(self, golden: Golden | None) -> None:
-        """Start the version's workers beside the live ones, and hold them to the golden rows."""
-        self.is_registered = True
+    def _bring_up(self, folder: Path) -> None:
+        """Start the version's workers beside those that serve, and hold them to the golden answers."""
         with self._step("workers"):
-            # One that is draining, or that TorchServe was started with, has only to be asked.
-            if self._torchserve.version(self._name, self.revision.id) is None:
-                self._torchserve.start(
-                    self._name,
-                    self._store.unpacked(self._name, self.revision.id),
-                    batch_size=self._options.batch_size,
-                    max_batch_delay_ms=self._options.max_batch_delay_ms,
-                    workers=self._options.workers,
-                    timeout_s=self._options.timeout_s,
-                )
-            self._torchserve.wait_until_ready(
-                self._name, self.revision.id, self._options.workers, meanwhile=self._go_on_loading
-            )
+            self._server.ensure(self.name, self.revision.id, folder, self._options)
+            wait_until_ready(self._server, self.name, self.revision.id, self._options.workers, self._go_on_loading)
+        golden = Golden.of(folder)
         if golden is not None:
             with self._step("golden"):
                 self._hold_to_golden(golden)
@@ -228,7 +223,7 @@ class Rollout:
         began = time.monotonic()
         answer = self._predict(golden.request)
         if objection := golden.objection(answer):
-            raise TorchServeError(objection)
+            raise ModelServerError(objection)
         if self.revision.has_served or Policy.RANDOM in self._options.allow:
             return
         others = [golden.neighbour] * 2 if time.monotonic() - began < QUICK_S else []
@@ -245,16 +240,16 @@ class Rollout:
                 )
 
     def _predict(self, request: Any) -> Any:
-        return self._torchserve.predict(self._name, self.revision.id, request)
+        return self._server.predict(self.name, self.revision.id, request)
 
     def _go_on_loading(self) -> None:
         self._go_on()
-        last_words = LastWords.of(self._store.unpacked(self._name, self.revision.id))
+        last_words = LastWords.of(self._store.unpacked(self.name, self.revision.id))
         if last_words is not None:
             raise (
                 NotServable(last_words.reason)
                 if last_words.is_final
-                else TorchServeError(f"A worker could not load the model: {last_words.reason}")
+                else ModelServerError(f"A worker could not load the model: {last_words.reason}")
             )
 
     def _go_on(self) -> None:
@@ -263,7 +258,7 @@ class Rollout:
 
     def _ask_again(self) -> None:
         try:
-            wanted = self._registry.champion_version(self._name)
+            wanted = self._registry.champion_version(self.name)
         except RegistryError:
             return
         if wanted != self.revision.version:

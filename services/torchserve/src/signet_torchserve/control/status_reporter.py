@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryRefused, RegistryUnreachable, served_at
-from signet_torchserve.control.replica_status import Entry, summary
+from signet_torchserve.control.replica_status import ReplicaStatus, summary
 from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _REASONS = {
 @dataclass(slots=True)
 class _Mark:
     revision: Revision
-    entry: Entry
+    entry: ReplicaStatus
     tags: Mapping[str, str]
     is_told: bool = False
 
@@ -40,7 +40,7 @@ class _Mark:
         return self.entry.status == status and self.revision.identity == revision.identity
 
 
-class Marks:
+class StatusReporter:
     """Those of one replica.
 
     Args:
@@ -60,7 +60,7 @@ class Marks:
         self, name: str, revision: Revision, status: str, reason: str, tags: Mapping[str, str] | None = None
     ) -> None:
         """Note what became of the version that is wanted; `tell` tells it."""
-        entry = Entry.now(revision.version, status, reason)
+        entry = ReplicaStatus.now(revision.version, status, reason)
         served = {SERVED_AT: served_at(name, revision.version)} if status == "ready" else {}
         self._marks[name] = _Mark(revision, entry, {**(tags or {}), **served})
 
@@ -116,14 +116,14 @@ class Marks:
         if status == "ready":
             self._served[name] = mark
 
-    def _mark(self, name: str, revision: Revision, status: str, said: Entry | None) -> _Mark:
+    def _mark(self, name: str, revision: Revision, status: str, said: ReplicaStatus | None) -> _Mark:
         """What was put last if it is still so, else what stands there if that is so, else no more than the status."""
         for mark in (self._marks.get(name), self._served.get(name)):
             if mark is not None and mark.is_of(revision, status):
                 break
         else:
             stands = said is not None and (said.version, said.status) == (revision.version, status)
-            entry = said if said and stands else Entry.now(revision.version, status, _REASONS[status])
+            entry = said if said and stands else ReplicaStatus.now(revision.version, status, _REASONS[status])
             mark = _Mark(revision, entry, {}, is_told=stands)
         self._marks[name] = mark
         return mark
@@ -140,7 +140,7 @@ class Marks:
             self._refused.pop(name, None)
 
 
-def _entries(revision: Revision) -> dict[str, Entry]:
+def _entries(revision: Revision) -> dict[str, ReplicaStatus]:
     texts = {tag.removeprefix(REPLICA): text for tag, text in revision.tags.items() if tag.startswith(REPLICA)}
-    found = {replica: Entry.read(text) for replica, text in texts.items()}
+    found = {replica: ReplicaStatus.read(text) for replica, text in texts.items()}
     return {replica: entry for replica, entry in found.items() if entry is not None}

@@ -1,4 +1,4 @@
-"""Starts TorchServe and its judges as child processes that cannot outlive their parent."""
+"""Starts TorchServe and its enforcement service as child processes that cannot outlive their parent."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def start(
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
-            remote.ADDRESS: str(_judge_address(store)),
+            remote.ADDRESS: str(_enforcement_address(store)),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
             # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
             "TS_GRPC_INFERENCE_PORT": "0",
@@ -140,17 +140,17 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision
     return path
 
 
-def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start_enforcement(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The processes that decide for the workers what is not surely valid, as children of one."""
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
-        [sys.executable, "-m", service.__name__, str(_judge_address(store))],
+        [sys.executable, "-m", service.__name__, str(_enforcement_address(store))],
         env=dict(environment),
         preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
     )
 
 
-def _judge_address(store: Store) -> Path:
-    return store.sockets / "judge.sock"
+def _enforcement_address(store: Store) -> Path:
+    return store.sockets / "enforcement.sock"
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:

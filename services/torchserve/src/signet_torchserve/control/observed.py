@@ -1,0 +1,147 @@
+"""What one replica has: the versions that the model server serves, what lies on disk, and what is going on.
+
+TorchServe lists the default versions of all models in one call, and describes the workers of one model in another. So
+a look costs the list, and the descriptions of those models alone where something is going on or has changed. The others
+are described again after `DESCRIBED_AFTER` poll intervals, so that what was changed by hand is seen within two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from signet_torchserve import busy_flag
+from signet_torchserve.archive.store import Store
+from signet_torchserve.revision import Revision
+from signet_torchserve.server.model_server import PLACEHOLDER, ModelServer, ServedVersion
+
+DESCRIBED_AFTER = 1.5  # poll intervals
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version that the model server has."""
+
+    revision: Revision | None
+    """What it is, by the files that it was registered with; None if nobody knows."""
+    workers: int = 1
+    """How many it should have."""
+    is_idle: bool = True
+    """Whether no request waits for it and no worker is at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model that the model server has."""
+
+    default: str | None
+    """The version that answers requests which name none; None while nothing but the placeholder is there."""
+    versions: Mapping[str, Version]
+
+    @property
+    def revision(self) -> Revision | None:
+        """What answers."""
+        version = None if self.default is None else self.versions.get(self.default)
+        return version.revision if version else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRollout:
+    """A rollout that is not over."""
+
+    name: str
+    revision: Revision
+    kind: str
+    is_cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A version that ends when it is idle."""
+
+    since: float
+    was_idle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All of it, as of one look."""
+
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    rollouts: Sequence[RunningRollout] = ()
+    proven: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
+    """Name and identity of revisions that have given their golden answers since the controller started."""
+    draining: Mapping[tuple[str, str], Drain] = field(default_factory=dict)
+    ending: AbstractSet[tuple[str, str]] = frozenset()
+    """Name and revision of versions that are being removed at this moment."""
+    cached: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
+    """Name and identity of revisions whose archives lie on disk, of those that are desired or served last."""
+    last_good: Mapping[str, Revision | None] = field(default_factory=dict)
+    """What served last, here or on any replica, by name; None where nothing has; absent where nobody has asked yet."""
+    archived: AbstractSet[str] = frozenset()
+    """Stems of the models that have archives on disk."""
+
+    def serving(self) -> dict[str, Revision]:
+        """What answers, by name of the deployment."""
+        return {name: it.revision for name, it in self.deployments.items() if it.revision is not None}
+
+    def serves(self, name: str, revision: Revision) -> bool:
+        """Whether a revision answers, and has proven that it may."""
+        deployment = self.deployments.get(name)
+        answers = deployment.revision if deployment else None
+        return (
+            answers is not None
+            and answers.identity == revision.identity
+            and (name, revision.identity) in self.proven
+        )  # fmt: skip
+
+
+class Eye:
+    """Looks at one model server.
+
+    Args:
+        server: serves.
+        store: has the files of what it serves.
+        interval_s: seconds between two looks when nothing is going on.
+    """
+
+    def __init__(self, server: ModelServer, store: Store, interval_s: float) -> None:
+        self._server = server
+        self._store = store
+        self._interval_s = interval_s
+        self._seen: dict[str, tuple[float, Deployment]] = {}
+
+    def deployments(self, unsettled: AbstractSet[str]) -> dict[str, Deployment]:
+        """What the model server has, by name.
+
+        Args:
+            unsettled: models where something is going on, which are described at each look.
+
+        Raises:
+            ModelServerError: it does not answer.
+        """
+        now = time.monotonic()
+        defaults = self._server.defaults()
+        for name in self._seen.keys() - defaults.keys():
+            del self._seen[name]
+        for name, listed in defaults.items():
+            default = None if listed == PLACEHOLDER else listed
+            at, seen = self._seen.get(name, (0.0, None))
+            if (
+                seen is None
+                or name in unsettled
+                or seen.default != default
+                or now - at > DESCRIBED_AFTER * self._interval_s
+            ):
+                versions = {id_: self._version(name, it) for id_, it in self._server.versions(name).items()}
+                self._seen[name] = now, Deployment(default, versions)
+        return {name: deployment for name, (_, deployment) in self._seen.items()}
+
+    def _version(self, name: str, served: ServedVersion) -> Version:
+        return Version(
+            self._store.served_revision(name, served.version),
+            served.workers,
+            is_idle=not (served.pending_requests or any(busy_flag.is_busy(pid) for pid in served.pids)),
+        )

@@ -1,0 +1,268 @@
+"""What is to be done, from what is desired and what is observed: a function of both, which asks nobody.
+
+| state of a deployment                                    | action |
+| -------------------------------------------------------- | --------------------------------------------------------- |
+| what is desired answers and is proven                    | none |
+| it has another number of workers than its tags say       | `Ensure` |
+| it does not answer, or is not proven yet                 | `Begin` a rollout; `Wait` while others have their turn |
+| its identifier is another revision's, or still ends      | `Wait` until that has ended |
+| it failed or was refused a while ago                     | none, until its backoff is over |
+| … and answers all the same, unproven                     | `Drain`, so that it is made anew |
+| nothing answers; what is desired is not proven or cached | `Recall` what served last, and `Begin` that first |
+| a rollout is of what is desired no more                  | `Cancel` |
+| a version that is neither the default nor comes up       | `Drain`, then `Remove` when it was idle at two looks |
+| … and takes longer than a request to it may              | `Remove` at any cost |
+| … and is being removed                                   | none: its removal keeps nobody waiting |
+| a version of a model that was deleted and made anew      | `Drain`, though it is the default |
+| nothing but the placeholder is there, and nothing begins | `Remove` the placeholder |
+| the registry lists it no more                            | `Drain` |
+| the registry lists nothing of all that answers           | `Hold`, until it has said so for `HOLD_S`; then `Drain` |
+| the registry is away                                     | no `Cancel`, no `Drain` of a default, no `DeleteArchives` |
+| archives lie on disk of a model that was deleted         | `DeleteArchives` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from signet_torchserve.archive.store import stem
+from signet_torchserve.control.backoff import Backoff
+from signet_torchserve.control.desired import Desired
+from signet_torchserve.control.observed import Deployment, Observed, RunningRollout
+from signet_torchserve.errors import NotServable
+from signet_torchserve.options import Options
+from signet_torchserve.revision import Revision
+from signet_torchserve.server.model_server import PLACEHOLDER
+
+AT_ONCE = {"back": 4, "new": 1}
+"""Rollouts at the same time: of versions whose archive lies on disk beside one that answers, and of all others."""
+HOLD_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Start the rollout of a revision."""
+
+    name: str
+    revision: Revision
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A rollout is to begin once another one, or the end of a version, is over."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask the registry what served last, on any replica."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Keep a rollout from going live: the registry wants another version by now, or none."""
+
+    name: str
+    desired: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ensure:
+    """Give a version the number of workers that its tags say."""
+
+    name: str
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Let a version end when it has answered what it has accepted."""
+
+    name: str
+    revision_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """End a version's workers, and forget it."""
+
+    name: str
+    revision_id: str
+    at_any_cost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Go on with deployments although the registry lists none of all that answer: it may have lost them."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteArchives:
+    """Delete a model's archives, by the stem of its name."""
+
+    stem: str
+
+
+Action = Begin | Wait | Recall | Cancel | Ensure | Drain | Remove | Hold | DeleteArchives
+
+
+def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> list[Action]:
+    """The actions that bring what is observed towards what is desired, each of which may be repeated.
+
+    Args:
+        desired: what the registry asks for.
+        observed: what this replica has.
+        backoff: what was tried, and when it may be tried again.
+        now: `time.monotonic()`.
+    """
+    answering = observed.serving().keys()
+    unlisted = answering - desired.revisions.keys() if desired.is_known else set()
+    actions: list[Action] = []
+    if unlisted and unlisted == answering:
+        since = max(desired.unlisted_since.get(name, now) for name in unlisted)
+        if now - since < HOLD_S:
+            actions.append(Hold(tuple(sorted(unlisted))))
+            unlisted = set()
+    begins = list(_begins(desired, observed, backoff, now))
+    coming = {
+        (it.name, it.revision.id) for it in (*observed.rollouts, *begins) if isinstance(it, (RunningRollout, Begin))
+    }
+    busy = {it.name for it in (*observed.rollouts, *begins)}
+    for rollout in observed.rollouts:
+        actions += _cancels(rollout, desired, observed)
+    actions += begins
+    for name, deployment in observed.deployments.items():
+        revision = desired.revisions.get(name)
+        if name not in busy and revision is not None and observed.serves(name, revision):
+            actions += _ensures(name, revision, deployment)
+        for version in deployment.versions:
+            if (name, version) not in coming and _has_to_end(name, version, desired, observed, backoff, now, unlisted):
+                actions += _ends(name, version, observed, now)
+        if not deployment.versions and deployment.default is None and name not in busy:
+            actions.append(Remove(name, PLACEHOLDER))
+    if desired.is_known and not any(isinstance(action, Hold) for action in actions):
+        used = {stem(name) for name in (*desired.models, *desired.revisions, *observed.deployments, *busy)}
+        actions += [DeleteArchives(unused) for unused in sorted(observed.archived - used)]
+    return actions
+
+
+def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> Iterator[Begin | Wait | Recall]:
+    """What serves goes before what is new, what lies on disk before what must be fetched."""
+    running = {rollout.name for rollout in observed.rollouts if not rollout.is_cancelled}
+    missing = []
+    for name, revision in desired.revisions.items():
+        if observed.serves(name, revision) or name in running:
+            continue
+        chosen = _chosen(name, revision, observed, backoff, now)
+        if isinstance(chosen, Recall):
+            yield chosen
+        elif chosen is not None:
+            deployment = observed.deployments.get(name)
+            is_new = deployment is None or deployment.revision is None
+            missing.append((is_new, (name, chosen.identity) not in observed.cached, name, chosen))
+    counts = {kind: sum(it.kind == kind and not it.is_cancelled for it in observed.rollouts) for kind in AT_ONCE}
+    for is_new, must_be_made, name, chosen in sorted(missing, key=lambda row: row[:3]):
+        kind = "new" if is_new or must_be_made else "back"
+        if counts[kind] >= AT_ONCE[kind] or _is_in_the_way(name, chosen, observed):
+            yield Wait(name)
+        else:
+            counts[kind] += 1
+            yield Begin(name, chosen, kind)
+
+
+def _chosen(
+    name: str, revision: Revision, observed: Observed, backoff: Backoff, now: float
+) -> Revision | Recall | None:
+    """What is to be brought into service: what is desired, or before it what served last."""
+    is_due = backoff.is_due(name, revision, now)
+    deployment = observed.deployments.get(name)
+    if deployment is not None and deployment.revision is not None:
+        return revision if is_due else None
+    if is_due and revision.has_served and (name, revision.identity) in observed.cached:
+        return revision
+    if name not in observed.last_good:
+        return Recall(name)
+    last = observed.last_good[name]
+    if last is not None and is_former(last, revision) and backoff.is_due(name, last, now):
+        return last
+    return revision if is_due else None
+
+
+def is_former(last: Revision, revision: Revision) -> bool:
+    """Whether `last` may serve until `revision` does: another revision of the same model."""
+    return last.created == revision.created and last.id != revision.id
+
+
+def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
+    """Whether something has to end before the rollout begins."""
+    if observed.ending & {(name, revision.id), (name, PLACEHOLDER)}:
+        return True
+    if any((it.name, it.revision.id) == (name, revision.id) for it in observed.rollouts):
+        return True  # cancelled, and not over yet
+    deployment = observed.deployments.get(name)
+    return deployment is not None and any(
+        id_ == revision.id if it.revision is None else it.revision.created != revision.created
+        for id_, it in deployment.versions.items()
+        if it.revision is not None or id_ != deployment.default
+    )
+
+
+def _cancels(rollout: RunningRollout, desired: Desired, observed: Observed) -> Iterator[Cancel]:
+    if rollout.is_cancelled or not desired.is_known:
+        return
+    revision = desired.revisions.get(rollout.name)
+    if revision is None:
+        yield Cancel(rollout.name, None)
+    elif revision.identity != rollout.revision.identity:
+        last = observed.last_good.get(rollout.name)
+        comes_back = last is not None and last.identity == rollout.revision.identity and is_former(last, revision)
+        if not comes_back or rollout.name in observed.serving():
+            yield Cancel(rollout.name, revision.version)
+
+
+def _ensures(name: str, revision: Revision, deployment: Deployment) -> Iterator[Ensure]:
+    if deployment.versions[revision.id].workers != _options(revision).workers:
+        yield Ensure(name, revision)
+
+
+def _has_to_end(  # noqa: PLR0913, PLR0917 -- what is desired and observed, and of what
+    name: str, version: str, desired: Desired, observed: Observed, backoff: Backoff, now: float, unlisted: set[str]
+) -> bool:
+    deployment = observed.deployments[name]
+    revision, found = desired.revisions.get(name), deployment.versions[version].revision
+    if revision is None:
+        return version != deployment.default or name in unlisted
+    if found is not None and found.created != revision.created:
+        return True
+    if found is not None and found.identity == revision.identity:
+        if observed.serves(name, revision):
+            return False
+        return not backoff.is_due(name, revision, now) and backoff.outcome(name, revision) != "unreachable"
+    return version != deployment.default
+
+
+def _ends(name: str, version: str, observed: Observed, now: float) -> Iterator[Drain | Remove]:
+    yield Drain(name, version)
+    deployment, drain = observed.deployments[name], observed.draining.get((name, version))
+    if drain is None or (name, version) in observed.ending:
+        return
+    if version == deployment.default and len(deployment.versions) > 1:
+        return  # TorchServe ends no default version while it has others
+    it = deployment.versions[version]
+    is_late = now - drain.since > _options(it.revision).timeout_s
+    if is_late or (it.is_idle and drain.was_idle):
+        yield Remove(name, version, at_any_cost=is_late)
+
+
+def _options(revision: Revision | None) -> Options:
+    try:
+        return Options.from_tags(revision.tags if revision else {})
+    except NotServable:  # by a rule that it served without
+        return Options()

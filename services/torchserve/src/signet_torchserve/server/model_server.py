@@ -1,0 +1,117 @@
+"""What the controller needs of a model server: to see what it serves, and to change that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from signet_torchserve import machine
+from signet_torchserve.options import Options
+
+PLACEHOLDER = "not-yet"
+"""The version that holds a new deployment's place until its first one is proven: without workers, answered 503."""
+
+WORKER_START_TIMEOUT_S = 120
+_POLL_S = 0.05
+
+
+class ModelServerError(Exception):
+    """The model server did not do what it was asked to, or has not said that it did; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedVersion:
+    """One registered version of a model, as the model server describes it."""
+
+    version: str
+    workers: int
+    """How many there should be."""
+    ready_workers: int
+    pending_requests: int
+    """Those that no worker has begun with."""
+    pids: tuple[int, ...]
+    """Process ids of the workers; one that is only being started has none."""
+
+
+class ModelServer(Protocol):
+    """Serves versions of models, one of which, the default, answers the requests that name none.
+
+    Each method raises `ModelServerError` where the server does not answer or refuses. The server may have done what it
+    was asked to all the same: who needs to know observes it. Each may be called again.
+    """
+
+    def is_up(self) -> bool:
+        """Whether it answers."""
+
+    def defaults(self) -> dict[str, str]:
+        """The default version of every model, by the model's name, in one call for all of them."""
+
+    def versions(self, name: str) -> Mapping[str, ServedVersion]:
+        """All versions of one model; none if it is unknown."""
+
+    def version(self, name: str, revision_id: str = "") -> ServedVersion | None:
+        """One version of a model, or its default; None if it is unknown."""
+
+    def ensure(self, name: str, revision_id: str, folder: Path, options: Options) -> None:
+        """Have a version with its options and its number of workers; return while these come up.
+
+        Args:
+            name: of the model.
+            revision_id: its version.
+            folder: of the version's files, in the model store.
+            options: how the version is served.
+        """
+
+    def set_default(self, name: str, revision_id: str) -> None:
+        """Let a version answer the requests that name none."""
+
+    def remove(self, name: str, revision_id: str, *, at_any_cost: bool = False) -> bool:
+        """End a version's workers and forget it; an unknown one is left unknown.
+
+        Args:
+            name: of the model.
+            revision_id: its version.
+            at_any_cost: forget requests that came at the last moment, too.
+
+        Returns:
+            Whether it is unknown now; if not, it has a worker again for such requests.
+        """
+
+    def predict(self, name: str, revision_id: str, request: Any) -> Any:
+        """JSON answer of one version to a JSON request."""
+
+
+def wait_until_ready(
+    server: ModelServer, name: str, revision_id: str, workers: int, meanwhile: Callable[[], object] = lambda: None
+) -> None:
+    """Return when as many workers have loaded a version.
+
+    Args:
+        server: serves it.
+        name: of the model.
+        revision_id: its version.
+        workers: how many there have to be.
+        meanwhile: called again and again; what it raises ends the wait.
+
+    Raises:
+        ModelServerError: a worker ended before, or they took more than `WORKER_START_TIMEOUT_S`.
+    """
+    deadline = time.monotonic() + WORKER_START_TIMEOUT_S
+    seen: set[int] = set()
+    while True:
+        served = server.version(name, revision_id)
+        if served is not None:
+            if served.ready_workers >= workers:
+                return
+            seen |= set(served.pids)
+        # TorchServe says nothing of one that ends, and starts the next one, again and again.
+        has_one_ended = not all(machine.exists(pid) for pid in seen)
+        meanwhile()
+        if has_one_ended:
+            raise ModelServerError("A worker ended while it loaded the model; TorchServe's log has its last words.")
+        if time.monotonic() > deadline:
+            raise ModelServerError(f"The workers have not loaded the model within {WORKER_START_TIMEOUT_S} s.")
+        time.sleep(_POLL_S)
