@@ -20,8 +20,10 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve.archive import builder
 from signet_torchserve.archive.layout import LABELS, MLMODEL, PROGRAM
 from signet_torchserve.archive.store import Store
+from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
+from signet_torchserve.server.model_server import wait_until_ready
 from signet_torchserve.settings import Settings
 
 from embedded import ports
@@ -105,13 +107,13 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
         for name, handler in handlers.items():
             mar = store.archive(name, Revision(VERSION))
             _build(mar, name, handler.source, saved)
-            batches = {"batch_size": handler.batch_size, "max_batch_delay_ms": handler.max_batch_delay_ms}
-            api.start(name, mar, workers=1, timeout_s=60, **batches)
-            api.wait_until_ready(name, VERSION, workers=1)
+            options = Options(batch_size=handler.batch_size, max_batch_delay_ms=handler.max_batch_delay_ms)
+            api.ensure(name, VERSION, mar, options)
+            wait_until_ready(api, name, VERSION, workers=1)
             api.set_default(name, VERSION)
             served = api.version(name)
             url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{name}"
-            contenders.append(Contender(name, handler.title, url, served.workers if served else ()))
+            contenders.append(Contender(name, handler.title, url, served.pids if served else ()))
         yield contenders
     finally:
         launch.stop(server, STOP_TIMEOUT_S)

@@ -507,6 +507,28 @@ def test_a_large_model_keeps_no_rollback_waiting(
     assert replica.ask(name=other).ok
 
 
+def test_what_is_changed_by_hand_is_set_right(replica: Replica) -> None:
+    """A worker that is scaled, a version that is unregistered and a tag that is set, within two looks at each."""
+
+    def look_twice() -> None:
+        for _ in range(2):
+            time.sleep(1.0)  # the poll interval of this replica
+            replica.controller.reconcile()
+
+    management = f"http://management/models/{NAME}"
+    replica.server._call("PUT", f"{management}/1", params={"min_worker": 2, "max_worker": 2, "synchronous": "false"})
+    replica.tag("1", status="refused", reason="somebody says so")
+    look_twice()
+    wait_until(lambda: (it := replica.server.version(NAME, "1")) is not None and it.workers == 1)
+    assert replica.marks("1")[0] == "ready"
+    replica.settle()
+    replica.server._call("DELETE", f"{management}/1")
+    look_twice()
+    replica.settle()
+    assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
+    assert replica.status.deployments == {NAME: "1"}
+
+
 def test_what_is_not_wanted_any_more_is_not_waited_for(
     replica: Replica, versions: Versions, held_download: threading.Event
 ) -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from signet_torchserve.control.registry import MAX_TAG_LENGTH, Registry, RegistryRefused, RegistryUnreachable, served_at
 from signet_torchserve.revision import Revision
 
@@ -142,6 +146,54 @@ def test_what_is_not_there_is_not_the_registrys_trouble(uri: str, tmp_path: Path
     ):
         with pytest.raises(RegistryRefused):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
+        (
+            MlflowException("500 Server Error: INTERNAL SERVER ERROR for url: http://mlflow-server:5000/x"),
+            "500 Server Er",
+        ),
+        (MlflowException("403 Client Error: FORBIDDEN for url: http://mlflow-server:5000/x"), "403 Client Error"),
+        (requests.ConnectionError("Connection reset by peer"), "Connection reset by peer"),
+    ],
+)
+def test_a_file_that_cannot_be_had_is_the_versions_trouble(
+    error: Exception, reason: str, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the registry answers, what goes wrong with a download is told of the version, and not of the registry."""
+
+    def trouble(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("signet_torchserve.control.registry.get_artifact_repository", trouble)
+    with pytest.raises(RegistryRefused, match=f"^The files of version 2 cannot be downloaded: .*{reason}"):
+        Registry(uri, "champion").download("a", "2", tmp_path)
+
+
+def test_a_download_ends_before_the_next_file(uri: str, tmp_path: Path) -> None:
+    """What `go_on` raises ends it."""
+    source = tmp_path / "model"
+    (source / "data").mkdir(parents=True)
+    for file in ("MLmodel", "data/model.pt2"):
+        (source / file).write_text(file)
+    version = str(MlflowClient(uri).create_model_version("a", str(source)).version)
+    target = tmp_path / "whole"
+    target.mkdir()
+    Registry(uri, "champion").download("a", version, target)
+    assert (target / "data/model.pt2").read_text() == "data/model.pt2"
+    files = list[int]()
+
+    def go_on() -> None:
+        files.append(1)
+        if len(files) == 2:
+            raise KeyError("superseded")
+
+    with pytest.raises(KeyError, match="superseded"):
+        Registry(uri, "champion").download("a", version, tmp_path, go_on)
+    assert len(files) == 2
 
 
 def test_replicas_say_that_they_are_there(uri: str) -> None:

@@ -13,30 +13,17 @@ import time
 from collections.abc import Callable, Mapping
 
 from signet_torchserve.archive.store import Store
+from signet_torchserve.control import plan
 from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.desired import Desired, Follower
 from signet_torchserve.control.observed import Drain, Eye, Observed, RunningRollout
-from signet_torchserve.control.plan import (
-    HOLD_S,
-    Action,
-    Begin,
-    Cancel,
-    DeleteArchives,
-    Ensure,
-    Hold,
-    Recall,
-    Remove,
-    Wait,
-    plan,
-)
-from signet_torchserve.control.plan import Drain as DrainAction
+from signet_torchserve.control.outcomes import Outcomes
 from signet_torchserve.control.presence import Presence
-from signet_torchserve.control.registry import Registry, RegistryError, RegistryRefused, RegistryUnreachable
+from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.status_reporter import StatusReporter
 from signet_torchserve.control.supervision import keep_going
-from signet_torchserve.errors import DigestDiffers, FilesIncomplete, NotServable
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
@@ -47,7 +34,6 @@ LOOK_S = 0.25  # while a version comes into service or ends
 LOOK_SHARE = 0.2  # of the time then, at most: with many models a look takes the registry a while
 STOP_S = 0.2  # the controller hears that it is to stop within as long
 RESUME_S = 60  # for what the model server was started with to prove itself, before the registry is asked
-_KNOWN = (NotServable, FilesIncomplete, Superseded, ModelServerError, RegistryRefused, OSError)
 _TOLD_AS = {"unreachable": "pending"}
 
 
@@ -71,16 +57,15 @@ class Controller:
         self._status = status
         self._poll_interval_s = poll_interval_s
         self._eye = Eye(server, store, poll_interval_s)
-        self._backoff = Backoff()
         self._follower = Follower(registry, store, status)
         self._presence = Presence(registry, store.replica)
         self._reporter = StatusReporter(registry, self._presence)
+        self._outcomes = Outcomes(self._reporter, store)
         self._rollouts: list[Rollout] = []
         self._proven: set[tuple[str, tuple[int, str]]] = set()
         self._recalled: dict[str, Revision | None] = {}
         self._draining: dict[tuple[str, str], Drain] = {}
         self._tasks: dict[tuple[str, str], threading.Thread] = {}
-        self._serving: dict[str, Revision] = {}
         self._troubles: dict[tuple[str, str], str] = {}
         self._held: set[str] = set()
         self._has_to_wait = False
@@ -108,7 +93,7 @@ class Controller:
             if not self._rollouts or time.monotonic() > deadline:
                 break
             self.rest(LOOK_S)
-        self._backoff = Backoff()  # what could not serve is tried at once if the registry asks for it
+        self._outcomes.backoff = Backoff()  # what could not serve is tried at once if the registry asks for it
 
     def reconcile(self) -> float:
         """Begin, go on with and end what differs between what is desired and what is observed.
@@ -117,7 +102,7 @@ class Controller:
             Seconds until the next look: few while there is more to do; more and more, and another number for each
             replica, while the registry does not answer.
         """
-        desired = self._follower.look(self._serving)
+        desired = self._follower.look(self._outcomes.serving)
         try:
             observed = self._observe(desired.revisions)
         except ModelServerError as error:
@@ -126,7 +111,7 @@ class Controller:
         if desired.is_known:
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
             last = {name: it for name, it in observed.last_good.items() if it is not None}
-            self._backoff.keep(desired.revisions, last)
+            self._outcomes.backoff.keep(desired.revisions, last)
         self._act(desired, observed)
         if desired.is_known:
             known = desired.revisions.keys() - self._status.stranded.keys()
@@ -166,7 +151,9 @@ class Controller:
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
         unsettled = {it.name for it in (*self._rollouts, *over)} | {name for name, _ in (*self._draining, *self._tasks)}
         self._tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
-        unsettled |= {name for name, it in desired.items() if self._serving.get(name, it).identity != it.identity}
+        unsettled |= {
+            name for name, it in desired.items() if self._outcomes.serving.get(name, it).identity != it.identity
+        }
         try:
             deployments = self._eye.deployments(unsettled)
         except ModelServerError:
@@ -185,40 +172,23 @@ class Controller:
             self._store.stems(),
         )
         for rollout in over:
-            self._settle(rollout, desired, observed)
+            self._outcomes.settle(rollout, desired, observed)
         return observed
-
-    def _settle(self, rollout: Rollout, desired: Mapping[str, Revision], observed: Observed) -> None:
-        """Take note of what became of a rollout: of what answers, whatever its last call came to."""
-        name, revision, error = rollout.name, rollout.revision, rollout.error
-        is_desired = name in desired and desired[name].identity == revision.identity
-        if observed.serves(name, revision):
-            account = rollout.account()
-            logger.info("%s version %s answers after %s.", name, revision.id, account)
-            if is_desired:
-                self._reporter.put(name, revision, "ready", f"answers on this replica after {account}", rollout.tags)
-        elif isinstance(error, Superseded):
-            if desired.get(name, revision).version != revision.version or name not in desired:
-                logger.info("%s version %s: %s", name, revision.id, error)
-                self._reporter.bid_farewell(name, revision, "failed", str(error))
-        else:
-            error = error or ModelServerError("Another version was made the default meanwhile.")
-            self._give_up(name, revision, error, rollout.tags, is_desired=is_desired)
 
     def _act(self, desired: Desired, observed: Observed) -> None:
         now = time.monotonic()
-        actions = plan(desired, observed, self._backoff, now)
-        self._follow_serving(desired, observed)
+        actions = plan.plan(desired, observed, self._outcomes.backoff, now)
+        self._outcomes.follow(desired, observed)
         self._draining = {
             (it.name, it.revision_id): Drain(
                 self._draining.get((it.name, it.revision_id), Drain(now)).since,
                 observed.deployments[it.name].versions[it.revision_id].is_idle,
             )
             for it in actions
-            if isinstance(it, DrainAction)
+            if isinstance(it, plan.Drain)
         }
-        self._has_to_wait = any(isinstance(action, Wait | Recall) for action in actions)
-        held = {name for action in actions if isinstance(action, Hold) for name in action.names}
+        self._has_to_wait = any(isinstance(action, plan.Wait | plan.Recall) for action in actions)
+        held = {name for action in actions if isinstance(action, plan.Hold) for name in action.names}
         self._tell_held(held)
         for action in actions:
             try:
@@ -227,27 +197,27 @@ class Controller:
                 name = getattr(action, "name", "An archive")
                 logger.exception("Something is wrong with %s; the others go on.", name)
                 self._status.note_error(name, error)
-                if isinstance(action, Begin):
-                    self._give_up(name, action.revision, error, {}, is_desired=True)
+                if isinstance(action, plan.Begin):
+                    self._outcomes.give_up(name, action.revision, error, {}, is_desired=True)
             else:
-                if isinstance(action, Begin):
+                if isinstance(action, plan.Begin):
                     self._status.settle(action.name)
         self._report(desired, observed)
 
-    def _do(self, action: Action, desired: Desired, observed: Observed) -> None:
+    def _do(self, action: plan.Action, desired: Desired, observed: Observed) -> None:
         match action:
-            case Begin(name, revision, kind):
+            case plan.Begin(name, revision, kind):
                 self._begin(name, revision, kind, desired, observed)
-            case Cancel(name, version):
+            case plan.Cancel(name, version):
                 self._cancel(name, Superseded(version))
-            case Recall(name):
+            case plan.Recall(name):
                 self._start((name, ""), lambda: self._recall(name))
-            case Ensure(name, revision):
+            case plan.Ensure(name, revision):
                 folder, options = self._store.unpacked(name, revision.id), Options.from_tags(revision.tags)
                 self._start((name, revision.id), lambda: self._server.ensure(name, revision.id, folder, options))
-            case Remove(name, revision_id, at_any_cost):
+            case plan.Remove(name, revision_id, at_any_cost):
                 self._start((name, revision_id), lambda: self._remove(name, revision_id, at_any_cost=at_any_cost))
-            case DeleteArchives(stem):
+            case plan.DeleteArchives(stem):
                 self._store.delete_archives(stem)
             case _:
                 pass
@@ -255,7 +225,7 @@ class Controller:
     def _begin(self, name: str, revision: Revision, kind: str, desired: Desired, observed: Observed) -> None:
         logger.info("Deploying %s version %s.", name, revision.id)
         is_desired = desired.revisions.get(name) == revision
-        if is_desired and self._backoff.outcome(name, revision) == "pending":
+        if is_desired and self._outcomes.backoff.outcome(name, revision) == "pending":
             self._reporter.put(name, revision, "pending", "it is being deployed")
         rollout = Rollout(
             name,
@@ -287,7 +257,7 @@ class Controller:
         if self._server.remove(name, revision_id, at_any_cost=at_any_cost):
             logger.info("%s version %s is retired.", name, revision_id)
             self._store.discard(name, revision_id)
-            serving = self._serving.get(name)
+            serving = self._outcomes.serving.get(name)
             self._store.prune(name, keep={serving.id} if serving else set())
 
     def _start(self, key: tuple[str, str], work: Callable[[], object]) -> None:
@@ -310,58 +280,14 @@ class Controller:
 
     def _tell_held(self, names: set[str]) -> None:
         """Tell which deployments go on although the registry lists them no more."""
-        why = f"The registry lists none of the models that are served; they are withdrawn if it does so for {HOLD_S} s."
+        why = f"The registry lists none of the served models; they are withdrawn if it does so for {plan.HOLD_S} s."
         if names and not self._held:
             logger.error("%s", why)
         self._held = names
         self._status.stranded = {**self._status.stranded, **dict.fromkeys(sorted(names), why)}
 
-    def _follow_serving(self, desired: Desired, observed: Observed) -> None:
-        """Keep what serves for the next start, and say of what serves no more that it is retired."""
-        serving = observed.serving()
-        for name, revision in self._serving.items():
-            now = serving.get(name)
-            if now is not None and now.version != revision.version and now.created == revision.created:
-                self._reporter.bid_farewell(
-                    name, revision, "retired", f"version {now.version} has taken its place"
-                )  # fmt: skip
-            elif now is None and desired.is_known and name not in desired.revisions:
-                logger.info("%s carries the alias no more and is withdrawn.", name)
-                self._reporter.bid_farewell(name, revision, "retired", "the alias was taken away")
-        self._serving = serving
-        last = {
-            name: it
-            for name, it in self._store.last_good().items()
-            if not desired.is_known or name in desired.revisions
-        }
-        self._store.note_last_good({**last, **serving})
-
-    def _give_up(
-        self, name: str, revision: Revision, error: Exception, tags: Mapping[str, str], *, is_desired: bool
-    ) -> None:
-        """Say what became of a version that did not come into service, and when it is tried again."""
-        now = time.monotonic()
-        if isinstance(error, RegistryUnreachable):
-            logger.warning("%s version %s cannot be fetched now: %s", name, revision.id, error)
-            self._backoff.unreachable(name, revision, now)
-            if is_desired:
-                self._reporter.put(name, revision, "pending", f"its files cannot be fetched now: {error}")
-            return
-        status = "refused" if isinstance(error, NotServable) else "failed"
-        is_known = isinstance(error, _KNOWN)
-        reason = str(error) if is_known else repr(error)
-        goes_on = f" Version {self._serving[name].id} goes on." if name in self._serving else ""
-        what = f"{name} version {revision.id} is {status}"
-        logger.error("%s: %s%s", what, reason, goes_on, exc_info=None if is_known else error)
-        if status == "refused" and not isinstance(error, DigestDiffers):
-            self._backoff.refused(name, revision)
-        else:
-            self._backoff.failed(name, revision, now, status)
-        if is_desired:
-            self._reporter.put(name, revision, status, reason, tags)
-
     def _state(self, name: str, revision: Revision, observed: Observed) -> str:
-        return "ready" if observed.serves(name, revision) else self._backoff.outcome(name, revision)
+        return "ready" if observed.serves(name, revision) else self._outcomes.backoff.outcome(name, revision)
 
     def _report(self, desired: Desired, observed: Observed) -> None:
         states = {name: self._state(name, revision, observed) for name, revision in sorted(desired.revisions.items())}

@@ -55,7 +55,7 @@ class TorchServe:
         while token is not None:
             page = self._call("GET", f"{_MANAGEMENT}/models", params={"limit": _PAGE, "next_page_token": token})
             for model in page["models"]:
-                found[model["modelName"]] = model["modelUrl"].rpartition("@")[2]
+                found[model["modelName"]] = model["modelUrl"].removesuffix(".mar").rpartition("@")[2]
             token = page.get("nextPageToken")
         return found
 

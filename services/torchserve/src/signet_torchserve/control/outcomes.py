@@ -1,0 +1,102 @@
+"""What became of the versions: for the registry, the log, the backoff and the next start."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from signet_torchserve.archive.store import Store
+from signet_torchserve.control.backoff import Backoff
+from signet_torchserve.control.desired import Desired
+from signet_torchserve.control.observed import Observed
+from signet_torchserve.control.registry import RegistryRefused, RegistryUnreachable
+from signet_torchserve.control.rollout import Rollout, Superseded
+from signet_torchserve.control.status_reporter import StatusReporter
+from signet_torchserve.errors import DigestDiffers, FilesIncomplete, NotServable
+from signet_torchserve.revision import Revision
+from signet_torchserve.server.model_server import ModelServerError
+
+logger = logging.getLogger(__name__)
+
+_KNOWN = (NotServable, FilesIncomplete, Superseded, ModelServerError, RegistryRefused, OSError)
+
+
+class Outcomes:
+    """Takes note of what is observed.
+
+    Attributes:
+        backoff: what was tried, and when it is tried again.
+        serving: what answered at the last look, by name of the deployment.
+
+    Args:
+        reporter: tells the registry.
+        store: remembers what serves.
+    """
+
+    def __init__(self, reporter: StatusReporter, store: Store) -> None:
+        self._reporter = reporter
+        self._store = store
+        self.backoff = Backoff()
+        self.serving: dict[str, Revision] = {}
+
+    def settle(self, rollout: Rollout, desired: Mapping[str, Revision], observed: Observed) -> None:
+        """Take note of what became of a rollout: of what answers, whatever its last call came to."""
+        name, revision, error = rollout.name, rollout.revision, rollout.error
+        is_desired = name in desired and desired[name].identity == revision.identity
+        if observed.serves(name, revision):
+            account = rollout.account()
+            logger.info("%s version %s answers after %s.", name, revision.id, account)
+            if is_desired:
+                self._reporter.put(name, revision, "ready", f"answers on this replica after {account}", rollout.tags)
+        elif isinstance(error, Superseded):
+            if desired.get(name, revision).version != revision.version or name not in desired:
+                logger.info("%s version %s: %s", name, revision.id, error)
+                self._reporter.bid_farewell(name, revision, "failed", str(error))
+        else:
+            error = error or ModelServerError("Another version was made the default meanwhile.")
+            self.give_up(name, revision, error, rollout.tags, is_desired=is_desired)
+
+    def follow(self, desired: Desired, observed: Observed) -> None:
+        """Keep what serves for the next start, and say of what serves no more that it is retired."""
+        serving = observed.serving()
+        for name, revision in self.serving.items():
+            now = serving.get(name)
+            if now is not None and now.version != revision.version and now.created == revision.created:
+                self._reporter.bid_farewell(
+                    name, revision, "retired", f"version {now.version} has taken its place"
+                )  # fmt: skip
+            elif now is None and desired.is_known and name not in desired.revisions:
+                logger.info("%s carries the alias no more and is withdrawn.", name)
+                self._reporter.bid_farewell(name, revision, "retired", "the alias was taken away")
+        self.serving = serving
+        last = {
+            name: it
+            for name, it in self._store.last_good().items()
+            if not desired.is_known or name in desired.revisions
+        }
+        self._store.note_last_good({**last, **serving})
+
+    def give_up(
+        self, name: str, revision: Revision, error: Exception, tags: Mapping[str, str], *, is_desired: bool
+    ) -> None:
+        """Say what became of a version that did not come into service, and when it is tried again."""
+        now = time.monotonic()
+        if isinstance(error, RegistryUnreachable):
+            logger.warning("%s version %s cannot be fetched now: %s", name, revision.id, error)
+            self.backoff.unreachable(name, revision, now)
+            if is_desired:
+                self._reporter.put(name, revision, "pending", f"its files cannot be fetched now: {error}")
+            return
+        status = "refused" if isinstance(error, NotServable) else "failed"
+        is_known = isinstance(error, _KNOWN)
+        reason = str(error) if is_known else repr(error)
+        goes_on = f" Version {self.serving[name].id} goes on." if name in self.serving else ""
+        what = f"{name} version {revision.id} is {status}"
+        logger.error("%s: %s%s", what, reason, goes_on, exc_info=None if is_known else error)
+        if status == "refused" and not isinstance(error, DigestDiffers):
+            self.backoff.refused(name, revision)
+        else:
+            self.backoff.failed(name, revision, now, status)
+        if is_desired:
+            self._reporter.put(name, revision, status, reason, tags)

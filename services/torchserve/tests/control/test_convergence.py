@@ -1,0 +1,265 @@
+"""The controller with a model server in memory, which fails and hangs at will."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memory_server import MemoryServer
+from models import wait_until
+from signet_torchserve.archive.store import Store
+from signet_torchserve.control import plan
+from signet_torchserve.control.controller import Controller
+from signet_torchserve.control.registry import RegistryRefused, RegistryUnreachable
+from signet_torchserve.control.status import Status
+from signet_torchserve.revision import SERVED_AT, Revision
+from signet_torchserve.server.model_server import ModelServerError
+
+
+class SaidRegistry:
+    """A registry that says what a test has put into it."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Revision] = {}
+        self.error: Exception | None = None
+        self.models: frozenset[str] = frozenset()
+        self.troubles: dict[str, str] = {}
+        self.marked: dict[tuple[str, str], tuple[str, str]] = {}
+        self.download_error: Exception | None = None
+        self.downloads = 0
+
+    def _answers(self) -> None:
+        if self.error:
+            raise self.error
+
+    def desired(self) -> dict[str, Revision]:
+        self._answers()
+        self.models = frozenset(self.said)
+        return dict(self.said)
+
+    def champion_version(self, name: str) -> str | None:
+        self._answers()
+        return self.said[name].version if name in self.said else None
+
+    def last_served(self, _: str) -> None:
+        self._answers()
+
+    def download(self, *_: object) -> Path:
+        self.downloads += 1
+        assert self.download_error
+        raise self.download_error
+
+    def mark(self, name: str, version: str, status: str, reason: str, _: object = None) -> None:
+        self.marked[name, version] = status, reason.partition(": ")[2]
+
+    def tell(self, *_: Any) -> None: ...
+
+    def beat(self, replica: str) -> dict[str, str]:
+        return {replica: "now"}
+
+    def leave(self, replica: str) -> None: ...
+
+
+class Replica:
+    """A controller, its server, store and registry."""
+
+    def __init__(self, home: Path) -> None:
+        self.server, self.registry, self.status = MemoryServer(), SaidRegistry(), Status()
+        self.store = Store(home)
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05)  # type: ignore[arg-type]
+
+    def cache(self, name: str, version: str, **tags: str) -> Revision:
+        """A revision that has served before and whose archive lies on disk."""
+        revision = Revision(version, {SERVED_AT: "2026", **{f"serving.{tag}": value for tag, value in tags.items()}}, 1)
+        with zipfile.ZipFile(self.store.archive(name, revision), "w") as archive:
+            archive.writestr("options.json", json.dumps({"allow": []}))
+        self.store.write_manifest(name, revision)
+        return revision
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Look until something is so."""
+
+        def look() -> bool:
+            self.controller.reconcile()
+            return is_so()
+
+        wait_until(look)
+
+    def serve(self, name: str, version: str, **tags: str) -> Revision:
+        """Have the registry ask for a version, and look until it answers and all else has ended."""
+        revision = self.registry.said[name] = self.cache(name, version, **tags)
+        self.until(lambda: self.serves(name, revision) and not self.controller.is_busy)
+        return revision
+
+    def serves(self, name: str, revision: Revision) -> bool:
+        return self.server._defaults.get(name) == revision.id
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[Replica]:
+    replica = Replica(tmp_path)
+    yield replica
+    replica.server.freed.set()
+    replica.store.close()
+
+
+def _fail(method: str, when: str) -> Callable[[str, str], None]:
+    """A call that fails, though it took effect if it fails after its work."""
+
+    def trouble(called: str, at: str) -> None:
+        if (called, at) == (method, when):
+            raise ModelServerError("TorchServe does not answer: timed out")
+
+    return trouble
+
+
+def test_a_default_that_took_effect_although_the_call_failed_serves(replica: Replica) -> None:
+    """What answers is what is observed: it is ready and stays, and the version before it ends."""
+    replica.serve("iris", "1")
+    replica.server.trouble = _fail("set_default", "after")
+    second = replica.serve("iris", "2")
+    assert replica.server.versions("iris").keys() == {second.id}
+    assert replica.status.deployments == {"iris": "2"}
+    assert replica.registry.marked["iris", "2"][0] == "ready"
+
+
+@pytest.mark.parametrize("method", ["set_default", "ensure", "remove"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_whatever_call_fails_the_desired_version_serves_in_the_end(method: str, when: str, replica: Replica) -> None:
+    """While calls fail, what served goes on; afterwards all is as desired."""
+    first = replica.serve("iris", "1")
+    replica.server.trouble = _fail(method, when)
+    second = replica.registry.said["iris"] = replica.cache("iris", "2")
+    for _ in range(10):
+        replica.controller.reconcile()
+        assert replica.serves("iris", first) or replica.serves("iris", second)
+    replica.server.trouble = lambda *_: None
+    replica.controller._outcomes.backoff.keep({})
+    replica.until(lambda: replica.server.versions("iris").keys() == {second.id} and not replica.controller.is_busy)
+    assert replica.status.deployments == {"iris": "2"}
+
+
+def test_a_version_that_does_not_end_keeps_no_other_from_ending(replica: Replica) -> None:
+    """Nor from being deployed."""
+    for name in ("iris", "digits"):
+        replica.serve(name, "1")
+    replica.server.stubborn.add(("iris", "1"))
+    for name in ("iris", "digits"):
+        replica.registry.said[name] = replica.cache(name, "2")
+    replica.until(lambda: replica.server.versions("digits").keys() == {"2"})
+    replica.until(lambda: replica.server.calls["remove"] > 1)
+    assert replica.server.versions("iris").keys() == {"1", "2"}
+    assert replica.status.deployments == {"iris": "2", "digits": "2"}
+
+
+def test_what_is_changed_by_hand_is_set_right_within_two_looks(replica: Replica) -> None:
+    """Workers that are scaled, and a version that is unregistered."""
+    revision = replica.serve("iris", "1", workers="2")
+    replica.serve("digits", "1")
+    for change in (
+        lambda: replica.server.ensure("iris", revision.id, Path("iris"), plan.Options(workers=1)),
+        lambda: replica.server.remove("iris", revision.id),
+    ):
+        change()
+        replica.controller.rest(0.1)
+        replica.until(
+            lambda: replica.serves("iris", revision) and replica.server.versions("iris")[revision.id].workers == 2
+        )
+    assert replica.status.deployments == {"digits": "1", "iris": revision.id}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RegistryRefused("The files of version 2 cannot be downloaded: 403 Client Error: Forbidden"),
+        RegistryRefused("http://mlflow-server:5000: Version 2 was deleted."),
+    ],
+)
+def test_what_cannot_be_fetched_says_why(error: Exception, replica: Replica) -> None:
+    """A full disk, a file that is denied, a version that was deleted: the version is failed, and tried later."""
+    replica.serve("iris", "1")
+    replica.registry.download_error = error
+    replica.registry.said["iris"] = Revision("2", created=1)
+    replica.until(lambda: replica.registry.marked.get(("iris", "2"), ("", ""))[0] == "failed")
+    assert replica.registry.marked["iris", "2"][1] == str(error)
+    for _ in range(5):
+        replica.controller.reconcile()
+    assert replica.registry.downloads == 1
+    assert replica.status.registry == "reachable"
+    assert replica.status.deployments == {"iris": "1"}
+
+
+def test_without_the_registry_and_its_memory_nothing_is_withdrawn(replica: Replica) -> None:
+    """What answers goes on, though desired.json is damaged and the registry away."""
+    replica.serve("iris", "1")
+    (replica.store.home / "desired.json").write_text("{")
+    replica.registry.error = RegistryUnreachable("http://mlflow-server:5000: refused")
+    for _ in range(5):
+        replica.controller.reconcile()
+    assert replica.status.deployments == {"iris": "1"}
+    assert not replica.controller.is_busy
+
+
+def test_a_registry_that_suddenly_lists_nothing_is_not_believed_at_once(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that serves goes on and says why, until the registry has said so for a while."""
+    for name in ("iris", "digits"):
+        replica.serve(name, "1")
+    replica.registry.said.clear()
+    for _ in range(5):
+        replica.controller.reconcile()
+    assert replica.status.deployments == {"digits": "1", "iris": "1"}
+    assert replica.status.stranded["iris"].startswith("The registry lists none of the served models;")
+    assert len(replica.store.stems()) == 2
+    monkeypatch.setattr(plan, "HOLD_S", 0.0)
+    replica.until(lambda: not replica.server.defaults() and not replica.store.stems())
+    assert replica.registry.marked["iris", "1"] == ("retired", "the alias was taken away")
+
+
+def test_a_restart_proves_what_served_before_the_registry_is_asked(replica: Replica) -> None:
+    """And what served last serves while the registry is away."""
+    revision = replica.serve("iris", "1")
+    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05)  # type: ignore[arg-type]
+    replica.registry.error = RegistryUnreachable("http://mlflow-server:5000: refused")
+    again.resume()
+    assert status.deployments == {"iris": revision.id}
+    assert status.has_caught_up
+
+
+def test_forty_settled_deployments_cost_one_call_a_look(replica: Replica) -> None:
+    """Each is described anew at every second look at most."""
+    replica.controller._eye._interval_s = 60
+    for number in range(40):
+        name = f"m{number}"
+        replica.server.ensure(name, "1", Path(name), plan.Options())
+        replica.server.set_default(name, "1")
+    eye = replica.controller._eye
+    eye.deployments(frozenset())
+    before = dict(replica.server.calls)
+    for _ in range(5):
+        assert len(eye.deployments(frozenset())) == 40
+    assert replica.server.calls == {**before, "defaults": before["defaults"] + 5}
+    eye.deployments(frozenset({"m7"}))
+    assert replica.server.calls["versions"] == before["versions"] + 1
+
+
+def test_a_look_that_cannot_see_changes_nothing(replica: Replica) -> None:
+    """While the model server does not answer, nothing is planned, and what is told stays."""
+    replica.serve("iris", "1")
+    replica.server.trouble = _fail("defaults", "before")
+    replica.registry.said["iris"] = replica.cache("iris", "2")
+    began = time.monotonic()
+    replica.controller.reconcile()
+    assert time.monotonic() - began < 5
+    assert replica.status.deployments == {"iris": "1"}
+    assert not [it for it in threading.enumerate() if it.name.startswith("rollout")]
