@@ -153,7 +153,7 @@ def test_what_is_not_there_is_not_the_registrys_trouble(uri: str, tmp_path: Path
     [
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
         (
-            MlflowException("500 Server Error: INTERNAL SERVER ERROR for url: http://mlflow-server:5000/x"),
+            MlflowException("500 Server Error: INTERNAL SERVER ERROR for url: http://mlflow:5000"),
             "500 Server Er",
         ),
         (MlflowException("403 Client Error: FORBIDDEN for url: http://mlflow-server:5000/x"), "403 Client Error"),
@@ -173,8 +173,9 @@ def test_a_file_that_cannot_be_had_is_the_versions_trouble(
         Registry(uri, "champion").download("a", "2", tmp_path)
 
 
-def test_a_download_ends_before_the_next_file(uri: str, tmp_path: Path) -> None:
+def test_a_download_ends_before_the_next_file(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `go_on` raises ends it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     source = tmp_path / "model"
     (source / "data").mkdir(parents=True)
     for file in ("MLmodel", "data/model.pt2"):

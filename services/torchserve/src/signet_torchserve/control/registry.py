@@ -147,7 +147,7 @@ class Registry:
         """
         try:
             uri = f"models:/{name}/{version}"
-            repository = get_artifact_repository(uri, tracking_uri=self._tracking_uri)
+            repository = get_artifact_repository(uri, self._tracking_uri)
             pending = [""]
             while pending:
                 for file in repository.list_artifacts(pending.pop() or None):
