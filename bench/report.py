@@ -9,11 +9,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bench import rollouts
+from bench import pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
 from bench.load import Memory, Rate, median
 from bench.micro import SIZES, Bulk, OneRow
+from bench.pieces import Pieces
 from bench.rollouts import Rollouts
 
 Point = tuple[str, int, bool]
@@ -38,6 +39,7 @@ class Results:
     bulk: list[Bulk] = field(default_factory=list)
     behind: Behind | None = None
     rollouts: Rollouts | None = None
+    pieces: Pieces | None = None
 
     @property
     def rates(self) -> dict[Point, Rate]:
@@ -73,6 +75,7 @@ class Results:
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
             "behind": self.behind and asdict(self.behind),
             "rollouts": self.rollouts and asdict(self.rollouts),
+            "pieces": self.pieces and pieces.document(self.pieces),
             "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
         }
 
@@ -170,6 +173,7 @@ def _of_rollouts(results: Results) -> Iterator[Bar]:
 def markdown(results: Results) -> str:
     """Every table there are figures for."""
     parts = [_rates(results), _memory(results)] if results.rounds else []
+    parts += [_table(*pieces.table(results.pieces))] if results.pieces else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []

@@ -15,6 +15,7 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.supervision import keep_going
+from signet_torchserve.pieces import Piece
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.settings import InvalidSetting, Settings
@@ -57,8 +58,9 @@ def main() -> int:
         daemon=True,
     )
     agent.start()
-    enforcement = ("Enforcement", lambda: keep_judging(store, stop), status, stop)
-    threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
+    if Piece.ENFORCEMENT_SERVICE in settings.pieces:
+        enforcement = ("Enforcement", lambda: keep_judging(store, stop), status, stop)
+        threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
     stop.wait()
     launch.stop(server, STOP_TIMEOUT_S)

@@ -20,13 +20,12 @@ import numpy as np
 import orjson
 import simdjson
 
-from signet_contract.model_input import Array
+from signet_contract.model_input import EXACT, Array
 
 _PIECE_BYTES = 1 << 16
 _DIGITS = b"0123456789"
 _IN_NUMBERS_AND_BETWEEN = _DIGITS + b"+-eE \t\r\n"
 _COLONS_TO_COMMAS = bytes.maketrans(b":", b",")
-_EXACT = 2.0**53
 _MIXED: frozenset[type] = frozenset({int, float})
 
 # A member of an object, and where the next begins.
@@ -92,7 +91,7 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
         _require_alike(piece.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
         blocks.append(_parsed(parser, piece.translate(_COLONS_TO_COMMAS, b'"'), 2))
     labels = np.concatenate([block[:, 0] for block in blocks])
-    if labels[-1] >= _EXACT or not (labels[1:] > labels[:-1]).all():
+    if labels[-1] >= EXACT or not (labels[1:] > labels[:-1]).all():
         raise ValueError("Its names may be the same.")
     return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point else int})], labels)
 
