@@ -122,7 +122,7 @@ def _in_torchserve(
         judge = launch.start_judge(store, environment)
     try:
         api = launch.client(settings, store, environment)
-        _wait_until(api.is_up, server, log)
+        wait_until_up(api.is_up, server, log)
         contenders = []
         for name, handler in handlers.items():
             mar = store.archive(name, Revision(VERSION))
@@ -178,7 +178,7 @@ def _mlflow_server(saved: Path, folder: Path) -> Iterator[Contender]:
             stderr=output,
         )
     try:
-        _wait_until(lambda: _answers(f"http://127.0.0.1:{port}/ping"), server, log)
+        wait_until_up(lambda: _answers(f"http://127.0.0.1:{port}/ping"), server, log)
         pids = (server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True)))
         url = f"http://127.0.0.1:{port}/invocations"
         yield Contender("mlflow", "`mlflow models serve`", url, pids)
@@ -195,7 +195,12 @@ def _answers(url: str) -> bool:
     return False
 
 
-def _wait_until(is_up: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_up(is_up: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when a server that has just been started answers.
+
+    Raises:
+        RuntimeError: it has ended, or does not answer in time; the message has its log.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     while not is_up():
         if server.poll() is not None or time.monotonic() > deadline:

@@ -9,9 +9,8 @@ import signet_client.config as client_config
 import signet_client.tags as of_client
 import signet_torchserve.revision as of_agent
 import signet_trainer.names as of_trainer
-from signet_client.settings import Settings as ClientSettings
 from signet_contract import contract, middleware
-from signet_torchserve import deadlines, options
+from signet_torchserve import deadlines
 
 from stack import ROOT
 
@@ -39,11 +38,7 @@ def test_body_limit() -> None:
 
 
 def test_time_outs() -> None:
-    """Whoever waits for an answer waits longer than what it waits for may take."""
+    """Enforcement has as long where nobody says otherwise; the gateway says how long it waits."""
     assert deadlines.decision_s(deadlines.DEFAULT_S) == contract.TIMEOUT_S
-    (server_s,) = set(re.findall(r"timeout (?:server|client) (\d+)s", HAPROXY))
-    waiting_s = 20  # for a replica
-    assert int(server_s) > deadlines.LONGEST_S + waiting_s
+    (server_s,) = re.findall(r"timeout server (\d+)s", HAPROXY)
     assert f"did not answer within {server_s} s." in HAPROXY
-    assert ClientSettings.timeout_s > deadlines.DEFAULT_S + waiting_s
-    assert options.Options().timeout_s == deadlines.DEFAULT_S
