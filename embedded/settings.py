@@ -5,7 +5,7 @@
 | `MLFLOW_PORT` | `5000` | port of the MLflow server on 127.0.0.1 under `make up`; 0 takes any free one |
 | `TORCHSERVE_PORT` | `8080` | port of the predictions on 127.0.0.1 under `make up`; 0 takes any free one |
 
-What leaves out a clever piece of the torchserve service (`HANDED_ON`) is handed on to it.
+What leaves out a clever piece of a service (`HANDED_ON`) is handed on to it.
 """
 
 import os
@@ -21,13 +21,14 @@ from embedded.errors import InvalidSetting
 ROOT = Path(__file__).resolve().parent.parent
 # What would steer a service's libraries past what the stack tells them.
 _PREFIXES = ("MLFLOW_", "AWS_", "PG", "TS_", "SIGNET_", "PYTHON", "TORCHSERVE_")
-# But these take the plain way in place of a clever piece; signet_torchserve/pieces.py says what each is.
+# But these take the plain way in place of a clever piece; docs/cleverness.md says what each is.
 HANDED_ON = (
     "SIGNET_PLAIN",
     "SIGNET_PATCHES",
     "SIGNET_WORKER_LOOP",
     "SIGNET_CODE_GENERATION",
     "SIGNET_ENFORCEMENT_SERVICE",
+    "SIGNET_STREAMING",
 )
 
 

@@ -195,6 +195,8 @@ def test_mlflow_server_settings() -> None:
         "MLFLOW_HOST": default.host,
         "MLFLOW_BACKEND_STORE_URI": default.backend_store_uri,
         "MLFLOW_ARTIFACTS_DESTINATION": default.artifacts_destination,
+        "SIGNET_STREAMING": str(default.is_streaming).lower(),
+        "SIGNET_PLAIN": "false",
     }
     assert default.port == int(_table()["MLFLOW_PORT"][0])
 
@@ -206,7 +208,7 @@ def test_embedded_settings() -> None:
 
     ports = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
     assert _readers("embedded").items() >= ports.items()
-    assert set(_readers("embedded")) - set(ports) == set(HANDED_ON) == {PLAIN, *Piece}
+    assert set(_readers("embedded")) - set(ports) == set(HANDED_ON) == {PLAIN, *Piece, "SIGNET_STREAMING"}
 
 
 def test_trainer_settings() -> None:
