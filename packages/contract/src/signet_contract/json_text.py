@@ -83,7 +83,7 @@ def exact(body: bytes) -> Any:
 
 
 def is_shallow(text: bytes) -> bool:
-    """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
+    """Whether what a JSON text holds is certainly not nested too deeply, found without a look at its values."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Of a text without brackets two quotes are left, which stand beside one another.
