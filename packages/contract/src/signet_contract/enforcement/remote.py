@@ -1,8 +1,8 @@
 """Enforcement by other processes, so that no worker loads MLflow and pandas: they take 120 MB and seconds.
 
-One enforcement service (`service`) decides for all workers of a TorchServe, over two Unix sockets: one for small bodies,
-one for large ones, so that these keep none of those waiting. A worker that was told of none decides by itself: the
-same, but while it does, its other requests wait.
+One enforcement service (`service`) decides for all workers of a TorchServe, over two Unix sockets: one for small
+bodies, one for large ones, so that these keep none of those waiting. A worker that was told of none decides by itself:
+the same, but while it does, its other requests wait.
 
 Each question has a connection of its own. The process that takes it says so, with an empty message, and then is sent
 three: the contract as JSON, the body as it came, and what it is (`request.RawBody`), whether the worker has not read
