@@ -11,7 +11,7 @@ among a thousand.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,13 +59,21 @@ def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: i
     """
     closing = b"]" * depth
     first = body[start : body.index(closing or b",", start, end) + depth]
+    return of_texts(parser, first, partial(pieces, body, start, end, closing + b","), depth)
+
+
+def of_texts(parser: simdjson.Parser, first: bytes, texts: Callable[[], Iterable[bytes]], depth: int) -> Numbers:
+    """The list whose items, each of `depth` brackets, stand in some texts; the first item is given beside them.
+
+    Raises:
+        ValueError: as `of_list`.
+    """
     item = orjson.loads(first)
     shape = np.shape(item) if depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
     if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(map(type, leaves)):
         raise ValueError("It holds something else than numbers.")
     kinds = [frozenset({type(leaf)}) for leaf in leaves]
-    texts = partial(pieces, body, start, end, closing + b",")
     try:
         return Numbers(_blocks(parser, texts(), first, kinds), shape, kinds)
     except Unlike:
