@@ -1,7 +1,7 @@
 """Named columns in a text, read into arrays: records, which repeat the names in each row, and CSV.
 
 Neither may change what a row by row reader finds. msgspec makes a record's values without a dict of them, for
-which orjson takes 1.6 to 1.8 times as long (bench/parsers.py). Of CSV only cells are read whose float32 is the same
+which orjson takes 1.5 to 1.8 times as long (bench/parsers.py). Of CSV only cells are read whose float32 is the same
 for every reader.
 """
 
