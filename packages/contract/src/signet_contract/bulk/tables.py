@@ -115,15 +115,12 @@ def of_csv(body: bytes) -> Table:
 
     first, _, _ = body[start:end].partition(b"\n")
     rows = numbers.of_texts(simdjson.Parser(), b"[" + first + b"]", rows_in_brackets, 1)
-    if {bool}.intersection(*rows.kinds) or (_has_zeros(rows) and _MINUS_ZERO.search(body, start)):
+    has_zeros = not all(block.all() for block in rows.blocks)
+    if {bool}.intersection(*rows.kinds) or (has_zeros and _MINUS_ZERO.search(body, start)):
         raise ValueError("It has other cells than numbers.")
     if rows.shape != (len(names),) or not all(map(_is_certain, rows.blocks)):
         raise ValueError("What its cells are may depend on who reads them.")
     return Table(names, rows)
-
-
-def _has_zeros(rows: Numbers) -> bool:
-    return not all(block.all() for block in rows.blocks)
 
 
 def _is_certain(block: Array) -> bool:
