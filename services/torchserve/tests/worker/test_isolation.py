@@ -12,9 +12,9 @@ import models
 import numpy as np
 import pytest
 import torch
+from enforcing import service_at
 from hypothesis import given
 from hypothesis import strategies as st
-from judging import judges_at
 from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
 from oracle import columns_schema
@@ -161,7 +161,7 @@ def test_an_answer_that_torchserve_would_not_take_is_one_failure(
 
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with judges_at(tmp_path_factory.mktemp("judges") / "judge.sock") as address:
+    with service_at(tmp_path_factory.mktemp("judges") / "judge.sock") as address:
         yield address
 
 

@@ -123,7 +123,7 @@ def _of_column(
 
 
 def without_place(error: Exception) -> str:
-    """What pandas says, but for the place in a column, which the violations have."""
+    """What pandas says, without the position in the column, which the violations have."""
     return _PLACE.sub("", str(error))
 
 
