@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stack import Stack
 
 README = (ROOT / "README.md").read_text("utf-8")
+SETTINGS = (ROOT / "docs" / "settings.md").read_text("utf-8")
 CLEVERNESS = (ROOT / "docs" / "cleverness.md").read_text("utf-8")
 # A command may be followed by its answer; `<!-- run: … -->` before it says which stack it can be run on.
 _BLOCK = re.compile(
@@ -145,7 +146,7 @@ def _assert_same(got: str, written: str, champion: object) -> None:
 
 def _table() -> dict[str, tuple[str, str]]:
     """Default and readers by name."""
-    text = README + CLEVERNESS
+    text = SETTINGS + CLEVERNESS
     rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| .*? \| (.*?) \|$", text, re.MULTILINE)
     assert len(set(rows)) == len({name for name, _, _ in rows}), "each setting is everywhere said to be the same"
     return {name: (default.strip("`"), readers) for name, default, readers in rows}
