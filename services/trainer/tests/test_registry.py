@@ -67,15 +67,15 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
 
     def enter(accuracy: float, threshold: float = 0.9) -> tuple[bool, str | None]:
         version = registry.register(logged, accuracy, tmp_path)
-        verdict = registry.promote(version, ALIAS, accuracy, threshold, iris.test, tmp_path)
+        promotion = registry.promote(version, ALIAS, accuracy, threshold, iris.test, tmp_path)
         tags = client.get_model_version(MODEL, version).tags
-        assert tags["gate.reason"] == verdict.reason
+        assert tags["gate.reason"] == promotion.reason
         (tmp_path / f"fetched-{version}").mkdir()
         fetched = mlflow.artifacts.download_artifacts(
             f"models:/{MODEL}/{version}", dst_path=str(tmp_path / f"fetched-{version}")
         )
         assert tags["serving.digest"] == digest.of_model(Path(fetched)), "who serves it finds the files unchanged"
-        return verdict.promoted, tracking.champion_version(client, ALIAS)
+        return promotion.promoted, tracking.champion_version(client, ALIAS)
 
     measured = registry.measure(logged, iris.test, tmp_path)
     assert enter(0.5) == (False, None)
