@@ -1,4 +1,4 @@
-"""`signet-torchserve`: TorchServe, its judge and the agent, in the foreground until TorchServe ends."""
+"""`signet-torchserve`: TorchServe, what forks its workers, its judge and the agent, in the foreground until TorchServe ends."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def main() -> int:
         store = Store(settings.home)
         status = Status()
         health.serve(settings.health_address, health.Health(status, launch.client(settings, store, os.environ), store))
+        if settings.are_forked:
+            forking = ("The forking process", lambda: keep_forking(store, stop), status, stop)
+            threading.Thread(target=keep_going, args=forking, daemon=True).start()
         served = store.unpack_last_served()
         server = launch.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
@@ -110,6 +113,19 @@ def keep_judging(store: Store, stop: threading.Event) -> float:
     judge.wait()
     if not stop.is_set():
         logger.warning("The judge ended with exit code %s; the next one starts.", judge.returncode)
+    return AGAIN_S
+
+
+def keep_forking(store: Store, stop: threading.Event) -> float:
+    """Have a process that forks workers until it ends; while there is none, those that start import all they need.
+
+    Returns:
+        Seconds to wait before the next one.
+    """
+    forking = launch.start_forking(store, os.environ)
+    forking.wait()
+    if not stop.is_set():
+        logger.warning("The forking process ended with exit code %s; the next one starts.", forking.returncode)
     return AGAIN_S
 
 
