@@ -176,6 +176,7 @@ def test_torchserve_settings(tmp_path: Path) -> None:
         "SIGNET_POLL_INTERVAL_S": str(settings.poll_interval_s),
         "SIGNET_HEALTH_ADDRESS": settings.health_address,
         "SIGNET_PATCHES": str(settings.are_patched).lower(),
+        "SIGNET_FORK": str(settings.are_forked).lower(),
     }
 
 
@@ -199,7 +200,7 @@ def test_embedded_settings() -> None:
     from embedded.settings import Settings
 
     expected = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
-    assert _readers("embedded") == expected | {"SIGNET_PATCHES": "true"}
+    assert _readers("embedded") == expected | {"SIGNET_PATCHES": "true", "SIGNET_FORK": "true"}
 
 
 def test_trainer_settings() -> None:

@@ -82,7 +82,7 @@ class Worker:
         path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in {*path, *forking_path, ""})]
         sys.argv = self.arguments
-        self.connection.sendall(stand_in.STARTED + os.getpid().to_bytes(4, "big"))
+        self.connection.sendall(stand_in.STARTED % os.getpid())
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
@@ -129,7 +129,13 @@ class Workers:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
                 with self._connections.pop(pid) as connection, suppress(OSError):  # the stand-in may be gone first
-                    connection.sendall(stand_in.ENDED + status.to_bytes(4, "big"))
+                    connection.sendall(_ending(status))
+
+
+def _ending(status: int) -> bytes:
+    if os.WIFSIGNALED(status):
+        return b"kill %d\n" % os.WTERMSIG(status)
+    return b"exit %d\n" % os.WEXITSTATUS(status)
 
 
 @contextmanager
