@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
+
 from polling import until
 from stack import ROOT, BringUp, free_port, head_commit, part_of, resident
 

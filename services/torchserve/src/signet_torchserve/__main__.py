@@ -1,4 +1,7 @@
-"""`signet-torchserve`: TorchServe, what forks its workers, its judge and the agent, in the foreground until TorchServe ends."""
+"""`signet-torchserve`: TorchServe, what forks its workers, its judge and the agent.
+
+It runs in the foreground until TorchServe ends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts TorchServe, its judges and the process that forks its workers, as child processes that cannot outlive their parent."""
+"""Starts TorchServe, its judges and what forks its workers, as child processes that cannot outlive their parent."""
 
 from __future__ import annotations
 

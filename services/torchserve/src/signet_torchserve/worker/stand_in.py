@@ -52,7 +52,7 @@ def main(address: str, arguments: list[str]) -> NoReturn:
     if worker is None:
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 -- which closes connection and pipe
     os.dup2(connection.fileno(), 0)
-    os.set_inheritable(life[1], True)  # open as long as the shell lives
+    os.set_inheritable(life[1], True)  # noqa: FBT003 -- open as long as the shell lives
     os.execv("/bin/sh", ["sh", "-c", _WAIT, "sh", worker])  # noqa: S606 -- every word of it is ours
 
 
