@@ -89,7 +89,7 @@ _FORKING = "signet_torchserve.worker.forking"
 
 
 def part_of(process: psutil.Process) -> str | None:
-    """Which of the torchserve service's processes this is: java, worker, judge, agent, or forking, which makes workers."""
+    """Which of TorchServe's processes this is: java, worker, judge, agent, or forking, which forks workers."""
     command = process.cmdline()
     if _FORKING in command:
         parent = process.parent()
