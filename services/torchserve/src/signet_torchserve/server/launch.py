@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shlex
 import signal
@@ -65,7 +66,7 @@ def start(
         prepared.classpath,
         "org.pytorch.serve.ModelServer",
         "--python",
-        str(_standing_in(store)) if settings.are_forked else sys.executable,
+        _standing_in(store) if settings.are_forked else sys.executable,
         "-s",
         str(store.archives),
         "-ncs",
@@ -163,13 +164,16 @@ def start_forking(store: Store, environment: Mapping[str, str]) -> subprocess.Po
     )
 
 
-def _standing_in(store: Store) -> Path:
-    """What TorchServe is to take for Python: a file, for it passes its Python no options."""
+def _standing_in(store: Store) -> str:
+    """What TorchServe is to take for Python: a file, for it passes its Python no options.
+
+    Where no file of the store may be executed, as on a volume that is mounted noexec, that is Python.
+    """
     path = store.temporary / "python"
     words = [sys.executable, "-I", "-S", stand_in.__file__, str(_forking_address(store))]
     path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', "utf-8")
     path.chmod(0o700)
-    return path
+    return str(path) if os.access(path, os.X_OK) else sys.executable
 
 
 def _forking_address(store: Store) -> Path:
