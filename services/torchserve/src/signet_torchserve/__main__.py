@@ -48,14 +48,14 @@ def main() -> int:
         store = Store(settings.home)
         status = Status()
         health.serve(settings.health_address, health.Health(status, launch.client(settings, store, os.environ), store))
-        if settings.are_forked:
-            forking = ("The forking process", lambda: keep_forking(store, stop), status, stop)
-            threading.Thread(target=keep_going, args=forking, daemon=True).start()
         served = store.unpack_last_served()
         server = launch.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
+    if settings.are_forked:  # first, for TorchServe starts workers as soon as it is up
+        forking = ("The forking process", lambda: keep_forking(store, stop), status, stop)
+        threading.Thread(target=keep_going, args=forking, daemon=True).start()
     has_ended = threading.Event()
     agent = threading.Thread(
         target=keep_going,

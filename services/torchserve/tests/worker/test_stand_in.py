@@ -14,8 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 from models import wait_until
-from signet_torchserve.worker import forking, stand_in
+from signet_torchserve.worker import stand_in
 
+FORKING = """
+import sys
+from signet_contract import machine
+from signet_torchserve.worker import forking
+machine.IS_LINUX = sys.argv[2] == "True"
+forking.main(sys.argv[1])
+"""
 PROGRAM = """
 import ctypes, os, signal, sys, threading, time
 what, *words = sys.argv[1:]
@@ -45,20 +52,20 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    """The socket of a forking process, and its process id."""
+@pytest.fixture(scope="module", params=["Linux", "elsewhere"])
+def forks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a forking process: with what only Linux has, and with what does instead of it."""
     address = tmp_path_factory.mktemp("sockets") / "fork.sock"
-    with subprocess.Popen([sys.executable, "-m", forking.__name__, str(address)]) as process:
+    with subprocess.Popen([sys.executable, "-c", FORKING, str(address), str(request.param == "Linux")]) as process:
         wait_until(address.is_socket)
-        yield address, process.pid
+        yield address
         process.kill()
 
 
 @pytest.fixture(params=["forked", "anew"])
-def address(request: pytest.FixtureRequest, forks: tuple[Path, int], tmp_path: Path) -> Path:
+def address(request: pytest.FixtureRequest, forks: Path, tmp_path: Path) -> Path:
     """Where somebody forks, and where nobody does."""
-    return forks[0] if request.param == "forked" else tmp_path / "nobody.sock"
+    return forks if request.param == "forked" else tmp_path / "nobody.sock"
 
 
 def started(address: Path, script: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -71,6 +78,12 @@ def started(address: Path, script: Path, *arguments: str) -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def waits(pid: int) -> bool:
+    """Whether a process is a shell that waits, and so has become what is to stand in for a worker."""
+    process = psutil.Process(pid)
+    return process.name() in {"sh", "dash", "bash"} and process.status() == psutil.STATUS_SLEEPING
 
 
 @pytest.mark.parametrize(
@@ -103,23 +116,25 @@ def test_signals(address: Path, script: Path, number: signal.Signals, code: int,
     process.stdin.close()
     process.stdin = None
     worker = int(process.stdout.readline().split()[0])
+    if worker != process.pid:
+        wait_until(lambda: waits(process.pid))
     os.kill(process.pid if whom == "the stand-in" else worker, number)
     process.communicate(timeout=10)
     assert process.returncode == code
     wait_until(lambda: not psutil.pid_exists(worker))
 
 
-def test_other_programs_are_python_s(forks: tuple[Path, int]) -> None:
+def test_other_programs_are_python_s(forks: Path) -> None:
     """TorchServe has its Python run other things too: those aren't forked."""
-    command = [sys.executable, "-I", "-S", stand_in.__file__, str(forks[0]), "-c", "import os; print(os.getppid())"]
+    command = [sys.executable, "-I", "-S", stand_in.__file__, str(forks), "-c", "import os; print(os.getppid())"]
     assert int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) == os.getpid()
 
 
-def test_it_is_small(forks: tuple[Path, int], script: Path) -> None:
+def test_it_is_small(forks: Path, script: Path) -> None:
     """While it waits, what stands in for a worker takes less than a MiB of its own."""
-    process = started(forks[0], script, "wait")
+    process = started(forks, script, "wait")
     try:
-        wait_until(lambda: psutil.Process(process.pid).name() == "sh")
+        wait_until(lambda: waits(process.pid))
         assert psutil.Process(process.pid).memory_full_info().uss < 1 << 20
     finally:
         process.kill()
