@@ -97,7 +97,7 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = launch.start(settings, store, environment, output)
-        judge = launch.start_judge(store, environment)
+        others = [launch.start_judge(store, environment), launch.start_forking(store, environment)]
     try:
         api = launch.client(settings, store, environment)
         _wait_until(api.is_up, server, log)
@@ -115,7 +115,8 @@ def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) 
         yield contenders
     finally:
         launch.stop(server, STOP_TIMEOUT_S)
-        launch.stop(judge, STOP_TIMEOUT_S)
+        for other in others:
+            launch.stop(other, STOP_TIMEOUT_S)
 
 
 def _build(mar: Path, name: str, source: Path | None, saved: Path) -> None:
