@@ -25,6 +25,7 @@ _SETTLED_S = 5
 _SERVED_WITHIN_S = 600
 _INTERVAL_S = 0.2
 _ROUNDS = 5
+_POLL_INTERVAL_S = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def measure(folder: Path) -> Many:
             times = [time.monotonic()]
             time.sleep(QUIET_S)
             times.append(time.monotonic())
-            new = [_moved(model, version, load) for version in others]
+            new = [_moved(model, version, load, share / NEW_VERSIONS) for share, version in enumerate(others)]
             times.append(time.monotonic())
             before = sum(memory(stack).values())
             at_once_s = _deployed(model, first, names[:AT_ONCE])
@@ -106,8 +107,12 @@ _KINDS = {
 }
 
 
-def _moved(model: NumberedModel, version: str, load: Load) -> Move:
-    """A rollout, the version before it having ended."""
+def _moved(model: NumberedModel, version: str, load: Load, share: float) -> Move:
+    """A rollout, this share of the agent's interval after the version before the last one has ended.
+
+    That end is seen in a look at the registry: asked for at once, each rollout would wait for a whole interval.
+    """
+    time.sleep(share * _POLL_INTERVAL_S)
     moved = move(model, version, load)
     model.wait_until_ended(str(int(version) - 1))
     return moved
@@ -167,3 +172,11 @@ def table(measured: Many) -> tuple[list[str], list[list[str]]]:
     return ["a replica with one model", *alone, "all"], [
         ["MiB (PSS)", *(f"{mib:.0f}" for mib in alone.values()), f"{sum(alone.values()):.0f}"]
     ]
+
+
+def summary(measured: Many) -> str:
+    """What the table has no column for."""
+    steps = {step: fmean(it.steps.get(step, 0) for it in measured.new) for step in measured.new[0].steps}
+    told = ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items())
+    p99 = ", ".join(f"{what} {ms:.0f}" for what, ms in measured.p99_ms.items())
+    return f"Seconds of a rollout, mean of {len(measured.new)}: {told}. p99 in ms of a steady load: {p99}."

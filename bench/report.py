@@ -179,7 +179,7 @@ def markdown(results: Results) -> str:
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []
     parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
-    parts += [_table(*many.table(results.many))] if results.many else []
+    parts += [_table(*many.table(results.many)), many.summary(results.many)] if results.many else []
     parts.append(_bars(bars(results)))
     return "\n\n".join(parts)
 
