@@ -130,6 +130,18 @@ def test_other_programs_are_python_s(forks: Path) -> None:
     assert int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) == os.getpid()
 
 
+@pytest.mark.parametrize("sent", [b"", b"\0\0\1\0half of it"], ids=["nothing", "half"])
+def test_who_asks_and_goes_harms_nobody(sent: bytes, forks: Path, script: Path) -> None:
+    """What stands in for a worker may be killed at any time; the next one is forked."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(forks))
+        connection.sendall(sent)
+    process = started(forks, script, "0")
+    output, _ = process.communicate("", timeout=60)
+    assert process.returncode == 0
+    assert int(output.split()[0]) != process.pid
+
+
 def test_it_is_small(forks: Path, script: Path) -> None:
     """While it waits, what stands in for a worker takes less than a MiB of its own."""
     process = started(forks, script, "wait")

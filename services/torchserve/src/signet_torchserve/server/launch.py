@@ -154,7 +154,8 @@ def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Pope
 def start_forking(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The process that forks TorchServe's workers."""
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
-        [sys.executable, "-m", forking.__name__, str(_forking_address(store))],
+        # -P: what lies in our working folder is nothing that a worker may import.
+        [sys.executable, "-P", "-m", forking.__name__, str(_forking_address(store))],
         env={
             **environment,
             "LC_ALL": "C.UTF-8",  # as TorchServe's workers have it

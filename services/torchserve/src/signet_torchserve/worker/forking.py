@@ -52,14 +52,14 @@ class Worker:
         """
         connection.settimeout(_MESSAGE_S)
         head, descriptors, _, _ = socket.recv_fds(connection, 4, 4)
-        text = bytearray()
-        size = int.from_bytes(head, "big")
-        while len(text) < size:
-            if not (piece := connection.recv(size - len(text))):
-                raise ConnectionError("The stand-in is gone.")
-            text += piece
+        try:
+            text = _received(connection, int.from_bytes(head, "big"))
+        except OSError:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
         connection.settimeout(None)
-        folder, count, *words = bytes(text).split(b"\0")
+        folder, count, *words = text.split(b"\0")
         pairs = (word.partition(b"=") for word in words[int(count) :])
         arguments = [os.fsdecode(word) for word in words[: int(count)]]
         return cls(connection, folder, arguments, {name: value for name, _, value in pairs}, descriptors)
@@ -112,10 +112,16 @@ class Workers:
         except OSError:
             connection.close()
             return None
-        if pid := os.fork():
-            self._connections[pid] = connection
+        try:
+            pid = os.fork()
+        except OSError:  # the machine has no room for it; the stand-in finds that nobody forks
+            pid = None
+            connection.close()
+        if pid != 0:
             for descriptor in worker.descriptors:
                 os.close(descriptor)
+            if pid is not None:
+                self._connections[pid] = connection
             return None
         self._listener.close()
         for other in self._connections.values():
@@ -129,6 +135,15 @@ class Workers:
                 pid, status = ended
                 with self._connections.pop(pid) as connection, suppress(OSError):  # the stand-in may be gone first
                     connection.sendall(_ending(status))
+
+
+def _received(connection: socket.socket, size: int) -> bytes:
+    text = bytearray()
+    while (piece := connection.recv(size - len(text))) and len(text) + len(piece) < size:
+        text += piece
+    if not piece:
+        raise ConnectionError("The stand-in is gone.")
+    return bytes(text + piece)
 
 
 def _ending(status: int) -> bytes:
