@@ -9,12 +9,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bench import many, rollouts
+from bench import many, pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
 from bench.load import Memory, Rate, median
 from bench.many import Many
 from bench.micro import SIZES, Bulk, OneRow
+from bench.pieces import Pieces
 from bench.rollouts import Rollouts
 
 Point = tuple[str, int, bool]
@@ -40,6 +41,7 @@ class Results:
     behind: Behind | None = None
     rollouts: Rollouts | None = None
     many: Many | None = None
+    pieces: Pieces | None = None
 
     @property
     def rates(self) -> dict[Point, Rate]:
@@ -76,6 +78,7 @@ class Results:
             "behind": self.behind and asdict(self.behind),
             "rollouts": self.rollouts and asdict(self.rollouts),
             "many": self.many and asdict(self.many),
+            "pieces": self.pieces and pieces.document(self.pieces),
             "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
         }
 
@@ -175,6 +178,7 @@ def _of_rollouts(results: Results) -> Iterator[Bar]:
 def markdown(results: Results) -> str:
     """Every table there are figures for."""
     parts = [_rates(results), _memory(results)] if results.rounds else []
+    parts += [_table(*pieces.table(results.pieces))] if results.pieces else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []

@@ -38,9 +38,9 @@ def test_no_port(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.from_environment()
 
 
-@pytest.mark.parametrize("name", ["SIGNET_PATCHES", "SIGNET_FORK"])
+@pytest.mark.parametrize("name", settings.HANDED_ON)
 def test_a_setting_that_is_handed_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Docker, too, TorchServe's patches and its forked workers can be turned off."""
+    """Without Docker, too, clever pieces can be left out."""
     monkeypatch.setenv(name, "false")
     assert clean_environment()[name] == "false"
 

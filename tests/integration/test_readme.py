@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from stack import Stack
 
 README = (ROOT / "README.md").read_text("utf-8")
+SETTINGS = (ROOT / "docs" / "settings.md").read_text("utf-8")
+CLEVERNESS = (ROOT / "docs" / "cleverness.md").read_text("utf-8")
 # A command may be followed by its answer; `<!-- run: … -->` before it says which stack it can be run on.
 _BLOCK = re.compile(
     r"(?:<!-- run: (?P<run>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```\n"
@@ -144,8 +146,9 @@ def _assert_same(got: str, written: str, champion: object) -> None:
 
 def _table() -> dict[str, tuple[str, str]]:
     """Default and readers by name."""
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| .*? \| (.*?) \|$", README, re.MULTILINE)
-    assert len(rows) == len({name for name, _, _ in rows}), "each setting stands once"
+    text = SETTINGS + CLEVERNESS
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| .*? \| (.*?) \|$", text, re.MULTILINE)
+    assert len(set(rows)) == len({name for name, _, _ in rows}), "each setting is everywhere said to be the same"
     return {name: (default.strip("`"), readers) for name, default, readers in rows}
 
 
@@ -163,11 +166,13 @@ def test_client_settings() -> None:
 
 def test_torchserve_settings(tmp_path: Path) -> None:
     """TorchServe's rows say what its settings object says."""
+    from signet_torchserve.pieces import PLAIN, Piece
     from signet_torchserve.settings import Settings
 
     config = tmp_path / "config.properties"
     config.touch()
     settings = Settings.from_environment({"TS_CONFIG_FILE": str(config)})
+    on = {piece.value: str(piece in settings.pieces).lower() for piece in Piece}
     assert _readers("torchserve") == {
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "SIGNET_HOME": str(settings.home),
@@ -175,8 +180,8 @@ def test_torchserve_settings(tmp_path: Path) -> None:
         "SIGNET_ALIAS": settings.alias,
         "SIGNET_POLL_INTERVAL_S": str(settings.poll_interval_s),
         "SIGNET_HEALTH_ADDRESS": settings.health_address,
-        "SIGNET_PATCHES": str(settings.are_patched).lower(),
-        "SIGNET_FORK": str(settings.are_forked).lower(),
+        **on,
+        PLAIN: "false",
     }
 
 
@@ -191,16 +196,20 @@ def test_mlflow_server_settings() -> None:
         "MLFLOW_HOST": default.host,
         "MLFLOW_BACKEND_STORE_URI": default.backend_store_uri,
         "MLFLOW_ARTIFACTS_DESTINATION": default.artifacts_destination,
+        "SIGNET_STREAMING": str(default.is_streaming).lower(),
+        "SIGNET_PLAIN": "false",
     }
     assert default.port == int(_table()["MLFLOW_PORT"][0])
 
 
 def test_embedded_settings() -> None:
-    """The two ports of `make up` are the ones in the table, and what it hands on has its service's default."""
-    from embedded.settings import Settings
+    """The two ports of `make up` are the ones in the table; what it hands on is all that leaves out a clever piece."""
+    from embedded.settings import HANDED_ON, Settings
+    from signet_torchserve.pieces import PLAIN, Piece
 
-    expected = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
-    assert _readers("embedded") == expected | {"SIGNET_PATCHES": "true", "SIGNET_FORK": "true"}
+    ports = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
+    assert _readers("embedded").items() >= ports.items()
+    assert set(_readers("embedded")) - set(ports) == set(HANDED_ON) == {PLAIN, *Piece, "SIGNET_STREAMING"}
 
 
 def test_trainer_settings() -> None:

@@ -49,7 +49,7 @@ try:
         kept.append(bytes([1]) * (1 << 20))
 except MemoryError:
     print(len(kept), flush=True)
-os._exit(0)  # as a judge ends
+os._exit(0)  # as an enforcement process ends
 """
 
 

@@ -18,6 +18,7 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.supervision import keep_going
+from signet_torchserve.pieces import Piece
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.settings import InvalidSetting, Settings
@@ -53,7 +54,7 @@ def main() -> int:
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
-    if settings.are_forked:  # first, for TorchServe starts workers as soon as it is up
+    if Piece.FORK in settings.pieces:  # first, for TorchServe starts workers as soon as it is up
         forking = ("The forking process", lambda: keep_forking(store, stop), status, stop)
         threading.Thread(target=keep_going, args=forking, daemon=True).start()
     has_ended = threading.Event()
@@ -63,8 +64,9 @@ def main() -> int:
         daemon=True,
     )
     agent.start()
-    enforcement = ("Enforcement", lambda: keep_judging(store, stop), status, stop)
-    threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
+    if Piece.ENFORCEMENT_SERVICE in settings.pieces:
+        enforcement = ("Enforcement", lambda: keep_judging(store, stop), status, stop)
+        threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
     stop.wait()
     launch.stop(server, STOP_TIMEOUT_S)

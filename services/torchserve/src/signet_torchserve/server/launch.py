@@ -18,9 +18,11 @@ from signet_contract import machine
 from signet_contract.enforcement import remote, service
 from ts.model_server import load_properties
 
+from signet_torchserve import pieces
 from signet_torchserve.archive.store import Store
 from signet_torchserve.errors import NotServable
 from signet_torchserve.options import Options
+from signet_torchserve.pieces import Piece
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import frontend, jre, patches
 from signet_torchserve.server.client import TorchServe
@@ -53,7 +55,10 @@ def start(
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
     config_file = _config_file(settings, store, served or {})
-    prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if settings.are_patched else ())
+    fitting = pieces.fitting(settings.pieces)
+    prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if Piece.PATCHES in fitting else ())
+    # Only with both does TorchServe keep a request that its worker has not answered.
+    are_kept = patches.UNDECIDED.name in prepared.patches and Piece.WORKER_LOOP in fitting
     command = [
         jre.java(environment),
         f"-Dmodel_server_home={home}",
@@ -66,7 +71,7 @@ def start(
         prepared.classpath,
         "org.pytorch.serve.ModelServer",
         "--python",
-        _standing_in(store) if settings.are_forked else sys.executable,
+        _standing_in(store) if Piece.FORK in fitting else sys.executable,
         "-s",
         str(store.archives),
         "-ncs",
@@ -86,12 +91,13 @@ def start(
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
-            remote.ADDRESS: str(_judge_address(store)),
+            **({remote.ADDRESS: str(_judge_address(store))} if Piece.ENFORCEMENT_SERVICE in fitting else {}),
+            **pieces.told(fitting),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
             # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
             "TS_GRPC_INFERENCE_PORT": "0",
             "TS_GRPC_MANAGEMENT_PORT": "0",
-            undecided.ARE_KEPT: str(patches.UNDECIDED.name in prepared.patches).lower(),
+            undecided.ARE_KEPT: str(are_kept).lower(),
         },
         preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
     )
