@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import behind, load, micro, model, pieces, report, rollouts
+from bench import behind, load, many, micro, model, pieces, report, rollouts
 from bench.contenders import NAMES, Contender, running
 from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
-PARTS = (*NAMES, "pieces", "micro", "middleware", "rollouts")
+PARTS = (*NAMES, "pieces", "micro", "middleware", "rollouts", "many")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "rollouts" in options.only:
             _say("rollouts under a steady load")
             results.rollouts = rollouts.measure(Path(temporary, "stack"))
+        if "many" in options.only:
+            _say("a hundred models on one replica")
+            results.many = many.measure(Path(temporary, "many"))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "bench.json").write_text(json.dumps(results.as_json(), indent=1), "utf-8")
     if results.bulk:

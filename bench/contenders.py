@@ -119,7 +119,7 @@ def _in_torchserve(
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = launch.start(settings, store, environment, output)
-        judge = launch.start_judge(store, environment)
+        others = [launch.start_judge(store, environment), launch.start_forking(store, environment)]
     try:
         api = launch.client(settings, store, environment)
         wait_until_up(api.is_up, server, log)
@@ -139,7 +139,8 @@ def _in_torchserve(
         yield contenders
     finally:
         launch.stop(server, STOP_TIMEOUT_S)
-        launch.stop(judge, STOP_TIMEOUT_S)
+        for other in others:
+            launch.stop(other, STOP_TIMEOUT_S)
 
 
 def _build(mar: Path, name: str, source: Path | None, saved: Path) -> None:

@@ -9,10 +9,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bench import pieces, rollouts
+from bench import many, pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
 from bench.load import Memory, Rate, median
+from bench.many import Many
 from bench.micro import SIZES, Bulk, OneRow
 from bench.pieces import Pieces
 from bench.rollouts import Rollouts
@@ -39,6 +40,7 @@ class Results:
     bulk: list[Bulk] = field(default_factory=list)
     behind: Behind | None = None
     rollouts: Rollouts | None = None
+    many: Many | None = None
     pieces: Pieces | None = None
 
     @property
@@ -75,6 +77,7 @@ class Results:
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
             "behind": self.behind and asdict(self.behind),
             "rollouts": self.rollouts and asdict(self.rollouts),
+            "many": self.many and asdict(self.many),
             "pieces": self.pieces and pieces.document(self.pieces),
             "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
         }
@@ -168,6 +171,8 @@ def _of_the_middleware(results: Results) -> Iterator[Bar]:
 def _of_rollouts(results: Results) -> Iterator[Bar]:
     if results.rollouts:
         yield from (Bar(what, value, most=most) for what, value, most in rollouts.bars(results.rollouts))
+    if results.many:
+        yield from (Bar(what, value, most=most) for what, value, most in many.bars(results.many))
 
 
 def markdown(results: Results) -> str:
@@ -178,6 +183,7 @@ def markdown(results: Results) -> str:
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []
     parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
+    parts += [_table(*many.table(results.many)), many.summary(results.many)] if results.many else []
     parts.append(_bars(bars(results)))
     return "\n\n".join(parts)
 

@@ -135,7 +135,7 @@ class EmbeddedStack:
         found = []
         for process in orphans.find(self._folder):
             with suppress(psutil.Error):
-                if part_of(process.cmdline()) == part:
+                if part_of(process) == part:
                     found.append(process)
         return found
 

@@ -85,8 +85,15 @@ class Stack(Protocol):
         """State of the services and the last lines of their logs."""
 
 
-def part_of(command: list[str]) -> str | None:
-    """Which of the torchserve service's processes has this command line: java, worker, judge or agent."""
+_FORKING = "signet_torchserve.worker.forking"
+
+
+def part_of(process: psutil.Process) -> str | None:
+    """Which of TorchServe's processes this is: java, worker, judge, agent, or forking, which forks workers."""
+    command = process.cmdline()
+    if _FORKING in command:
+        parent = process.parent()
+        return "worker" if parent and _FORKING in parent.cmdline() else "forking"
     if command and Path(command[0]).name == "java":
         return "java"
     if any(word.endswith("model_service_worker.py") for word in command):

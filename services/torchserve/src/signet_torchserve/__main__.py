@@ -1,4 +1,7 @@
-"""`signet-torchserve`: TorchServe, its judge and the agent, in the foreground until TorchServe ends."""
+"""`signet-torchserve`: TorchServe, what forks its workers, its judge and the agent.
+
+It runs in the foreground until TorchServe ends.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,9 @@ def main() -> int:
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
+    if Piece.FORK in settings.pieces:  # first, for TorchServe starts workers as soon as it is up
+        forking = ("The forking process", lambda: keep_forking(store, stop), status, stop)
+        threading.Thread(target=keep_going, args=forking, daemon=True).start()
     has_ended = threading.Event()
     agent = threading.Thread(
         target=keep_going,
@@ -112,6 +118,19 @@ def keep_judging(store: Store, stop: threading.Event) -> float:
     judge.wait()
     if not stop.is_set():
         logger.warning("The judge ended with exit code %s; the next one starts.", judge.returncode)
+    return AGAIN_S
+
+
+def keep_forking(store: Store, stop: threading.Event) -> float:
+    """Have a process that forks workers until it ends; while there is none, those that start import all they need.
+
+    Returns:
+        Seconds to wait before the next one.
+    """
+    forking = launch.start_forking(store, os.environ)
+    forking.wait()
+    if not stop.is_set():
+        logger.warning("The forking process ended with exit code %s; the next one starts.", forking.returncode)
     return AGAIN_S
 
 

@@ -24,6 +24,8 @@ class Piece(StrEnum):
     """The changed classes of TorchServe's frontend; without it TorchServe's jar runs as it is shipped."""
     WORKER_LOOP = "SIGNET_WORKER_LOOP"
     """Our side of a worker's socket; without it TorchServe's own loop reads requests and writes answers."""
+    FORK = "SIGNET_FORK"
+    """Workers forked from one process that has imported what they need; without it each imports that itself."""
     CODE_GENERATION = "SIGNET_CODE_GENERATION"
     """A model's program as one Python function; without it torch's own module runs."""
     ENFORCEMENT_SERVICE = "SIGNET_ENFORCEMENT_SERVICE"

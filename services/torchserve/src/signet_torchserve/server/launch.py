@@ -1,9 +1,11 @@
-"""Starts TorchServe and its judges as child processes that cannot outlive their parent."""
+"""Starts TorchServe, its judges and what forks its workers, as child processes that cannot outlive their parent."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from signet_torchserve.revision import Revision
 from signet_torchserve.server import frontend, jre, patches
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.settings import Settings
-from signet_torchserve.worker import undecided
+from signet_torchserve.worker import forking, stand_in, undecided
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 _WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
@@ -69,7 +71,7 @@ def start(
         prepared.classpath,
         "org.pytorch.serve.ModelServer",
         "--python",
-        sys.executable,
+        _standing_in(store) if Piece.FORK in fitting else sys.executable,
         "-s",
         str(store.archives),
         "-ncs",
@@ -153,6 +155,36 @@ def start_judge(store: Store, environment: Mapping[str, str]) -> subprocess.Pope
         env=dict(environment),
         preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
     )
+
+
+def start_forking(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The process that forks TorchServe's workers."""
+    return subprocess.Popen(  # noqa: S603 -- every word of it is ours
+        # -P: what lies in our working folder is nothing that a worker may import.
+        [sys.executable, "-P", "-m", forking.__name__, str(_forking_address(store))],
+        env={
+            **environment,
+            "LC_ALL": "C.UTF-8",  # as TorchServe's workers have it
+            "OPENBLAS_NUM_THREADS": "1",  # it would make its threads when numpy is imported
+        },
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
+    )
+
+
+def _standing_in(store: Store) -> str:
+    """What TorchServe is to take for Python: a file, for it passes its Python no options.
+
+    Where no file of the store may be executed, as on a volume that is mounted noexec, that is Python.
+    """
+    path = store.temporary / "python"
+    words = [sys.executable, "-I", "-S", stand_in.__file__, str(_forking_address(store))]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', "utf-8")
+    path.chmod(0o700)
+    return str(path) if os.access(path, os.X_OK) else sys.executable
+
+
+def _forking_address(store: Store) -> Path:
+    return store.sockets / "fork.sock"
 
 
 def _judge_address(store: Store) -> Path:
