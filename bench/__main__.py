@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import behind, load, micro, model, report, rollouts
+from bench import behind, load, many, micro, model, pieces, report, rollouts
 from bench.contenders import NAMES, Contender, running
 from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
-PARTS = (*NAMES, "micro", "middleware", "rollouts")
+PARTS = (*NAMES, "pieces", "micro", "middleware", "rollouts", "many")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     results = Results()
     names = set(options.only) & set(NAMES)
-    if names or "middleware" in options.only:
+    if names or {"middleware", "pieces"} & set(options.only):
         try:
             load.require_wrk()
         except load.MissingTool as error:
@@ -43,17 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with running(saved, Path(temporary), names) as contenders:
                 results.contenders = contenders
                 _measure(results, options.connections, options.seconds, options.rounds)
+        load_options = (options.connections, options.seconds, options.rounds)
+        if "pieces" in options.only:
+            _say("Signet with all clever pieces, without each, and without any")
+            results.pieces = pieces.measure(saved, Path(temporary), *load_options)
         if "micro" in options.only:
             _say("one row, and bodies of 1 to 1,000,000 rows")
             results.one_row = micro.one_row(program)
             results.bulk = list(micro.bulk())
         if "middleware" in options.only:
             _say("three servers with the contract's middleware and without it")
-            load_options = (options.connections, options.seconds, options.rounds)
             results.behind = behind.measure(saved, Path(temporary), *load_options)
         if "rollouts" in options.only:
             _say("rollouts under a steady load")
             results.rollouts = rollouts.measure(Path(temporary, "stack"))
+        if "many" in options.only:
+            _say("a hundred models on one replica")
+            results.many = many.measure(Path(temporary, "many"))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "bench.json").write_text(json.dumps(results.as_json(), indent=1), "utf-8")
     if results.bulk:

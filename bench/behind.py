@@ -19,7 +19,7 @@ from signet_contract import Contract
 from signet_contract.middleware import ContractMiddleware
 
 from bench import load, model
-from bench.contenders import START_TIMEOUT_S, Contender
+from bench.contenders import Contender, wait_until_up
 from embedded import ports
 
 SERVERS = {"mlflow": "`mlflow models serve`", "fastapi": "FastAPI", "litserve": "LitServe"}
@@ -92,11 +92,7 @@ def _running(name: str, saved: Path, folder: Path) -> Iterator[list[Contender]]:
         )
     try:
         urls = [f"http://127.0.0.1:{port}/{which}" for which in ("with", "without")]
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not all(map(_answers, urls)):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"Expected an answer within {START_TIMEOUT_S} s. {log.name}:\n{log.read_text()}")
-            time.sleep(0.2)
+        wait_until_up(lambda: all(map(_answers, urls)), server, log)
         yield [Contender(name, SERVERS[name], url, (server.pid,)) for url in urls]
     finally:
         os.killpg(server.pid, signal.SIGKILL)

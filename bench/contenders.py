@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import requests
@@ -33,6 +34,7 @@ SOURCES = Path(__file__).with_name("handlers")
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
 VERSION = "1"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Contender:
     url: str
     pids: tuple[int, ...]
     """The processes that hold a model; of MLflow's server all that it has."""
+    start_s: float = 0.0
+    """Seconds until the workers of a TorchServe's model were ready."""
 
     @property
     def is_noop(self) -> bool:
@@ -90,34 +94,54 @@ def running(saved: Path, folder: Path, names: Collection[str]) -> Iterator[list[
 
 
 @contextlib.contextmanager
-def _in_torchserve(handlers: Mapping[str, _Handler], saved: Path, folder: Path) -> Iterator[list[Contender]]:
+def signet(saved: Path, folder: Path, told: Mapping[str, str]) -> Iterator[Contender]:
+    """Signet alone, in a TorchServe of its own.
+
+    Args:
+        saved: the MLflow model that it serves.
+        folder: a new one, where everything that it writes goes.
+        told: settings of the service.
+    """
+    folder.mkdir()
+    with _in_torchserve({"ours": _HANDLERS["ours"]}, saved, folder, told) as (contender,):
+        yield contender
+
+
+@contextlib.contextmanager
+def _in_torchserve(
+    handlers: Mapping[str, _Handler], saved: Path, folder: Path, told: Mapping[str, str] = NOTHING
+) -> Iterator[list[Contender]]:
     store = Store(folder / "torchserve")
     environment = dict(os.environ)
     for name, port in ports.free(["INFERENCE", "METRICS"]).items():
         environment[f"TS_{name}_ADDRESS"] = f"http://127.0.0.1:{port}"
-    settings = Settings.from_environment({"SIGNET_HOME": str(store.home), "TS_CONFIG_FILE": str(CONFIG_FILE)})
+    ours = {"SIGNET_HOME": str(store.home), "TS_CONFIG_FILE": str(CONFIG_FILE)}
+    settings = Settings.from_environment({**ours, **told})
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = launch.start(settings, store, environment, output)
-        judge = launch.start_enforcement(store, environment)
+        others = [launch.start_enforcement(store, environment), launch.start_forking(store, environment)]
     try:
         api = launch.client(settings, store, environment)
-        _wait_until(api.is_up, server, log)
+        wait_until_up(api.is_up, server, log)
         contenders = []
         for name, handler in handlers.items():
             mar = store.archive(name, Revision(VERSION))
             _build(mar, name, handler.source, saved)
+            began = time.monotonic()
             options = Options(batch_size=handler.batch_size, max_batch_delay_ms=handler.max_batch_delay_ms)
             api.ensure(name, VERSION, mar, options)
             wait_until_ready(api, name, VERSION, workers=1)
+            start_s = time.monotonic() - began
             api.set_default(name, VERSION)
             served = api.version(name)
             url = f"{environment['TS_INFERENCE_ADDRESS']}/predictions/{name}"
-            contenders.append(Contender(name, handler.title, url, served.pids if served else ()))
+            contenders.append(Contender(name, handler.title, url, served.pids if served else (), start_s))
         yield contenders
     finally:
         launch.stop(server, STOP_TIMEOUT_S)
-        launch.stop(judge, STOP_TIMEOUT_S)
+        for other in others:
+            launch.stop(other, STOP_TIMEOUT_S)
 
 
 def _build(mar: Path, name: str, source: Path | None, saved: Path) -> None:
@@ -156,7 +180,7 @@ def _mlflow_server(saved: Path, folder: Path) -> Iterator[Contender]:
             stderr=output,
         )
     try:
-        _wait_until(lambda: _answers(f"http://127.0.0.1:{port}/ping"), server, log)
+        wait_until_up(lambda: _answers(f"http://127.0.0.1:{port}/ping"), server, log)
         pids = (server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True)))
         url = f"http://127.0.0.1:{port}/invocations"
         yield Contender("mlflow", "`mlflow models serve`", url, pids)
@@ -173,7 +197,12 @@ def _answers(url: str) -> bool:
     return False
 
 
-def _wait_until(is_up: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_up(is_up: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when a server that has just been started answers.
+
+    Raises:
+        RuntimeError: it has ended, or does not answer in time; the message has its log.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     while not is_up():
         if server.poll() is not None or time.monotonic() > deadline:

@@ -75,9 +75,9 @@ def one_row(program_file: Path) -> OneRow:
 
     calls = (lambda: _model_input(model.VALID), by_mlflow, lambda: program.run([model_input]), lambda: module(tensor))
     with torch.inference_mode():  # as handler.py has it
-        check_us, mlflow_us, program_us, module_us = (1e6 * _seconds(call)[0] for call in calls)
+        check_us, mlflow_us, program_us, module_us = (1e6 * seconds(call)[0] for call in calls)
     others_us = {
-        name: 1e6 * _seconds(partial(_model_input, body, signature))[0] for name, (signature, body) in _OTHERS.items()
+        name: 1e6 * seconds(partial(_model_input, body, signature))[0] for name, (signature, body) in _OTHERS.items()
     }
     return OneRow(check_us, mlflow_us, program_us, module_us, others_us)
 
@@ -89,15 +89,15 @@ def bulk() -> Iterator[Bulk]:
         listed = values[:rows].tolist()
         body, json_body = format_.body(listed), (format_.json_body or format_.body)(listed)
         # In turns, so that a slow moment of the machine is one for all.
-        *parsed, checked = _seconds(
-            partial(_parse, orjson.loads, json_body),
-            partial(_parse, _MSGSPEC.decode, json_body),
+        *parsed, checked = seconds(
+            partial(parse, orjson.loads, json_body),
+            partial(parse, _MSGSPEC.decode, json_body),
             partial(_model_input, body, format_.signature, format_.content_type),
         )
         yield Bulk(name, rows, min(parsed), checked)
 
 
-def _parse(loads: Callable[[Any], Any], body: bytes) -> None:
+def parse(loads: Callable[[Any], Any], body: bytes) -> None:
     """Parse a body, and the JSON in it if it is the seed's, without the garbage collector's looking on."""
     gc.disable()
     document = loads(body)
@@ -178,7 +178,7 @@ FORMATS = {
 }
 
 
-def _seconds(*calls: Callable[[], object]) -> list[float]:
+def seconds(*calls: Callable[[], object]) -> list[float]:
     """Time of each call at its best, the calls taking turns."""
     began = time.perf_counter()
     for call in calls:

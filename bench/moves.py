@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from signet_torchserve.revision import REASON, STATUS
+
 from bench.numbered import ALIAS, NumberedModel, wait
 from bench.steady import Exchange, Load
 
@@ -41,7 +43,7 @@ def move(model: NumberedModel, version: str, load: Load) -> Move:
     Raises:
         TimeoutError: it does not in time.
     """
-    reason_before = model.tags(version).get("serving.reason")
+    reason_before = model.tags(version).get(REASON)
     asked = time.monotonic()
     model.client.set_registered_model_alias(model.name, ALIAS, version)
 
@@ -51,13 +53,13 @@ def move(model: NumberedModel, version: str, load: Load) -> Move:
     wait(f"{model.name} version {version} answers", lambda: bool(answers()), interval_s=_INTERVAL_S)
     answered = answers()[0]
     wait(f"{model.name} version {version} is marked as ready", lambda: _is_ready(model.tags(version), reason_before))
-    told = model.tags(version)["serving.reason"].partition("(")[2]
+    told = model.tags(version)[REASON].partition("(")[2]
     steps = {step: float(seconds) for step, seconds in _STEP.findall(told)}
     return Move(version, asked, answered, {"poll": answered - asked - sum(steps.values())} | steps)
 
 
 def _is_ready(tags: dict[str, str], reason_before: str | None) -> bool:
-    return tags.get("serving.status") == "ready" and tags.get("serving.reason") != reason_before
+    return tags.get(STATUS) == "ready" and tags.get(REASON) != reason_before
 
 
 def out_of_turn(exchanges: Iterable[Exchange], first: str, moves: Sequence[Move]) -> list[Exchange]:

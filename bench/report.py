@@ -9,11 +9,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bench import rollouts
+from bench import many, pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
 from bench.load import Memory, Rate, median
+from bench.many import Many
 from bench.micro import SIZES, Bulk, OneRow
+from bench.pieces import Pieces
 from bench.rollouts import Rollouts
 
 Point = tuple[str, int, bool]
@@ -38,6 +40,8 @@ class Results:
     bulk: list[Bulk] = field(default_factory=list)
     behind: Behind | None = None
     rollouts: Rollouts | None = None
+    many: Many | None = None
+    pieces: Pieces | None = None
 
     @property
     def rates(self) -> dict[Point, Rate]:
@@ -73,6 +77,8 @@ class Results:
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
             "behind": self.behind and asdict(self.behind),
             "rollouts": self.rollouts and asdict(self.rollouts),
+            "many": self.many and asdict(self.many),
+            "pieces": self.pieces and pieces.document(self.pieces),
             "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
         }
 
@@ -165,15 +171,19 @@ def _of_the_middleware(results: Results) -> Iterator[Bar]:
 def _of_rollouts(results: Results) -> Iterator[Bar]:
     if results.rollouts:
         yield from (Bar(what, value, most=most) for what, value, most in rollouts.bars(results.rollouts))
+    if results.many:
+        yield from (Bar(what, value, most=most) for what, value, most in many.bars(results.many))
 
 
 def markdown(results: Results) -> str:
     """Every table there are figures for."""
     parts = [_rates(results), _memory(results)] if results.rounds else []
+    parts += [_table(*pieces.table(results.pieces))] if results.pieces else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []
     parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
+    parts += [_table(*many.table(results.many)), many.summary(results.many)] if results.many else []
     parts.append(_bars(bars(results)))
     return "\n\n".join(parts)
 

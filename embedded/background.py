@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from embedded import deployment, leftovers, mlflow_server, ports
+from embedded import deployment, mlflow_server, orphans, ports
+from embedded.datadir import DataDir
 from embedded.display import Display
 from embedded.errors import EmbeddedError, SupervisorLost
-from embedded.folder import Folder
 from embedded.interruption import Interrupted
 from embedded.journal import Journal, Step
 from embedded.keeper import Keeper
@@ -44,16 +44,16 @@ class State:
     steps: list[dict[str, object]] = field(default_factory=list)
 
     @staticmethod
-    def file(folder: Folder) -> Path:
+    def file(folder: DataDir) -> Path:
         return folder.path / "state.json"
 
-    def write(self, folder: Folder) -> None:
+    def write(self, folder: DataDir) -> None:
         partial = self.file(folder).with_suffix(".new")
         partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
         partial.replace(self.file(folder))
 
     @classmethod
-    def read(cls, folder: Folder) -> "State | None":
+    def read(cls, folder: DataDir) -> "State | None":
         try:
             return cls(**json.loads(cls.file(folder).read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -68,8 +68,8 @@ class State:
         return process if abs(process.create_time() - self.created) < 1 else None
 
 
-def folder(settings: Settings) -> Folder:
-    return Folder(settings.home / "up")
+def folder(settings: Settings) -> DataDir:
+    return DataDir(settings.home / "up")
 
 
 def supervise(settings: Settings) -> int:
@@ -166,7 +166,7 @@ def up(settings: Settings) -> int:
     return 0
 
 
-def _follow(place: Folder, supervisor: "subprocess.Popen[bytes] | None") -> State:
+def _follow(place: DataDir, supervisor: "subprocess.Popen[bytes] | None") -> State:
     """Shows the steps until the stack is up or has failed."""
     with Display() as display:
         journal = Journal(display.show)
@@ -249,7 +249,7 @@ def down(settings: Settings) -> int:
     state = State.read(place)
     supervisor = state.supervisor() if state else None
     if not place.is_locked() or supervisor is None:
-        ended = leftovers.end(place.path)
+        ended = orphans.end(place.path)
         print(f"ended {ended} processes that outlived their supervisor" if ended else "not up")
         return 0
     supervisor.send_signal(signal.SIGTERM)
@@ -257,6 +257,6 @@ def down(settings: Settings) -> int:
         supervisor.wait(_STOP_TIMEOUT_S)
     except psutil.TimeoutExpired:
         supervisor.kill()
-        leftovers.end(place.path)
+        orphans.end(place.path)
     print(f"down; the data stays in {os.path.relpath(place.path)}")
     return 0

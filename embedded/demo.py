@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 
-from embedded import deployment, leftovers, mlflow_server
+from embedded import deployment, mlflow_server, orphans
+from embedded.datadir import DataDir
 from embedded.display import Display
 from embedded.errors import EmbeddedError
-from embedded.folder import Folder
 from embedded.journal import Journal
 from embedded.settings import Settings
 from embedded.stack import opened
@@ -54,7 +54,7 @@ def _demo(path: Path) -> int:
 
 def _forget(path: Path, *, keep_logs: bool = False) -> None:
     for entry in path.glob("*") if keep_logs else [path]:
-        if entry.is_dir() and entry != Folder(path).logs:
+        if entry.is_dir() and entry != DataDir(path).logs:
             shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -62,6 +62,6 @@ def _forget_dead_demos(home: Path) -> None:
     """Ends and deletes what demos left that were killed; a running one has its pid in the name and holds its lock."""
     for path in home.glob(f"{_PREFIX}*-*"):
         alive = psutil.pid_exists(int(path.name.split("-")[1]))
-        if not alive and not Folder(path).is_locked():
-            leftovers.end(path.resolve())
+        if not alive and not DataDir(path).is_locked():
+            orphans.end(path.resolve())
             _forget(path)

@@ -1,4 +1,4 @@
-"""What only Linux has, and what does instead of it elsewhere. Standard library only: a warden uses it."""
+"""What only Linux has, and what does instead of it elsewhere. Standard library only: a shim uses it."""
 
 import contextlib
 import ctypes

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embedded import http, postgres, seaweedfs
-from embedded.folder import Folder
+from embedded.datadir import DataDir
 from embedded.service import Service
 
 NAME = "mlflow-server"
 
 
-def service(folder: Folder, port: int, env: Mapping[str, str]) -> Service:
+def service(folder: DataDir, port: int, env: Mapping[str, str]) -> Service:
     """`signet-mlflow-server` on the stack's database and store, which `env` leads to."""
     url = f"http://127.0.0.1:{port}"
     return Service(

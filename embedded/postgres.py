@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg2
 
 from embedded import machine
+from embedded.datadir import DataDir
 from embedded.errors import RootRefused
-from embedded.folder import Folder
 from embedded.service import Service
 
 NAME = "postgres"
@@ -37,7 +37,7 @@ exec {postgres} -D data -c listen_addresses=127.0.0.1 -c port={port} -c unix_soc
 """
 
 
-def service(folder: Folder, port: int, *, throwaway: bool) -> Service:
+def service(folder: DataDir, port: int, *, throwaway: bool) -> Service:
     """PostgreSQL with an empty database for MLflow; a throwaway one does not wait for the disk."""
     home = folder.sub(NAME)
     password = folder.key("postgres-password")
@@ -74,7 +74,7 @@ def service(folder: Folder, port: int, *, throwaway: bool) -> Service:
     )
 
 
-def env(folder: Folder, port: int) -> dict[str, str]:
+def env(folder: DataDir, port: int) -> dict[str, str]:
     """Libpq's own variables for a client of that database; the password stays in a file."""
     line = f"127.0.0.1:{port}:{DATABASE}:{USER}:{folder.key('postgres-password')}\n"
     return {

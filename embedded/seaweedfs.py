@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from embedded.folder import Folder
+from embedded.datadir import DataDir
 from embedded.service import Service
 
 NAME = "seaweedfs"
@@ -37,7 +37,7 @@ def sockets(ports: Mapping[str, int]) -> list[Path]:
     return [Path(f"/tmp/seaweedfs-{name}-{ports[name]}.sock") for name in names]  # noqa: S108 - deleted, never made
 
 
-def service(folder: Folder, ports: dict[str, int], short: Path) -> Service:
+def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
     """`weed mini` on 127.0.0.1 only, its S3 door behind a key and its inner HTTP doors behind signed tokens.
 
     What else it listens at lies in the folder `short`.
@@ -80,7 +80,7 @@ def service(folder: Folder, ports: dict[str, int], short: Path) -> Service:
     )
 
 
-def env(folder: Folder, port: int) -> dict[str, str]:
+def env(folder: DataDir, port: int) -> dict[str, str]:
     """Boto's and MLflow's own variables for a client of the bucket; the keys stay in a file."""
     text = (
         f"[default]\naws_access_key_id = {folder.key('s3-access-key')}\n"

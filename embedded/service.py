@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, SIGUSR1
 
-_WARDEN = Path(__file__).with_name("warden.py")
+_SHIM = Path(__file__).with_name("shim.py")
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,18 @@ class Service:
 
 
 class Process:
-    """A running service under its warden, in a session of its own: a Ctrl-C in the terminal does not reach it."""
+    """A running service under its shim, in a session of its own: a Ctrl-C in the terminal does not reach it."""
 
     def __init__(self, service: Service, env: Mapping[str, str], *, inherit_output: bool = False) -> None:
         self.service = service
         self.asked_to_stop = False
-        warden = (sys.executable, "-I", "-S", str(_WARDEN), str(int(service.stop_signal)), str(service.grace_s))
+        shim = (sys.executable, "-I", "-S", str(_SHIM), str(int(service.stop_signal)), str(service.grace_s))
         if service.log.exists():
             service.log.replace(service.log.with_suffix(".log.1"))
         with service.log.open("wb") as log:
             output = None if inherit_output else log
             self._popen = subprocess.Popen(
-                [*warden, *service.command],
+                [*shim, *service.command],
                 cwd=service.cwd,
                 env={**env, **service.env},
                 stdin=subprocess.PIPE,

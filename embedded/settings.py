@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | `MLFLOW_PORT` | `5000` | port of the MLflow server on 127.0.0.1 under `make up`; 0 takes any free one |
 | `TORCHSERVE_PORT` | `8080` | port of the predictions on 127.0.0.1 under `make up`; 0 takes any free one |
-| `SIGNET_PATCHES` | `true` | handed on to the torchserve service |
+
+What leaves out a clever piece of a service (`HANDED_ON`) is handed on to it.
 """
 
 import os
@@ -20,7 +21,16 @@ from embedded.errors import InvalidSetting
 ROOT = Path(__file__).resolve().parent.parent
 # What would steer a service's libraries past what the stack tells them.
 _PREFIXES = ("MLFLOW_", "AWS_", "PG", "TS_", "SIGNET_", "PYTHON", "TORCHSERVE_")
-_HANDED_ON = "SIGNET_PATCHES"
+# But these take the plain way in place of a clever piece; docs/cleverness.md says what each is.
+HANDED_ON = (
+    "SIGNET_PLAIN",
+    "SIGNET_PATCHES",
+    "SIGNET_FORK",
+    "SIGNET_WORKER_LOOP",
+    "SIGNET_CODE_GENERATION",
+    "SIGNET_ENFORCEMENT_SERVICE",
+    "SIGNET_STREAMING",
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ def _port(env: Mapping[str, str | None], name: str, default: int) -> int:
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without what would disturb a service; this Python's commands come first."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) or name == _HANDED_ON}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) or name in HANDED_ON}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     env["PYTHONUNBUFFERED"] = "1"
     env["PYTHONUTF8"] = "1"  # paths have any character, whatever the locale says

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded import leftovers, mlflow_server, outside, ports, postgres, seaweedfs, torchserve
+from embedded import mlflow_server, orphans, outside, ports, postgres, seaweedfs, torchserve
+from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
-from embedded.folder import Folder
 from embedded.journal import Journal
 from embedded.service import Process, Service, last_line, tail
 from embedded.settings import ROOT, clean_environment
@@ -38,13 +38,13 @@ class Stack:
     """
 
     def __init__(
-        self, folder: Folder, addresses: dict[str, int], services: list[Service], journal: Journal, short: Path
+        self, folder: DataDir, addresses: dict[str, int], services: list[Service], journal: Journal, short: Path
     ) -> None:
         self.folder = folder
         self.addresses = addresses
         self.journal = journal
         self.urls = Urls(*(f"http://127.0.0.1:{addresses[name]}" for name in ("mlflow", "inference", "metrics")))
-        self._marked = {**clean_environment(), **leftovers.mark(folder.path), "TMPDIR": str(short)}
+        self._marked = {**clean_environment(), **orphans.mark(folder.path), "TMPDIR": str(short)}
         self.env = {**self._marked, "MLFLOW_TRACKING_URI": self.urls.mlflow, "SIGNET_URL": self.urls.torchserve}
         self._services = {service.name: service for service in services}
         self._waiting = list(self._services)
@@ -57,7 +57,7 @@ class Stack:
         return list(self._services)
 
     def pid(self, name: str) -> int:
-        """Pid of the service's warden, which is also its process group and session."""
+        """Pid of the service's shim, which is also its process group and session."""
         return self._processes[name].pid
 
     def log(self, name: str) -> Path:
@@ -182,7 +182,7 @@ class Stack:
                 process.ask_to_stop(kill=kill and process.service.is_killable)
             for process in processes:
                 process.stop()
-        leftovers.end(self.folder.path)
+        orphans.end(self.folder.path)
 
 
 def _executable(name: str) -> str:
@@ -191,7 +191,7 @@ def _executable(name: str) -> str:
     return str(own) if own.exists() else name
 
 
-def _addresses(folder: Folder, wishes: Mapping[str, int]) -> dict[str, int]:
+def _addresses(folder: DataDir, wishes: Mapping[str, int]) -> dict[str, int]:
     """A port for every socket. The ones inside stay the same from run to run where they can."""
     names = [postgres.NAME, *seaweedfs.PORTS, "mlflow", *torchserve.PORTS]
     file = folder.path / "ports.json"
@@ -209,10 +209,10 @@ def opened(
 
     A throwaway one gains speed where data would be at stake: it does not wait for the disk, and is killed at the end.
     """
-    folder, journal = Folder(path), journal or Journal()
+    folder, journal = DataDir(path), journal or Journal()
     folder.make()
     with folder.locked():
-        leftovers.end(folder.path)
+        orphans.end(folder.path)
         addresses = _addresses(folder, wishes or {})
         short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
         mlflow_env = {

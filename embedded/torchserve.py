@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from embedded import http
-from embedded.folder import Folder
+from embedded.datadir import DataDir
 from embedded.service import Service
 from embedded.settings import ROOT
 
@@ -12,7 +12,7 @@ NAME = "torchserve"
 PORTS = ("inference", "metrics", "health")
 
 
-def service(folder: Folder, ports: dict[str, int], mlflow_url: str) -> Service:
+def service(folder: DataDir, ports: dict[str, int], mlflow_url: str) -> Service:
     """`signet-torchserve`, every socket on 127.0.0.1; it waits for the registry by itself."""
     addresses = {f"TS_{name.upper()}_ADDRESS": f"http://127.0.0.1:{ports[name]}" for name in PORTS[:2]}
     return Service(

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # `bench` is run from the repository's root, not installed
 
 with warnings.catch_warnings(action="ignore"):  # TorchServe leaves its version.txt open
+    from signet_torchserve.pieces import Piece
+
     from bench import micro, model
 
 
@@ -42,6 +44,17 @@ def test_load(tmp_path: Path) -> None:
     assert document["memory"]["ours"]["rss_mib"] > 100
     assert len(document["bars"]) > 3
     assert all(f"| {bar['what']} |" in done.stdout for bar in document["bars"])
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+def test_pieces(tmp_path: Path) -> None:
+    """Signet answers under load without each clever piece, and without any, and what each gains is told."""
+    done = _bench(tmp_path, "--only", "pieces", "--seconds", "1", "--rounds", "1", "--connections", "8")
+    assert done.returncode == 0, done.stderr
+    ways = json.loads((tmp_path / ".signet/bench/bench.json").read_text())["pieces"]
+    assert [way["all pieces / …"] for way in ways] == [*(f"without {piece}" for piece in Piece), "without any"]
+    assert all(float(factor) > 0 for way in ways for what, factor in way.items() if what != "all pieces / …")
+    assert all(f"| {way['all pieces / …']} |" in done.stdout for way in ways)
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded.folder import Folder
+from embedded.datadir import DataDir
 from embedded.journal import Journal
 from embedded.keeper import Keeper
 from embedded.service import Service
@@ -18,7 +18,7 @@ class Kept:
     """A stack of two shells, `postgres` and `torchserve`, that is up and kept."""
 
     def __init__(self, path: Path) -> None:
-        self.folder = Folder(path)
+        self.folder = DataDir(path)
         self.folder.make()
         self.hangs = False
         ports = dict.fromkeys(("mlflow", "inference", "metrics"), 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded import leftovers, outside
+from embedded import orphans, outside
 
 ROOT = Path(outside.__file__).parent.parent
 BEGIN = """
@@ -53,10 +53,10 @@ def test_what_a_killed_stack_has_left_is_deleted(tmp_path: Path) -> None:
             (short / "folder").mkdir()
             stack.send_signal(signal.SIGKILL)
         assert short.exists()
-        leftovers.end(data)
+        orphans.end(data)
         assert not short.exists()
         assert not left.exists()
         outside.begin(data, in_use)
-        leftovers.end(data)
+        orphans.end(data)
         assert in_use.exists()
     assert list(data.iterdir()) == []

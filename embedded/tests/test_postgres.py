@@ -9,7 +9,7 @@ import pytest
 from psycopg2.extensions import make_dsn
 
 from embedded import ports, postgres
-from embedded.folder import Folder
+from embedded.datadir import DataDir
 from embedded.journal import Journal
 from embedded.stack import Stack
 
@@ -17,7 +17,7 @@ from embedded.stack import Stack
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL alone."""
-    folder = Folder(tmp_path_factory.mktemp("stack"))
+    folder = DataDir(tmp_path_factory.mktemp("stack"))
     folder.make()
     addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
     made = Stack(
@@ -78,7 +78,7 @@ def test_data_outlives_a_kill(stack: Stack) -> None:
 
 def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
     """What an interrupted first start left behind does not stop the next one."""
-    folder = Folder(tmp_path)
+    folder = DataDir(tmp_path)
     folder.make()
     (folder.sub("postgres") / "data.new").mkdir()
     (folder.sub("postgres") / "data.new" / "PG_VERSION").write_text("18", encoding="ascii")
@@ -95,7 +95,7 @@ def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="who has shared memory stands in /proc")
 def test_a_throwaway_leaves_no_shared_memory(tmp_path: Path) -> None:
     """It is ended in no time, but not killed: what it shares with its children would stay for good."""
-    folder = Folder(tmp_path)
+    folder = DataDir(tmp_path)
     folder.make()
     addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
     service = postgres.service(folder, addresses["postgres"], throwaway=True)

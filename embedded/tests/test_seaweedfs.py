@@ -7,7 +7,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from embedded import http, outside, ports, seaweedfs
-from embedded.folder import Folder
+from embedded.datadir import DataDir
 from embedded.journal import Journal
 from embedded.stack import Stack
 
@@ -15,7 +15,7 @@ from embedded.stack import Stack
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """SeaweedFS alone."""
-    folder = Folder(tmp_path_factory.mktemp("stack"))
+    folder = DataDir(tmp_path_factory.mktemp("stack"))
     folder.make()
     addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference", "metrics"])
     short = outside.begin(folder.path, *seaweedfs.sockets(addresses))

@@ -38,10 +38,11 @@ def test_no_port(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.from_environment()
 
 
-def test_a_setting_that_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Docker, too, TorchServe's patches can be turned off."""
-    monkeypatch.setenv("SIGNET_PATCHES", "false")
-    assert clean_environment()["SIGNET_PATCHES"] == "false"
+@pytest.mark.parametrize("name", settings.HANDED_ON)
+def test_a_setting_that_is_handed_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Docker, too, clever pieces can be left out."""
+    monkeypatch.setenv(name, "false")
+    assert clean_environment()[name] == "false"
 
 
 def test_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded import http, leftovers, ports
+from embedded import http, orphans, ports
+from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
-from embedded.folder import Folder
 from embedded.journal import Journal
 from embedded.service import Service
 from embedded.stack import Stack
@@ -15,7 +15,7 @@ class Tiny:
     """A stack of web servers that serve their own folder."""
 
     def __init__(self, path: Path) -> None:
-        self.folder = Folder(path)
+        self.folder = DataDir(path)
         self.folder.make()
         self.ports = ports.free(["mlflow", "inference", "metrics"])
 
@@ -51,7 +51,7 @@ def test_starts_in_the_order_of_needs(tiny: Tiny) -> None:
         assert first.ended <= second.began
     finally:
         stack.close()
-    assert leftovers.find(tiny.folder.path) == []
+    assert orphans.find(tiny.folder.path) == []
 
 
 def test_kill_stop_and_start(tiny: Tiny) -> None:
@@ -87,7 +87,7 @@ def test_service_that_never_answers(tiny: Tiny) -> None:
     ):
         stack.wait_ready()
     stack.close()
-    assert leftovers.find(tiny.folder.path) == []
+    assert orphans.find(tiny.folder.path) == []
 
 
 def test_job_that_fails(tiny: Tiny) -> None:
@@ -104,7 +104,7 @@ def test_death_during_a_job(tiny: Tiny) -> None:
     with pytest.raises(ServiceDied):
         stack.step("training", "sleep", "60")
     stack.close()
-    assert leftovers.find(tiny.folder.path) == []
+    assert orphans.find(tiny.folder.path) == []
 
 
 def test_environment_for_children(tiny: Tiny) -> None:

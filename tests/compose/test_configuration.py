@@ -176,8 +176,9 @@ def test_no_proxy_stands_between_containers(configuration: Read, files: tuple[st
 
 @WAYS
 def test_every_setting_reaches_the_services_that_read_it(configuration: Read, files: tuple[str, ...]) -> None:
-    """A row of README's table that Compose and a service read: what .env says is in that service's environment."""
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| .*? \| .*? \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    """A setting that Compose and a service read: what .env says is in that service's environment."""
+    pages = "".join((ROOT / "docs" / page).read_text() for page in ("settings.md", "cleverness.md"))
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| .*? \| .*? \| (.*?) \|$", pages, re.MULTILINE)
     settings = {name: readers.split(", ")[1:] for name, readers in rows if readers.startswith("Compose, ")}
     settings = {name: [reader for reader in readers if reader != "embedded"] for name, readers in settings.items()}
     assert {"SIGNET_ALIAS", "MLFLOW_SERVER_ALLOWED_HOSTS"} <= settings.keys()

@@ -60,7 +60,7 @@ class Checkout:
             timeout=timeout_s,
         )
 
-    def leftovers(self) -> list[str]:
+    def orphans(self) -> list[str]:
         """Processes of this machine that belong to this copy: they name it in their command or their environment."""
         found = []
         for process in psutil.process_iter(["pid", "cmdline"]):

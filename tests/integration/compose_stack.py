@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from polling import until
 from stack import ROOT, BringUp, free_port, head_commit, part_of, resident
 
@@ -83,7 +85,7 @@ class ComposeStack:
 
     def kill_part(self, part: str) -> None:
         commands = self.processes("torchserve")
-        pids = [pid for pid, command in commands.items() if part_of(command.split()) == part]
+        pids = [pid for pid in commands if part_of(psutil.Process(pid)) == part]
         assert pids, f"{part} runs: {commands}"
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import requests
-from embedded import leftovers
+from embedded import orphans
 from embedded.errors import ServiceDied
 from embedded.stack import Stack as Processes
 from embedded.stack import running
@@ -133,9 +133,9 @@ class EmbeddedStack:
 
     def _parts(self, part: str) -> list[psutil.Process]:
         found = []
-        for process in leftovers.find(self._folder):
+        for process in orphans.find(self._folder):
             with suppress(psutil.Error):
-                if part_of(process.cmdline()) == part:
+                if part_of(process) == part:
                     found.append(process)
         return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
+from embedded import ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,8 +85,15 @@ class Stack(Protocol):
         """State of the services and the last lines of their logs."""
 
 
-def part_of(command: list[str]) -> str | None:
-    """Which of the torchserve service's processes has this command line: java, worker, judge or agent."""
+_FORKING = "signet_torchserve.worker.forking"
+
+
+def part_of(process: psutil.Process) -> str | None:
+    """Which of TorchServe's processes this is: java, worker, judge, agent, or forking, which forks workers."""
+    command = process.cmdline()
+    if _FORKING in command:
+        parent = process.parent()
+        return "worker" if parent and _FORKING in parent.cmdline() else "forking"
     if command and Path(command[0]).name == "java":
         return "java"
     if any(word.endswith("model_service_worker.py") for word in command):
@@ -113,6 +120,4 @@ def head_commit() -> str | None:
 
 def free_port() -> int:
     """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free(["any"])["any"]

@@ -456,9 +456,9 @@ def test_s3(
     """A model in a bucket is fetched with the caller's own keys."""
     import boto3
     from embedded import seaweedfs
-    from embedded.folder import Folder
+    from embedded.datadir import DataDir
 
-    for name, value in seaweedfs.env(Folder(processes._folder), processes.processes.addresses["s3"]).items():
+    for name, value in seaweedfs.env(DataDir(processes._folder), processes.processes.addresses["s3"]).items():
         monkeypatch.setenv(name, value)
     store = boto3.session.Session().client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])
     for path in filter(Path.is_file, saved.rglob("*")):

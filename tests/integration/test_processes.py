@@ -69,11 +69,11 @@ class Kept:
         return self._checkout.make("status", env=self._env)
 
     def kill(self, service: str) -> None:
-        """SIGKILL the service itself; its warden lives to tell how it ended."""
+        """SIGKILL the service itself; its shim lives to tell how it ended."""
         (line,) = [line for line in self.status().stdout.splitlines() if line.split()[:1] == [service]]
-        warden = re.search(r"process group (\d+)", line)
-        assert warden, line
-        for child in psutil.Process(int(warden[1])).children():
+        shim = re.search(r"process group (\d+)", line)
+        assert shim, line
+        for child in psutil.Process(int(shim[1])).children():
             child.kill()
 
 
@@ -108,7 +108,7 @@ def test_demo(checkout: Checkout) -> None:
     for step in ("postgres", "seaweedfs", "mlflow-server", "torchserve", "training", "deployment", "scenarios"):
         assert re.search(rf"✓ {step}\b.*\d+\.\d s", done.stdout), f"{step} has a timing line:\n{done.stdout}"
     assert "Traceback" not in _output(done)
-    assert not checkout.leftovers()
+    assert not checkout.orphans()
     assert not list((checkout.root / ".signet").glob("demo-*")), "a demo that went well leaves no files"
     assert _temporary() - before == set()
     print(f"\nmake demo: {seconds:.1f} s")
@@ -140,7 +140,7 @@ def test_up_status_logs_down(checkout: Checkout) -> None:
 
     down = checkout.make("down", env=env)
     assert down.returncode == 0, _output(down)
-    assert not checkout.leftovers()
+    assert not checkout.orphans()
     assert checkout.make("status", env=env).returncode != 0
     assert (checkout.root / ".signet" / "up").is_dir()
 
@@ -164,7 +164,7 @@ def test_port_taken(checkout: Checkout) -> None:
     assert f"port {port} is taken" in _output(done)
     assert "TORCHSERVE_PORT" in _output(done)
     assert "Traceback" not in _output(done)
-    assert not checkout.leftovers()
+    assert not checkout.orphans()
 
 
 def test_port_that_is_none(checkout: Checkout) -> None:

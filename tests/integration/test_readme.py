@@ -1,4 +1,4 @@
-"""The README's commands are run, its outputs compared, and its table of settings held against the settings objects."""
+"""The pages' commands are run, their outputs compared, and the table of settings held against the settings objects."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from stack import Stack
 
 README = (ROOT / "README.md").read_text("utf-8")
+# README first: what it deploys, the pages go on with.
+PAGES = {
+    path: path.read_text("utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md")
+}
+SETTINGS = (ROOT / "docs" / "settings.md").read_text("utf-8")
+CLEVERNESS = (ROOT / "docs" / "cleverness.md").read_text("utf-8")
 # A command may be followed by its answer; `<!-- run: … -->` before it says which stack it can be run on.
 _BLOCK = re.compile(
     r"(?:<!-- run: (?P<run>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```\n"
@@ -33,7 +40,7 @@ _ELLIPSIS = "…"
 
 @dataclass(frozen=True)
 class Block:
-    """One of the README's commands."""
+    """One of the pages' commands."""
 
     run: str
     language: str
@@ -43,7 +50,8 @@ class Block:
 
 BLOCKS = [
     Block(match["run"] or "", match["language"], match["code"], match["answer"])
-    for match in _BLOCK.finditer(README)
+    for page in PAGES.values()
+    for match in _BLOCK.finditer(page)
     if match["language"] != "mermaid"
 ]
 
@@ -144,8 +152,9 @@ def _assert_same(got: str, written: str, champion: object) -> None:
 
 def _table() -> dict[str, tuple[str, str]]:
     """Default and readers by name."""
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| .*? \| (.*?) \|$", README, re.MULTILINE)
-    assert len(rows) == len({name for name, _, _ in rows}), "each setting stands once"
+    text = SETTINGS + CLEVERNESS
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| .*? \| (.*?) \|$", text, re.MULTILINE)
+    assert len(set(rows)) == len({name for name, _, _ in rows}), "each setting is everywhere said to be the same"
     return {name: (default.strip("`"), readers) for name, default, readers in rows}
 
 
@@ -163,11 +172,13 @@ def test_client_settings() -> None:
 
 def test_torchserve_settings(tmp_path: Path) -> None:
     """TorchServe's rows say what its settings object says."""
+    from signet_torchserve.pieces import PLAIN, Piece
     from signet_torchserve.settings import Settings
 
     config = tmp_path / "config.properties"
     config.touch()
     settings = Settings.from_environment({"TS_CONFIG_FILE": str(config)})
+    on = {piece.value: str(piece in settings.pieces).lower() for piece in Piece}
     assert _readers("torchserve") == {
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "SIGNET_HOME": str(settings.home),
@@ -175,7 +186,8 @@ def test_torchserve_settings(tmp_path: Path) -> None:
         "SIGNET_ALIAS": settings.alias,
         "SIGNET_POLL_INTERVAL_S": str(settings.poll_interval_s),
         "SIGNET_HEALTH_ADDRESS": settings.health_address,
-        "SIGNET_PATCHES": str(settings.are_patched).lower(),
+        **on,
+        PLAIN: "false",
     }
 
 
@@ -190,16 +202,20 @@ def test_mlflow_server_settings() -> None:
         "MLFLOW_HOST": default.host,
         "MLFLOW_BACKEND_STORE_URI": default.backend_store_uri,
         "MLFLOW_ARTIFACTS_DESTINATION": default.artifacts_destination,
+        "SIGNET_STREAMING": str(default.is_streaming).lower(),
+        "SIGNET_PLAIN": "false",
     }
     assert default.port == int(_table()["MLFLOW_PORT"][0])
 
 
 def test_embedded_settings() -> None:
-    """The two ports of `make up` are the ones in the table, and what it hands on has its service's default."""
-    from embedded.settings import Settings
+    """The two ports of `make up` are the ones in the table; what it hands on is all that leaves out a clever piece."""
+    from embedded.settings import HANDED_ON, Settings
+    from signet_torchserve.pieces import PLAIN, Piece
 
-    expected = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
-    assert _readers("embedded") == expected | {"SIGNET_PATCHES": "true"}
+    ports = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
+    assert _readers("embedded").items() >= ports.items()
+    assert set(_readers("embedded")) - set(ports) == set(HANDED_ON) == {PLAIN, *Piece, "SIGNET_STREAMING"}
 
 
 def test_trainer_settings() -> None:
@@ -230,12 +246,50 @@ def _readers(reader: str) -> dict[str, str]:
 def test_addresses_are_those_that_are_listened_at() -> None:
     """Nothing listens at IPv6's loopback, which is what `localhost` means first, or alone, on some machines."""
     assert re.findall(r"(?:https?://|curl )([\w.]+):\d+", README)
-    assert "localhost:" not in README
+    assert [path.name for path, text in PAGES.items() if "localhost:" in text] == []
 
 
-def test_links_and_folders_exist() -> None:
-    """Every file and folder that the README names in backticks is there."""
-    named = re.findall(r"`((?:services|tests|embedded|minio|postgres|secrets)/?[\w/.-]*)`", README)
-    named += re.findall(r"`([\w.-]+\.(?:txt|properties|yml))`", README)
-    assert named
-    assert [name for name in named if not (ROOT / name).exists()] == []
+def test_readme_is_read_in_ten_minutes() -> None:
+    """README has what a newcomer does first; all else has a page, and README names each of them."""
+    assert len(README.splitlines()) <= 160
+    assert [path.name for path in PAGES if path.parent.name == "docs" and f"](docs/{path.name})" not in README] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Each relative link names a file that is there, and a heading of it where it names one."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", PAGES[path]):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        linked = (path.parent / name).resolve() if name else path
+        assert linked.exists(), link
+        if anchor:
+            assert anchor in _anchors(linked.read_text("utf-8")), link
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_what_is_named_is_there(path: Path) -> None:
+    """Each file and folder that a page names in backticks lies in the repository."""
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+/?|[\w.-]+\.(?:txt|properties|yml))`", PAGES[path])
+    rooms = {
+        "T": "services/torchserve/src/signet_torchserve",
+        "C": "packages/contract/src/signet_contract",
+        "signet_torchserve": "services/torchserve/src/signet_torchserve",
+        "signet_contract": "packages/contract/src/signet_contract",
+        "signet_trainer": "services/trainer/src/signet_trainer",
+        "signet_mlflow_server": "services/mlflow-server/src/signet_mlflow_server",
+        **{room: f"services/torchserve/src/signet_torchserve/{room}" for room in ("server", "worker", "model")},
+        **{room: f"packages/contract/src/signet_contract/{room}" for room in ("enforcement", "bulk")},
+    }
+    for name in named:
+        first, _, rest = name.partition("/")
+        assert (ROOT / rooms.get(first, first) / rest).exists(), name
+
+
+def _anchors(text: str) -> set[str]:
+    """The headings of a page, as they are linked to."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }

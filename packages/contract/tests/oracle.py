@@ -1,4 +1,4 @@
-"""MLflow itself as the judge: what it would feed for a signature and a request, put together without Signet's code.
+"""MLflow itself as the oracle: its model input for a signature and a request, put together without Signet's code.
 
 The table or array is built from the values as JSON typed them. Where JSON lacks a type (float, integer, datetime,
 binary columns, and tensors) the values are cast as MLflow's scoring server casts them, if that loses nothing. Then come
@@ -26,8 +26,8 @@ Crash = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowEr
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """MLflow's answer: the array it would feed, or its message; `crashed` where it raised something else."""
+class Decision:
+    """MLflow's answer: the array it would give the model, or its message; `crashed` where it raised something else."""
 
     array: Any = None
     message: str | None = None
@@ -46,8 +46,8 @@ def columns_schema(*specs: tuple[Any, ...]) -> Schema:
     return Schema([ColSpec(type_, name, *rest) for type_, name, *rest in specs])
 
 
-def judge_table(schema: Schema, frame: pd.DataFrame, allow: frozenset[str] = frozenset()) -> Verdict:
-    """MLflow's verdict on a table for a column signature, with whole numbers made doubles if they are allowed."""
+def decide_table(schema: Schema, frame: pd.DataFrame, allow: frozenset[str] = frozenset()) -> Decision:
+    """MLflow's decision on a table for a column signature, with whole numbers made doubles if they are allowed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sent, frame = frame, frame.copy()
@@ -60,30 +60,30 @@ def judge_table(schema: Schema, frame: pd.DataFrame, allow: frozenset[str] = fro
         try:
             enforced = _enforce_schema(frame, schema)
         except MlflowException as error:
-            return Verdict(message=error.message, stricter=stricter)
+            return Decision(message=error.message, stricter=stricter)
         except Crash as error:
-            return Verdict(message=str(error), crashed=True, stricter=stricter)
+            return Decision(message=str(error), crashed=True, stricter=stricter)
         try:
-            fed = pd.DataFrame(enforced.to_numpy(dtype=np.float32), columns=enforced.columns)
+            given = pd.DataFrame(enforced.to_numpy(dtype=np.float32), columns=enforced.columns)
         except Crash as error:
-            return Verdict(message=str(error), crashed=True, stricter=stricter)
+            return Decision(message=str(error), crashed=True, stricter=stricter)
     names = schema.input_names() if schema.has_input_names() else list(enforced.columns)
     # Of a table without any of the columns MLflow forgets the rows, too.
-    array = np.full((len(fed) if len(fed.columns) else len(sent), len(names)), np.nan, np.float32)
+    array = np.full((len(given) if len(given.columns) else len(sent), len(names)), np.nan, np.float32)
     for place, name in enumerate(names):
-        for row in range(len(fed)):
-            if name in fed and not _is_null(sent[name].iloc[row]):
-                array[row, place] = fed[name].iloc[row]
+        for row in range(len(given)):
+            if name in given and not _is_null(sent[name].iloc[row]):
+                array[row, place] = given[name].iloc[row]
                 stricter |= frozenset() if np.isfinite(array[row, place]) else {"non_finite"}
-    return Verdict(array=array, stricter=stricter)
+    return Decision(array=array, stricter=stricter)
 
 
-def judge_array(spec: TensorSpec, content: Any, allow: frozenset[str] = frozenset()) -> Verdict:
-    """MLflow's verdict on nested lists for a signature of one unnamed tensor."""
+def decide_array(spec: TensorSpec, content: Any, allow: frozenset[str] = frozenset()) -> Decision:
+    """MLflow's decision on nested lists for a signature of one unnamed tensor."""
     try:
         array = np.array(content)
     except (ValueError, OverflowError) as error:
-        return Verdict(message=str(error), crashed=True)
+        return Decision(message=str(error), crashed=True)
     leaves = np.array(content, dtype=object).ravel().tolist()
     kinds = set(map(type, leaves))
     is_mixed = bool in kinds and len(kinds) > 1
@@ -106,9 +106,9 @@ def judge_array(spec: TensorSpec, content: Any, allow: frozenset[str] = frozense
                 fits = candidate.ravel().tolist() == leaves
             cast = candidate if fits else array
     try:
-        return Verdict(array=_enforce_schema(cast, Schema([spec])), stricter=stricter)
+        return Decision(array=_enforce_schema(cast, Schema([spec])), stricter=stricter)
     except MlflowException as error:
-        return Verdict(message=error.message, stricter=stricter)
+        return Decision(message=error.message, stricter=stricter)
 
 
 def _types(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, DataType]]:

@@ -44,8 +44,8 @@ _documents = st.one_of(
 
 
 @given(document=_documents, name=st.sampled_from(sorted(SIGNATURES)), has_params=st.booleans())
-def test_any_json_is_fed_or_refused(document: Any, name: str, *, has_params: bool) -> None:
-    """Whatever JSON comes for whatever signature, it is fed or refused; nothing else is ever raised."""
+def test_any_json_is_accepted_or_rejected(document: Any, name: str, *, has_params: bool) -> None:
+    """Whatever JSON comes for whatever signature, it is accepted or rejected; nothing else is ever raised."""
     contract = Contract(signature_document(SIGNATURES[name], PARAMS if has_params else None))
     result = outcome(contract, json.dumps(document).encode())
     event(f"{name}: {type(result).__name__}")
@@ -61,8 +61,8 @@ def test_any_json_is_fed_or_refused(document: Any, name: str, *, has_params: boo
     ),
     name=st.sampled_from(sorted(SIGNATURES)),
 )
-def test_any_csv_is_fed_or_refused(text: str, name: str) -> None:
-    """Whatever text comes as CSV, it is fed or refused."""
+def test_any_csv_is_accepted_or_rejected(text: str, name: str) -> None:
+    """Whatever text comes as CSV, it is accepted or rejected."""
     outcome(Contract(signature_document(SIGNATURES[name])), text.encode(), "text/csv")
 
 

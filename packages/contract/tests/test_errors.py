@@ -8,7 +8,7 @@ from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch
 
 
 @pytest.mark.parametrize("column", [None, "a", 0, 10**30, ("a", "b"), float("nan"), True])
-def test_a_refusal_is_json_whatever_its_columns_are_called(column: Any) -> None:
+def test_a_rejection_is_json_whatever_its_columns_are_called(column: Any) -> None:
     """Column names that came in a request never keep a rejection from being written."""
     body = Rejected("no", [Violation("type", "double", "string", row=1, column=column)]).document(
         model="iris", version="3"
@@ -36,7 +36,7 @@ def test_the_list_is_cut_and_the_rest_counted(count: int, first: int, more: int 
     assert counted.document(model="iris", version="3") == body
 
 
-def test_a_refusal_is_short_whatever_a_request_holds() -> None:
+def test_a_rejection_is_short_whatever_a_request_holds() -> None:
     """Names, values and messages of megabytes are cut, and of many names the first twenty are listed."""
     long = "x" * 1_000_000
     body = Rejected(f"no {long}", [Violation("type", long, long, column=long)] * 30).document(model="iris", version="3")

@@ -29,6 +29,15 @@ for other in others:
     other.wait()
 os.kill(child, signal.SIGKILL)
 """
+WATCHES = """
+import os, signal, sys
+from signet_contract import machine
+machine.IS_LINUX = sys.argv[1] == "True"
+machine.end_with(0, signal.SIGKILL)
+print("watches", flush=True)
+while True:
+    pass
+"""
 HUNGRY = """
 import os, sys
 from signet_contract import machine
@@ -40,7 +49,7 @@ try:
         kept.append(bytes([1]) * (1 << 20))
 except MemoryError:
     print(len(kept), flush=True)
-os._exit(0)  # as a judge ends
+os._exit(0)  # as an enforcement process ends
 """
 
 
@@ -69,6 +78,21 @@ def test_children_end_with_their_parent(ends: str, *, is_linux: bool) -> None:
             parent.communicate("\n", timeout=10)
     gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in children if not _is_gone(pid)], timeout=5)
     assert not alive, gone
+
+
+@WAYS
+@pytest.mark.parametrize("when", ["before", "later"])
+def test_a_process_ends_with_a_pipe(when: str, *, is_linux: bool) -> None:
+    """However busy it is, and whether the pipe has ended before or ends later."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHES, str(is_linux)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if when == "later":
+            assert process.stdout.readline() == b"watches\n"
+        process.stdin.close()
+        assert process.wait(10) == -signal.SIGKILL
 
 
 @WAYS

@@ -37,14 +37,14 @@ def test_a_word_lets_through_what_its_rule_refuses(
     """Each word of `serving.allow` lifts its own rule, and what MLflow refuses besides stays refused."""
     strict, lax = (Contract(signature_document(columns_schema(*specs)), frozenset(words)) for words in ((), (allow,)))
     assert isinstance(outcome(strict, body), Rejected)
-    fed = outcome(lax, body)
+    model_input = outcome(lax, body)
     if isinstance(expected, str):
-        assert isinstance(fed, Rejected)
-        assert fed.message.startswith(expected)
+        assert isinstance(model_input, Rejected)
+        assert model_input.message.startswith(expected)
         return
-    assert isinstance(fed, ModelInput), fed.message
-    assert isinstance(fed.inputs, np.ndarray)
-    np.testing.assert_array_equal(fed.inputs, np.array(expected, np.float32))
+    assert isinstance(model_input, ModelInput), model_input.message
+    assert isinstance(model_input.inputs, np.ndarray)
+    np.testing.assert_array_equal(model_input.inputs, np.array(expected, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_word_lets_through_what_its_rule_refuses(
 def test_words_hold_for_tensors_too(allow: str, body: bytes, expected: Any) -> None:
     """Tensors are let through by the same words, as long as nothing is lost."""
     assert isinstance(outcome(Contract(signature_document(NAMED)), body), Rejected)
-    fed = outcome(Contract(signature_document(NAMED), frozenset([allow])), body)
+    model_input = outcome(Contract(signature_document(NAMED), frozenset([allow])), body)
     if isinstance(expected, str):
-        assert isinstance(fed, Rejected)
-        assert fed.message.startswith(expected)
+        assert isinstance(model_input, Rejected)
+        assert model_input.message.startswith(expected)
         return
-    assert isinstance(fed, ModelInput), fed.message
-    assert isinstance(fed.inputs, dict)
-    np.testing.assert_array_equal(fed.inputs["a"], np.array(expected, np.float32))
+    assert isinstance(model_input, ModelInput), model_input.message
+    assert isinstance(model_input.inputs, dict)
+    np.testing.assert_array_equal(model_input.inputs["a"], np.array(expected, np.float32))

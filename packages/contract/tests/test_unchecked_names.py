@@ -60,7 +60,7 @@ def test_names_that_a_signature_without_names_cannot_check_are_refused(
 
 @pytest.mark.parametrize("key", sorted(bodies(["a", "b"]).keys() - {"instances"}))
 @pytest.mark.parametrize("schema", UNNAMED.values(), ids=UNNAMED)
-def test_the_refusal_of_names_says_how_to_log_some(schema: Schema, key: str) -> None:
+def test_the_rejection_of_names_says_how_to_log_some(schema: Schema, key: str) -> None:
     """It has the names and MLflow's function."""
     with pytest.raises(Rejected) as refused:
         check(schema, bodies(["minutes", "km"])[key])
@@ -82,5 +82,5 @@ def test_names_that_count_the_columns_are_none(schema: Schema, key: str, names: 
 @pytest.mark.parametrize("schema", UNNAMED.values(), ids=UNNAMED)
 def test_unchecked_names_can_be_let_through(schema: Schema, key: str, names: list[Any]) -> None:
     """With the word `unchecked_names` columns are taken by their places, as MLflow takes them."""
-    fed = check(schema, bodies(names)[key], Policy.UNCHECKED_NAMES)
-    assert np.unique(fed, axis=0).tolist() == [ROW]
+    model_input = check(schema, bodies(names)[key], Policy.UNCHECKED_NAMES)
+    assert np.unique(model_input, axis=0).tolist() == [ROW]

@@ -28,15 +28,16 @@ class RunningServer:
     url: str
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Start `signet-mlflow-server` on an empty database, as the container does."""
+@pytest.fixture(scope="session", params=["false", "true"], ids=["streaming", "plain"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Start `signet-mlflow-server` on an empty database, as the container does, with all that is clever or without."""
     folder: Path = tmp_path_factory.mktemp("mlflow")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     env = os.environ | {
         "MLFLOW_PORT": str(port),
+        "SIGNET_PLAIN": request.param,
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
         "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +59,15 @@ def test_environment_is_what_mlflow_server_hands_to_its_worker(monkeypatch: pyte
     ours = module.server_env(settings)
     handed["_MLFLOW_SERVER_BOOT_ID"] = ours["_MLFLOW_SERVER_BOOT_ID"]  # random by design
     assert handed.items() <= ours.items()
+
+
+def test_streaming_is_off_where_mlflow_lacks_what_it_needs(caplog: pytest.LogCaptureFixture) -> None:
+    """MLflow's own routes stay, and the log names what is missing."""
+    application = SimpleNamespace(app=None)
+    module._stream(Settings(), application)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().endswith(f"MLflow {mlflow.__version__} lacks _EfficientWSGIResponder.")
 
 
 def test_old_schema_is_upgraded(tmp_path: Path) -> None:

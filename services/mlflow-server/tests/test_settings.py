@@ -25,15 +25,44 @@ def test_every_field_can_be_set() -> None:
         "MLFLOW_BACKEND_STORE_URI": "sqlite:///x.db",
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://other",
         "MLFLOW_SERVER_ALLOWED_HOSTS": "example.org",
+        "SIGNET_STREAMING": "false",
     }
     hosts = f"{OWN_HOSTS},example.org"
-    assert dataclasses.astuple(Settings.from_env(env)) == (env["MLFLOW_HOST"], 5055, *list(env.values())[2:4], hosts)
+    assert dataclasses.astuple(Settings.from_env(env)) == (
+        env["MLFLOW_HOST"],
+        5055,
+        *list(env.values())[2:4],
+        hosts,
+        False,
+    )
 
 
 def test_empty_value_counts_as_unset() -> None:
     """`MLFLOW_PORT=` in a .env file means the default."""
     names = ("HOST", "PORT", "BACKEND_STORE_URI", "ARTIFACTS_DESTINATION", "SERVER_ALLOWED_HOSTS")
     assert Settings.from_env({f"MLFLOW_{name}": "" for name in names}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("env", "is_streaming"),
+    [
+        ({}, True),
+        ({"SIGNET_STREAMING": "", "SIGNET_PLAIN": ""}, True),
+        ({"SIGNET_STREAMING": "false"}, False),
+        ({"SIGNET_PLAIN": "true"}, False),
+        ({"SIGNET_PLAIN": "true", "SIGNET_STREAMING": "true"}, False),
+    ],
+)
+def test_streaming_can_be_left_out(env: dict[str, str], is_streaming: bool) -> None:  # noqa: FBT001 -- a row's
+    """By its own setting, and by the one that leaves out all that is clever."""
+    assert Settings.from_env(env).is_streaming == is_streaming
+
+
+@pytest.mark.parametrize("name", ["SIGNET_STREAMING", "SIGNET_PLAIN"])
+def test_neither_yes_nor_no_is_refused(name: str) -> None:
+    """The line names variable, value and what was expected."""
+    with pytest.raises(SettingsError, match=rf"Setting '{name}' has value 'no'\. Not true or false\."):
+        Settings.from_env({name: "no"})
 
 
 @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "5000 ", "\u0665"])

@@ -141,7 +141,7 @@ class Server:
 
     def answer(self, *requests: Request) -> list[Answer]:
         """Answers to a batch of requests (see `body` and `form`)."""
-        answers = self.handler.handle(requests)
+        answers = self.handler.answer(requests)
         assert len(answers) == len(requests)
         return [Answer(answer) for answer in answers]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
@@ -36,6 +37,8 @@ class SmallServer:
 
     api: TorchServe
     pid: int
+    forking_pid: int | None
+    """Of the process that forks its workers; None if they are started anew."""
     store: Store
     inference: str
     metrics_url: str
@@ -53,13 +56,22 @@ class SmallServer:
 
 
 @contextmanager
-def small_server(folder: Path, handlers: Mapping[str, str], settings: str = "") -> Iterator[SmallServer]:
+def small_server(
+    folder: Path,
+    handlers: Mapping[str, str],
+    settings: str = "",
+    *,
+    is_forked: bool = True,
+    log: IO[bytes] | None = None,
+) -> Iterator[SmallServer]:
     """Start it; version 1 of each model, by its handler's source, lies in the model store.
 
     Args:
         folder: an empty one.
         handlers: source by name of the model.
         settings: lines that config.properties has besides.
+        is_forked: whether its workers are forked from one process.
+        log: where it writes what it logs, if not on our output.
     """
     environment = os.environ | free_addresses()
     store = Store(folder / "home")
@@ -71,14 +83,17 @@ def small_server(folder: Path, handlers: Mapping[str, str], settings: str = "") 
         ModelArchiver.generate_model_archive(config)
     config_file = folder / "config.properties"
     config_file.write_text(f"{(ROOT / 'config.properties').read_text()}\n{settings}\n")
-    settled = Settings.from_environment({"TS_CONFIG_FILE": str(config_file)})
-    process = launch.start(settled, store, environment)
+    settled = Settings.from_environment({"TS_CONFIG_FILE": str(config_file), "SIGNET_FORK": str(is_forked).lower()})
+    processes = [launch.start_forking(store, environment)] if is_forked else []
+    process = launch.start(settled, store, environment, log)
+    processes.append(process)
     api = launch.client(settled, store, environment)
     try:
         wait_until_up(api)
-        yield SmallServer(
-            api, process.pid, store, environment["TS_INFERENCE_ADDRESS"], f"{environment['TS_METRICS_ADDRESS']}/metrics"
-        )
+        forking_pid = processes[0].pid if is_forked else None
+        urls = environment["TS_INFERENCE_ADDRESS"], f"{environment['TS_METRICS_ADDRESS']}/metrics"
+        yield SmallServer(api, process.pid, forking_pid, store, *urls)
     finally:
-        launch.stop(process, 10)
+        for each in reversed(processes):
+            launch.stop(each, 10)
         store.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from signet_torchserve.pieces import PLAIN, Piece
 from signet_torchserve.settings import InvalidSetting, Settings
 
 
@@ -40,7 +41,13 @@ def test_every_setting_is_read(config_file: str, tmp_path: Path) -> None:
         }
     )
     assert settings == Settings(
-        "http://mlflow-server:5000", tmp_path, Path(config_file), "live", 0.5, "http://0.0.0.0:9000", are_patched=False
+        "http://mlflow-server:5000",
+        tmp_path,
+        Path(config_file),
+        "live",
+        0.5,
+        "http://0.0.0.0:9000",
+        frozenset(Piece) - {Piece.PATCHES},
     )
 
 
@@ -57,7 +64,7 @@ def test_no_password_stays_in_the_address(config_file: str) -> None:
 def test_an_empty_value_counts_as_unset(config_file: str) -> None:
     """`SIGNET_ALIAS=` in a .env file means the default."""
     names = ("MLFLOW_TRACKING_URI", "SIGNET_HOME", "SIGNET_ALIAS", "SIGNET_POLL_INTERVAL_S", "SIGNET_HEALTH_ADDRESS")
-    empty = dict.fromkeys([*names, "SIGNET_PATCHES"], "") | {"TS_CONFIG_FILE": config_file}
+    empty = dict.fromkeys([*names, *Piece, PLAIN], "") | {"TS_CONFIG_FILE": config_file}
     assert Settings.from_environment(empty) == Settings.from_environment({"TS_CONFIG_FILE": config_file})
 
 
@@ -76,7 +83,7 @@ def test_an_empty_value_counts_as_unset(config_file: str) -> None:
         ("SIGNET_POLL_INTERVAL_S", "-1", "between 0.1 and 3600 seconds"),
         ("SIGNET_POLL_INTERVAL_S", "nan", "between 0.1 and 3600 seconds"),
         ("SIGNET_POLL_INTERVAL_S", "inf", "between 0.1 and 3600 seconds"),
-        ("SIGNET_PATCHES", "no", "true or false"),
+        *((name, "no", "true or false") for name in (*Piece, PLAIN)),
         ("SIGNET_HEALTH_ADDRESS", "8083", "an address such as 'http://127.0.0.1:8083'"),
         ("SIGNET_HEALTH_ADDRESS", "http://127.0.0.1:port", "an address such as 'http://127.0.0.1:8083'"),
     ],

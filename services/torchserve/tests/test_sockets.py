@@ -16,7 +16,7 @@ from small_server import ECHO, small_server
 BEGIN = """
 import os, signal, sys
 from pathlib import Path
-from signet_torchserve.store import Store
+from signet_torchserve.archive.store import Store
 store = Store(Path(sys.argv[1]))
 (store.sockets / "a.sock").touch()
 print(store.sockets, flush=True)

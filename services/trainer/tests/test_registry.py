@@ -49,21 +49,33 @@ def test_the_model_is_what_serving_expects(logged: str, iris: Iris, tmp_path: Pa
     assert set(predicted) == set(labels.values())
 
 
+def test_a_model_is_logged_without_complaint_where_there_is_a_gpu(
+    tracking_uri: str, iris: Iris, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The program is of the CPU; MLflow would try it on the GPU, and say at length that it can't be loaded there."""
+    del tracking_uri
+    monkeypatch.delenv("MLFLOW_DEFAULT_PREDICTION_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with mlflow.start_run():
+        artifact.log(Labeller(IrisNet(iris.train.features)).eval(), iris, tmp_path)
+    assert "Failed to validate" not in capfd.readouterr().err
+
+
 def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> None:
     """First version in, an equal one in, a worse one and one below the threshold out; each says why."""
     client = MlflowClient()
 
     def enter(accuracy: float, threshold: float = 0.9) -> tuple[bool, str | None]:
         version = registry.register(logged, accuracy, tmp_path)
-        verdict = registry.promote(version, ALIAS, accuracy, threshold, iris.test, tmp_path)
+        promotion = registry.promote(version, ALIAS, accuracy, threshold, iris.test, tmp_path)
         tags = client.get_model_version(MODEL, version).tags
-        assert tags["gate.reason"] == verdict.reason
+        assert tags["gate.reason"] == promotion.reason
         (tmp_path / f"fetched-{version}").mkdir()
         fetched = mlflow.artifacts.download_artifacts(
             f"models:/{MODEL}/{version}", dst_path=str(tmp_path / f"fetched-{version}")
         )
         assert tags["serving.digest"] == digest.of_model(Path(fetched)), "who serves it finds the files unchanged"
-        return verdict.promoted, tracking.champion_version(client, ALIAS)
+        return promotion.promoted, tracking.champion_version(client, ALIAS)
 
     measured = registry.measure(logged, iris.test, tmp_path)
     assert enter(0.5) == (False, None)

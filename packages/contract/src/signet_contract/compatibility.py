@@ -6,12 +6,12 @@ others are compatible.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import orjson
 
 if TYPE_CHECKING:
     from signet_contract.contract import Contract
@@ -185,7 +185,7 @@ def _what(name: str, spec: Spec) -> str:
 def _type(spec: Spec) -> Any:
     """Of a column; an object's with all that is in it."""
     inner = {key: value for key, value in spec.items() if key in ("properties", "items", "values")}
-    return f"{spec['type']} {json.dumps(inner, sort_keys=True)}" if inner else spec["type"]
+    return f"{spec['type']} {orjson.dumps(inner, option=orjson.OPT_SORT_KEYS).decode()}" if inner else spec["type"]
 
 
 def _form(output: Spec) -> str:

@@ -9,14 +9,13 @@ MLflow accepts, and the model gets exactly what MLflow would give it. Rejections
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from signet_contract import compatibility, request
+from signet_contract import compatibility, json_text, request
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import remote
 from signet_contract.errors import Rejected
@@ -51,9 +50,9 @@ class Contract:
         labels: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.inputs: list[dict[str, Any]] = json.loads(signature["inputs"])
-        self.outputs: list[dict[str, Any]] = json.loads(signature.get("outputs") or "[]")
-        self.params: list[dict[str, Any]] = json.loads(signature.get("params") or "[]")
+        self.inputs: list[dict[str, Any]] = json_text.of_mlflow(signature["inputs"])
+        self.outputs: list[dict[str, Any]] = json_text.of_mlflow(signature.get("outputs") or "[]")
+        self.params: list[dict[str, Any]] = json_text.of_mlflow(signature.get("params") or "[]")
         self.policy = frozenset(map(Policy, policy))
         self.labels = labels
         self._document = {

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from signet_contract.model_input import EXACT
+
 MAX_VIOLATIONS = 20
 _MAX_MESSAGE, _MAX_TEXT = 4000, 500
 
@@ -92,7 +94,7 @@ def _cut(text: str, length: int) -> str:
 def _entry(violation: Violation) -> dict[str, object]:
     """A violation as JSON: a request may name its columns by anything that JSON has, such as lists or huge numbers."""
     column = violation.column
-    is_number = isinstance(column, int) and abs(column) < 2**53
+    is_number = isinstance(column, int) and abs(column) < EXACT
     return asdict(violation) | {
         "column": column if column is None or is_number else _cut(str(column), _MAX_TEXT),
         "expected": _cut(violation.expected, _MAX_TEXT),

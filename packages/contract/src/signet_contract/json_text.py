@@ -1,5 +1,8 @@
 """JSON as Python's objects, exactly as it types them, and what is said of a text that is none.
 
+orjson reads it, and the standard library's json what orjson does not have: integers beyond 64 bits, NaN and Infinity,
+and the position at which a text stops being JSON.
+
 Neither TorchServe nor torch nor MLflow is imported here.
 """
 
@@ -32,6 +35,15 @@ _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes 
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 # No integer of fewer digits is beyond 64 bits.
 _MANY_DIGITS = b"0" * len(str(2**63))
+
+
+def of_mlflow(text: str) -> Any:
+    """What MLflow wrote: its JSON may have NaN and Infinity, as defaults of params.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return json.loads(text)
 
 
 def of_utf8(body: bytes) -> str:
@@ -83,7 +95,7 @@ def exact(body: bytes) -> Any:
 
 
 def is_shallow(text: bytes) -> bool:
-    """Whether what a JSON text holds is surely not nested too deeply, found without a look at its values."""
+    """Whether what a JSON text holds is certainly not nested too deeply, found without a look at its values."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Of a text without brackets two quotes are left, which stand beside one another.

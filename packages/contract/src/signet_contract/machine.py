@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import select
@@ -36,8 +37,32 @@ def with_parent(number: int) -> Callable[[], None]:
                 os._exit(1)
 
         return ask_kernel
-    life = _life()
-    return lambda: _look_after_this(number, life)
+    reading, writing = _life()
+
+    def look() -> None:
+        os.close(writing)
+        _look_after_this(number, reading)
+
+    return look
+
+
+def end_with(reading: int, number: int) -> None:
+    """This process gets a signal as soon as nobody can write to a pipe any more, whatever it is doing then.
+
+    Elsewhere a process of its own looks after it.
+
+    Args:
+        reading: the pipe's end to read from, into whose other end nobody writes.
+        number: of the signal.
+    """
+    if not IS_LINUX:
+        _look_after_this(number, reading)
+        return
+    fcntl.fcntl(reading, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(reading, fcntl.F_SETSIG, number)
+    fcntl.fcntl(reading, fcntl.F_SETFL, fcntl.fcntl(reading, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([reading], [], [], 0)[0]:  # it ended before the line above
+        os.kill(os.getpid(), number)
 
 
 @cache
@@ -46,10 +71,8 @@ def _life() -> tuple[int, int]:
     return os.pipe()
 
 
-def _look_after_this(number: int, life: tuple[int, int]) -> None:
+def _look_after_this(number: int, reading: int) -> None:
     child = os.getpid()
-    reading, writing = life
-    os.close(writing)
     if os.fork():
         return
     for standard in range(3):

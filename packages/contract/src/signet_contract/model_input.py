@@ -9,6 +9,9 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+EXACT = 2.0**53
+"""Up to here each whole number is a double of its own; one beyond may be another's, as it came or as it was read."""
+
 
 @dataclass(slots=True)
 class ModelInput:

@@ -10,6 +10,9 @@ from signet_contract.bulk import tables
         (b"a,b\n1,2.5\n", ["a", "b"], [[1, 2.5]]),
         (b"a b,\xc3\xa9\r\n-1.5,2.5e-3\r\n1e5,0.0", ["a b", "é"], [[-1.5, 0.0025], [1e5, 0]]),
         (b"a\n1\n2\n", ["a"], [[1], [2]]),
+        (b"a,b\r\n-0.5,-0.0\r\n-10.0,0.0\r\n", ["a", "b"], [[-0.5, -0.0], [-10, 0]]),
+        (b"a,b\n0,-10\n0,-1\n", ["a", "b"], [[0, -10], [0, -1]]),
+        (b"a,b\n" + b"1.5,-2\n" * 40_000 + b"-0.25,0", ["a", "b"], [[1.5, -2]] * 40_000 + [[-0.25, 0]]),
     ],
 )
 def test_plain_csv_is_read(body: bytes, names: list[str], rows: list[list[float]]) -> None:
@@ -34,6 +37,11 @@ def test_plain_csv_is_read(body: bytes, names: list[str], rows: list[list[float]
         b"a\n+1\n",
         b"a\n1.\n",
         b"a\n-0\n",
+        b"a,b\n-0,1\n",
+        b"a,b\n" + b"1,2\n" * 40_000 + b"1,-0",
+        b"a,b\n" + b"1.5,2\n" * 40_000 + b"1.5\n",
+        b"a,b\n" + b"1.5,2\n" * 40_000 + b"\n1.5,2\n",
+        b"a,b\n" + b"1.5,2\n" * 40_000 + b"true,2\n",
         b"a\nnan\n",
         b"a\ntrue\n",
         b"a,b\n1,\n",

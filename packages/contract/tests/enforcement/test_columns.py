@@ -82,7 +82,7 @@ from signet_contract.model_input import ModelInput
         ),
     ],
 )
-def test_refusals_say_what_mlflow_says(
+def test_rejections_say_what_mlflow_says(
     specs: tuple[Any, ...], body: bytes, message: str, rules: list[str] | None
 ) -> None:
     """A rejection has MLflow's message where MLflow refuses, and an entry for each violation, with its rule."""
@@ -117,8 +117,8 @@ def test_refusals_say_what_mlflow_says(
         ((("double", None), ("double", None)), b'{"inputs": [[1.5, 2.5]]}', [[1.5, 2.5]]),
     ],
 )
-def test_admitted_values_are_fed(specs: tuple[Any, ...], body: bytes, expected: list[Any]) -> None:
-    """What the signature admits is fed as float32, as pyfunc does."""
+def test_admitted_values_become_the_model_input(specs: tuple[Any, ...], body: bytes, expected: list[Any]) -> None:
+    """What the signature admits becomes float32, as pyfunc does."""
     model_input = outcome(signature(*specs), body)
     assert isinstance(model_input, ModelInput), model_input.message
     assert isinstance(model_input.inputs, np.ndarray)
@@ -144,7 +144,7 @@ def test_every_problem_is_listed_up_to_twenty() -> None:
 
 @pytest.mark.parametrize("cell", ["1" + "0" * 20, "-1" + "0" * 20, "9" * 400, "1e400", "18446744073709551616.5"])
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_csv_of_huge_numbers_is_fed_or_refused(name: str, cell: str) -> None:
+def test_csv_of_huge_numbers_is_accepted_or_rejected(name: str, cell: str) -> None:
     """A number that no parser of ours can hold is for pandas to read."""
     contract = Contract(signature_document(SIGNATURES[name]))
     for text in (f"a,b\n{cell},1\n", f"a,b\n1,2\n1,{cell}\n", f"a\n{cell}\n"):

@@ -18,7 +18,7 @@ from signet_contract.model_input import ModelInput
 
 
 def decided(schema: Schema, body: bytes, allow: frozenset[str] = frozenset()) -> ModelInput | Rejected:
-    """Signet's verdict on a body, the slow way."""
+    """Signet's decision on a body, the slow way."""
     document = oracle.signature_document(schema)
     try:
         return decision.decide(document["inputs"], None, None, request.decode(body), allow)
@@ -26,24 +26,24 @@ def decided(schema: Schema, body: bytes, allow: frozenset[str] = frozenset()) ->
         return rejection
 
 
-def agree(judged: oracle.Verdict, ours: ModelInput | Rejected, allow: frozenset[str]) -> None:
-    """Assert that both verdicts are one: the same array, or a rejection with the same message."""
+def agree(mlflows: oracle.Decision, ours: ModelInput | Rejected, allow: frozenset[str]) -> None:
+    """Assert that both decisions are one: the same array, or a rejection with the same message."""
     if isinstance(ours, ModelInput):
-        assert judged.stricter <= allow
-        assert judged.message is None
+        assert mlflows.stricter <= allow
+        assert mlflows.message is None
         assert isinstance(ours.inputs, np.ndarray)
-        assert ours.inputs.dtype == judged.array.dtype
-        assert ours.inputs.shape == judged.array.shape
-        assert ours.inputs.tobytes() == judged.array.tobytes()
+        assert ours.inputs.dtype == mlflows.array.dtype
+        assert ours.inputs.shape == mlflows.array.shape
+        assert ours.inputs.tobytes() == mlflows.array.tobytes()
         return
     assert ours.violations
     json.dumps(ours.document(), allow_nan=False)
-    if "unchecked_names" in judged.stricter - allow:  # which is looked at first
+    if "unchecked_names" in mlflows.stricter - allow:  # which is looked at first
         assert ours.message.startswith("The input names its columns ")
-    elif judged.message is None:
-        assert judged.stricter - allow, ours.message
-    elif not judged.crashed:
-        assert _ordered(ours.message) == _ordered(judged.message)
+    elif mlflows.message is None:
+        assert mlflows.stricter - allow, ours.message
+    elif not mlflows.crashed:
+        assert _ordered(ours.message) == _ordered(mlflows.message)
 
 
 def _ordered(message: str) -> Any:
@@ -52,11 +52,11 @@ def _ordered(message: str) -> Any:
     return (start, sorted(map(str, ast.literal_eval(extra.removesuffix("."))))) if found else message
 
 
-def _note(judged: oracle.Verdict, allow: frozenset[str]) -> None:
+def _note(mlflows: oracle.Decision, allow: frozenset[str]) -> None:
     """What kind of case it is, for hypothesis's statistics."""
-    refused = judged.stricter - allow
-    lifted = f", {sorted(judged.stricter)} let through" if judged.stricter else ""
-    event(f"stricter: {sorted(refused)}" if refused else "refused" if judged.message else f"accepted{lifted}")
+    refused = mlflows.stricter - allow
+    lifted = f", {sorted(mlflows.stricter)} let through" if mlflows.stricter else ""
+    event(f"stricter: {sorted(refused)}" if refused else "refused" if mlflows.message else f"accepted{lifted}")
 
 
 def test_rows_without_any_column_are_rows() -> None:
@@ -72,13 +72,13 @@ def test_rows_without_any_column_are_rows() -> None:
 
 @given(st.data())
 def test_columns_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
-    """For column signatures, accept or refuse, message and fed array are MLflow's, but for the six stricter rules."""
+    """For column signatures, accept or refuse, message and model input are MLflow's, but for the six stricter rules."""
     schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
     body, frame = data.draw(drawn.requests(schema))
     allow = data.draw(drawn.allowances)
-    judged = oracle.judge_table(schema, frame, allow)
-    _note(judged, allow)
-    agree(judged, decided(schema, body, allow), allow)
+    mlflows = oracle.decide_table(schema, frame, allow)
+    _note(mlflows, allow)
+    agree(mlflows, decided(schema, body, allow), allow)
 
 
 @given(st.data())
@@ -88,9 +88,9 @@ def test_tensors_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
     content = data.draw(drawn.nested_lists(spec))
     key = data.draw(st.sampled_from(["inputs", "instances"]))
     allow = data.draw(drawn.allowances)
-    judged = oracle.judge_array(spec, content, allow)
-    _note(judged, allow)
-    agree(judged, decided(Schema([spec]), json.dumps({key: content}).encode(), allow), allow)
+    mlflows = oracle.decide_array(spec, content, allow)
+    _note(mlflows, allow)
+    agree(mlflows, decided(Schema([spec]), json.dumps({key: content}).encode(), allow), allow)
 
 
 @pytest.mark.parametrize(

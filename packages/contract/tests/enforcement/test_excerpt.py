@@ -23,7 +23,7 @@ TEXTS = ["", "a", "3.5", "1_0", " 7 ", "nan", "inf", "1e400", "0x1", "2020-01-02
 
 
 def said(schema: Schema, content: DecodedRequest, allow: frozenset[str], *, is_cut: bool) -> Any:
-    """What a request is refused with, by way of its excerpt or not; None if it is fed."""
+    """What a request is refused with, by way of its excerpt or not; None if it is accepted."""
     try:
         if is_cut:
             decision.decide(signature_document(schema)["inputs"], None, None, content, allow)
@@ -99,7 +99,7 @@ def test_an_excerpt_is_refused_as_the_whole(data: st.DataObject) -> None:
         is_cut = Excerpt(schema, content, allow).decoded is not content
     except Rejected:
         is_cut = True
-    event(f"{'cut' if is_cut else 'whole'}, {'fed' if whole is None else 'refused'}")
+    event(f"{'cut' if is_cut else 'whole'}, {'accepted' if whole is None else 'refused'}")
     assert said(schema, content, allow, is_cut=True) == whole
 
 

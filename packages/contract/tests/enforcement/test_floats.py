@@ -24,10 +24,10 @@ def test_params_are_finite_too(value: str, number: str) -> None:
     assert isinstance(rejection, Rejected)
     assert rejection.rule == "finite"
     assert rejection.message.startswith("Param t has ")
-    fed = outcome(Contract(document, frozenset({"non_finite"})), body)
-    assert isinstance(fed, ModelInput)
-    assert not np.isfinite(fed.params["t"]).all()
-    assert fed.params["most"] == np.inf
+    model_input = outcome(Contract(document, frozenset({"non_finite"})), body)
+    assert isinstance(model_input, ModelInput)
+    assert not np.isfinite(model_input.params["t"]).all()
+    assert model_input.params["most"] == np.inf
 
 
 @pytest.mark.parametrize("others", [[], [None], ["value"], ["value", None]])

@@ -10,7 +10,7 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import DataType
-from oracle import columns_schema, judge_table
+from oracle import columns_schema, decide_table
 from signet_contract.enforcement.kinds import Kinds
 
 BEYOND = 2**128 - 2**103  # from here on a number is infinite in float32
@@ -49,10 +49,10 @@ def kinds_of(type_: DataType, column: list[Any], cuts: list[int], most: int = MO
     return kinds
 
 
-def judged(type_: DataType, column: list[Any], allow: frozenset[str]) -> tuple[Any, ...]:
+def decided(type_: DataType, column: list[Any], allow: frozenset[str]) -> tuple[Any, ...]:
     """What MLflow says of a column; what pandas says where it crashes may cite a value."""
-    verdict = judge_table(columns_schema((type_.name, "a")), pd.DataFrame({"a": column}), allow)
-    return None if verdict.crashed else verdict.message, verdict.crashed, verdict.stricter
+    decision = decide_table(columns_schema((type_.name, "a")), pd.DataFrame({"a": column}), allow)
+    return None if decision.crashed else decision.message, decision.crashed, decision.stricter
 
 
 @given(
@@ -73,7 +73,7 @@ def test_values_of_one_kind_are_answered_alike(
         return
     event(f"two of one kind: {kind[0].__name__}")
     one, other = ([value, *others] if is_first else [*others, value] for value in pair)
-    assert judged(type_, one, allow) == judged(type_, other, allow)
+    assert decided(type_, one, allow) == decided(type_, other, allow)
 
 
 @pytest.mark.parametrize("allow", [frozenset(), frozenset({"whole_numbers"})], ids=str)
@@ -85,7 +85,7 @@ def test_numbers_about_each_end_are_answered_by_kind(type_: DataType, allow: fro
         value = kind(end + by)
         if kind is int and abs(value) in ROUNDED:
             continue  # see below
-        answers.setdefault(kinds_of(type_, [value], []).of(0), set()).add(judged(type_, [value], allow))
+        answers.setdefault(kinds_of(type_, [value], []).of(0), set()).add(decided(type_, [value], allow))
     assert [kind for kind, said in answers.items() if len(said) > 1] == []
 
 
@@ -96,7 +96,7 @@ def test_numbers_about_each_end_are_answered_by_kind(type_: DataType, allow: fro
 def test_values_that_are_answered_in_two_ways_are_of_two_kinds(type_: str, one: Any, other: Any) -> None:
     """Else an excerpt is refused in other words than the whole, or right values are counted among the wrong ones."""
     kinds = kinds_of(DataType[type_], [one, other], [])
-    assert judged(DataType[type_], [one], frozenset()) != judged(DataType[type_], [other], frozenset())
+    assert decided(DataType[type_], [one], frozenset()) != decided(DataType[type_], [other], frozenset())
     assert kinds.of(0) != kinds.of(1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judging import judges_at
+from enforcing import service_at
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from oracle import columns_schema, signature_document
 from signet_contract.decoded_request import DecodedRequest
@@ -30,13 +30,13 @@ TENSORS = signature_document(
 
 
 FEW_BYTES = 256 << 20
-"""Of a judge's memory: too few for `COSTLY`, and enough for all else."""
+"""Of a process's memory: too few for `COSTLY`, and enough for all else."""
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where judges judge."""
-    with judges_at(tmp_path_factory.mktemp("judge") / "judge.sock", FEW_BYTES) as address:
+    """Where the service decides."""
+    with service_at(tmp_path_factory.mktemp("enforcement") / "enforcement.sock", FEW_BYTES) as address:
         yield address
 
 
@@ -65,13 +65,13 @@ def outcome(contract: dict[str, Any], decoded: DecodedRequest, timeout_s: float 
         (TENSORS, RawBody(b'{"inputs": {"a": [1.5]}}')),
     ],
 )
-def test_the_judge_decides_as_the_worker_would(
+def test_the_service_decides_as_the_worker_would(
     contract: dict[str, Any],
     source: RawBody,
     address: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Feeds and rejections that come from the judge are those of a process that decides by itself."""
+    """Model inputs and rejections that come from the service are those of a process that decides by itself."""
     here = outcome(contract, source.decode())
     monkeypatch.setenv(remote.ADDRESS, str(address))
     there = outcome(contract, source.decode())
@@ -103,7 +103,7 @@ SPLIT = {"columns": ["a", "b"], "data": [list(record.values()) for record in REC
 def test_a_large_body_is_read_by_who_decides_on_it(
     document: Any, change: str, address: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
 ) -> None:
-    """What can't be read into arrays is not read before; it is fed or refused, and its answer wrapped, as ever."""
+    """What can't be read into arrays is not read before, is accepted or rejected as ever, and its answer wrapped."""
     body = json.dumps(document)
     end = body.rindex("0.5")
     body = body[:end] + (change or "0.5") + body[end + 3 :]
@@ -133,7 +133,7 @@ COSTLY = RawBody(json.dumps({"dataframe_records": [{f"a{index}": 1.5} for index 
 
 
 def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that no judge has the memory for is refused, and others are decided on meanwhile."""
+    """A body that no process has the memory for is refused, and others are decided on meanwhile."""
     monkeypatch.setenv(remote.ADDRESS, str(address))
     with ThreadPoolExecutor() as pool:
         costly = pool.submit(outcome, SPARSE, COSTLY.decode())
@@ -149,8 +149,8 @@ def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.
 
 def test_memory_has_a_bound_elsewhere_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Linux' bound is not there, such a body is refused as well, and other ones are decided on."""
-    monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "judge.sock"))
-    with judges_at(tmp_path / "judge.sock", FEW_BYTES, is_linux=False):
+    monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "enforcement.sock"))
+    with service_at(tmp_path / "enforcement.sock", FEW_BYTES, is_linux=False):
         assert isinstance(outcome(SPARSE, COSTLY.decode()), TooCostly)
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2.5}').decode()), ModelInput)
@@ -166,7 +166,7 @@ def test_large_bodies_keep_no_small_one_waiting(address: Path, monkeypatch: pyte
 
 
 def test_a_deadline_ends_a_question(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not decided in time is an answer of its own, is not decided elsewhere, and leaves its judge free."""
+    """What is not decided in time is an answer of its own, is not decided elsewhere, and leaves its process free."""
     monkeypatch.setenv(remote.ADDRESS, str(address))
     for _ in range(service.MOST + 1):
         began = time.monotonic()
@@ -176,27 +176,29 @@ def test_a_deadline_ends_a_question(address: Path, monkeypatch: pytest.MonkeyPat
     assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
 
 
-def test_no_judge_is_waited_for_longer_than_a_request_may_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that was told of judges never decides in their place."""
+def test_no_service_is_waited_for_longer_than_a_request_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was told of a service never decides instead of it."""
     monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "nobody.sock"))
     with pytest.raises(DecidedTooLate):
         remote.decide(COLUMNS, RawBody(b'{"a": 2}').decode(), 0.5)
 
 
-def test_judges_that_die_are_asked_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A question that was open as all judges ended is decided on by the next ones."""
-    address = tmp_path / "judge.sock"
+def test_a_service_that_dies_is_asked_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that was open as all processes ended is decided on by the next ones."""
+    address = tmp_path / "enforcement.sock"
     monkeypatch.setenv(remote.ADDRESS, str(address))
     with ThreadPoolExecutor() as pool:
-        with judges_at(address):
+        with service_at(address):
             question = pool.submit(outcome, SPARSE, COSTLY.decode())
             time.sleep(0.5)
             assert not question.done()
-        with judges_at(address, FEW_BYTES):
+        with service_at(address, FEW_BYTES):
             assert isinstance(question.result(), TooCostly)
 
 
-def test_who_is_told_of_no_judges_decides_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without judges, as in run-local, a process decides by itself."""
+def test_who_is_told_of_no_service_decides_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a service, as in run-local, a process decides by itself."""
     monkeypatch.delenv(remote.ADDRESS, raising=False)
     assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)

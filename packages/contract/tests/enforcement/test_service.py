@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from judging import judges_at
+from enforcing import service_at
 from oracle import columns_schema, signature_document
 from signet_contract import machine
 from signet_contract.enforcement import remote, service
@@ -22,10 +22,13 @@ SMALL, LARGE = b'{"a": 2}', b'{"a": [%s2]}' % (b"2, " * remote.SMALL_BYTES)
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where judges judge, and this process asks."""
-    with pytest.MonkeyPatch.context() as patch, judges_at(tmp_path_factory.mktemp("judge") / "judge.sock") as address:
+    """Where the service decides, and this process asks."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        service_at(tmp_path_factory.mktemp("enforcement") / "enforcement.sock") as address,
+    ):
         patch.setenv(remote.ADDRESS, str(address))
-        assert comes_true(lambda: len(judges(address)) == COUNT)
+        assert comes_true(lambda: len(processes(address)) == COUNT)
         yield address
 
 
@@ -36,7 +39,7 @@ def refuse(body: bytes) -> None:
 
 
 def main_of(address: Path) -> psutil.Process:
-    """The process from which the judges are forked."""
+    """The process from which the others are forked."""
     return next(each for each in psutil.Process().children() if str(address) in each.cmdline())
 
 
@@ -44,11 +47,11 @@ def is_there(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def judges(address: Path) -> set[int]:
-    """Process ids of the judges; one that has ended and is not replaced yet is none."""
+def processes(address: Path) -> set[int]:
+    """Process ids of the service; one that has ended and is not replaced yet is none."""
     with suppress(psutil.NoSuchProcess):
         return {each.pid for each in main_of(address).children() if is_there(each)}
-    return judges(address)  # one has ended meanwhile
+    return processes(address)  # one has ended meanwhile
 
 
 def comes_true(is_so: Callable[[], bool]) -> bool:
@@ -59,63 +62,63 @@ def comes_true(is_so: Callable[[], bool]) -> bool:
 
 
 def refuse_large(address: Path) -> None:
-    """Ask about a large body, with which one judge ends, and is replaced."""
-    before = judges(address)
+    """Ask about a large body, with which one process ends, and is replaced."""
+    before = processes(address)
     refuse(LARGE)
-    assert comes_true(lambda: len(before - judges(address)) == 1 and len(judges(address)) == COUNT)
+    assert comes_true(lambda: len(before - processes(address)) == 1 and len(processes(address)) == COUNT)
 
 
-def test_killed_judges_are_replaced(address: Path) -> None:
-    """However often they end, there are as many again, and they judge: both small bodies and large ones."""
+def test_killed_processes_are_replaced(address: Path) -> None:
+    """However often they end, there are as many again, and they decide: both small bodies and large ones."""
     for _ in range(2):
-        for pid in (before := judges(address)):
+        for pid in (before := processes(address)):
             psutil.Process(pid).kill()
-        assert comes_true(lambda before=before: len(judges(address) - before) == COUNT)
+        assert comes_true(lambda before=before: len(processes(address) - before) == COUNT)
         refuse(SMALL)
         refuse_large(address)
 
 
-def test_one_killed_judge_ends_no_other(address: Path) -> None:
-    """The others judge on meanwhile."""
-    before = judges(address)
+def test_one_killed_process_ends_no_other(address: Path) -> None:
+    """The others decide on meanwhile."""
+    before = processes(address)
     psutil.Process(min(before)).kill()
     refuse(SMALL)
-    assert comes_true(lambda: len(judges(address)) == COUNT)
-    assert before - judges(address) == {min(before)}
+    assert comes_true(lambda: len(processes(address)) == COUNT)
+    assert before - processes(address) == {min(before)}
 
 
-def test_a_judge_of_small_bodies_stays_and_one_of_large_ones_ends(address: Path) -> None:
-    """So that what a large body took is given back: with each another judge ends, and is replaced."""
-    before = judges(address)
+def test_a_process_of_small_bodies_stays_and_one_of_large_ones_ends(address: Path) -> None:
+    """So that what a large body took is given back: with each another process ends, and is replaced."""
+    before = processes(address)
     for _ in range(2 * COUNT):
         refuse(SMALL)
-    assert judges(address) == before
+    assert processes(address) == before
     for _ in range(2):
         refuse_large(address)
 
 
-def test_who_hangs_up_ends_no_judge(address: Path) -> None:
+def test_who_hangs_up_ends_no_process(address: Path) -> None:
     """A question of which only a part comes, or none, is forgotten."""
-    before = judges(address)
+    before = processes(address)
     for messages in ([], [b"{}"], [b"{}", SMALL]):
         with remote.Client(str(address), family="AF_UNIX") as connection:
             assert connection.recv_bytes() == b""
             for message in messages:
                 connection.send_bytes(message)
     refuse(SMALL)
-    assert judges(address) == before
+    assert processes(address) == before
 
 
 def test_nobody_else_may_ask(address: Path) -> None:
-    """The sockets are for the user that judges are run as."""
+    """The sockets are for the user that the service runs as."""
     for path in (address, Path(remote.large_address(str(address)))):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
-def test_judges_end_with_the_process_they_are_forked_from(tmp_path: Path) -> None:
+def test_processes_end_with_the_one_they_are_forked_from(tmp_path: Path) -> None:
     """However it ends, none is left behind."""
-    with judges_at(tmp_path / "judge.sock") as address:
-        assert comes_true(lambda: len(judges(address)) == COUNT)
-        left = [psutil.Process(pid) for pid in judges(address)]
+    with service_at(tmp_path / "enforcement.sock") as address:
+        assert comes_true(lambda: len(processes(address)) == COUNT)
+        left = [psutil.Process(pid) for pid in processes(address)]
         main_of(address).kill()
     assert comes_true(lambda: not any(map(is_there, left)))

@@ -36,7 +36,7 @@ def fits(leaf: Any, dtype: np.dtype[Any]) -> bool:
 
 
 @given(data=st.data(), spec=drawn.tensor_specs(), format_=FORMATS)
-def test_lists_are_fed_if_nothing_is_lost(data: st.DataObject, spec: TensorSpec, format_: Format) -> None:
+def test_lists_are_accepted_if_nothing_is_lost(data: st.DataObject, spec: TensorSpec, format_: Format) -> None:
     """As exactly the numbers that JSON has, in the signature's dtype and shape; every other list is refused."""
     content = data.draw(drawn.nested_lists(spec))
     found = enforced(Schema([spec]), format_, content)
@@ -45,7 +45,7 @@ def test_lists_are_fed_if_nothing_is_lost(data: st.DataObject, spec: TensorSpec,
         size in (-1, length) for size, length in zip(spec.shape, array.shape, strict=True)
     )
     right = is_of_shape and array.size > 0 and all(fits(leaf, spec.type) for leaf in array.ravel().tolist())
-    event("fed" if right else "refused")
+    event("accepted" if right else "refused")
     if not right:
         assert isinstance(found, Rejected)
         assert found.violations

@@ -25,7 +25,7 @@ def test_a_list_in_a_record_is_no_column(body: bytes) -> None:
 
 @given(st.data())
 def test_fast_way_feeds_columns_as_the_slow_way_does(data: st.DataObject) -> None:
-    """`check` feeds exactly what `decision.decide` feeds, bit for bit, or refuses exactly as it does."""
+    """`check` gives the model input that `decision.decide` gives, bit for bit, or rejects exactly as it does."""
     types = data.draw(st.sampled_from([["double"], drawn.NUMBERS, drawn.TYPES, ["string", "double"]]))
     schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))
     body, _ = data.draw(drawn.requests(schema))
@@ -122,8 +122,8 @@ USUAL = {
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 @pytest.mark.parametrize("key", ["split", "records", "bare", "instances", "inputs", "columns", "seed", "csv"])
 @pytest.mark.parametrize("name", USUAL)
-def test_usual_requests_need_no_verdict(name: str, key: str, rows: int) -> None:
-    """In every format, few rows or many, what fits the signature plainly is fed without asking MLflow."""
+def test_usual_requests_need_no_enforcement(name: str, key: str, rows: int) -> None:
+    """In every format, few rows or many, what plainly fits the signature becomes a model input without MLflow."""
     schema, row = USUAL[name]
     names = schema.input_names()[::-1]
     values = dict(zip(schema.input_names(), row, strict=True))
@@ -166,7 +166,7 @@ def test_usual_requests_need_no_verdict(name: str, key: str, rows: int) -> None:
         (Schema([TensorSpec(np.dtype("int64"), (-1, 2), "t")]), None, [], {"inputs": {"t": [[1, 2]]}}),
     ],
 )
-def test_usual_requests_of_rarer_signatures_need_no_verdict(
+def test_usual_requests_of_rarer_signatures_need_no_enforcement(
     schema: Schema, params: str | None, allow: list[str], document: dict[str, Any], rows: int
 ) -> None:
     """Neither do params, columns without names or absent ones, and whole numbers where they are allowed."""
@@ -182,8 +182,8 @@ def test_usual_requests_of_rarer_signatures_need_no_verdict(
 @pytest.mark.parametrize(
     "key", ["dataframe_split", "dataframe_records", "instances", "inputs", "records", "seed", "bare", "csv"]
 )
-def test_columns_are_fed_by_name(order: list[str], key: str) -> None:
-    """Whatever order the columns come in, they are fed in the signature's order, every row of them."""
+def test_columns_are_put_by_name(order: list[str], key: str) -> None:
+    """Whatever order the columns come in, they are put in the signature's order, every row of them."""
     values = {name: [index + 0.5, index + 10.25] for index, name in enumerate(IRIS)}
     rows = [[values[name][row] for name in order] for row in range(2)]
     records = [dict(zip(order, row, strict=True)) for row in rows]

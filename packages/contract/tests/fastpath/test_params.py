@@ -38,7 +38,7 @@ SPECS = json.loads(
     ],
 )
 def test_params_are_those_sent_and_then_defaults(sent: Any, params: Any) -> None:
-    """Params that plainly fit are fed in the order they came, the others' defaults after them."""
+    """Params that plainly fit are given in the order they came, the others' defaults after them."""
     read = Params(SPECS).read(sent)
     assert repr(read) == repr(params)
 

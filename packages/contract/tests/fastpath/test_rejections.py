@@ -35,7 +35,7 @@ def varied(draw: st.DrawFn, document: Any) -> Any:  # noqa: PLR0911 -- one for e
 
 
 @given(st.data())
-def test_refusals_that_repeat_are_those_that_the_slow_way_gives(data: st.DataObject) -> None:
+def test_rejections_that_repeat_are_those_that_the_slow_way_gives(data: st.DataObject) -> None:
     """A rejection that is remembered for one request is word for word what another of its kind would get."""
     schema = data.draw(drawn.column_schemas(drawn.NUMBERS, optional=data.draw(st.booleans())))
     body, _ = data.draw(drawn.requests(schema))

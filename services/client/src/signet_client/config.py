@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from signet_client.failure import DeploymentError
+from signet_client.tags import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PREFIX = "serving."
 _WAIT = "wait"
 _ALLOW_BREAKING = "allow_breaking"
 # The smallest value of each, as the tags are called: requests, milliseconds, processes, seconds.

@@ -31,6 +31,7 @@ from signet_client.failure import DeploymentError, as_mlflow_tells
 from signet_client.predict import ask
 from signet_client.server import PredictionServer
 from signet_client.settings import Settings, server_url
+from signet_client.tags import PENDING, REASON, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -328,8 +329,8 @@ def _described(model: RegisteredModel, version: ModelVersion) -> dict[str, Any]:
         "name": version.name,
         "flavor": _FLAVOR,
         "version": str(version.version),
-        "status": version.tags.get(rollout.STATUS, "pending"),
-        "reason": version.tags.get(rollout.REASON, ""),
+        "status": version.tags.get(STATUS, PENDING),
+        "reason": version.tags.get(REASON, ""),
         "config": configured(version.tags),
         "replicas": rollout.replicas(model, str(version.version)),
     }

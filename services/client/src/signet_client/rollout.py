@@ -16,6 +16,7 @@ from rich.text import Text
 
 from signet_client.failure import DeploymentError, is_unanswered
 from signet_client.predict import is_unknown_deployment
+from signet_client.tags import FAILED, PENDING, READY, REASON, REFUSED, REPLICA, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from signet_client.server import PredictionServer
 
-STATUS = "serving.status"
-REASON = "serving.reason"
-_REPLICA = "serving.replica."
 _SAID = re.compile(r"version (\S+) is (\w+) since ")
 _POLL_S = 0.5
 _SILENCE_S = 300
@@ -41,16 +39,14 @@ class NotServed(DeploymentError):
 def ask_for(client: MlflowClient, name: str, version: str, config: Mapping[str, str]) -> None:
     """Note on a version, before the alias moves, how it is to be served; what an earlier deployment left there goes."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    pending = {REASON: f"{now} {platform.node()}: its deployment is asked for", STATUS: "pending"}
+    pending = {REASON: f"{now} {platform.node()}: its deployment is asked for", STATUS: PENDING}
     for tag, value in {**config, **pending}.items():
         client.set_model_version_tag(name, version, tag, value)
 
 
 def replicas(model: RegisteredModel, version: str) -> dict[str, str]:
     """Status of a version on each replica that has told of it, by the replica's name."""
-    said = {
-        tag.removeprefix(_REPLICA): _SAID.match(text) for tag, text in model.tags.items() if tag.startswith(_REPLICA)
-    }
+    said = {tag.removeprefix(REPLICA): _SAID.match(text) for tag, text in model.tags.items() if tag.startswith(REPLICA)}
     return {name: found[2] for name, found in sorted(said.items()) if found and found[1] == version}
 
 
@@ -72,12 +68,12 @@ def wait_until_served(
             if line != said:
                 said, deadline = line, time.monotonic() + _SILENCE_S
                 show(line)
-            if status == "ready":
+            if status == READY:
                 return
-            if status in {"refused", "failed"}:
-                if "ready" in replicas(client.get_registered_model(name), version).values():
+            if status in {REFUSED, FAILED}:
+                if READY in replicas(client.get_registered_model(name), version).values():
                     return
-                raise NotServed(line, BAD_REQUEST if status == "refused" else INTERNAL_ERROR)
+                raise NotServed(line, BAD_REQUEST if status == REFUSED else INTERNAL_ERROR)
             if (other := _carrier(client, name, alias)) not in {version, _UNKNOWN}:
                 where = f"to version {other}" if other else "away"
                 raise DeploymentError(
@@ -114,8 +110,8 @@ def _status(client: MlflowClient, name: str, version: str) -> tuple[str, str]:
     except MlflowException as error:
         if not is_unanswered(error):
             raise
-        return "pending", ": MLflow doesn't answer"
-    return tags.get(STATUS, "pending"), tags.get(REASON, "")
+        return PENDING, ": MLflow doesn't answer"
+    return tags.get(STATUS, PENDING), tags.get(REASON, "")
 
 
 def _carrier(client: MlflowClient, name: str, alias: str) -> str | None:

@@ -17,19 +17,13 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREA
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from signet_client.failure import DeploymentError, is_unanswered
+from signet_client.tags import OF_ONE_VERSION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _MLMODEL = "MLmodel"
 _DEFAULT_EXPERIMENT = "0"
-_OF_ONE_VERSION = {
-    "serving.allow_breaking",
-    "serving.contract",
-    "serving.reason",
-    "serving.served_at",
-    "serving.status",
-}
 _LOGGED_MODEL = re.compile(r"models:/m-[0-9a-f]{32}")
 
 
@@ -55,7 +49,7 @@ def registered(client: MlflowClient, name: str, model_uri: str) -> str:
 def copy(client: MlflowClient, name: str, version: str, to: str) -> str:
     """A new version of `to` with the files and tags of `name` `version`, but for tags that are of that one alone."""
     copied = client.copy_model_version(f"models:/{name}/{version}", to)
-    for tag in _OF_ONE_VERSION & copied.tags.keys():
+    for tag in OF_ONE_VERSION & copied.tags.keys():
         client.delete_model_version_tag(to, copied.version, tag)
     return str(copied.version)
 

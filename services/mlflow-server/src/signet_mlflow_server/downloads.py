@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 # What MLflow's own route is made of, untyped and private.
 _mlflow: Any = artifact_router
+NEEDED = (
+    "_get_workspace_scoped_path",
+    "validate_path_is_safe",
+    "_get_artifact_repo",
+    "_guess_mime_type",
+    "_content_disposition",
+)
 
 
 def stream(app: FastAPI) -> None:

@@ -7,6 +7,7 @@ with 0 when the process that serves has died. So what `mlflow server` hands to t
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Clients log to this root; the server maps it to the artifacts' destination.
 PROXIED_ARTIFACT_ROOT = "mlflow-artifacts:/"
+
+logger = logging.getLogger(__name__)
 
 _QUEUED = 2  # pieces of an answer
 
@@ -69,15 +72,31 @@ def serve(settings: Settings) -> None:
     from mlflow.server import fastapi_app  # noqa: PLC0415
     from mlflow.server.handlers import initialize_backend_stores  # noqa: PLC0415
 
-    from signet_mlflow_server import downloads  # noqa: PLC0415
-
     app = fastapi_app.app
-    if proxied(settings.artifacts_destination) != settings.artifacts_destination:
-        downloads.stream(app)
-    _pace(fastapi_app)
+    if settings.is_streaming:
+        _stream(settings, fastapi_app)
     initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
     # No access log: health checks and the serving agents' polls would be nearly all of it.
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False)
+
+
+def _stream(settings: Settings, fastapi_app: Any) -> None:
+    """Hand artifacts on piece by piece, if this MLflow has what that needs; else its own routes stay."""
+    from mlflow.server import artifact_router  # noqa: PLC0415
+
+    from signet_mlflow_server import downloads  # noqa: PLC0415
+
+    needed = [(artifact_router, downloads.NEEDED), (fastapi_app, ("_EfficientWSGIResponder",))]
+    if missing := [name for module, names in needed for name in names if not hasattr(module, name)]:
+        logger.warning(
+            "SIGNET_STREAMING is off: it was written for MLflow 3.17, and MLflow %s lacks %s.",
+            mlflow.__version__,
+            ", ".join(missing),
+        )
+        return
+    if proxied(settings.artifacts_destination) != settings.artifacts_destination:
+        downloads.stream(fastapi_app.app)
+    _pace(fastapi_app)
 
 
 def _pace(fastapi_app: Any) -> None:

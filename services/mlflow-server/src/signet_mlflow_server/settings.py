@@ -7,6 +7,8 @@
 | `MLFLOW_BACKEND_STORE_URI` | `postgresql+psycopg2://` | database; this default leaves everything to libpq |
 | `MLFLOW_ARTIFACTS_DESTINATION` | `s3://mlflow` | where proxied artifacts go |
 | `MLFLOW_SERVER_ALLOWED_HOSTS` | nothing | Host headers that get an answer, besides localhost and `mlflow-server` |
+| `SIGNET_STREAMING` | `true` | `false` leaves MLflow's own routes for downloads as they are |
+| `SIGNET_PLAIN` | `false` | `true` does the same |
 
 Secrets come as files only, and only the libraries read them: libpq its `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE` and
 `PGPASSFILE`; boto its `AWS_SHARED_CREDENTIALS_FILE`; MLflow the store's address `MLFLOW_S3_ENDPOINT_URL`.
@@ -43,6 +45,7 @@ class Settings:
     backend_store_uri: str = "postgresql+psycopg2://"
     artifacts_destination: str = "s3://mlflow"
     allowed_hosts: str = OWN_HOSTS
+    is_streaming: bool = True
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -54,7 +57,15 @@ class Settings:
             backend_store_uri=env.get("MLFLOW_BACKEND_STORE_URI") or default.backend_store_uri,
             artifacts_destination=env.get("MLFLOW_ARTIFACTS_DESTINATION") or default.artifacts_destination,
             allowed_hosts=",".join(filter(None, [OWN_HOSTS, env.get("MLFLOW_SERVER_ALLOWED_HOSTS")])),
+            is_streaming=_is_true(env, "SIGNET_STREAMING", "true") and not _is_true(env, "SIGNET_PLAIN", "false"),
         )
+
+
+def _is_true(env: Mapping[str, str], name: str, default: str) -> bool:
+    value = env.get(name) or default
+    if value not in {"true", "false"}:
+        raise SettingsError(name, value, "true or false")
+    return value == "true"
 
 
 def _port(name: str, value: str) -> int:

@@ -1,4 +1,7 @@
-"""`signet-torchserve`: TorchServe, its enforcement service and the controller, until TorchServe ends."""
+"""`signet-torchserve`: TorchServe, what forks its workers, its enforcement service and the controller.
+
+It runs in the foreground until TorchServe ends.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.supervision import keep_going
+from signet_torchserve.pieces import Piece
 from signet_torchserve.server import launch
 from signet_torchserve.settings import InvalidSetting, Settings
 
@@ -48,6 +52,9 @@ def main() -> int:
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
+    if Piece.FORK in settings.pieces:  # first, for TorchServe starts workers as soon as it is up
+        forking = ("The forking process", lambda: keep_forking(store, stop), status, stop)
+        threading.Thread(target=keep_going, args=forking, daemon=True).start()
     has_ended = threading.Event()
     controller = threading.Thread(
         target=keep_going,
@@ -55,8 +62,9 @@ def main() -> int:
         daemon=True,
     )
     controller.start()
-    enforcement = ("Enforcement", lambda: keep_enforcing(store, stop), status, stop)
-    threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
+    if Piece.ENFORCEMENT_SERVICE in settings.pieces:
+        enforcement = ("Enforcement", lambda: keep_enforcing(store, stop), status, stop)
+        threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
     stop.wait()
     launch.stop(server, STOP_TIMEOUT_S)
@@ -103,6 +111,19 @@ def keep_enforcing(store: Store, stop: threading.Event) -> float:
     service.wait()
     if not stop.is_set():
         logger.warning("The enforcement service ended with exit code %s; the next one starts.", service.returncode)
+    return AGAIN_S
+
+
+def keep_forking(store: Store, stop: threading.Event) -> float:
+    """Have a process that forks workers until it ends; while there is none, those that start import all they need.
+
+    Returns:
+        Seconds to wait before the next one.
+    """
+    forking = launch.start_forking(store, os.environ)
+    forking.wait()
+    if not stop.is_set():
+        logger.warning("The forking process ended with exit code %s; the next one starts.", forking.returncode)
     return AGAIN_S
 
 

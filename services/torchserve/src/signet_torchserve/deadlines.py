@@ -13,6 +13,9 @@ It is its version's, of the tag `serving.timeout_s`: 60 s, and 600 at most.
 
 from __future__ import annotations
 
+DEFAULT_S = 60
+LONGEST_S = 600
+
 
 def decision_s(timeout_s: float) -> float:
     """Seconds in which enforcement must have decided on a request that may take `timeout_s`."""

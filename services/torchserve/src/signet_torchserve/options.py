@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from signet_contract.policy import Policy
 
+from signet_torchserve import deadlines
 from signet_torchserve.errors import NotServable
 from signet_torchserve.revision import ALLOW, BATCH_SIZE, MAX_BATCH_DELAY, ROWS, TIMEOUT, WORKERS
 
@@ -36,7 +37,7 @@ class Options:
     batch_size: int = 32
     max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (patches.py)
     workers: int = 1
-    timeout_s: int = 60
+    timeout_s: int = deadlines.DEFAULT_S
     rows_are_vouched_for: bool = False
 
     @classmethod
@@ -52,7 +53,7 @@ class Options:
             batch_size=_number(tags, BATCH_SIZE, default.batch_size, 1, 1024),
             max_batch_delay_ms=_number(tags, MAX_BATCH_DELAY, default.max_batch_delay_ms, 0, 1000),
             workers=_number(tags, WORKERS, default.workers, 1, 64),
-            timeout_s=_number(tags, TIMEOUT, default.timeout_s, 1, 600),  # gateway/haproxy.cfg waits longer
+            timeout_s=_number(tags, TIMEOUT, default.timeout_s, 1, deadlines.LONGEST_S),
             rows_are_vouched_for=_is_independent(tags.get(ROWS)),
         )
 

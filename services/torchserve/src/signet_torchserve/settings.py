@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from signet_torchserve import pieces
 from signet_torchserve.address import without_credentials
+from signet_torchserve.pieces import Piece
 
 
 class InvalidSetting(ValueError):
@@ -33,8 +35,8 @@ class Settings:
     """SIGNET_POLL_INTERVAL_S: seconds between two looks at the registry."""
     health_address: str
     """SIGNET_HEALTH_ADDRESS: where `/live` and `/ready` are answered, as TorchServe's own addresses are written."""
-    are_patched: bool = True
-    """SIGNET_PATCHES: whether TorchServe's frontend gets its `patches`; without them it runs as it is shipped."""
+    pieces: frozenset[Piece] = frozenset(Piece)
+    """The clever pieces that take part: all but those whose variable says `false`, and none with SIGNET_PLAIN."""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
 
@@ -55,9 +57,6 @@ class Settings:
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "a number of seconds") from None
         if not 0.1 <= poll_interval_s <= 3600:  # noqa: PLR2004 -- an hour: more is a mistake
             raise InvalidSetting("SIGNET_POLL_INTERVAL_S", interval, "between 0.1 and 3600 seconds")
-        patches = environment.get("SIGNET_PATCHES") or "true"
-        if patches not in {"true", "false"}:
-            raise InvalidSetting("SIGNET_PATCHES", patches, "true or false")
         health_address = environment.get("SIGNET_HEALTH_ADDRESS") or "http://127.0.0.1:8083"
         if not _is_address(health_address):
             raise InvalidSetting("SIGNET_HEALTH_ADDRESS", health_address, "an address such as 'http://127.0.0.1:8083'")
@@ -79,8 +78,20 @@ class Settings:
             alias=environment.get("SIGNET_ALIAS") or "champion",
             poll_interval_s=poll_interval_s,
             health_address=health_address,
-            are_patched=patches == "true",
+            pieces=_pieces(environment),
         )
+
+
+def _pieces(environment: Mapping[str, str]) -> frozenset[Piece]:
+    on = {piece for piece in Piece if _is_true(environment, piece, "true")}
+    return frozenset() if _is_true(environment, pieces.PLAIN, "false") else frozenset(on)
+
+
+def _is_true(environment: Mapping[str, str], name: str, default: str) -> bool:
+    value = environment.get(name) or default
+    if value not in {"true", "false"}:
+        raise InvalidSetting(name, value, "true or false")
+    return value == "true"
 
 
 def _is_address(text: str) -> bool:

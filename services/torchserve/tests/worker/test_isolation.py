@@ -12,9 +12,9 @@ import models
 import numpy as np
 import pytest
 import torch
+from enforcing import service_at
 from hypothesis import given
 from hypothesis import strategies as st
-from judging import judges_at
 from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
 from oracle import columns_schema
@@ -161,7 +161,7 @@ def test_an_answer_that_torchserve_would_not_take_is_one_failure(
 
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with judges_at(tmp_path_factory.mktemp("judges") / "judge.sock") as address:
+    with service_at(tmp_path_factory.mktemp("judges") / "judge.sock") as address:
         yield address
 
 
@@ -172,14 +172,14 @@ def test_good_requests_do_not_wait_for_undecided_ones(
     monkeypatch.setenv(remote.ADDRESS, str(judges))
     good, slow = replace(GOOD, identifier=b"good"), replace(SLOW, identifier=b"slow")
     began = time.monotonic()
-    answer, undecided = server.handler.handle([good, slow])
+    answer, undecided = server.handler.answer([good, slow])
     assert time.monotonic() - began < 0.1
     assert answer is not None
     assert (answer.status, undecided) == (200, None)
     named_again = Request(b"slow", {})
-    while (decided := server.handler.handle([named_again])[0]) is None:
+    while (decided := server.handler.answer([named_again])[0]) is None:
         began = time.monotonic()
-        answer, _ = server.handler.handle([good, named_again])
+        answer, _ = server.handler.answer([good, named_again])
         assert time.monotonic() - began < 0.1
         assert answer is not None
         assert answer.status == 200
@@ -206,16 +206,16 @@ def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkey
         for value, identifier in ((1.5, b"first"), (3.5, b"second"))
     )
     monkeypatch.setattr(undecided, "WAIT_S", 0)  # the decision may come sooner than that
-    assert server.handler.handle([first]) == [None]
-    while (refused := server.handler.handle([Request(b"first", {})])[0]) is None:
+    assert server.handler.answer([first]) == [None]
+    while (refused := server.handler.answer([Request(b"first", {})])[0]) is None:
         time.sleep(0.01)
     monkeypatch.setenv(remote.ADDRESS, "nowhere")
-    assert server.handler.handle([second]) == [refused]
+    assert server.handler.answer([second]) == [refused]
 
 
 def test_who_is_gone_is_forgotten(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An undecided request that TorchServe names no more is not kept."""
     monkeypatch.setenv(remote.ADDRESS, str(judges))
-    assert server.handler.handle([replace(SLOW, identifier=b"slow")]) == [None]
-    assert server.handler.handle([GOOD])[0] is not None
+    assert server.handler.answer([replace(SLOW, identifier=b"slow")]) == [None]
+    assert server.handler.answer([GOOD])[0] is not None
     assert not server.handler.undecided

@@ -1,6 +1,7 @@
 """The model as it is served: a pt2 program, the column signature, the labels and the golden answers."""
 
 import json
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,8 @@ def log(labeller: Labeller, iris: Iris, scratch: Path) -> ModelInfo:
     MLflow takes pt2 only with a tensor signature, so the column signature replaces it afterwards, before any version
     of a registered model points here.
     """
+    # MLflow tries the program on a GPU where there is one, and one that was exported on the CPU can't be loaded there.
+    os.environ.setdefault("MLFLOW_DEFAULT_PREDICTION_DEVICE", "cpu")
     labels = {str(number): name for number, name in enumerate(iris.species)}
     extra_files = [
         _write(scratch / "index_to_name.json", labels),

@@ -36,6 +36,6 @@ def run(client: MlflowClient, settings: Settings, environment: Environment, scra
         model = artifact.log(labeller, iris, scratch)
         report.log_datasets(iris, model.model_id, accuracy)
         version = registry.register(model.model_uri, accuracy, scratch)
-        verdict = registry.promote(version, environment.alias, accuracy, settings.threshold, iris.test, scratch)
-    outcome = "is now" if verdict.promoted else "does not become"
-    say(f"{MODEL} version {version} {outcome} {environment.alias}: {verdict.reason}")
+        promotion = registry.promote(version, environment.alias, accuracy, settings.threshold, iris.test, scratch)
+    outcome = "is now" if promotion.promoted else "does not become"
+    say(f"{MODEL} version {version} {outcome} {environment.alias}: {promotion.reason}")

@@ -15,8 +15,8 @@ from signet_trainer import digest
 from signet_trainer.console import say
 from signet_trainer.data import Rows
 from signet_trainer.errors import root_cause
-from signet_trainer.gate import Champion, Verdict, judge
 from signet_trainer.names import ACCURACY_TAG, DIGEST_TAG, GATE_TAG, MODEL
+from signet_trainer.promotion import Champion, Promotion, decide
 from signet_trainer.tracking import champion_version
 from signet_trainer.training import accuracy
 
@@ -36,7 +36,7 @@ def register(model_uri: str, test_accuracy: float, scratch: Path) -> str:
 
 def promote(  # noqa: PLR0913, PLR0917  # all that the decision rests on
     version: str, alias: str, test_accuracy: float, threshold: float, test: Rows, scratch: Path
-) -> Verdict:
+) -> Promotion:
     """Move the alias to `version` if the gate lets it, and write the reason on the version.
 
     The registry has no compare-and-set. So that two trainers that end together do not overwrite each other's better
@@ -48,14 +48,14 @@ def promote(  # noqa: PLR0913, PLR0917  # all that the decision rests on
         champion = None
         if current is not None and test_accuracy >= threshold:
             champion = assess(client.get_model_version(MODEL, current), test, scratch)
-        verdict = judge(test_accuracy, threshold, champion)
-        if not verdict.promoted:
+        promotion = decide(test_accuracy, threshold, champion)
+        if not promotion.promoted:
             break
         if champion_version(client, alias) == current:
             client.set_registered_model_alias(MODEL, alias, version)
             break
-    client.set_model_version_tag(MODEL, version, GATE_TAG, verdict.reason)
-    return verdict
+    client.set_model_version_tag(MODEL, version, GATE_TAG, promotion.reason)
+    return promotion
 
 
 def assess(version: ModelVersion, test: Rows, scratch: Path) -> Champion:

@@ -2,7 +2,8 @@
 
 That all items of a list look alike is seen in the text as a whole: without digits, signs, exponents and blanks,
 `[5.1,-3],[1e-5,0]` is `[.,],[.,]`. If all look like the first, what stands in that stands in all of them: here a float
-and an integer. That each is a number at all is left to simdjson, which reads them.
+and an integer. That each is a number at all is left to simdjson, which reads them into an array; by way of orjson's
+objects that takes more than twice as long (bench/parsers.py).
 
 It is done piece by piece, each of a size that a processor's cache holds: a row among a million costs what it costs
 among a thousand.
@@ -11,7 +12,7 @@ among a thousand.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,13 +21,12 @@ import numpy as np
 import orjson
 import simdjson
 
-from signet_contract.model_input import Array
+from signet_contract.model_input import EXACT, Array
 
 _PIECE_BYTES = 1 << 16
 _DIGITS = b"0123456789"
 _IN_NUMBERS_AND_BETWEEN = _DIGITS + b"+-eE \t\r\n"
 _COLONS_TO_COMMAS = bytes.maketrans(b":", b",")
-_EXACT = 2.0**53
 _MIXED: frozenset[type] = frozenset({int, float})
 
 # A member of an object, and where the next begins.
@@ -59,13 +59,21 @@ def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: i
     """
     closing = b"]" * depth
     first = body[start : body.index(closing or b",", start, end) + depth]
+    return of_texts(parser, first, partial(pieces, body, start, end, closing + b","), depth)
+
+
+def of_texts(parser: simdjson.Parser, first: bytes, texts: Callable[[], Iterable[bytes]], depth: int) -> Numbers:
+    """The list whose items, each of `depth` brackets, stand in some texts; the first item is given beside them.
+
+    Raises:
+        ValueError: as `of_list`.
+    """
     item = orjson.loads(first)
     shape = np.shape(item) if depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
     if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(map(type, leaves)):
         raise ValueError("It holds something else than numbers.")
     kinds = [frozenset({type(leaf)}) for leaf in leaves]
-    texts = partial(pieces, body, start, end, closing + b",")
     try:
         return Numbers(_blocks(parser, texts(), first, kinds), shape, kinds)
     except Unlike:
@@ -92,7 +100,7 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
         _require_alike(piece.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
         blocks.append(_parsed(parser, piece.translate(_COLONS_TO_COMMAS, b'"'), 2))
     labels = np.concatenate([block[:, 0] for block in blocks])
-    if labels[-1] >= _EXACT or not (labels[1:] > labels[:-1]).all():
+    if labels[-1] >= EXACT or not (labels[1:] > labels[:-1]).all():
         raise ValueError("Its names may be the same.")
     return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point else int})], labels)
 

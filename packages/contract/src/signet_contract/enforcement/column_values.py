@@ -19,13 +19,11 @@ from mlflow.types import DataType, Schema
 
 from signet_contract.enforcement.kinds import BEYOND_FLOAT32, is_date_like
 from signet_contract.errors import Violation
+from signet_contract.model_input import EXACT
 from signet_contract.policy import Policy
 
 # JSON has no float32, int32, date or bytes: these take what JSON has, where nothing is lost by it.
 _CONVERTED = {DataType.float, DataType.integer, DataType.datetime, DataType.binary}
-
-# Doubles hold every whole number up to here.
-EXACT_INTEGER = 2**53
 
 _KINDS: dict[DataType, tuple[type, ...]] = {
     DataType.double: (float, int),
@@ -66,7 +64,7 @@ def _typed_columns(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, Any, 
 def _are_exact_doubles(series: pd.Series) -> bool:
     """Whether a column holds whole numbers and nulls only, each of which a double holds exactly."""
     present = [value for value in series if not _is_null(value)]
-    return set(map(type, present)) == {int} and max(map(abs, present)) <= EXACT_INTEGER
+    return set(map(type, present)) == {int} and max(map(abs, present)) <= EXACT
 
 
 def examined(
@@ -125,7 +123,7 @@ def _of_column(
 
 
 def without_place(error: Exception) -> str:
-    """What pandas says, but for the place in a column, which the violations have."""
+    """What pandas says, without the position in the column, which the violations have."""
     return _PLACE.sub("", str(error))
 
 

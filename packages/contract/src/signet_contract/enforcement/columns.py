@@ -28,7 +28,7 @@ _MANY_COLUMNS = 10_000
 
 
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The data frame that pyfunc would feed, the signature's columns in its order and types, and what was sent for it.
+    """The data frame that pyfunc would give the model, its columns and types the signature's, and what was sent for it.
 
     `policy` has the words that hold.
 

@@ -1,4 +1,4 @@
-"""MLflow's own verdict on a request, and the name of everything that is wrong with it.
+"""MLflow's own decision on a request, and the name of everything that is wrong with it.
 
 Slow (pandas, some hundred microseconds) and exact: what MLflow's scoring server would build from the request, with the
 values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Six rules are stricter than MLflow's,
@@ -26,7 +26,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 
-# Private, and the only way to MLflow's verdict without a loaded pyfunc model; tests/test_verdict.py pins it.
+# Private, and the only way to MLflow's decision without a loaded pyfunc model; test_decision.py pins it.
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import Schema
 
@@ -44,7 +44,7 @@ from signet_contract.request import RawBody
 def decide(
     inputs: str, outputs: str | None, params: str | None, decoded: DecodedRequest, policy: frozenset[str] = frozenset()
 ) -> ModelInput:
-    """What pyfunc would feed a model with this signature for `request`.
+    """What pyfunc would give a model with this signature for `request`.
 
     Args:
         inputs: the signature's inputs, as the JSON text that an MLmodel file holds.
@@ -143,7 +143,7 @@ def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozense
 
 def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array:
     enforced, sent = columns.enforced(schema, decoded, policy)
-    return floats.fed(schema, enforced, sent, policy)
+    return floats.model_input_of(schema, enforced, sent, policy)
 
 
 @lru_cache(maxsize=8)

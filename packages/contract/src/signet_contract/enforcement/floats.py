@@ -20,7 +20,7 @@ from signet_contract.policy import Policy
 _CRASHES = (TypeError, ValueError, OverflowError)
 
 
-def fed(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, policy: frozenset[str]) -> Array:
+def model_input_of(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, policy: frozenset[str]) -> Array:
     """float32 [rows, columns of the signature], with NaN for each null and for optional columns that were left out.
 
     Pyfunc leaves those columns out of its array too, and the columns behind them move up.

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from mlflow.types import DataType
 
-from signet_contract.model_input import Array
+from signet_contract.model_input import EXACT, Array
 
 # From here on a number rounds to infinity in float32.
 BEYOND_FLOAT32 = 2.0**128 - 2.0**103
@@ -30,12 +30,12 @@ _INTEGERS = [
     -(2**1024),
     1 - int(BEYOND_FLOAT32),
     -(2**63),
-    -(2**53),
+    -int(EXACT),
     -(2**31),
     0,
     2,
     2**31,
-    2**53 + 1,
+    int(EXACT) + 1,
     2**63,
     2**64,
     int(BEYOND_FLOAT32),

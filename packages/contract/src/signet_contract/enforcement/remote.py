@@ -1,10 +1,10 @@
 """Enforcement by other processes, so that no worker loads MLflow and pandas: they take 120 MB and seconds.
 
-The judges of a TorchServe (`service`) decide for all its workers, over two Unix sockets: one for small bodies, one for
-large ones, so that these keep none of those waiting. A worker that was told of none decides by itself: the same, but
-while it does, its other requests wait.
+One enforcement service (`service`) decides for all workers of a TorchServe, over two Unix sockets: one for small
+bodies, one for large ones, so that these keep none of those waiting. A worker that was told of none decides by itself:
+the same, but while it does, its other requests wait.
 
-Each question has a connection of its own. The judge that takes it says so, with an empty message, and then is sent
+Each question has a connection of its own. The process that takes it says so, with an empty message, and then is sent
 three: the contract as JSON, the body as it came, and what it is (`request.RawBody`), whether the worker has not read
 it, and the seconds left. Its answer is JSON, a rejection or a description of arrays, and then each array in numpy's
 format. Nothing is pickled.
@@ -34,20 +34,20 @@ ADDRESS = "SIGNET_ENFORCEMENT"
 SMALL_BYTES = 1 << 16
 """The largest of the small bodies."""
 START_S = 20
-"""Seconds in which judges that have ended, or have not started yet, must be there."""
+"""Seconds in which processes that have ended, or have not started yet, must be there."""
 _RETRY_S = 0.1
 
 
 class EnforcementEnded(RuntimeError):
-    """A judge ended before it had decided."""
+    """An enforcement process ended before it had decided."""
 
 
 class EnforcementFailed(RuntimeError):
-    """A judge could not decide; the message is its traceback."""
+    """An enforcement process could not decide; the message is its traceback."""
 
 
 def decides(decoded: DecodedRequest) -> bool:
-    """Whether judges decide on a request, and not this process."""
+    """Whether the enforcement service decides on a request, and not this process."""
     return decoded.source is not None and ADDRESS in os.environ
 
 
@@ -56,19 +56,19 @@ def decide(
 ) -> ModelInput:
     """The decision on a request.
 
-    A judge that ends without one, as when the system ends it for its memory, was perhaps not ended by this request: it
-    is asked about once more.
+    A process that ends without one, as when the system ends it for its memory, was perhaps not ended by this request:
+    it is asked about once more.
 
     Args:
         contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `policy` the words
             of `Policy` that hold.
         decoded: what the contract is held against.
-        timeout_s: how long the judges have for it.
+        timeout_s: how long the service has for it.
         began: since when, of `time.monotonic`; now if None.
 
     Raises:
         Rejected: the signature does not admit the request.
-        DecidedTooLate: the judges have not decided in time.
+        DecidedTooLate: the service has not decided in time.
         EnforcementEnded: two of them ended without a decision, or there is none.
         EnforcementFailed: one found no decision.
     """
@@ -88,13 +88,13 @@ def decide(
                 last = error
     except TimeoutError as error:
         raise DecidedTooLate(timeout_s) from error
-    if time.monotonic() > deadline - _RETRY_S:  # the judge itself keeps the time too
+    if time.monotonic() > deadline - _RETRY_S:  # the service itself keeps the time too
         raise DecidedTooLate(timeout_s)
-    raise EnforcementEnded("A judge ended twice before it had decided on this request.") from last
+    raise EnforcementEnded("Enforcement ended twice before it had decided on this request.") from last
 
 
 def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread: bool) -> ModelInput:
-    """The decision of this process; what was not read before may be surely valid."""
+    """The decision of this process; what was not read before may be right on the fast path."""
     from signet_contract.contract import Contract  # noqa: PLC0415 -- which asks this module
 
     try:
@@ -147,7 +147,7 @@ def _wait_for_message(connection: Connection, deadline: float) -> None:
 
 
 def _taken(address: str, deadline: float) -> Connection:
-    """A connection that a judge has taken; the judges may be about to start."""
+    """A connection that a process of the service has taken; the service may be about to start."""
     started_by = min(deadline, time.monotonic() + START_S)
     while True:
         try:
@@ -165,7 +165,7 @@ def _taken(address: str, deadline: float) -> Connection:
 
 
 def answered(contract: dict[str, Any], decoded: DecodedRequest, size: int, *, is_unread: bool) -> list[bytes]:
-    """A judge's answer about a request of so many bytes, that the worker has perhaps not read, as messages."""
+    """The service's answer about a request of so many bytes, that the worker has perhaps not read, as messages."""
     try:
         model_input = decide_here(contract, decoded, is_unread=is_unread)
         named = model_input.inputs if isinstance(model_input.inputs, dict) else {None: model_input.inputs}

@@ -1,4 +1,4 @@
-"""The processes that judge: forked from one that has loaded MLflow and pandas, whose memory they share.
+"""The enforcement service: processes forked from one that has loaded MLflow and pandas, whose memory they share.
 
 Each decides on one request at a time and has bounds: it is ended at the request's deadline, and a request that takes
 more memory than `MEMORY_BYTES` is refused. Those for small bodies stay; one for large bodies ends with its request, and
@@ -25,19 +25,19 @@ from signet_contract.enforcement import remote
 from signet_contract.request import RawBody
 
 MEMORY_BYTES = 768 << 20
-"""What a judge may take for a request, beyond what it has loaded: several times what 6.5 MB of valid rows take."""
-FEWEST, MOST = 2, 4  # judges at each of the two sockets: one for each core
+"""What a process may take for a request, beyond what it has loaded: several times what 6.5 MB of valid rows take."""
+FEWEST, MOST = 2, 4  # processes at each of the two sockets: one for each core
 _BACKLOG = 1024
 _PAUSE_S = 0.1
 _LARGE_NICENESS = 10  # what takes seconds anyway leaves the cores to what takes milliseconds
 
 
 def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
-    """Judge at the Unix socket `address`, and the one beside it, until this process is ended.
+    """Decide at the Unix socket `address`, and the one beside it, until this process is ended.
 
     Args:
         address: path of the socket.
-        memory_bytes: what a judge may take for a request, beyond what it has loaded.
+        memory_bytes: what a process may take for a request, beyond what it has loaded.
     """
     os.umask(0o077)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte, which counts as taken
@@ -61,7 +61,7 @@ def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
 
 
 def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
-    """Process id of a new judge."""
+    """Process id of a new enforcement process."""
     end_with_parent = machine.with_parent(signal.SIGKILL)
     if pid := os.fork():
         return pid
@@ -73,7 +73,7 @@ def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
             os.nice(_LARGE_NICENESS)
             gc.disable()
         while True:
-            judged = _judge_one(listener)  # noqa: F841 -- held, for to free millions of values takes long, and to end none
+            decided = _decide_one(listener)  # noqa: F841 -- held, for to free millions of values takes long, and to end none
             if is_large:
                 status = 0
                 break
@@ -83,7 +83,7 @@ def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
         os._exit(status)
 
 
-def _judge_one(listener: Listener) -> DecodedRequest | None:
+def _decide_one(listener: Listener) -> DecodedRequest | None:
     """Answer one question, and return what it was about; what is asked beyond its deadline ends this process."""
     decoded = None
     with listener.accept() as connection:

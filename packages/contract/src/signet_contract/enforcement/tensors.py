@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-# Private, as in verdict.py.
+# Private, as in decision.py.
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
 
@@ -26,7 +26,7 @@ Input = pd.DataFrame | Array | dict[str, Array]
 
 
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array | dict[str, Array]:
-    """What pyfunc would feed: one array for an unnamed tensor, a dict of them for named ones.
+    """What pyfunc would give the model: one array for an unnamed tensor, a dict of them for named ones.
 
     `policy` has the words that hold.
 

@@ -19,10 +19,9 @@ import numpy as np
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.fastpath.projection import Named, Placed, Projection, ReadTexts, Unnamed
-from signet_contract.model_input import Array
+from signet_contract.model_input import EXACT, Array
 
 # Integers up to here are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
-_EXACT = 2.0**53
 
 _MAX_NARROWED = 64
 
@@ -53,18 +52,18 @@ class _Type:
             return None
         if self.wants_float and float not in found:
             return _ZEROS_AND_ONES
-        limit = min(self.limit, _EXACT) if int in found else self.limit
+        limit = min(self.limit, EXACT) if int in found else self.limit
         return -limit, limit
 
 
-_NUMBER = _Type(frozenset({float, int}), _EXACT)
+_NUMBER = _Type(frozenset({float, int}), EXACT)
 _TYPES = {
     "double": _Type(frozenset({float, int}), 2.0**63, wants_float=True),  # orjson makes floats of integers beyond
     "float": _NUMBER,
-    "long": _Type(frozenset({int}), _EXACT),
+    "long": _Type(frozenset({int}), EXACT),
     "integer": _Type(frozenset({int}), 2.0**31),
     "boolean": _Type(frozenset({bool}), 2.0),
-    "string": _Type(frozenset({float}), _EXACT),  # as `ReadTexts` reads them
+    "string": _Type(frozenset({float}), EXACT),  # as `ReadTexts` reads them
 }
 
 

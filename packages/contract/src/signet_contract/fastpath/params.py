@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from signet_contract.model_input import EXACT
+
 # Python types of plainly right values, and what MLflow makes of them.
 _TYPES: dict[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
     "double": (frozenset({float, int}), float),
@@ -18,7 +20,6 @@ _TYPES: dict[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
     "boolean": (frozenset({bool}), bool),
     "string": (frozenset({str}), str),
 }
-_EXACT = 2**53  # an integer beyond may have become a float
 
 
 class Params:
@@ -75,6 +76,6 @@ class _Param:
         return list(map(self._scalar, value))
 
     def _scalar(self, value: Any) -> Any:
-        if type(value) not in self._types or (type(value) is not str and not -_EXACT < value < _EXACT):
+        if type(value) not in self._types or (type(value) is not str and not -EXACT < value < EXACT):
             raise ValueError("It is not plainly of the type.")
         return self._convert(value)

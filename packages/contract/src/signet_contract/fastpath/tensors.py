@@ -14,9 +14,8 @@ import numpy as np
 
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.model_input import Array
+from signet_contract.model_input import EXACT, Array
 
-_EXACT = 2.0**53
 _FEW = 50  # from there on numpy is faster
 _TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
 
@@ -63,7 +62,7 @@ class _Tensor:
         self._shape: list[int] = spec["shape"]
         self._types = _TYPES[self._dtype.kind]
         self._read_as = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype
-        self._limit = min(_EXACT, _greatest(self._dtype))
+        self._limit = min(EXACT, _greatest(self._dtype))
         self._least = -1.0 if self._dtype.kind == "u" else -self._limit
 
     def read(self, values: Any) -> Array | None:  # noqa: PLR0911 -- each is a doubt

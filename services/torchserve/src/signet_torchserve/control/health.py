@@ -1,7 +1,7 @@
 """Whether this replica lives, and whether it serves what it should: `GET /live` and `GET /ready`, 200 or 503 with JSON.
 
-`python -m signet_torchserve.health` asks `/ready`: the container's health check. One line on standard error says what
-is so; exit code 0 or 1.
+`python -m signet_torchserve.control.health` asks `/ready`: the container's health check. One line on standard error
+says what is so; exit code 0 or 1.
 """
 
 from __future__ import annotations

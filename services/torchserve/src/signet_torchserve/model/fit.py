@@ -14,18 +14,14 @@ from typing import Any
 import numpy as np
 
 from signet_torchserve.errors import NotServable
+from signet_torchserve.model.pt2 import DTYPES, LAYOUTS, SCHEMA_VERSION
 
-# Of torch's ScalarType, as the program's JSON counts them: what numpy and JSON have too.
-_ANSWERABLE = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 12, 28, 34, 35})
-_DTYPES = {9: "complex32", 10: "complex64", 11: "complex128", 13: "bfloat16"}
-_STRIDED = 7
+# What numpy or JSON have not.
+_UNANSWERABLE = frozenset({"complex32", "complex64", "complex128", "bfloat16"})
 
 _NESTED = ("array", "object", "map")
 
 Shape = Sequence[int]
-
-# The major version of the programs' JSON that torch 2.13 reads.
-SCHEMA_VERSION = 8
 
 
 def refuse_unread(program: dict[str, Any]) -> None:
@@ -152,8 +148,9 @@ def _refuse_output(index: int, output: dict[str, Any], metas: dict[str, Any]) ->
     if "as_tensor" not in output:
         raise NotServable(f"Output {index} of its program is no tensor: expected tensors, or lists or dicts of them.")
     meta = metas[output["as_tensor"]["name"]]
-    if meta["dtype"] not in _ANSWERABLE:
-        dtype = _DTYPES.get(meta["dtype"], "of a dtype that numpy has not")
+    dtype = DTYPES.get(meta["dtype"])
+    if dtype is None or dtype in _UNANSWERABLE:
+        dtype = dtype or "of a dtype that numpy has not"
         raise NotServable(f"Output {index} of its program is {dtype}: expected real numbers that numpy has too.")
-    if meta["layout"] != _STRIDED:
+    if meta["layout"] not in LAYOUTS:
         raise NotServable(f"Output {index} of its program is sparse: expected a dense tensor.")

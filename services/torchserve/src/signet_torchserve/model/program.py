@@ -18,11 +18,10 @@ import torch
 from signet_contract.errors import SignatureMismatch, Violation
 from signet_contract.model_input import Array, ModelInput
 
-from signet_torchserve.errors import NotServable
-from signet_torchserve.model import operators
-from signet_torchserve.model.code_generation.graph import Form, Graph
+from signet_torchserve.model.code_generation.graph import Graph
 from signet_torchserve.model.code_generation.source import Unsupported
-from signet_torchserve.model.shapes.guards import Guards
+from signet_torchserve.model.exported import Exported
+from signet_torchserve.model.loaded_program import LoadedProgram
 
 # What an input that the program cannot take makes torch raise.
 _AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
@@ -40,13 +39,16 @@ class Program:
         path: the .pt2 file, as `archive` wrote it.
         device: torch device it runs on, wherever the weights were when the model was logged.
         is_batch_invariant: whether `rows` has proven, or its author vouches, that no row depends on another.
+        is_generated: whether it runs as a `Graph` if it can; else torch's own module runs it.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", *, is_batch_invariant: bool = False) -> None:
+    def __init__(
+        self, path: Path, device: str = "cpu", *, is_batch_invariant: bool = False, is_generated: bool = True
+    ) -> None:
         self._device = torch.device(device)
         self._on_cpu = self._device.type == "cpu"
         self._is_batch_invariant = is_batch_invariant
-        self._module = _load(path, self._device)
+        self._module = _load(path, self._device, is_generated=is_generated)
         if self._on_cpu:  # zeros may be out of a table's range, which would break a GPU for good
             self._choose_threads()
 
@@ -116,57 +118,11 @@ class Program:
         return tensor if self._on_cpu else tensor.to(self._device)
 
 
-class _Exported:
-    """A program that PyTorch itself loads and runs, with the attributes of a `Graph`."""
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- seconds and 100 MB, for few programs
-
-        exported = _loaded(path)
-        if any(weight.device != device for weight in exported.state_dict.values()):
-            exported = move_to_device_pass(exported, device)
-        self._module = exported.module()
-        self._guards = Guards.of(path)
-        inputs = set(exported.graph_signature.user_inputs)
-        nodes = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in inputs]
-        tensors = [node.meta["val"] for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
-        self.forms = [
-            Form(tensor.dtype, tuple(sizes), tuple(example))
-            for tensor, sizes, example in zip(tensors, self._guards.sizes, self._guards.examples, strict=True)
-        ]
-        self.names = self._guards.names
-
-    def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
-        shapes = tuple([tensor.shape for tensor in inputs])
-        if shapes not in self._guards.admitted:
-            self._guards.hold(shapes)
-        with torch.inference_mode():  # unlike a Graph's, its weights have gradients
-            return self._module(*inputs, **params)
-
-
-def _loaded(path: Path) -> torch.export.ExportedProgram:
-    """What `torch.export.load` makes of a file.
-
-    Raises:
-        NotServable: this torch cannot read it, now or ever.
-    """
-    operators.refuse_unknown(path)
-    try:
-        return torch.export.load(path)
-    except (MemoryError, OSError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
-        raise NotServable(
-            f"torch {torch.__version__} cannot read its program: {type(error).__name__}: {reason}"
-        ) from error
-
-
-def _load(path: Path, device: torch.device) -> Graph | _Exported:
-    try:
-        return Graph(path, device)
-    except Unsupported:
-        return _Exported(path, device)
+def _load(path: Path, device: torch.device, *, is_generated: bool) -> LoadedProgram:
+    if is_generated:
+        with contextlib.suppress(Unsupported):
+            return Graph(path, device)
+    return Exported(path, device)
 
 
 def _plain(output: Any) -> Any:

@@ -116,7 +116,8 @@ def _is_version(text: str) -> bool:
     return bool(_VERSION.fullmatch(text))
 
 
-def _is_operator(text: str) -> bool:
+def is_operator(text: str) -> bool:
+    """Whether a text is the name of a call that a program may make: none that reaches beyond its arguments."""
     return bool(_OPERATOR.fullmatch(text)) and not _FILE_OPERATOR.fullmatch(text)
 
 
@@ -166,8 +167,8 @@ def _is_tree(tree: Any, rule: Callable[[str], bool]) -> bool:
 
 
 _RULES: dict[str, Callable[[str], bool]] = {
-    "target": _is_operator,
-    "as_operator": _is_operator,
+    "target": is_operator,
+    "as_operator": is_operator,
     "expr_str": _is_formula,
     "guards_code": _is_formula,
     "in_spec": _is_input_tree,
@@ -184,7 +185,7 @@ _EXPECTED: dict[Callable[[str], bool], str] = {
     _is_name: "a name",
     _is_quoted_name: "a name",
     _is_version: "a version",
-    _is_operator: "an operator on tensors that touches no files, such as 'torch.ops.aten.add.Tensor'",
+    is_operator: "an operator on tensors that touches no files, such as 'torch.ops.aten.add.Tensor'",
     _is_formula: "arithmetic on sizes",
     _is_input_tree: "tuples, lists and dicts, with names as keys",
     _is_output_tree: "tuples, lists and dicts, with texts as keys",

@@ -1,9 +1,11 @@
-"""Starts TorchServe and its enforcement service as child processes that cannot outlive their parent."""
+"""Starts TorchServe, its enforcement service and what forks its workers, each a child that cannot outlive its parent."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,14 +18,16 @@ from signet_contract import machine
 from signet_contract.enforcement import remote, service
 from ts.model_server import load_properties
 
+from signet_torchserve import pieces
 from signet_torchserve.archive.store import Store
 from signet_torchserve.errors import NotServable
 from signet_torchserve.options import Options
+from signet_torchserve.pieces import Piece
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import frontend, jre, patches
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.settings import Settings
-from signet_torchserve.worker import undecided
+from signet_torchserve.worker import forking, stand_in, undecided
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 _WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
@@ -51,7 +55,10 @@ def start(
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
     config_file = _config_file(settings, store, served or {})
-    prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if settings.are_patched else ())
+    fitting = pieces.fitting(settings.pieces)
+    prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if Piece.PATCHES in fitting else ())
+    # Only with both does TorchServe keep a request that its worker has not answered.
+    are_kept = patches.UNDECIDED.name in prepared.patches and Piece.WORKER_LOOP in fitting
     command = [
         jre.java(environment),
         f"-Dmodel_server_home={home}",
@@ -64,7 +71,7 @@ def start(
         prepared.classpath,
         "org.pytorch.serve.ModelServer",
         "--python",
-        sys.executable,
+        _standing_in(store) if Piece.FORK in fitting else sys.executable,
         "-s",
         str(store.archives),
         "-ncs",
@@ -84,12 +91,13 @@ def start(
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
-            remote.ADDRESS: str(_enforcement_address(store)),
+            **({remote.ADDRESS: str(_enforcement_address(store))} if Piece.ENFORCEMENT_SERVICE in fitting else {}),
+            **pieces.told(fitting),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
             # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
             "TS_GRPC_INFERENCE_PORT": "0",
             "TS_GRPC_MANAGEMENT_PORT": "0",
-            undecided.ARE_KEPT: str(patches.UNDECIDED.name in prepared.patches).lower(),
+            undecided.ARE_KEPT: str(are_kept).lower(),
         },
         preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
     )
@@ -149,8 +157,38 @@ def start_enforcement(store: Store, environment: Mapping[str, str]) -> subproces
     )
 
 
+def start_forking(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The process that forks TorchServe's workers."""
+    return subprocess.Popen(  # noqa: S603 -- every word of it is ours
+        # -P: what lies in our working folder is nothing that a worker may import.
+        [sys.executable, "-P", "-m", forking.__name__, str(_forking_address(store))],
+        env={
+            **environment,
+            "LC_ALL": "C.UTF-8",  # as TorchServe's workers have it
+            "OPENBLAS_NUM_THREADS": "1",  # it would make its threads when numpy is imported
+        },
+        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
+    )
+
+
+def _standing_in(store: Store) -> str:
+    """What TorchServe is to take for Python: a file, for it passes its Python no options.
+
+    Where no file of the store may be executed, as on a volume that is mounted noexec, that is Python.
+    """
+    path = store.temporary / "python"
+    words = [sys.executable, "-I", "-S", stand_in.__file__, str(_forking_address(store))]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', "utf-8")
+    path.chmod(0o700)
+    return str(path) if os.access(path, os.X_OK) else sys.executable
+
+
+def _forking_address(store: Store) -> Path:
+    return store.sockets / "fork.sock"
+
+
 def _enforcement_address(store: Store) -> Path:
-    return store.sockets / "enforcement.sock"
+    return store.sockets / "judge.sock"
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:

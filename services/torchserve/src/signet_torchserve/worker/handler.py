@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,7 +24,7 @@ from signet_contract.enforcement import remote
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
-from signet_torchserve import deadlines
+from signet_torchserve import deadlines, pieces
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.last_words import LastWords
 from signet_torchserve.archive.layout import LABELS, MLMODEL, OPTIONS, PROGRAM
@@ -34,7 +34,8 @@ from signet_torchserve.model import outputs
 from signet_torchserve.model.program import Program
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.options import Options
-from signet_torchserve.worker import response_encoding, trials, worker_loop
+from signet_torchserve.pieces import Piece
+from signet_torchserve.worker import plain_loop, response_encoding, trials, worker_loop
 from signet_torchserve.worker.metrics import Metrics, Tally
 from signet_torchserve.worker.undecided import Undecided
 
@@ -56,7 +57,8 @@ class SignatureHandler:
             LastWords(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
             raise
         LastWords.take_back(folder)
-        worker_loop.take_over(self._serve)
+        if pieces.has(Piece.WORKER_LOOP, os.environ):
+            worker_loop.take_over(self._serve)
         gc.freeze()  # what is loaded now stays, so no collection need look at it again
 
     def _load(self, context: Context, folder: Path) -> None:
@@ -75,6 +77,7 @@ class SignatureHandler:
             f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu",
             # An archive that was built before rows were proven says nothing of them.
             is_batch_invariant=options.get("alone_because") == "",
+            is_generated=pieces.has(Piece.CODE_GENERATION, os.environ),
         )
         labels = folder / LABELS
         self.labels = None
@@ -82,6 +85,8 @@ class SignatureHandler:
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
         self._lost = self._hold_outputs(folder)
         self.metrics = Metrics(context, self.version)
+        self._headers = {"X-Model-Version": self.version}
+        self._in_flight = InFlight()
 
     def _hold_outputs(self, folder: Path) -> list[int] | None:
         """Hold what the program returns to its signature; see `outputs.lost`."""
@@ -95,7 +100,12 @@ class SignatureHandler:
         promised = self.contract.outputs if self.labels is None else []
         return outputs.lost(promised, answers)
 
-    def handle(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
+    def handle(self, batch: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+        """Bodies of the answers to a batch, for TorchServe's own loop; the context gets their headers."""
+        with self._in_flight, torch.inference_mode():
+            return plain_loop.answered(batch, context, self.answer, self._headers)
+
+    def answer(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
         """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.
 
         None is the answer to a request on which enforcement has not decided yet: it is asked for again. TorchServe as
@@ -194,7 +204,7 @@ class SignatureHandler:
 
     def _serve(self, connection: socket.socket) -> NoReturn:
         with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
-            worker_loop.serve(connection, self.handle, {"X-Model-Version": self.version}, InFlight())
+            worker_loop.serve(connection, self.answer, self._headers, self._in_flight)
 
     def _decode(self, request: worker_loop.Request) -> DecodedRequest:
         if request.is_explanation:

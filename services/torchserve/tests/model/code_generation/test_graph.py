@@ -16,10 +16,13 @@ import torch
 from signet_torchserve.archive.builder import strip_pickles
 from signet_torchserve.model.code_generation.graph import Graph
 from signet_torchserve.model.code_generation.source import Unsupported
+from signet_torchserve.model.exported import Exported
 from torch import nn
 from torch.nn import functional
 
 CPU = torch.device("cpu")
+# The way that writes Python, and the plain one.
+each_way = pytest.mark.parametrize("read", [Graph, Exported])
 AUTO = torch.export.Dim.AUTO
 
 
@@ -150,6 +153,10 @@ PROGRAMS: dict[str, tuple[nn.Module, Callable[[int], tuple[torch.Tensor, ...]]]]
         Function(lambda x: (x.half(), x.double(), x.to(torch.bfloat16), x.long(), x.bool(), x.int())),
         lambda n: (floats(n, 4),),
     ),
+    "unsigned": (
+        Function(lambda x: (x.abs().to(torch.uint16), x.abs().to(torch.uint32).to(torch.float32))),
+        lambda n: (floats(n, 4),),
+    ),
     "complex": (Function(lambda x: torch.fft.rfft(x).abs() * abs(1 + 2j)), lambda n: (floats(n, 4),)),
     "masks": (Function(masked), lambda n: (floats(n, 4),)),
     "einsum": (Function(lambda a, b: torch.einsum("bi,bj->bij", a, b)), lambda n: (floats(n, 4), floats(n, 3))),
@@ -193,19 +200,20 @@ def free(inputs: tuple[torch.Tensor, ...]) -> Any:
     return tuple({0: AUTO} for _ in inputs)
 
 
+@each_way
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_graph_gives_what_the_exported_module_gives(name: str, tmp_path: Path) -> None:
+def test_a_program_gives_what_the_exported_module_gives(name: str, read: Callable[..., Any], tmp_path: Path) -> None:
     """The same but for rounding, for any number of rows, call after call."""
     module, inputs = PROGRAMS[name]
     module.train(name == "batch norm in training")
     path = save(tmp_path, module, inputs(3), free(inputs(3)))
-    graph = Graph(path, CPU)
+    program = read(path, CPU)
     expected = torch.export.load(path).module()
     with torch.inference_mode():
         for rows in (3, 1, 2, 7, 3):
             tensors = inputs(rows)
             wanted = expected(*(tensor.clone() for tensor in tensors))
-            torch.testing.assert_close(graph(*tensors), wanted, equal_nan=True)
+            torch.testing.assert_close(program(*tensors), wanted, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
@@ -217,6 +225,7 @@ def test_what_only_pytorch_can_run_is_unsupported(name: str, tmp_path: Path) -> 
     torch.export.load(path)
 
 
+@each_way
 @pytest.mark.parametrize(
     ("module", "inputs", "shapes"),
     [
@@ -228,53 +237,57 @@ def test_what_only_pytorch_can_run_is_unsupported(name: str, tmp_path: Path) -> 
         (Function(lambda x: x @ x), (floats(3, 3),), ({0: AUTO, 1: AUTO},)),
     ],
 )
-def test_a_graph_refuses_the_shapes_that_the_exported_module_refuses(
-    module: nn.Module, inputs: tuple[torch.Tensor, ...], shapes: Any, tmp_path: Path
+def test_a_program_refuses_the_shapes_that_the_exported_module_refuses(
+    module: nn.Module, inputs: tuple[torch.Tensor, ...], shapes: Any, read: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Sizes that are fixed, out of range or unequal are refused, each time, and the others are not."""
     path = save(tmp_path, module, inputs, shapes)
-    graph, expected = Graph(path, CPU), torch.export.load(path).module()
+    program, expected = read(path, CPU), torch.export.load(path).module()
     refused = 0
     for shape in [*((n, 4) for n in range(8)), (3, 3), (4, 3), (4,), (2, 2, 4), ()] * 2:
         try:
             wanted = expected(torch.ones(shape))
         except RuntimeError:
             with pytest.raises(ValueError, match=r"Expected inputs of the shapes .*, but got"):
-                graph(torch.ones(shape))
+                program(torch.ones(shape))
             refused += 1
         else:
-            torch.testing.assert_close(graph(torch.ones(shape)), wanted)
+            torch.testing.assert_close(program(torch.ones(shape)), wanted)
     assert 0 < refused < 26
 
 
-def test_a_refusal_names_what_was_expected(tmp_path: Path) -> None:
+@each_way
+def test_a_refusal_names_what_was_expected(read: Callable[..., Any], tmp_path: Path) -> None:
     """The message has the names, sizes and limits of all inputs, and the shapes that came."""
     path = save(tmp_path, Function(torch.add), (floats(3, 4), floats(3, 4)), ({0: torch.export.Dim("n", max=9)},) * 2)
-    graph = Graph(path, CPU)
-    a, b = graph.names
-    n = graph.forms[0].sizes[0]
+    program = read(path, CPU)
+    a, b = program.names
+    n = program.forms[0].sizes[0]
     expected = (
         f"Expected inputs of the shapes {a} [{n}, 4], {b} [{n}, 4] (0 <= {n} <= 9), but got {a} [3, 4], {b} [2, 4]"
     )
     with pytest.raises(ValueError, match=re.escape(expected)):
-        graph(floats(3, 4), floats(2, 4))
+        program(floats(3, 4), floats(2, 4))
     with pytest.raises(ValueError, match=re.escape(f"but got {a} [3, 4]")):
-        graph(floats(3, 4))
+        program(floats(3, 4))
 
 
+@each_way
 @pytest.mark.parametrize(
     "params", [{}, {"scale": 2.0}, {"scale": 3.0, "name": "a"}, {"scale": 2, "name": "a"}, {"scale": 2.0, "title": "a"}]
 )
-def test_a_graph_refuses_params_that_it_was_not_exported_for(params: dict[str, Any], tmp_path: Path) -> None:
+def test_a_program_refuses_params_that_it_was_not_exported_for(
+    params: dict[str, Any], read: Callable[..., Any], tmp_path: Path
+) -> None:
     """Only those values are taken that the program was exported with, and of their types."""
     path = save(tmp_path, Scaled(), (floats(3, 4),), ({0: AUTO},), scale=2.0, name="a")
-    graph, expected = Graph(path, CPU), torch.export.load(path).module()
+    program, expected = read(path, CPU), torch.export.load(path).module()
     x = floats(2, 4)
-    torch.testing.assert_close(graph(x, scale=2.0, name="a"), x * 2)
+    torch.testing.assert_close(program(x, scale=2.0, name="a"), x * 2)
     with pytest.raises((RuntimeError, ValueError)):
         expected(x, **params)
-    with pytest.raises(ValueError, match="Expected the params"):
-        graph(x, **params)
+    with pytest.raises((RuntimeError, ValueError), match="Expected the params" if read is Graph else None):
+        program(x, **params)
 
 
 @pytest.mark.parametrize(

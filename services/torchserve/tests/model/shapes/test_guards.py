@@ -74,15 +74,19 @@ def outcome(module: Callable[..., Any], *inputs: torch.Tensor) -> Any:
 
 
 def assert_alike(logged: Path, archived: Path, inputs: int) -> list[tuple[int, ...]]:
-    """Hold the archived program to torch's module of the logged one, at all sizes; those that both take."""
-    ours, theirs = program._load(archived, CPU), torch.export.load(logged).module()
+    """Hold the archived program, read either way, to torch's module of the logged one, at all sizes; those it takes."""
+    theirs = torch.export.load(logged).module()
+    ours = [program._load(archived, CPU, is_generated=is_generated) for is_generated in (True, False)]
     taken = []
     for sizes in itertools.product(SIZES, repeat=inputs):
         tensors = list(map(rows, sizes))
-        wanted, got = outcome(theirs, *tensors), outcome(ours, *tensors)
-        assert (got is None) == (wanted is None), f"{sizes}: {got} instead of {wanted}"
+        wanted = outcome(theirs, *tensors)
+        for one in ours:
+            got = outcome(one, *tensors)
+            assert (got is None) == (wanted is None), f"{sizes}: {got} instead of {wanted} by {one}"
+            if wanted is not None:
+                torch.testing.assert_close(got, wanted, equal_nan=True)
         if wanted is not None:
-            torch.testing.assert_close(got, wanted, equal_nan=True)
             taken.append(sizes)
     return taken
 
@@ -197,13 +201,14 @@ def test_sizes_that_a_branch_did_not_see_are_refused(
     assert assert_alike(*export(tmp_path, module, *map(rows, examples)), len(examples)) == taken
 
 
+@pytest.mark.parametrize("is_generated", [True, False])
 @pytest.mark.parametrize("step", [even, lambda x: even(_conditional(x))])
-def test_a_refusal_names_the_size_and_what_is_expected(step: Step, tmp_path: Path) -> None:
+def test_a_refusal_names_the_size_and_what_is_expected(step: Step, is_generated: bool, tmp_path: Path) -> None:  # noqa: FBT001 -- a row's
     """The guard is said as people write it, with the shapes that came."""
     _, archived = export(tmp_path, Steps([step]), rows(4))
     expected = r"Expected inputs with x\.shape\[0\] % 2 == 0, for which the program was exported, but got x \[3, 2\]"
     with pytest.raises(ValueError, match=expected):
-        program._load(archived, CPU)(rows(3))
+        program._load(archived, CPU, is_generated=is_generated)(rows(3))
 
 
 class Several(torch.nn.Module):

@@ -13,7 +13,7 @@ import json
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from signet_torchserve.model.code_generation.source import DTYPES, LAYOUTS, Source, Unsupported
-from signet_torchserve.model.fit import SCHEMA_VERSION
+from signet_torchserve.model.code_generation.source import DTYPES, Source, Unsupported
+from signet_torchserve.model.loaded_program import Form
+from signet_torchserve.model.pt2 import LAYOUTS, SCHEMA_VERSION
 from signet_torchserve.model.shapes.guards import Guards
 
 _TREESPEC_VERSION = 1
@@ -31,21 +32,8 @@ _TREESPEC_VERSION = 1
 _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What tensor a program takes: its dtype, the size of each dimension or the formula of a free one, an example."""
-
-    dtype: torch.dtype
-    sizes: tuple[int | str, ...]
-    example: tuple[int, ...]
-
-
 class Graph:
-    """A program on one device.
-
-    Attributes:
-        names: of its inputs, in their order.
-        forms: of its inputs.
+    """A `LoadedProgram`.
 
     Args:
         path: the .pt2 file.
@@ -68,11 +56,7 @@ class Graph:
             raise Unsupported(f"{type(error).__name__}: {error}") from error
 
     def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
-        """What the exported module returns for `inputs`.
-
-        Raises:
-            ValueError: the program was not exported for inputs of these shapes, or for these params.
-        """
+        """As `LoadedProgram` says."""
         shapes = tuple([tensor.shape for tensor in inputs])
         if shapes not in self._admitted or params or self._params:
             self._admit(shapes, params)
@@ -112,11 +96,12 @@ class Graph:
         self._function = source.function(_tree(call["out_spec"]), graph["outputs"])
         self._guards = Guards(document)
         self._admitted = self._guards.admitted  # at hand, as each call looks at it
-        self.forms = [
+        self.forms: Sequence[Form] = [
             Form(dtype, tuple(sizes), tuple(example))
             for dtype, sizes, example in zip(dtypes, self._guards.sizes, self._guards.examples, strict=True)
         ]
-        self.names, params = _arguments(call, len(dtypes))
+        names, params = _arguments(call, len(dtypes))
+        self.names: Sequence[str] = names
         self._params = dict(zip(params, constants, strict=True))
 
 

@@ -16,23 +16,12 @@ from typing import Any
 
 import torch
 
-DTYPES = dict(
-    enumerate(
-        (
-            *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
-            *(torch.float16, torch.float32, torch.float64),
-            *(torch.complex32, torch.complex64, torch.complex128, torch.bool, torch.bfloat16),
-        ),
-        start=1,
-    )
-)
-LAYOUTS = {7: torch.strided}
-_MEMORY_FORMATS = {
-    1: torch.contiguous_format,
-    2: torch.channels_last,
-    3: torch.channels_last_3d,
-    4: torch.preserve_format,
-}
+from signet_torchserve.model import pt2
+from signet_torchserve.model.safety_scan import is_operator
+
+DTYPES = {number: getattr(torch, name) for number, name in pt2.DTYPES.items()}
+_LAYOUTS = {number: getattr(torch, name) for number, name in pt2.LAYOUTS.items()}
+_MEMORY_FORMATS = {number: getattr(torch, name) for number, name in pt2.MEMORY_FORMATS.items()}
 # How a constant argument of each kind is read; JSON has no infinities, so that floats can be texts.
 _CONSTANTS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("as_int", "as_bool", "as_string", "as_ints", "as_bools", "as_strings"), lambda value: value),
@@ -42,7 +31,7 @@ _CONSTANTS: dict[str, Callable[[Any], Any]] = {
     "as_complex": lambda parts: complex(float(parts["real"]), float(parts["imag"])),
     "as_scalar_type": lambda index: DTYPES[index],
     "as_memory_format": lambda index: _MEMORY_FORMATS[index],
-    "as_layout": lambda index: LAYOUTS[index],
+    "as_layout": lambda index: _LAYOUTS[index],
 }
 
 # What programs compute their sizes with.
@@ -56,7 +45,6 @@ _ARITHMETIC = {
     )
 }
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
-_FILE_OPERATORS = {"from_file", "save"}  # they alone reach beyond their arguments
 
 
 class Unsupported(Exception):
@@ -197,7 +185,7 @@ class Source:
 
 def _operator(target: str) -> Any:
     match = _OPERATOR.fullmatch(target)
-    if not match or match[1] in _FILE_OPERATORS:
+    if not match or not is_operator(target):
         raise Unsupported(target)
     overload = getattr(getattr(torch.ops.aten, match[1]), match[2])
     if not isinstance(overload, torch._ops.OpOverload):  # noqa: SLF001 -- has no public name

@@ -14,23 +14,23 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Promotion:
     """The decision and its reason, in words for the log and the registry."""
 
     promoted: bool
     reason: str
 
 
-def judge(accuracy: float, threshold: float, champion: Champion | None) -> Verdict:
-    """At least the threshold, and not worse than the champion; a champion nobody can judge is no obstacle."""
+def decide(accuracy: float, threshold: float, champion: Champion | None) -> Promotion:
+    """At least the threshold, and not worse than the champion, if anybody knows how good that is."""
     if accuracy < threshold:
-        return Verdict(promoted=False, reason=f"test accuracy {accuracy:.3f} is below the threshold {threshold:g}")
+        return Promotion(promoted=False, reason=f"test accuracy {accuracy:.3f} is below the threshold {threshold:g}")
     reason = f"test accuracy {accuracy:.3f} reaches the threshold {threshold:g}"
     if champion is None:
-        return Verdict(promoted=True, reason=f"{reason} and there is no champion yet")
+        return Promotion(promoted=True, reason=f"{reason} and there is no champion yet")
     if champion.accuracy is None:
-        return Verdict(promoted=True, reason=f"{reason}; champion version {champion.version} {champion.source}")
+        return Promotion(promoted=True, reason=f"{reason}; champion version {champion.version} {champion.source}")
     theirs = f"champion version {champion.version} has {champion.accuracy:.3f} ({champion.source})"
     if accuracy < champion.accuracy:
-        return Verdict(promoted=False, reason=f"test accuracy {accuracy:.3f} is worse than the champion's: {theirs}")
-    return Verdict(promoted=True, reason=f"{reason}; {theirs}")
+        return Promotion(promoted=False, reason=f"test accuracy {accuracy:.3f} is worse than the champion's: {theirs}")
+    return Promotion(promoted=True, reason=f"{reason}; {theirs}")

@@ -1,7 +1,7 @@
-"""The rules of `signet_trainer.gate`."""
+"""The rules of `signet_trainer.promotion`."""
 
 import pytest
-from signet_trainer.gate import Champion, judge
+from signet_trainer.promotion import Champion, decide
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from signet_trainer.gate import Champion, judge
         (0.50, Champion("3", 0.40, "measured"), False, "below the threshold"),
     ],
 )
-def test_judge(accuracy: float, champion: Champion | None, promoted: bool, words: str) -> None:  # noqa: FBT001
+def test_decide(accuracy: float, champion: Champion | None, promoted: bool, words: str) -> None:  # noqa: FBT001
     """At least the threshold and not worse than the champion; the reason says which."""
-    verdict = judge(accuracy, 0.9, champion)
-    assert verdict.promoted is promoted
-    assert words in verdict.reason
+    promotion = decide(accuracy, 0.9, champion)
+    assert promotion.promoted is promoted
+    assert words in promotion.reason

@@ -2,15 +2,15 @@ import os
 import subprocess
 from pathlib import Path
 
-from embedded import leftovers
+from embedded import orphans
 
 
 def test_ends_only_what_carries_the_mark(tmp_path: Path) -> None:
     """A process with this folder's mark is killed, one with another folder's and one with none are not."""
-    environments = [leftovers.mark(tmp_path), leftovers.mark(tmp_path / "other"), {}]
+    environments = [orphans.mark(tmp_path), orphans.mark(tmp_path / "other"), {}]
     processes = [subprocess.Popen(["sleep", "60"], env={**os.environ, **marked}) for marked in environments]
     try:
-        assert leftovers.end(tmp_path) == 1
+        assert orphans.end(tmp_path) == 1
         assert [process.poll() is None for process in processes] == [False, True, True]
     finally:
         for process in processes:
@@ -20,4 +20,4 @@ def test_ends_only_what_carries_the_mark(tmp_path: Path) -> None:
 
 def test_nothing_left(tmp_path: Path) -> None:
     """Nothing marked, nothing ended."""
-    assert leftovers.end(tmp_path) == 0
+    assert orphans.end(tmp_path) == 0

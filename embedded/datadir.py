@@ -13,7 +13,7 @@ from embedded.errors import DiskAlmostFull, FolderUnusable, StackBusy
 _NEEDED_MB = 500
 
 
-class Folder:
+class DataDir:
     """Paths below `path`; nothing is made before `make`."""
 
     def __init__(self, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs one command and ends it, with every descendant, when told to or when its supervisor is gone.
 
-Started as `python -I -S warden.py <stop signal> <grace seconds> <command…>` with a pipe as stdin that nobody writes to.
+Started as `python -I -S shim.py <stop signal> <grace seconds> <command…>` with a pipe as stdin that nobody writes to.
 The pipe's end (the supervisor closed it or died) and SIGTERM ask the command to stop by its stop signal and, after the
 grace time, kill it; SIGUSR1 kills at once. What the command leaves behind is killed as well. Exits as a shell would:
 128 + n for signal n. Standard library only, and little of it: one of these runs beside each service.

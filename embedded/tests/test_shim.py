@@ -8,25 +8,25 @@ from pathlib import Path
 import psutil
 import pytest
 
-WARDEN = Path(__file__).parents[1] / "warden.py"
+SHIM = Path(__file__).parents[1] / "shim.py"
 ELSEWHERE = f"""
 import sys
-sys.path.append({str(WARDEN.parents[1])!r})
-from embedded import machine, warden
+sys.path.append({str(SHIM.parents[1])!r})
+from embedded import machine, shim
 machine.IS_LINUX = False
-sys.exit(warden.main(sys.argv[1:]))
+sys.exit(shim.main(sys.argv[1:]))
 """
 Eventually = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture(params=["Linux", "elsewhere"])
 def program(request: pytest.FixtureRequest) -> list[str]:
-    """A warden as it runs on Linux, and as it runs where Linux' own ways are not there."""
-    return [str(WARDEN)] if request.param == "Linux" else ["-c", ELSEWHERE]
+    """A shim as it runs on Linux, and as it runs where Linux' own ways are not there."""
+    return [str(SHIM)] if request.param == "Linux" else ["-c", ELSEWHERE]
 
 
 @contextmanager
-def warden(
+def shim(
     program: list[str], *command: str, stop_signal: int = signal.SIGTERM, grace_s: float = 5
 ) -> Iterator[subprocess.Popen[bytes]]:
     arguments = [sys.executable, "-I", "-S", *program, str(int(stop_signal)), str(grace_s), *command]
@@ -51,14 +51,14 @@ def pid_in(file: Path, eventually: Eventually) -> int:
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)])
 def test_exit_code(program: list[str], script: str, code: int) -> None:
-    """The warden ends as its command did, by a shell's convention."""
-    with warden(program, "sh", "-c", script) as process:
+    """The shim ends as its command did, by a shell's convention."""
+    with shim(program, "sh", "-c", script) as process:
         assert process.wait(10) == code
 
 
 def test_unknown_command(program: list[str]) -> None:
     """A command that cannot be run is one line and 127."""
-    with warden(program, "/no/such/command") as process:
+    with shim(program, "/no/such/command") as process:
         assert process.wait(10) == 127
         assert process.stderr is not None
         assert process.stderr.read() == b"cannot run /no/such/command: No such file or directory\n"
@@ -69,7 +69,7 @@ def test_stops_when_the_supervisor_is_gone(program: list[str], tmp_path: Path, e
     script = (
         f"trap 'echo stopped > {tmp_path}/stopped; exit 3' INT; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     )
-    with warden(program, "sh", "-c", script, stop_signal=signal.SIGINT) as process:
+    with shim(program, "sh", "-c", script, stop_signal=signal.SIGINT) as process:
         pid_in(tmp_path / "pid", eventually)
         assert process.stdin is not None
         process.stdin.close()
@@ -80,7 +80,7 @@ def test_stops_when_the_supervisor_is_gone(program: list[str], tmp_path: Path, e
 def test_kills_after_the_grace_time(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
     """A command that ignores its stop signal is killed when the grace time is over."""
     script = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
-    with warden(program, "sh", "-c", script, grace_s=0.3) as process:
+    with shim(program, "sh", "-c", script, grace_s=0.3) as process:
         pid_in(tmp_path / "pid", eventually)
         process.terminate()
         assert process.wait(10) == 137
@@ -88,7 +88,7 @@ def test_kills_after_the_grace_time(program: list[str], tmp_path: Path, eventual
 
 def test_descendants(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
     """What the command leaves running ends with it."""
-    with warden(program, "sh", "-c", f"sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & sleep 0.3") as process:
+    with shim(program, "sh", "-c", f"sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & sleep 0.3") as process:
         pid = pid_in(tmp_path / "pid", eventually)
         assert process.wait(10) == 0
     assert gone(pid)
@@ -97,7 +97,7 @@ def test_descendants(program: list[str], tmp_path: Path, eventually: Eventually)
 def test_descendants_in_sessions_of_their_own(tmp_path: Path, eventually: Eventually) -> None:
     """Nothing that the command started outlives it, not even what left its session and its parent."""
     script = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & until [ -s {tmp_path}/pid ]; do sleep 0.05; done"
-    with warden([str(WARDEN)], "sh", "-c", script) as process:
+    with shim([str(SHIM)], "sh", "-c", script) as process:
         pid = pid_in(tmp_path / "pid", eventually)
         assert process.wait(10) == 0
     assert gone(pid)
@@ -108,7 +108,7 @@ def test_kill_at_once(program: list[str], tmp_path: Path, eventually: Eventually
     script = (
         f"trap 'echo stopped > {tmp_path}/stopped; exit' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     )
-    with warden(program, "sh", "-c", script) as process:
+    with shim(program, "sh", "-c", script) as process:
         pid = pid_in(tmp_path / "pid", eventually)
         process.send_signal(signal.SIGUSR1)
         assert process.wait(10) == 137
@@ -116,9 +116,9 @@ def test_kill_at_once(program: list[str], tmp_path: Path, eventually: Eventually
     assert not (tmp_path / "stopped").exists()
 
 
-def test_killed_warden(tmp_path: Path, eventually: Eventually) -> None:
-    """A warden that is killed itself takes its command with it."""
-    with warden([str(WARDEN)], "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60") as process:
+def test_killed_shim(tmp_path: Path, eventually: Eventually) -> None:
+    """A shim that is killed itself takes its command with it."""
+    with shim([str(SHIM)], "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60") as process:
         pid = pid_in(tmp_path / "pid", eventually)
         process.kill()
         process.wait(10)

@@ -1,4 +1,4 @@
-"""A replica whose TorchServe is as it is shipped, beside the one that is patched: it answers the same.
+"""A replica that does without every clever piece, beside the one that has them all: it answers the same.
 
 Tests of this module's imports that ask for `url` ask that replica.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from bench.numbered import NumberedModel
 from signet_client.scenarios import SCENARIOS
 
 from polling import until
@@ -30,14 +31,14 @@ pytestmark = pytest.mark.embedded
 
 
 @pytest.fixture(scope="module")
-def unpatched(processes: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def plain(processes: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where it answers."""
-    home = tmp_path_factory.mktemp("unpatched")
+    home = tmp_path_factory.mktemp("plain")
     addresses = {
         name: f"http://127.0.0.1:{free_port()}"
         for name in ("TS_INFERENCE_ADDRESS", "TS_METRICS_ADDRESS", "SIGNET_HEALTH_ADDRESS")
     }
-    told = {"TS_CONFIG_FILE": str(ROOT / "config.properties"), "SIGNET_HOME": str(home), "SIGNET_PATCHES": "false"}
+    told = {"TS_CONFIG_FILE": str(ROOT / "config.properties"), "SIGNET_HOME": str(home), "SIGNET_PLAIN": "true"}
     log = home / "log"
     with (
         log.open("wb") as output,
@@ -58,20 +59,42 @@ def unpatched(processes: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
             replica.wait(30)
 
 
+@pytest.fixture(autouse=True)
+def _what_is_lost(request: pytest.FixtureRequest) -> None:
+    """TorchServe's own loop hands on the last of the fields that have one name, and says nothing of the others."""
+    if request.node.name == "test_refusal[a form with data twice]":
+        request.applymarker(pytest.mark.xfail(reason="TorchServe's own loop does not tell", strict=True))
+
+
 @pytest.fixture
-def url(unpatched: str) -> str:
-    return f"{unpatched}/predictions/{MODEL}"
+def url(plain: str) -> str:
+    return f"{plain}/predictions/{MODEL}"
 
 
-def test_it_is_as_shipped(url: str) -> None:
+def test_torchserve_is_as_shipped(url: str) -> None:
     """TorchServe's own ways are back: a refusal closes the connection, and a method that predicts nothing is taken."""
     refused = requests.post(url, data=b"{}", timeout=10)
     assert (refused.status_code, refused.headers["Connection"]) == (400, "close")
     assert requests.delete(url, timeout=10).status_code != 405
 
 
-def test_every_scenario_holds(processes: EmbeddedStack, unpatched: str) -> None:
+def test_every_scenario_holds(processes: EmbeddedStack, plain: str) -> None:
     """What is right and what is wrong is answered as the client's table says."""
-    done = processes.client("scenarios", url=unpatched)
+    done = processes.client("scenarios", url=plain)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"All {len(SCENARIOS)} scenarios hold." in done.stdout
+
+
+def test_a_rollout_harms_no_request(processes: EmbeddedStack, plain: str) -> None:
+    """Two versions take turns under a load of valid and wrong requests; each is answered as its version says."""
+    model = NumberedModel(processes.mlflow_url, plain, "plainly")
+    try:
+        first, second = model.log(), model.log()
+        model.serve(first)
+        with model.load() as load:
+            for version in (second, first):
+                model.serve(version)
+        assert {it.version for it in load.exchanges} == {first, second}
+        assert [str(it) for it in load.exchanges if not it.is_right] == []
+    finally:
+        model.client.delete_registered_model(model.name)

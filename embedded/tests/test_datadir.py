@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
+from embedded.datadir import DataDir
 from embedded.errors import DiskAlmostFull, FolderUnusable, StackBusy
-from embedded.folder import Folder
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    made = Folder(tmp_path / "up")
+def folder(tmp_path: Path) -> DataDir:
+    made = DataDir(tmp_path / "up")
     made.make()
     return made
 
 
-def test_keys_are_random_stable_and_private(folder: Folder) -> None:
+def test_keys_are_random_stable_and_private(folder: DataDir) -> None:
     """A key is made once, stays, differs from others, and only this user can read it."""
     assert folder.key("a") == folder.key("a") != folder.key("b")
     assert len(folder.key("a")) == 40
@@ -22,14 +22,14 @@ def test_keys_are_random_stable_and_private(folder: Folder) -> None:
     assert stat.S_IMODE((folder.path / "keys").stat().st_mode) == 0o700
 
 
-def test_secret_file_is_replaced(folder: Folder) -> None:
+def test_secret_file_is_replaced(folder: DataDir) -> None:
     """A new text takes the place of the old one; no half-made file stays."""
     folder.secret_file("s", "one")
     assert folder.secret_file("s", "two").read_text(encoding="utf-8") == "two"
     assert [path.name for path in (folder.path / "keys").iterdir()] == ["s"]
 
 
-def test_lock(folder: Folder) -> None:
+def test_lock(folder: DataDir) -> None:
     """One supervisor at a time; who asks can see it."""
     assert not folder.is_locked()
     with folder.locked():
@@ -43,11 +43,11 @@ def test_path_that_cannot_be_a_folder(tmp_path: Path) -> None:
     """One line says which folder and why."""
     (tmp_path / "file").touch()
     with pytest.raises(FolderUnusable, match=r"cannot write to .*/file/up: Not a directory"):
-        Folder(tmp_path / "file" / "up").make()
+        DataDir(tmp_path / "file" / "up").make()
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too little space is said before anything starts."""
-    monkeypatch.setattr("embedded.folder._NEEDED_MB", 10**12)
+    monkeypatch.setattr("embedded.datadir._NEEDED_MB", 10**12)
     with pytest.raises(DiskAlmostFull, match=r"is almost full: \d+ MB are free, 1000000000000 MB are needed"):
-        Folder(tmp_path / "up").make()
+        DataDir(tmp_path / "up").make()

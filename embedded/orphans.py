@@ -1,4 +1,4 @@
-"""What outlived its supervisor and its warden: processes, known by a mark in their environment, and files elsewhere."""
+"""What outlived its supervisor and its shim: processes, known by a mark in their environment, and files elsewhere."""
 
 import os
 from pathlib import Path

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 from signet_contract import Format, codecs, decode
-from signet_contract.bulk.long_lists import LongList
 from signet_contract.codecs import mlflow
-from signet_contract.request import RawBody
 
 BODIES = {
     "dataframe_split": ('{"dataframe_split": {"columns": ["a"], "data": [[1.5]]}}', Format.SPLIT),
@@ -31,12 +27,7 @@ def test_each_codec_reads_its_format(codec: codecs.Codec) -> None:
     assert decoded.wrapped is ("predictions" in codec.answer)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_texts_in_a_text_are_as_exact_as_the_text(count: int) -> None:
-    """An integer beyond 64 bits stays one in each of them, also where long lists are looked through piece by piece."""
-    text = json.dumps([{"a": 10**30}])
-    body = RawBody(json.dumps({"data": [text] * count}).encode())
-    for decoded in (body.exact(), body.sliced(1)):
-        rows = decoded.content.take(range(count)) if isinstance(decoded.content, LongList) else decoded.content
-        assert [row["a"] for row in rows] == [10**30] * count
-        assert {type(row["a"]) for row in rows} == {int}
+def test_the_table_has_a_row_for_each_codec() -> None:
+    """A head, a rule, and the codecs in their order."""
+    names = [row.split(" | ")[0].removeprefix("| ") for row in codecs.table().splitlines()]
+    assert names == ["format", "---", *(codec.name for codec in codecs.CODECS)]

@@ -1,4 +1,4 @@
-"""Judges for tests."""
+"""An enforcement service for tests."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ service.main(sys.argv[1], int(sys.argv[3]))
 
 
 @contextmanager
-def judges_at(address: Path, memory_bytes: int = MEMORY_BYTES, *, is_linux: bool = True) -> Iterator[Path]:
-    """Judges that judge, with so much memory for a request, until the context ends."""
+def service_at(address: Path, memory_bytes: int = MEMORY_BYTES, *, is_linux: bool = True) -> Iterator[Path]:
+    """An enforcement service, with so much memory for a request, until the context ends."""
     with subprocess.Popen([sys.executable, "-c", _PROGRAM, str(address), str(is_linux), str(memory_bytes)]) as running:
         try:
             deadline = time.monotonic() + 60
             while not address.with_suffix(".large").exists():
-                assert time.monotonic() < deadline, "The judges did not start."
+                assert time.monotonic() < deadline, "The enforcement service did not start."
                 time.sleep(0.1)
             yield address
         finally:

@@ -1,0 +1,182 @@
+"""Many models on one machine: what a further one costs, and how soon they answer, on a stack of plain processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+
+import psutil
+import requests
+
+from bench.moves import Move, move, out_of_turn
+from bench.numbered import NumberedModel, wait
+from bench.steady import Load, p99_ms
+from embedded import torchserve
+from embedded.stack import Stack, running
+
+NEW_VERSIONS = 5
+AT_ONCE = 40
+ALL = 100
+QUIET_S = 20
+_SETTLED_S = 5
+_SERVED_WITHIN_S = 600
+_INTERVAL_S = 0.2
+_ROUNDS = 5
+_POLL_INTERVAL_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """All that was measured. Memory is in MiB, and of pages that processes share each has its part (PSS)."""
+
+    alone_mib: dict[str, float]
+    """A replica with one model, by what its processes are."""
+    further_mib: float
+    """What each of the models that came at once takes, in all processes of the replica."""
+    new: Sequence[Move]
+    at_once_s: float
+    """From the aliases to the last one's first answer."""
+    failed: Sequence[str]
+    """Requests of the steady load on another model that were not answered rightly."""
+    p99_ms: dict[str, float]
+    """Of that load, by what was going on."""
+    restart_s: float
+    """From the start of a replica with all models to the last one's first answer."""
+    one_ms: float
+    """Median of a request to one model."""
+    each_ms: float
+    """Median of requests to all models in turn."""
+
+
+def measure(folder: Path) -> Many:
+    """Bring up a stack whose files lie in `folder`, and end it."""
+    with running(folder) as stack:
+        model = NumberedModel(stack.urls.mlflow, stack.urls.torchserve)
+        first, *others = [model.log() for _ in range(1 + NEW_VERSIONS)]
+        model.serve(first)
+        time.sleep(_SETTLED_S)
+        alone = memory(stack)
+        names = [f"{model.name}-{number:03}" for number in range(ALL)]
+        with model.load() as load:
+            times = [time.monotonic()]
+            time.sleep(QUIET_S)
+            times.append(time.monotonic())
+            new = [_moved(model, version, load, share / NEW_VERSIONS) for share, version in enumerate(others)]
+            times.append(time.monotonic())
+            before = sum(memory(stack).values())
+            at_once_s = _deployed(model, first, names[:AT_ONCE])
+            times.append(time.monotonic())
+        time.sleep(_SETTLED_S)
+        further = (sum(memory(stack).values()) - before) / AT_ONCE
+        _deployed(model, first, names[AT_ONCE:])
+        one_ms, each_ms = _median_ms(stack, [model.name]), _median_ms(stack, names)
+        restart_s = _restarted(stack, model, names)
+    exchanges = load.exchanges
+    failed = [it for it in exchanges if not it.is_right] + out_of_turn(exchanges, first, new)
+    p99 = {
+        what: p99_ms(it for it in exchanges if times[begin] <= it.sent < times[begin + 1])
+        for what, begin in (("quiet", 0), (f"{AT_ONCE} at once", 2))
+    }
+    return Many(alone, further, new, at_once_s, [str(it) for it in failed], p99, restart_s, one_ms, each_ms)
+
+
+def memory(stack: Stack) -> dict[str, float]:
+    """MiB of the replica's processes, by what they are."""
+    found: dict[str, float] = {}
+    for process in psutil.Process(stack.pid(torchserve.NAME)).children(recursive=True):
+        try:
+            command, info = process.cmdline(), process.memory_full_info()
+        except psutil.Error:  # it has just ended
+            continue
+        kind = next((kind for kind, words in _KINDS.items() if any(words in word for word in command)), "agent")
+        # Only Linux tells the share; elsewhere it is what no other process uses.
+        found[kind] = found.get(kind, 0) + getattr(info, "pss", info.uss) / 2**20
+    return found
+
+
+# What tells a replica's processes apart: a word of their commands.
+_KINDS = {
+    "Java": "org.pytorch.serve",
+    "workers": "signet_torchserve.worker.forking",
+    "workers' stand-ins": "read -r how number",
+    "workers, started anew": "model_service_worker.py",
+    "enforcement": "signet_contract.enforcement",
+}
+
+
+def _moved(model: NumberedModel, version: str, load: Load, share: float) -> Move:
+    """A rollout, this share of the agent's interval after the version before the last one has ended.
+
+    That end is seen in a look at the registry: asked for at once, each rollout would wait for a whole interval.
+    """
+    time.sleep(share * _POLL_INTERVAL_S)
+    moved = move(model, version, load)
+    model.wait_until_ended(str(int(version) - 1))
+    return moved
+
+
+def _deployed(model: NumberedModel, version: str, names: Sequence[str]) -> float:
+    """Give new models the alias at once; seconds from then to the last one's first answer."""
+    model.copy(version, names)
+    return _all_answer(model, names, time.monotonic())
+
+
+def _restarted(stack: Stack, model: NumberedModel, names: Sequence[str]) -> float:
+    stack.stop(torchserve.NAME)
+    began = time.monotonic()
+    stack.start(torchserve.NAME)
+    return _all_answer(model, names, began)
+
+
+def _all_answer(model: NumberedModel, names: Sequence[str], since: float) -> float:
+    waiting = list(names)
+
+    def do_all() -> bool:
+        waiting[:] = [name for name in waiting if model.answering(name) is None]
+        return not waiting
+
+    wait(f"{len(names)} models answer", do_all, _SERVED_WITHIN_S, _INTERVAL_S)
+    return time.monotonic() - since
+
+
+def _median_ms(stack: Stack, names: Sequence[str]) -> float:
+    """Of one request to each of these in turn, again and again, over one connection."""
+    taken = []
+    with requests.Session() as session:
+        for name in list(names) * max(_ROUNDS, _ROUNDS * ALL // len(names)):
+            began = time.perf_counter()
+            answer = session.post(f"{stack.urls.torchserve}/predictions/{name}", json={"inputs": [[1, 2]]}, timeout=30)
+            taken.append((time.perf_counter() - began) * 1e3)
+            answer.raise_for_status()
+    return median(taken)
+
+
+def bars(measured: Many) -> Iterator[tuple[str, float, float]]:
+    """What, the figure, and the most that it may be."""
+    yield "a further model, MiB", measured.further_mib, 15
+    yield "a replica with one model, MiB", sum(measured.alone_mib.values()), 650
+    yield f"{AT_ONCE} aliases set at once: all answer after, s", measured.at_once_s, 15
+    yield f"failed requests to another model, rollouts and {AT_ONCE} at once", len(measured.failed), 0
+    yield f"its p99, {AT_ONCE} at once / quiet", measured.p99_ms[f"{AT_ONCE} at once"] / measured.p99_ms["quiet"], 3
+    yield f"{ALL} models: all answer after a restart, s", measured.restart_s, 30
+    yield f"p50 of a request, {ALL} models in turn / one model", measured.each_ms / measured.one_ms, 1.5
+    yield "alias to a new version's answer, mean, s", fmean(it.duration_s for it in measured.new), 0.9
+
+
+def table(measured: Many) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: where a replica's memory is."""
+    alone = measured.alone_mib
+    return ["a replica with one model", *alone, "all"], [
+        ["MiB (PSS)", *(f"{mib:.0f}" for mib in alone.values()), f"{sum(alone.values()):.0f}"]
+    ]
+
+
+def summary(measured: Many) -> str:
+    """What the table has no column for."""
+    steps = {step: fmean(it.steps.get(step, 0) for it in measured.new) for step in measured.new[0].steps}
+    told = ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items())
+    p99 = ", ".join(f"{what} {ms:.0f}" for what, ms in measured.p99_ms.items())
+    return f"Seconds of a rollout, mean of {len(measured.new)}: {told}. p99 in ms of a steady load: {p99}."

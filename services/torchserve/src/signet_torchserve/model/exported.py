@@ -1,0 +1,72 @@
+"""A program that torch itself loads and runs: the plain way beside `code_generation`, for every program.
+
+Its module checks sizes only while the file holds its sample inputs, which are a pickle. So the guards do that here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from signet_torchserve.errors import NotServable
+from signet_torchserve.model import operators
+from signet_torchserve.model.loaded_program import Form
+from signet_torchserve.model.shapes.guards import Guards
+
+
+class Exported:
+    """A `LoadedProgram`.
+
+    Args:
+        path: the .pt2 file, as `archive` wrote it.
+        device: torch device it runs on, wherever it was exported.
+
+    Raises:
+        NotServable: this torch cannot read it.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- seconds and 100 MB, for few programs
+
+        exported = _loaded(path)
+        if any(weight.device != device for weight in exported.state_dict.values()):
+            exported = move_to_device_pass(exported, device)
+        self._module = exported.module()
+        self._guards = Guards.of(path)
+        inputs = set(exported.graph_signature.user_inputs)
+        nodes = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in inputs]
+        tensors = [node.meta["val"] for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
+        self.forms: Sequence[Form] = [
+            Form(tensor.dtype, tuple(sizes), tuple(example))
+            for tensor, sizes, example in zip(tensors, self._guards.sizes, self._guards.examples, strict=True)
+        ]
+        self.names: Sequence[str] = self._guards.names
+
+    def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
+        """As `LoadedProgram` says; the module itself refuses other params."""
+        shapes = tuple([tensor.shape for tensor in inputs])
+        if shapes not in self._guards.admitted:
+            self._guards.hold(shapes)
+        with torch.inference_mode():  # unlike a Graph's, its weights have gradients
+            return self._module(*inputs, **params)
+
+
+def _loaded(path: Path) -> torch.export.ExportedProgram:
+    """What `torch.export.load` makes of a file.
+
+    Raises:
+        NotServable: this torch cannot read it, now or ever.
+    """
+    operators.refuse_unknown(path)
+    try:
+        return torch.export.load(path)
+    except (MemoryError, OSError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise NotServable(
+            f"torch {torch.__version__} cannot read its program: {type(error).__name__}: {reason}"
+        ) from error

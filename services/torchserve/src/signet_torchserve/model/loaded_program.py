@@ -1,0 +1,37 @@
+"""A program that is ready to be called, whoever has read it: `code_generation` or, the plain way, `exported`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What tensor a program takes: its dtype, the size of each dimension or the formula of a free one, an example."""
+
+    dtype: torch.dtype
+    sizes: tuple[int | str, ...]
+    example: tuple[int, ...]
+
+
+class LoadedProgram(Protocol):
+    """A program on one device.
+
+    Attributes:
+        names: of its inputs, in their order.
+        forms: of its inputs.
+    """
+
+    names: Sequence[str]
+    forms: Sequence[Form]
+
+    def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
+        """What the exported module returns for `inputs`.
+
+        Raises:
+            ValueError: the program was not exported for inputs of these shapes, or for these params.
+        """

@@ -1,0 +1,44 @@
+"""Services never import each other: what several of them know stands once in each, and is one thing."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import signet_client.config as client_config
+import signet_client.tags as of_client
+import signet_torchserve.revision as of_agent
+import signet_trainer.names as of_trainer
+from signet_contract import contract, middleware
+from signet_torchserve import deadlines
+
+from stack import ROOT
+
+CONFIG = (ROOT / "config.properties").read_text("utf-8")
+HAPROXY = (ROOT / "gateway" / "haproxy.cfg").read_text("utf-8")
+
+
+def test_tags() -> None:
+    """The client and the trainer call each tag as the agent does."""
+    names = ("PREFIX", "ALLOW_BREAKING", "CONTRACT", "REASON", "SERVED_AT", "STATUS", "REPLICA")
+    assert {name: getattr(of_client, name) for name in names} == {name: getattr(of_agent, name) for name in names}
+    assert of_trainer.DIGEST_TAG == of_agent.DIGEST
+    assert {*of_agent.ANSWERS, of_agent.ALLOW_BREAKING} == of_client.OF_ONE_VERSION
+    assert {of_client.PREFIX + name for name in client_config._LEAST} < set(of_agent.OPTIONS)
+
+
+def test_body_limit() -> None:
+    """TorchServe, the gateway and the contract's middleware take bodies of the same size."""
+    (limit,) = map(int, re.findall(r"^max_request_size=(\d+)$", CONFIG, re.MULTILINE))
+    assert limit == middleware.MAX_BYTES
+    assert re.findall(r"content-length\) -m int gt (\d+)", HAPROXY) == [str(limit)]
+    head, _, body = (ROOT / "gateway" / "413.http").read_text("utf-8").partition("{")
+    assert head.startswith("HTTP/1.")
+    assert f"more than {limit} bytes" in json.loads("{" + body)["message"]
+
+
+def test_time_outs() -> None:
+    """Enforcement has as long where nobody says otherwise; the gateway says how long it waits."""
+    assert deadlines.decision_s(deadlines.DEFAULT_S) == contract.TIMEOUT_S
+    (server_s,) = re.findall(r"timeout server (\d+)s", HAPROXY)
+    assert f"did not answer within {server_s} s." in HAPROXY
