@@ -1,4 +1,4 @@
-"""Starts TorchServe, its enforcement service and what forks its workers, each a child that cannot outlive its parent."""
+"""Starts TorchServe, its enforcement service and what forks its workers, as children that cannot outlive us."""
 
 from __future__ import annotations
 
