@@ -275,6 +275,12 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         Backoff(),
         [],
     ),
+    "the alias of the only deployment is taken away, and the model is still there": (
+        Desired({}, models=frozenset({"iris"}), unlisted_since={"iris": NOW}),
+        Observed(has(V1), proven=proven(V1)),
+        Backoff(),
+        [DrainAction("iris", "1")],
+    ),
     "the registry lists nothing of all that answers": (
         wants(None, unlisted_since={"iris": NOW}),
         Observed(has(V1), proven=proven(V1)),

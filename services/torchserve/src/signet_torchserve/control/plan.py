@@ -16,7 +16,7 @@
 | a version of a model that was deleted and made anew      | `Drain`, though it is the default |
 | nothing but the placeholder is there, and nothing begins | `Remove` the placeholder |
 | the registry lists it no more                            | `Drain` |
-| the registry lists nothing of all that answers           | `Hold`, until it has said so for `HOLD_S`; then `Drain` |
+| the registry has no model of all that answer             | `Hold`, until it has said so for `HOLD_S`; then `Drain` |
 | the registry is away                                     | no `Cancel`, no `Drain` of a default, no `DeleteArchives` |
 | archives lie on disk of a model that was deleted         | `DeleteArchives` |
 """
@@ -125,7 +125,8 @@ def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> 
     answering = observed.serving().keys()
     unlisted = answering - desired.revisions.keys() if desired.is_known else set()
     actions: list[Action] = []
-    if unlisted and unlisted == answering:
+    # Who takes an alias away leaves the model; where no model is left either, the registry may have lost them.
+    if unlisted and unlisted == answering and not unlisted & desired.models:
         since = max(desired.unlisted_since.get(name, now) for name in unlisted)
         if now - since < HOLD_S:
             actions.append(Hold(tuple(sorted(unlisted))))
