@@ -219,7 +219,7 @@ def test_a_registry_that_suddenly_lists_nothing_is_not_believed_at_once(
     for _ in range(5):
         replica.controller.reconcile()
     assert replica.status.deployments == {"digits": "1", "iris": "1"}
-    assert replica.status.stranded["iris"].startswith("The registry lists none of the served models;")
+    assert replica.status.stranded["iris"].startswith("The registry has none of the served models;")
     assert len(replica.store.stems()) == 2
     monkeypatch.setattr(plan, "HOLD_S", 0.0)
     replica.until(lambda: not replica.server.defaults() and not replica.store.stems())

@@ -282,13 +282,13 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         [DrainAction("iris", "1")],
     ),
     "the registry lists nothing of all that answers": (
-        wants(None, unlisted_since={"iris": NOW}),
+        Desired({}, unlisted_since={"iris": NOW}),
         Observed(has(V1), proven=proven(V1)),
         Backoff(),
         [Hold(("iris",))],
     ),
     "it has said so for a while": (
-        wants(None, unlisted_since={"iris": NOW - HOLD_S}),
+        Desired({}, unlisted_since={"iris": NOW - HOLD_S}),
         Observed(has(V1), proven=proven(V1)),
         Backoff(),
         [DrainAction("iris", "1")],
@@ -302,7 +302,7 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         [DrainAction("iris", "1")],
     ),
     "a withdrawn deployment's default ends after its other versions": (
-        wants(None, unlisted_since={"iris": NOW - HOLD_S}),
+        Desired({}, unlisted_since={"iris": NOW - HOLD_S}),
         Observed(has(V1, V2), proven=proven(V1), draining=OLD),
         Backoff(),
         [DrainAction("iris", "1"), DrainAction("iris", "2")],

@@ -280,7 +280,7 @@ class Controller:
 
     def _tell_held(self, names: set[str]) -> None:
         """Tell which deployments go on although the registry lists them no more."""
-        why = f"The registry has none of the served models any more; they are withdrawn if it does so for {plan.HOLD_S} s."
+        why = f"The registry has none of the served models; they are withdrawn if that stays so for {plan.HOLD_S} s."
         if names and not self._held:
             logger.error("%s", why)
         self._held = names

@@ -149,7 +149,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision
 
 
 def start_enforcement(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """The processes that decide for the workers what is not surely valid, as children of one."""
+    """The processes that decide for the workers what the fast path leaves undecided, as children of one."""
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         [sys.executable, "-m", service.__name__, str(_enforcement_address(store))],
         env=dict(environment),
