@@ -285,7 +285,7 @@ def test_refused(
     live = plugin.get_deployment(NAME)
     line = _line(mlflow_deployments("update", "--name", NAME, "-m", str(bare)))
     assert line.startswith(f"BAD_REQUEST: {NAME} version ")
-    assert " is refused: It has no signature" in line
+    assert " is refused: The model has no signature" in line
     assert line.endswith(f"Version {live['version']} goes on, and carries the alias 'champion' again.")
     until("it is said to serve as before", lambda: plugin.get_deployment(NAME) == live, timeout_s=10)
     assert answers() == ({"predictions": SIZES}, live["version"])

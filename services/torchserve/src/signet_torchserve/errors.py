@@ -55,7 +55,7 @@ class DigestDiffers(NotServable):
 
     def __init__(self, found: str, recorded: str) -> None:
         super().__init__(
-            f"Its files have the digest {found}: expected {recorded}, which was recorded in serving.digest."
+            f"The version's files have the digest {found}: expected {recorded}, which was recorded in serving.digest."
         )
 
 

@@ -47,7 +47,7 @@ def model(logged: Path, tmp_path: Path) -> Path:
     return folder
 
 
-NO_PROGRAM = "It holds a pickle, or no exported program: "
+NO_PROGRAM = "The model holds a pickle, or no exported program: "
 
 
 def refusal(model: Path) -> str:
@@ -174,15 +174,15 @@ def test_what_will_never_do_is_not_incomplete(spoil: Callable[[Path], Any], mode
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda document: document.pop("signature"), "It has no signature: "),
-        (lambda document: document["signature"].update(inputs=None), "It has no signature: "),
-        (lambda document: document["signature"].update(inputs="[]"), "It has no signature: "),
-        (lambda document: document["signature"].update(inputs="["), "Its signature cannot be read: "),
+        (lambda document: document.pop("signature"), "The model has no signature: "),
+        (lambda document: document["signature"].update(inputs=None), "The model has no signature: "),
+        (lambda document: document["signature"].update(inputs="[]"), "The model has no signature: "),
+        (lambda document: document["signature"].update(inputs="["), "The signature cannot be read: "),
         (
             lambda document: document["signature"].update(inputs='[{"type": "no such"}]'),
-            "Its signature cannot be read: ",
+            "The signature cannot be read: ",
         ),
-        (lambda document: document["flavors"].pop("pytorch"), "It has no pytorch flavor: "),
+        (lambda document: document["flavors"].pop("pytorch"), "The model has no pytorch flavor: "),
         (lambda document: document["flavors"]["pytorch"].update(model_data=".."), NO_PROGRAM),
         (lambda document: document["flavors"]["pytorch"].update(model_data="/etc"), NO_PROGRAM),
         (lambda document: document["flavors"]["pytorch"].update(model_data="none"), NO_PROGRAM),
@@ -202,7 +202,7 @@ def test_an_mlmodel_file_that_is_none_is_refused(text: str, model: Path) -> None
     (model / "MLmodel").write_text(text)
     assert "MLmodel" in refusal(model) or "signature" in refusal(model)
     (model / "MLmodel").unlink()
-    assert refusal(model) == "It is no MLflow model: it has no MLmodel file."
+    assert refusal(model) == "The version is no MLflow model: it has no MLmodel file."
 
 
 def test_a_pickled_model_is_refused(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_program_that_is_a_link_out_of_the_model_is_refused(model: Path, tmp_p
     program = model / "data" / "model.pt2"
     program.rename(tmp_path / "elsewhere.pt2")
     program.symlink_to(tmp_path / "elsewhere.pt2")
-    assert refusal(model).startswith("It holds a pickle, or no exported program")
+    assert refusal(model).startswith("The model holds a pickle, or no exported program")
 
 
 @pytest.mark.parametrize("file_name", ["index_to_name.json", "golden.json"])
@@ -350,7 +350,7 @@ def test_a_program_of_a_schema_that_this_torch_cannot_read_is_refused(major: int
     _rewrite(model / "data" / "model.pt2", _of_schema(major))
     minor = torch._export.serde.schema.SCHEMA_VERSION[1]
     assert refusal(model) == (
-        f"Its program has the schema version {major}.{minor}, and was written by torch 9.9.9: "
+        f"The program has the schema version {major}.{minor}, and was written by torch 9.9.9: "
         f"expected 8, which torch {metadata.version('torch')} reads."
     )
 

@@ -63,15 +63,19 @@ def test_params_go_with_it(tmp_path: Path) -> None:
         (
             ABC,
             {"inputs": [[1.5, 2.5, 1.0]]},
-            "Its own input example is refused by its signature: Incompatible",
+            "The model's own input example is refused by its signature: Incompatible",
         ),
-        (ABC, {"inputs": [[1.5, 2.0]]}, "Its input example has rows of [2] values: expected 3, one for each column"),
-        (ABC, {"inputs": [[1.5], [1.5, 2.0, 1.0]]}, "Its input example has rows of [1, 3] values: expected 3"),
-        (ABC, {"dataframe_split": {"columns": ["a"], "data": [[1.5]]}}, "Its own input example is refused by its"),
-        (ABC, {"inputs": []}, "Its input example has rows of [] values: "),
-        (ABC, {"inputs": 3}, "Its own input example is refused by its signature: "),
-        (ABC, [3], "Its input example cannot be read: "),
-        (ABC, None, "Its input example cannot be read: "),
+        (ABC, {"inputs": [[1.5, 2.0]]}, "The input example has rows of [2] values: expected 3, one for each column"),
+        (ABC, {"inputs": [[1.5], [1.5, 2.0, 1.0]]}, "The input example has rows of [1, 3] values: expected 3"),
+        (
+            ABC,
+            {"dataframe_split": {"columns": ["a"], "data": [[1.5]]}},
+            "The model's own input example is refused by its",
+        ),
+        (ABC, {"inputs": []}, "The input example has rows of [] values: "),
+        (ABC, {"inputs": 3}, "The model's own input example is refused by its signature: "),
+        (ABC, [3], "The input example cannot be read: "),
+        (ABC, None, "The input example cannot be read: "),
     ],
 )
 def test_an_example_that_its_signature_refuses_is_refused(
@@ -86,7 +90,7 @@ def test_an_example_that_its_signature_refuses_is_refused(
 @pytest.mark.parametrize("info", [{}, {"saved_input_example_info": None}, INFO])
 def test_a_model_without_example_is_refused(info: dict[str, Any], tmp_path: Path) -> None:
     """Whether the MLmodel file names none, or one that is not there."""
-    with pytest.raises(NotServable, match=r"^It has no input example: log it with"):
+    with pytest.raises(NotServable, match=r"^The model has no input example: log it with"):
         example.request(tmp_path, {"signature": signature_document(ABC), **info}, frozenset())
 
 
@@ -96,5 +100,5 @@ def test_an_example_outside_of_the_model_is_refused(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     info = {"saved_input_example_info": {"serving_input_path": "../outside.json"}}
-    with pytest.raises(NotServable, match=r"^It has no input example"):
+    with pytest.raises(NotServable, match=r"^The model has no input example"):
         example.request(model, {"signature": signature_document(ABC), **info}, frozenset())

@@ -358,16 +358,20 @@ def _call_what_torch_lacks(program: Any) -> None:
         (lambda model: (model / "data/model.pt2").unlink(), "failed", "Files not complete: model.pt2 is missing."),
         (lambda model: (model / "MLmodel").unlink(), "failed", "Files not complete: MLmodel is missing."),
         (shutil.rmtree, "failed", "Files not complete: MLmodel is missing."),
-        (lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"), "refused", "It holds a pickle, or"),
+        (
+            lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"),
+            "refused",
+            "The model holds a pickle, or",
+        ),
         (
             lambda model: (model / "serving_input_example.json").write_text('{"inputs": [["x"]]}'),
             "refused",
-            "Its own input example is refused by its signature: ",
+            "The model's own input example is refused by its signature: ",
         ),
         (
             lambda model: rewrite(model / "data/model.pt2", _call_what_torch_lacks),
             "refused",
-            "Its program calls torch.ops.aten.unheard.default, which torch ",
+            "The program calls torch.ops.aten.unheard.default, which torch ",
         ),
     ],
 )
@@ -404,7 +408,7 @@ def test_files_that_are_not_those_that_were_logged_are_refused(replica: Replica,
     replica.promote(version)
     status, reason = replica.marks(version)
     assert status == "refused"
-    assert reason.startswith("Its files have the digest sha256:")
+    assert reason.startswith("The version's files have the digest sha256:")
     assert reason.endswith(f"expected sha256:{'0' * 64}, which was recorded in serving.digest.")
 
 
@@ -596,7 +600,7 @@ def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions)
     breaks = "column 'b' is new and is required: who leaves it out would be refused"
     status, reason = replica.marks(version)
     assert status == "refused"
-    assert reason.startswith(f"It would break clients of version 1: {breaks}. If that is meant, set ")
+    assert reason.startswith(f"The version would break clients of version 1: {breaks}. If that is meant, set ")
     assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}"
     assert replica.id() == "1"
     replica.tag(version, allow_breaking="true")

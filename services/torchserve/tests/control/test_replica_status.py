@@ -6,7 +6,9 @@ from signet_torchserve.control.replica_status import ReplicaStatus, summary
 ENTRIES = {
     "ready": ReplicaStatus("3", "ready", "2026-01-01T00:00:01+00:00", "answers"),
     "pending": ReplicaStatus("3", "pending", "2026-01-01T00:00:02+00:00", "it is being deployed"),
-    "refused": ReplicaStatus("3", "refused", "2026-01-01T00:00:03+00:00", "It has no signature: log it with one."),
+    "refused": ReplicaStatus(
+        "3", "refused", "2026-01-01T00:00:03+00:00", "The model has no signature: log it with one."
+    ),
     "failed": ReplicaStatus("3", "failed", "2026-01-01T00:00:04+00:00", "[Errno 28] No space\nleft on device"),
     "old": ReplicaStatus("2", "ready", "2026-01-01T00:00:05+00:00", "answers"),
 }
@@ -22,8 +24,8 @@ ENTRIES = {
         (["ready", "pending"], "pending", "02+00:00 b: it is being deployed (a is ready)"),
         (["failed", "pending"], "pending", "04+00:00 a: [Errno 28] No space\nleft on device (b is pending)"),
         (["ready", "failed"], "failed", "04+00:00 b: [Errno 28] No space\nleft on device (a is ready)"),
-        (["ready", "refused"], "refused", "03+00:00 b: It has no signature: log it with one. (a is ready)"),
-        (["refused", "refused"], "refused", "03+00:00 a: It has no signature: log it with one."),
+        (["ready", "refused"], "refused", "03+00:00 b: The model has no signature: log it with one. (a is ready)"),
+        (["refused", "refused"], "refused", "03+00:00 a: The model has no signature: log it with one."),
         (["failed", "refused", "ready"], "failed", "left on device (b is refused, c is ready)"),
     ],
 )

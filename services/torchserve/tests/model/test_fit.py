@@ -54,13 +54,13 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
 @pytest.mark.parametrize(
     ("model", "schema", "params", "message"),
     [
-        ("two", tensors((-1, 2)), None, "Its signature has 1 inputs, but its program takes 2."),
-        ("one", tensors((-1, 2), (-1, 2)), None, "Its signature has 2 inputs, but its program takes 1."),
+        ("two", tensors((-1, 2)), None, "The signature has 1 inputs, but its program takes 2."),
+        ("one", tensors((-1, 2), (-1, 2)), None, "The signature has 2 inputs, but its program takes 1."),
         (
             "one",
             columns_schema(("double", "a"), ("double", "b")),
             PARAMS,
-            "Its signature has the params ['t'], which its program does not take.",
+            "The signature has the params ['t'], which its program does not take.",
         ),
         (
             "one",
@@ -96,11 +96,11 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
             "two",
             tensors((-1, 2), (-1, 2), names="bx"),
             None,
-            "Its signature names the inputs ['b', 'x'], of which its program takes ['b'] by name: expected all of ",
+            "The signature names the inputs ['b', 'x'], of which its program takes ['b'] by name: expected all of ",
         ),
-        ("two", tensors((-1, 2), (-1, 2), names="xa"), None, "Its signature names the inputs ['x', 'a'], of which"),
-        ("one", unnamed((-1, 2), "O"), None, "Its signature has a tensor of object, which torch has not: "),
-        ("one", unnamed((-1, 2), "bytes"), None, "Its signature has a tensor of "),
+        ("two", tensors((-1, 2), (-1, 2), names="xa"), None, "The signature names the inputs ['x', 'a'], of which"),
+        ("one", unnamed((-1, 2), "O"), None, "The signature has a tensor of object, which torch has not: "),
+        ("one", unnamed((-1, 2), "bytes"), None, "The signature has a tensor of "),
         *(
             ("one", Schema([ColSpec(type_, "x")]), None, f"Column 'x' of its signature is of type {name}: expected")
             for name, type_ in {
@@ -149,7 +149,7 @@ def test_inputs_that_a_request_can_fill_are_taken(model: str, schema: Schema, lo
         (lambda x: (x, 3), "Output 1 of its program is no tensor: expected tensors, or lists or dicts of them."),
         (lambda x: {"a": x, "b": None}, "Output 1 of its program is no tensor: "),
         (lambda x: [x, x.shape[0]], "Output 1 of its program is no tensor: "),
-        (lambda x: {0: x}, "Its program holds "),
+        (lambda x: {0: x}, "The program holds "),
     ],
 )
 def test_outputs_that_no_answer_can_hold_are_refused(function: Any, message: str, tmp_path: Path) -> None:

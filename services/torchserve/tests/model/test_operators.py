@@ -49,14 +49,14 @@ def _dtype(nodes: Nodes) -> None:
         (
             _operator,
             lambda x: x * 2,
-            "Its program calls torch.ops.aten.unheard.default, which torch {} does not have",
+            "The program calls torch.ops.aten.unheard.default, which torch {} does not have",
         ),
-        (_overload, lambda x: x * 2, "Its program calls torch.ops.aten.mul.Unheard, which torch {} does not have"),
-        (_argument, lambda x: x * 2, "Its program calls torch.ops.aten.mul.Tensor with ['unheard'], which torch {} "),
+        (_overload, lambda x: x * 2, "The program calls torch.ops.aten.mul.Unheard, which torch {} does not have"),
+        (_argument, lambda x: x * 2, "The program calls torch.ops.aten.mul.Tensor with ['unheard'], which torch {} "),
         (
             _of_a_branch,
             lambda x: torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,)),
-            "Its program calls torch.ops.aten.unheard.default, which torch {} does not have",
+            "The program calls torch.ops.aten.unheard.default, which torch {} does not have",
         ),
         (_dtype, lambda x: x * 2, "torch {} cannot read its program: "),
     ],

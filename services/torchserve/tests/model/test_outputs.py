@@ -106,21 +106,21 @@ MISFITS: list[tuple[Any, list[Any], str]] = [
     (
         lambda x: x.sum(1, keepdim=True),
         [tensor(-1)],
-        "Its program answers 1 row with an output of the shape (1, 1), but its signature promises (-1,).",
+        "The program answers 1 row with an output of the shape (1, 1), but its signature promises (-1,).",
     ),
-    (squeezed, [tensor(-1, 1)], "Its program answers 1 row with an output of the shape (), but its signature promises"),
-    (lambda x: x, [tensor(-1, 3)], "Its program answers 1 row with an output of the shape (1, 4), but its signature"),
-    (lambda x: x.sum(), [tensor(-1)], "Its program answers 2 rows with an output of the shape (), but its signature"),
-    (lambda x: x, [tensor(-1, 4, dtype="int64")], "Its program returns numbers as an output, but its signature prom"),
-    (lambda x: x > 0, [tensor(-1, 4)], "Its program returns booleans as an output, but its signature promises numb"),
-    (lambda x: (x, x), [tensor(-1, 4)], "Its program returns 2 outputs, but its signature promises 1."),
+    (squeezed, [tensor(-1, 1)], "The program answers 1 row with an output of the shape (), but its signature promises"),
+    (lambda x: x, [tensor(-1, 3)], "The program answers 1 row with an output of the shape (1, 4), but its signature"),
+    (lambda x: x.sum(), [tensor(-1)], "The program answers 2 rows with an output of the shape (), but its signature"),
+    (lambda x: x, [tensor(-1, 4, dtype="int64")], "The program returns numbers as an output, but its signature prom"),
+    (lambda x: x > 0, [tensor(-1, 4)], "The program returns booleans as an output, but its signature promises numb"),
+    (lambda x: (x, x), [tensor(-1, 4)], "The program returns 2 outputs, but its signature promises 1."),
     (
         lambda x: {"a": x, "b": x},
         [tensor(-1, 4, name="a"), tensor(-1, 4, name="c")],
-        "Its program returns the outputs ['a', 'b'], but its signature promises ['a', 'c'].",
+        "The program returns the outputs ['a', 'b'], but its signature promises ['a', 'c'].",
     ),
-    (lambda x: x, [ColSpec("double")] * 3, "Its program answers 1 row with an output of the shape (1, 4), but its si"),
-    (lambda x: x, [ColSpec("string")] * 4, "Its program returns numbers as an output, but its signature promises text"),
+    (lambda x: x, [ColSpec("double")] * 3, "The program answers 1 row with an output of the shape (1, 4), but its si"),
+    (lambda x: x, [ColSpec("string")] * 4, "The program returns numbers as an output, but its signature promises text"),
 ]
 
 

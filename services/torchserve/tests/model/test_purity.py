@@ -172,7 +172,7 @@ def test_a_model_that_was_logged_in_training_mode_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", STATISTICS)
 def test_a_model_that_takes_the_statistics_of_the_batch_is_refused(name: str) -> None:
-    """Its answers depend on neighbours, and that is never wanted."""
+    """The answers depend on neighbours, and that is never wanted."""
     module, example = STATISTICS[name]
     module.train(mode=name != "batch norm without statistics")
     assert EVAL in refusal(module, example)

@@ -31,7 +31,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def document(logged: Path) -> Document:
-    """Its program's JSON."""
+    """The program's JSON."""
     with zipfile.ZipFile(logged / "data" / "model.pt2") as file:
         graph: Document = json.loads(file.read(GRAPH))
     return graph

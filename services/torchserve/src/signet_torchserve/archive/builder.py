@@ -181,13 +181,13 @@ def _refuse_pickled(record: str, config: dict[str, dict[str, dict[str, object]]]
 
 def _mlmodel(model: Path) -> dict[str, Any]:
     if not (model / MLMODEL).is_file():
-        raise NotServable("It is no MLflow model: it has no MLmodel file.")
+        raise NotServable("The version is no MLflow model: it has no MLmodel file.")
     try:
         document = yaml.safe_load((model / MLMODEL).read_text("utf-8"))
     except (*_UNREADABLE, yaml.YAMLError) as error:
-        raise NotServable(f"Its MLmodel file cannot be read: {error}.") from error
+        raise NotServable(f"The MLmodel file cannot be read: {error}.") from error
     if not isinstance(document, dict):
-        raise NotServable("Its MLmodel file cannot be read: expected a YAML mapping.")
+        raise NotServable("The MLmodel file cannot be read: expected a YAML mapping.")
     return document
 
 
@@ -198,13 +198,13 @@ def _copy_contract(model: Path, folder: Path) -> None:
     signature = _mlmodel(model).get("signature")
     if not signature or not signature.get("inputs") or signature["inputs"] == "[]":
         raise NotServable(
-            "It has no signature: log it with one (TensorSpec), or put one on it with mlflow.models.set_signature, "
-            "and register it again."
+            "The model has no signature: log it with one (TensorSpec), or put one on it with "
+            "mlflow.models.set_signature, and register it again."
         )
     try:
         ModelSignature.from_dict(signature)
     except (*_UNREADABLE, MlflowException) as error:
-        raise NotServable(f"Its signature cannot be read: {error}.") from error
+        raise NotServable(f"The signature cannot be read: {error}.") from error
     shutil.copyfile(model / MLMODEL, folder / MLMODEL)
 
 
@@ -239,7 +239,7 @@ def _program(model: Path) -> Path:
     program = _program_path(model)
     if not program.is_file() or not _is_inside(program, model):
         raise NotServable(
-            "It holds a pickle, or no exported program: "
+            "The model holds a pickle, or no exported program: "
             "log it with mlflow.pytorch.log_model(…, serialization_format='pt2')."
         )
     return program
@@ -249,7 +249,7 @@ def _program_path(model: Path) -> Path:
     flavors = _mlmodel(model).get("flavors")
     flavor = flavors.get("pytorch") if isinstance(flavors, dict) else None
     if not isinstance(flavor, dict):
-        raise NotServable("It has no pytorch flavor: log it with mlflow.pytorch.log_model.")
+        raise NotServable("The model has no pytorch flavor: log it with mlflow.pytorch.log_model.")
     return model / str(flavor.get("model_data", "data")) / PROGRAM
 
 

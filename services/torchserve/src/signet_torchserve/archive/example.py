@@ -35,7 +35,7 @@ def request(model: Path, mlmodel: dict[str, Any], allow: frozenset[str]) -> Any:
     path = model / str((info or {}).get("serving_input_path"))
     if not path.is_file() or not path.resolve().is_relative_to(model.resolve()):
         raise NotServable(
-            "It has no input example: log it with mlflow.pytorch.log_model(…, input_example=<a numpy array>); "
+            "The model has no input example: log it with mlflow.pytorch.log_model(…, input_example=<a numpy array>); "
             "MLflow does not save torch's tensors."
         )
     try:
@@ -44,9 +44,11 @@ def request(model: Path, mlmodel: dict[str, Any], allow: frozenset[str]) -> Any:
             document = _in_columns(document, inputs)
         Contract(mlmodel["signature"], allow).check(json.dumps(document).encode())
     except Rejected as rejection:
-        raise NotServable(f"Its own input example is refused by its signature: {rejection.message}") from rejection
+        raise NotServable(
+            f"The model's own input example is refused by its signature: {rejection.message}"
+        ) from rejection
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise NotServable(f"Its input example cannot be read: {error!r}.") from error
+        raise NotServable(f"The input example cannot be read: {error!r}.") from error
     return document
 
 
@@ -58,7 +60,7 @@ def _in_columns(document: dict[str, Any], columns: list[dict[str, Any]]) -> dict
     named = columns if widths == {len(columns)} else required
     if widths != {len(named)}:
         raise NotServable(
-            f"Its input example has rows of {sorted(widths)} values: expected {len(columns)}, one for each column of "
+            f"The input example has rows of {sorted(widths)} values: expected {len(columns)}, one for each column of "
             "its signature."
         )
     names = [column.get("name", index) for index, column in enumerate(named)]

@@ -169,7 +169,7 @@ class Rollout:
             if folder is not None:
                 return folder
             logger.warning("The archive %s is not what was built, and is built again.", mar.name)
-        raise NotServable(f"Its archive {mar.name} changes while it is read.")
+        raise NotServable(f"The archive {mar.name} changes while it is read.")
 
     def _make(self, mar: Path) -> None:
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
@@ -204,7 +204,7 @@ class Rollout:
         self.tags[CONTRACT] = ". ".join([compared, *notes])
         if breaking and not self.revision.allows_breaking:
             raise NotServable(
-                f"It would break clients of version {serving.version}: {'; '.join(breaking)}. "
+                f"The version would break clients of version {serving.version}: {'; '.join(breaking)}. "
                 f"If that is meant, set the tag {ALLOW_BREAKING} to true, or deploy with -C allow_breaking=true."
             )
 

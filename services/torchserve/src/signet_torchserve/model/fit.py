@@ -38,7 +38,7 @@ def refuse_unread(program: dict[str, Any]) -> None:
     if version["major"] != SCHEMA_VERSION:
         written = f", and was written by torch {program['torch_version']!s:.40}" if program.get("torch_version") else ""
         raise NotServable(
-            f"Its program has the schema version {version['major']}.{version.get('minor', 0)}{written}: expected "
+            f"The program has the schema version {version['major']}.{version.get('minor', 0)}{written}: expected "
             f"{SCHEMA_VERSION}, which torch {metadata.version('torch')} reads."
         )
 
@@ -72,14 +72,14 @@ def _refuse_inputs(
     names = json.loads(keywords["context"])
     if len(positional["children_spec"]) != len(wanted):
         raise NotServable(
-            f"Its signature has {len(wanted)} inputs, but its program takes {len(positional['children_spec'])}."
+            f"The signature has {len(wanted)} inputs, but its program takes {len(positional['children_spec'])}."
         )
     if untaken := [name for name in params if name not in names]:
-        raise NotServable(f"Its signature has the params {untaken}, which its program does not take.")
+        raise NotServable(f"The signature has the params {untaken}, which its program does not take.")
     if unfed := [name for name in names if name not in params]:
-        raise NotServable(f"Its program needs the keywords {unfed}, which are no params of its signature.")
+        raise NotServable(f"The program needs the keywords {unfed}, which are no params of its signature.")
     if any(tree["type"] is not None for tree in positional["children_spec"]):
-        raise NotServable("Its program takes lists or dicts of tensors as one input: expected tensors.")
+        raise NotServable("The program takes lists or dicts of tensors as one input: expected tensors.")
     taken = [
         spec["user_input"]["arg"] if "user_input" in spec else spec["constant_input"]
         for spec in specs
@@ -90,7 +90,7 @@ def _refuse_inputs(
     by_name = set(given) == set(order[: len(wanted)])  # as `Program` calls it
     if not by_name and (known := [name for name in given if name in order]):
         raise NotServable(
-            f"Its signature names the inputs {given}, of which its program takes {known} by name: expected all of "
+            f"The signature names the inputs {given}, of which its program takes {known} by name: expected all of "
             f"{order[: len(wanted)]}, or other names for all inputs."
         )
     for (name, shape), argument in zip(
@@ -117,7 +117,7 @@ def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
         for spec in inputs:
             dtype = np.dtype(spec["tensor-spec"]["dtype"])
             if dtype.kind not in "biufc":
-                raise NotServable(f"Its signature has a tensor of {dtype}, which torch has not: expected numbers.")
+                raise NotServable(f"The signature has a tensor of {dtype}, which torch has not: expected numbers.")
         return [(spec.get("name"), spec["tensor-spec"]["shape"]) for spec in inputs]
     for index, spec in enumerate(inputs):
         if spec["type"] in _NESTED and spec.get("required", True):

@@ -35,13 +35,13 @@ def refuse_unknown(path: Path) -> None:
             function = _found(target)
         except AttributeError as error:
             raise NotServable(
-                f"Its program calls {target}, which torch {torch.__version__} does not have: export it with that torch."
+                f"The program calls {target}, which torch {torch.__version__} does not have: export it with that torch."
             ) from error
         if isinstance(function, torch._ops.OpOverload):  # noqa: SLF001 -- has no public name
             known = {argument.name for argument in function._schema.arguments}  # noqa: SLF001
             if unknown := sorted(arguments - known):
                 raise NotServable(
-                    f"Its program calls {target} with {unknown}, which torch {torch.__version__} does not know: "
+                    f"The program calls {target} with {unknown}, which torch {torch.__version__} does not know: "
                     "export it with that torch."
                 )
 

@@ -85,7 +85,7 @@ def _hold(promised: Sequence[Spec], rows: int, answer: Any) -> None:
     if promised[0]["type"] == "tensor":
         if len(arrays) != len(promised):
             raise NotServable(
-                f"Its program returns {_counted(len(arrays), 'output')}, but its signature promises {len(promised)}."
+                f"The program returns {_counted(len(arrays), 'output')}, but its signature promises {len(promised)}."
             )
         for spec, array in zip(_in_order(promised, answer), arrays, strict=True):
             shape = spec["tensor-spec"]["shape"]
@@ -93,7 +93,7 @@ def _hold(promised: Sequence[Spec], rows: int, answer: Any) -> None:
                 size not in (-1, actual) for size, actual in zip(shape, array.shape, strict=True)
             ):
                 raise NotServable(
-                    f"Its program answers {_counted(rows, 'row')} with {_named(spec)} of the shape {array.shape}, but "
+                    f"The program answers {_counted(rows, 'row')} with {_named(spec)} of the shape {array.shape}, but "
                     f"its signature promises {tuple(shape)}."
                 )
             _hold_kind(spec, _KINDS.get(np.dtype(spec["tensor-spec"]["dtype"]).kind), array)
@@ -102,7 +102,7 @@ def _hold(promised: Sequence[Spec], rows: int, answer: Any) -> None:
     if sum(widths) != len(promised) or any(array.ndim > 2 for array in arrays):  # noqa: PLR2004 -- rows and columns
         shapes = " and ".join(str(array.shape) for array in arrays)
         raise NotServable(
-            f"Its program answers {_counted(rows, 'row')} with an output of the shape {shapes}, but its signature "
+            f"The program answers {_counted(rows, 'row')} with an output of the shape {shapes}, but its signature "
             f"promises {_counted(len(promised), 'column')}."
         )
     columns = iter(promised)
@@ -116,7 +116,7 @@ def _hold_kind(spec: Spec, promised: str | None, array: Array) -> None:
     """Refuse another kind of JSON value; a whole number is a number, too."""
     kind = _KINDS[array.dtype.kind]
     if promised not in (None, kind) and (promised, kind) != ("numbers", "whole numbers"):
-        raise NotServable(f"Its program returns {kind} as {_named(spec)}, but its signature promises {promised}.")
+        raise NotServable(f"The program returns {kind} as {_named(spec)}, but its signature promises {promised}.")
 
 
 def _in_order(promised: Sequence[Spec], answer: Any) -> Sequence[Spec]:
@@ -125,7 +125,7 @@ def _in_order(promised: Sequence[Spec], answer: Any) -> Sequence[Spec]:
         return promised
     names = {spec["name"]: spec for spec in promised}
     if names.keys() != answer.keys():
-        raise NotServable(f"Its program returns the outputs {list(answer)}, but its signature promises {list(names)}.")
+        raise NotServable(f"The program returns the outputs {list(answer)}, but its signature promises {list(names)}.")
     return [names[name] for name in answer]
 
 

@@ -92,7 +92,7 @@ def harmless(document: Any, key: str = "") -> Any:
 def _hold(text: str, key: str, rule: Callable[[str], bool]) -> None:
     if not rule(text):
         raise NotServable(
-            f"Its program holds {text[:200]!r} as {key}, which loading it might run: expected {_EXPECTED[rule]}."
+            f"The program holds {text[:200]!r} as {key}, which loading it might run: expected {_EXPECTED[rule]}."
         )
 
 

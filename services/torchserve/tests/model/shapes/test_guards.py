@@ -272,7 +272,7 @@ def test_guards_are_calculated_as_python_does(guard: str, *, holds: bool) -> Non
 )
 def test_a_guard_that_cannot_be_checked_is_never_ignored(guard: str) -> None:
     """Its version is refused, with the guard."""
-    with pytest.raises(NotServable, match=r"Its program has the guard .*, which cannot be checked"):
+    with pytest.raises(NotServable, match=r"The program has the guard .*, which cannot be checked"):
         Guards(document(guard))
 
 

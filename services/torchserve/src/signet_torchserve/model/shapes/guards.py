@@ -151,7 +151,7 @@ class Guards:
                 case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))]) | ast.Name(id=name):
                     if name not in self._symbols:
                         raise NotServable(
-                            f"Its program has the size {_plain(text)}, of which {name} is not the size of any input: "
+                            f"The program has the size {_plain(text)}, of which {name} is not the size of any input: "
                             "expected sizes that follow from those of the inputs."
                         )
                     return lambda symbols: symbols[name]
@@ -172,7 +172,7 @@ class Guards:
         try:
             return formula.read(text, leaf)
         except ValueError as error:
-            raise NotServable(f"Its program has the guard {text}, which cannot be checked: {error}.") from error
+            raise NotServable(f"The program has the guard {text}, which cannot be checked: {error}.") from error
 
     def _place(self, node: ast.expr) -> tuple[int, int] | None:
         """Input and dimension that a part of a guard stands for, such as `L['x'].size()[0]`."""
