@@ -91,7 +91,7 @@ def memory(stack: Stack) -> dict[str, float]:
             command, info = process.cmdline(), process.memory_full_info()
         except psutil.Error:  # it has just ended
             continue
-        kind = next((kind for kind, words in _KINDS.items() if any(words in word for word in command)), "agent")
+        kind = next((kind for kind, words in _KINDS.items() if any(words in word for word in command)), "controller")
         # Only Linux tells the share; elsewhere it is what no other process uses.
         found[kind] = found.get(kind, 0) + getattr(info, "pss", info.uss) / 2**20
     return found
@@ -108,7 +108,7 @@ _KINDS = {
 
 
 def _moved(model: NumberedModel, version: str, load: Load, share: float) -> Move:
-    """A rollout, this share of the agent's interval after the version before the last one has ended.
+    """A rollout, this share of the controller's interval after the version before the last one has ended.
 
     That end is seen in a look at the registry: asked for at once, each rollout would wait for a whole interval.
     """

@@ -26,7 +26,7 @@ class Move:
     answered: float
     """When the version's first answer had come."""
     steps: dict[str, float]
-    """Seconds by step as the agent counts them, and in `poll` the rest: the wait for its next look at the registry."""
+    """Seconds by step as the controller counts them; `poll` is the rest, the wait for its next look at the registry."""
 
     @property
     def duration_s(self) -> float:

@@ -96,7 +96,7 @@ class NumberedModel:
         return answer.headers["X-Model-Version"] if answer.ok else None
 
     def tags(self, version: str) -> dict[str, str]:
-        """What the registry says of a version: the agent tells there what became of it."""
+        """What the registry says of a version: the controller tells there what became of it."""
         tags: dict[str, str] = self.client.get_model_version(self.name, version).tags
         return tags
 

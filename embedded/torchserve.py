@@ -1,4 +1,4 @@
-"""TorchServe and its agent as a process."""
+"""TorchServe and its controller as a process."""
 
 import sys
 from pathlib import Path

@@ -92,7 +92,7 @@ class EmbeddedStack:
         assert processes, f"{part} runs"
         for process in processes:
             process.kill()
-        if part in {"java", "agent"}:  # the service dies with them instead of lingering, and `make up` with it
+        if part in {"java", "controller"}:  # the service dies with them instead of lingering, and `make up` with it
             until("the service's death", self._is_dead, timeout_s=20)
             self.processes.stop("torchserve")
             self.processes.start("torchserve")

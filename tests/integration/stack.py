@@ -89,7 +89,7 @@ _FORKING = "signet_torchserve.worker.forking"
 
 
 def part_of(process: psutil.Process) -> str | None:
-    """Which of TorchServe's processes this is: java, worker, judge, agent, or forking, which forks workers."""
+    """Which part of TorchServe this is: java, worker, enforcement, controller, or forking, the workers' parent."""
     command = process.cmdline()
     if _FORKING in command:
         parent = process.parent()
@@ -99,8 +99,8 @@ def part_of(process: psutil.Process) -> str | None:
     if any(word.endswith("model_service_worker.py") for word in command):
         return "worker"
     if "signet_contract.enforcement.service" in command:
-        return "judge"
-    return "agent" if command[1:] and command[1].endswith("/signet-torchserve") else None
+        return "enforcement"
+    return "controller" if command[1:] and command[1].endswith("/signet-torchserve") else None
 
 
 def resident(pids: Iterable[int]) -> int:

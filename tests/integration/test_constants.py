@@ -19,7 +19,7 @@ HAPROXY = (ROOT / "gateway" / "haproxy.cfg").read_text("utf-8")
 
 
 def test_tags() -> None:
-    """The client and the trainer call each tag as the agent does."""
+    """The client and the trainer call each tag as the controller does."""
     names = ("PREFIX", "ALLOW_BREAKING", "CONTRACT", "REASON", "SERVED_AT", "STATUS", "REPLICA")
     assert {name: getattr(of_client, name) for name in names} == {name: getattr(of_agent, name) for name in names}
     assert of_trainer.DIGEST_TAG == of_agent.DIGEST

@@ -16,7 +16,7 @@ from signet_torchserve.errors import NotServable
 @example("n" * 247)
 @example("a..b")
 def test_one_rule(name: str) -> None:
-    """Whatever name the client lets pass the agent lets pass, and no other."""
+    """Whatever name the client lets pass the controller lets pass, and no other."""
     try:
         of_agent.check(name)
     except NotServable:

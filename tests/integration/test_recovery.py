@@ -51,7 +51,7 @@ def _wrong(load: Load) -> list[str]:
     return [str(it) for it in load.exchanges if not it.is_right and not it.is_lost]
 
 
-@pytest.mark.parametrize("part", ["judge", "worker", "forking", "java", "agent"])
+@pytest.mark.parametrize("part", ["enforcement", "worker", "forking", "java", "controller"])
 def test_part_killed(stack: Stack, load: Load, part: str) -> None:
     """One of TorchServe's processes dies: the same version answers again within 20 s, and nobody wrongly meanwhile."""
     killed = time.monotonic()
@@ -62,7 +62,7 @@ def test_part_killed(stack: Stack, load: Load, part: str) -> None:
     assert _wrong(load) == []
     assert {it.version for it in load.exchanges} <= {"1", None}
     assert back_s < BACK_WITHIN_S
-    assert part != "judge" or lost == 0, "what was asked is asked again"
+    assert part != "enforcement" or lost == 0, "what was asked is asked again"
     assert part != "forking" or lost == 0, "no worker needs it once it is forked"
 
 

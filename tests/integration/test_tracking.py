@@ -132,10 +132,10 @@ def test_golden_predictions(champion: Callable[[], ModelVersion], tmp_path: Path
 
 
 def test_version_tags(champion: Callable[[], ModelVersion]) -> None:
-    """The version carries what the gate compares, and what the agent made of it."""
+    """The version carries what the gate compares, and what the controller made of it."""
     tags = champion().tags
     assert 0.9 <= float(tags["test_acc"]) <= 1
-    assert tags["serving.status"], "the agent says how it went"
+    assert tags["serving.status"], "the controller says how it went"
 
 
 def test_artifacts_come_through_the_server(run: Run) -> None:

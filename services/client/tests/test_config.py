@@ -27,7 +27,7 @@ from signet_client.failure import DeploymentError
     ],
 )
 def test_parse(config: dict[str, object] | None, expected: Config) -> None:
-    """Texts and values alike become the tags that the agent reads."""
+    """Texts and values alike become the tags that the controller reads."""
     assert Config.parse(config) == expected
 
 

@@ -24,7 +24,7 @@ class Config:
     """How one version is served, and whether to wait until it is."""
 
     tags: dict[str, str]
-    """Tags of the model version, such as `serving.workers`, as the agent beside TorchServe reads them."""
+    """Tags of the model version, such as `serving.workers`, as the controller beside TorchServe reads them."""
 
     wait: bool = True
 

@@ -43,7 +43,7 @@ _OK = 200
 
 
 class TorchServeClient(BaseDeploymentClient):
-    """Deployments on every TorchServe whose agent follows the Model Registry.
+    """Deployments on every TorchServe whose controller follows the Model Registry.
 
     A deployment is a registered model that carries the alias `champion`; its name is the registered model's. The
     registry is MLflow's tracking server as MLflow knows it (MLFLOW_TRACKING_URI), else http://127.0.0.1:5000.
@@ -267,7 +267,7 @@ def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapp
 def target_help() -> str:
     """What `mlflow deployments help -t torchserve` prints."""
     return """
-Deploys to every TorchServe whose agent follows the Model Registry at MLFLOW_TRACKING_URI (http://127.0.0.1:5000).
+Deploys to every TorchServe whose controller follows the Model Registry at MLFLOW_TRACKING_URI (http://127.0.0.1:5000).
 A deployment is a registered model whose alias 'champion' is set (SIGNET_ALIAS); its name is the registered model's.
 
 Target:

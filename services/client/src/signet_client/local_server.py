@@ -1,4 +1,4 @@
-"""`mlflow deployments run-local`: the real TorchServe and its agent, with a registry that holds one model."""
+"""`mlflow deployments run-local`: the real TorchServe and its controller, with a registry that holds one model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the alias to an answer: what a client sees of the agent's work through the tags of a model version."""
+"""From the alias to an answer: what a client sees of the controller's work through the tags of a model version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _UNKNOWN = "?"
 
 
 class NotServed(DeploymentError):
-    """The agent has refused the version, or could not bring it into service."""
+    """The controller has refused the version, or could not bring it into service."""
 
 
 def ask_for(client: MlflowClient, name: str, version: str, config: Mapping[str, str]) -> None:
@@ -57,8 +57,8 @@ def wait_until_served(
 
     So it does, too, when every replica has told and one of them serves it: the last line then names the others.
 
-    Raises NotServed with the agent's reason, or DeploymentError if somebody has moved the alias meanwhile, nothing was
-    heard for five minutes, or the agent is known not to be `alive`.
+    Raises NotServed with the reason, or DeploymentError if somebody has moved the alias meanwhile, nothing was
+    heard for five minutes, or the controller is known not to be `alive`.
     """
     said, deadline = "", time.monotonic() + _SILENCE_S
     with _progress() as show:
@@ -84,7 +84,7 @@ def wait_until_served(
                 raise DeploymentError(f"{line}; TorchServe has ended. Expected it to run.", INTERNAL_ERROR)
             if time.monotonic() > deadline:
                 raise DeploymentError(
-                    f"{line}; nothing new for {_SILENCE_S} s. Expected a TorchServe whose agent follows this registry.",
+                    f"{line}; nothing new for {_SILENCE_S} s. Expected a TorchServe that follows this registry.",
                     DEADLINE_EXCEEDED,
                 )
             time.sleep(_POLL_S)

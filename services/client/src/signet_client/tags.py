@@ -1,4 +1,4 @@
-"""Tags of a model version by which people ask the agent beside TorchServe for something, and it answers."""
+"""Tags of a model version by which people ask the controller beside TorchServe for something, and it answers."""
 
 from __future__ import annotations
 

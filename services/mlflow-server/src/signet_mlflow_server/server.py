@@ -76,7 +76,7 @@ def serve(settings: Settings) -> None:
     if settings.is_streaming:
         _stream(settings, fastapi_app)
     initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
-    # No access log: health checks and the serving agents' polls would be nearly all of it.
+    # No access log: health checks and the serving controllers' polls would be nearly all of it.
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False)
 
 

@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 def main() -> int:
     """Exit code: 0 after a signal, 1 if TorchServe ended by itself, 2 for a wrong setting."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s agent: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s controller: %(message)s")
     for name in [name for name, value in os.environ.items() if not value]:
         del os.environ[name]  # an empty variable means "not set", for the libraries too
-    # While MLflow is away the agent must notice within seconds, not after MLflow's own minutes of retries.
+    # While MLflow is away the controller must notice within seconds, not after MLflow's own minutes of retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

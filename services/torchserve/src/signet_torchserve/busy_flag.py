@@ -1,7 +1,7 @@
-"""Whether a worker is at work on a batch: a byte of its memory that the agent can read.
+"""Whether a worker is at work on a batch: a byte of its memory that the controller can read.
 
 TorchServe counts the requests that wait for a version, not those that its workers are at work on. When it ends a
-worker, it forgets these: their clients never hear. So the agent looks here before it lets a version's workers end.
+worker, it forgets these: their clients never hear. So the controller looks here before it lets a version's workers end.
 
 The byte has no file on a disk: at 64 connections that made the 99th percentile 16.8 ms, where it is 6.2.
 """

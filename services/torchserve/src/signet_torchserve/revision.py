@@ -1,4 +1,4 @@
-"""A model version that ought to be served, and the tags on it by which people ask and the agent answers.
+"""A model version that ought to be served, and the tags on it by which people ask and the controller answers.
 
 | people ask by             | for                                                                           |
 | ------------------------- | ----------------------------------------------------------------------------- |
@@ -6,7 +6,7 @@
 | `serving.allow_breaking`  | `true`: it may go live though it breaks the contract of the version before it |
 | `serving.digest`          | the files that were logged and no others (see `digest`)                       |
 
-| the agent answers by      | with                                                                          |
+| the controller answers by      | with                                                                          |
 | ------------------------- | ----------------------------------------------------------------------------- |
 | `serving.status`          | `pending`, then `ready`, `refused` or `failed`, of all replicas together; on  |
 |                           | a version that serves no more `retired` (see `marks`)                         |

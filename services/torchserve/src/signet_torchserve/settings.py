@@ -21,7 +21,7 @@ class InvalidSetting(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of the agent and of the TorchServe that it looks after."""
+    """Settings of the controller and of the TorchServe that it looks after."""
 
     tracking_uri: str
     """MLFLOW_TRACKING_URI: the MLflow server whose registry is followed, without user and password."""

@@ -1,4 +1,4 @@
-"""Where TorchServe and its judges listen: a folder with a short path that only this user can enter.
+"""Where TorchServe and the enforcement service listen: a folder with a short path that only this user can enter.
 
 A socket's address holds some 100 bytes, which the path of a replica's own folder may exceed. So each replica has a
 folder for its sockets below `TMPDIR`, or below /tmp where that one is long, too. The folder of a replica that was
@@ -18,7 +18,7 @@ from signet_torchserve import machine
 LONGEST = 103
 """Bytes that a socket's path may have: on macOS; on Linux, 107."""
 _LINK = "sockets"
-_NAMES = "/signet-12345678/.ts.sock.65535"  # the longest that there is
+_NAMES = "/signet-12345678/enforcement.large"  # the longest that there is
 
 
 def begin(home: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The agent with a real TorchServe and a real registry, which is a database of MLflow's without its server."""
+"""The controller with a real TorchServe and a real registry, which is a database of MLflow's without its server."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Slow(torch.nn.Module):
 
 
 class Replica:
-    """A TorchServe, its agent and the registry that it follows."""
+    """A TorchServe, its controller and the registry that it follows."""
 
     def __init__(self, folder: Path, uri: str) -> None:
         self.folder, self.uri = folder, uri
@@ -110,7 +110,7 @@ class Replica:
         }
 
     def settle(self) -> None:
-        """Let the agent do all that there is to do."""
+        """Let the controller do all that there is to do."""
         self.controller.reconcile()
         while self.controller.is_busy or self.controller.holds:
             self.controller.rest(0.25)

@@ -25,9 +25,9 @@ def test_whatever_goes_wrong_is_told_and_tried_again(error: Exception, caplog: p
         if not outcomes:
             stop.set()
 
-    keep_going("The agent", step, status, stop, rest)
+    keep_going("The controller", step, status, stop, rest)
     assert waited == [1, 2, 4, 5, 1, 7]
-    trouble = {"The agent": f"{type(error).__name__}: {error}"}
+    trouble = {"The controller": f"{type(error).__name__}: {error}"}
     assert told == [trouble, trouble, trouble, {}, trouble, {}]
     assert status.errors == 4
     assert caplog.text.count("Traceback (most recent call last)") == 4
@@ -45,5 +45,5 @@ def test_the_pause_has_an_end() -> None:
     def fail() -> float:
         raise RuntimeError
 
-    keep_going("The agent", fail, Status(), stop, rest)
+    keep_going("The controller", fail, Status(), stop, rest)
     assert waited[-1] == max(waited) == 60

@@ -10,7 +10,7 @@ _NOT_LOGGED = "registered_model_meta"
 def of_model(folder: Path) -> str:
     """Digest of a model's folder: that of the list that `sha256sum` prints of its files, in the order of their paths.
 
-    The agent beside TorchServe makes the same one of what it has downloaded, and serves it only if they are equal.
+    The controller beside TorchServe makes the same one of what it has downloaded, and serves it only if they are equal.
     """
     files = sorted(
         (path.relative_to(folder).as_posix().encode(), hashlib.sha256(path.read_bytes()).hexdigest().encode())

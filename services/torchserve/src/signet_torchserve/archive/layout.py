@@ -1,4 +1,4 @@
-"""Names of the files in a .mar: `archive` writes them, `handler` and `agent` read them; no other is in one.
+"""Names of the files in a .mar: `builder` writes them, the handler and the control plane read them; no other is in one.
 
 A worker that cannot load them writes `LAST_WORDS` beside them, as TorchServe passes nothing on.
 """

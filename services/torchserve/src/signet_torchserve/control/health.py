@@ -30,7 +30,7 @@ class Health:
     """The two questions, answered.
 
     Args:
-        status: the agent's account of itself.
+        status: the controller's account of itself.
         server: the one that it looks after.
         store: where the golden rows are.
     """

@@ -43,7 +43,7 @@ class Readiness:
     def of(self, deployments: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """Why some deployments cannot answer, and why others are not at their best, by name.
 
-        One that was not looked at yet can: the agent has just had its golden answers.
+        One that was not looked at yet can: the controller has just had its golden answers.
 
         Args:
             deployments: revision by name.

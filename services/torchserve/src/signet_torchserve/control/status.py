@@ -1,4 +1,4 @@
-"""What the agent tells of itself."""
+"""What the controller tells of itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Status:
-    """The agent's own account, as of its last look at the registry."""
+    """The controller's own account, as of its last look at the registry."""
 
     registry: str = "not asked yet"
     """`reachable`, or why the registry cannot be read."""
@@ -27,7 +27,7 @@ class Status:
     errors: int = 0
     """Unexpected exceptions since the start; the log has their tracebacks."""
     has_caught_up: bool = False
-    """Whether every champion has had its turn at least once since the agent started."""
+    """Whether every champion has had its turn at least once since the controller started."""
 
     def tell(
         self, deployments: Mapping[str, str], pending: Sequence[str], failed: Sequence[str], refused: Sequence[str]

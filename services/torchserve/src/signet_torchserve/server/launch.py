@@ -44,7 +44,7 @@ def start(
     """TorchServe in the foreground, its log in the file `log`, or on our output.
 
     `served` lie unpacked in the store: they are known before the port opens, so that requests to them wait for their
-    workers. Registered by the agent, seconds later, they would be answered 404 until then.
+    workers. Registered by the controller, seconds later, they would be answered 404 until then.
 
     The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
     signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
@@ -125,7 +125,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision
     for name, revision in served.items():
         try:
             options = Options.from_tags(revision.tags)
-        except NotServable:  # by a rule that it served without: the agent tells, and the others are served
+        except NotServable:  # by a rule that it served without: the controller tells, and the others are served
             continue
         models[name] = {
             revision.id: {
@@ -188,7 +188,7 @@ def _forking_address(store: Store) -> Path:
 
 
 def _enforcement_address(store: Store) -> Path:
-    return store.sockets / "judge.sock"
+    return store.sockets / "enforcement.sock"
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
