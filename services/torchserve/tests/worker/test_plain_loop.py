@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import models
 import numpy as np
 import pytest
 from models import Formula, Server
+from signet_torchserve import busy_flag
 from signet_torchserve.busy_flag import is_busy
 from signet_torchserve.worker.undecided import ARE_KEPT
 from signet_torchserve.worker.worker_loop import Request
@@ -34,15 +36,20 @@ REQUESTS: dict[str, tuple[list[tuple[bytes, bytes, bytes]], bool]] = {
 }
 
 
+def _of_torchserve(_service: Service, _connection: socket.socket) -> None:
+    """Stands where TorchServe's own method is: other tests of this process may have replaced that."""
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("plain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(ARE_KEPT, "false")
         patch.setenv("SIGNET_WORKER_LOOP", "false")
-        patch.setattr(Service, "set_cl_socket", Service.set_cl_socket)  # another test's loop may have it
+        patch.setattr(Service, "set_cl_socket", _of_torchserve)
+        patch.setattr(busy_flag, "_NAME", "signet-plain")  # other tests' handlers have flags in this process, too
         model = models.save(folder / "model", Formula(lambda x: x.sum(1)), np.ones((3, 2), np.float32))
-        return Server(models.unpack(model, folder / "mar"))
+        yield Server(models.unpack(model, folder / "mar"))
 
 
 def _sized(content: bytes) -> bytes:
@@ -134,4 +141,4 @@ def test_the_worker_is_busy_with_a_batch(server: Server, monkeypatch: pytest.Mon
 def test_the_socket_stays_torchserves(server: Server) -> None:
     """The handler leaves TorchServe's own loop as it is."""
     assert server
-    assert Service.set_cl_socket.__module__ == "ts.service"
+    assert Service.set_cl_socket is _of_torchserve
