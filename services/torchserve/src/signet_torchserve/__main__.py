@@ -5,6 +5,7 @@ It runs in the foreground until TorchServe ends.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
@@ -25,6 +27,12 @@ START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
 LEAVE_TIMEOUT_S = 2  # the registry is told that this replica is gone, if it answers
 AGAIN_S = 1.0
+
+# The forking process first, for TorchServe starts workers as soon as it is up.
+_BESIDE = (
+    (Piece.FORK, "The forking process", launch.start_forking),
+    (Piece.ENFORCEMENT_SERVICE, "The enforcement service", launch.start_enforcement),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +60,10 @@ def main() -> int:
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
-    if Piece.FORK in settings.pieces:  # first, for TorchServe starts workers as soon as it is up
-        forking = ("The forking process", lambda: keep_forking(store, stop), status, stop)
-        threading.Thread(target=keep_going, args=forking, daemon=True).start()
+    for piece, what, start in _BESIDE:
+        if piece in settings.pieces:
+            kept = (what, functools.partial(keep, what, start, store, stop), status, stop)
+            threading.Thread(target=keep_going, args=kept, daemon=True).start()
     has_ended = threading.Event()
     controller = threading.Thread(
         target=keep_going,
@@ -62,9 +71,6 @@ def main() -> int:
         daemon=True,
     )
     controller.start()
-    if Piece.ENFORCEMENT_SERVICE in settings.pieces:
-        enforcement = ("Enforcement", lambda: keep_enforcing(store, stop), status, stop)
-        threading.Thread(target=keep_going, args=enforcement, daemon=True).start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
     stop.wait()
     launch.stop(server, STOP_TIMEOUT_S)
@@ -101,29 +107,18 @@ def follow(
     return AGAIN_S
 
 
-def keep_enforcing(store: Store, stop: threading.Event) -> float:
-    """Have an enforcement service until it ends; while there is none, the workers decide by themselves.
+def keep(
+    what: str, start: Callable[[Store, Mapping[str, str]], subprocess.Popen[bytes]], store: Store, stop: threading.Event
+) -> float:
+    """Have one of the processes beside TorchServe until it ends; while there is none, the workers do without.
 
     Returns:
         Seconds to wait before the next one.
     """
-    service = launch.start_enforcement(store, os.environ)
-    service.wait()
+    process = start(store, os.environ)
+    process.wait()
     if not stop.is_set():
-        logger.warning("The enforcement service ended with exit code %s; the next one starts.", service.returncode)
-    return AGAIN_S
-
-
-def keep_forking(store: Store, stop: threading.Event) -> float:
-    """Have a process that forks workers until it ends; while there is none, those that start import all they need.
-
-    Returns:
-        Seconds to wait before the next one.
-    """
-    forking = launch.start_forking(store, os.environ)
-    forking.wait()
-    if not stop.is_set():
-        logger.warning("The forking process ended with exit code %s; the next one starts.", forking.returncode)
+        logger.warning("%s ended with exit code %s; the next one starts.", what, process.returncode)
     return AGAIN_S
 
 
