@@ -11,7 +11,7 @@ A deployment's policy is its registry tag `serving.allow`.
 | `mixed_types`     | values of another JSON kind among a column's (`[1.5, true]`)    | what pandas makes of them |
 | `unchecked_names` | names of columns, where the signature has none                  | taken by their places     |
 | `whole_numbers`   | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
-| `random`          | a model that draws random numbers (see `purity`)                | answers that vary         |
+| `random`          | a model that draws random numbers (serving asks it)             | answers that vary         |
 
 The first six lift a rule that is stricter than MLflow's (see `decision`); MLflow itself may still refuse. With
 `whole_numbers` a deployment is less strict than MLflow: JavaScript writes 4.0 as 4. `random` is about the model and not

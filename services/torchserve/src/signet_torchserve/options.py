@@ -9,8 +9,8 @@
 | `serving.timeout_s`       | s that one forward pass may take, 1 to 600     | 60      |
 | `serving.rows`            | `independent`: its author vouches for its rows | proven  |
 
-Requests share a forward pass only where `rows` has proven that no row of an answer depends on another row, or where the
-author says so by `serving.rows`.
+Requests share a forward pass only where `batch_invariance` has proven that no row of an answer depends on another row,
+or where the author says so by `serving.rows`.
 
 Changing one on a version that serves rolls it out again, beside the one that serves until then.
 """

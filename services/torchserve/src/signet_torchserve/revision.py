@@ -9,10 +9,10 @@
 | the controller answers by      | with                                                                          |
 | ------------------------- | ----------------------------------------------------------------------------- |
 | `serving.status`          | `pending`, then `ready`, `refused` or `failed`, of all replicas together; on  |
-|                           | a version that serves no more `retired` (see `marks`)                         |
+|                           | a version that serves no more `retired` (see `status_reporter`)               |
 | `serving.reason`          | why, when, and on which replica                                               |
 | `serving.replica.<name>`  | on the registered model: what that replica says of which version              |
-| `serving.contract`        | what changes for clients, and what they should know (see `contract`)          |
+| `serving.contract`        | what changes for clients (see `archive.served_contract`)                      |
 | `serving.served_at`       | when it last came into service                                                |
 | `serving.digest`          | the digest of what it served first, where none was recorded                   |
 """
@@ -65,7 +65,7 @@ class Revision:
 
     @property
     def identity(self) -> tuple[int, str]:
-        """What no other revision of the same name has in common with it."""
+        """Identifies this revision among those of its name."""
         return self.created, self.id
 
     @property

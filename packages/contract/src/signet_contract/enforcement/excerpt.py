@@ -43,12 +43,12 @@ class Excerpt:
     Raises:
         MalformedPayload: it would become a table beyond all measure.
         SignatureMismatch: it has columns more than once, too few, or names that the schema can't check.
-        Unsliced: it has long lists, and what is said of it cannot be told from an excerpt; neither does `whole`.
+        Unsliced: it has long lists, and has to be read whole; `whole` may raise it, too.
     """
 
     def __init__(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
         self.decoded = decoded
-        """What decides, unless it is admitted."""
+        """The excerpt. Where it is rejected, so is the request; where it is admitted, `whole` decides."""
         self.whole: Callable[[], DecodedRequest] = lambda: decoded
         """All rows, but of the extra columns no more than twenty."""
         self._rows: Sequence[int] | None = None

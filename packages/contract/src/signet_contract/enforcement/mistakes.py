@@ -1,4 +1,4 @@
-"""What a client most probably did wrong whose body can be read, and is refused for a reason that would not help it.
+"""Puts the likely mistake, such as semicolons in CSV, in the place of a rejection that would not help its reader.
 
 `{"instances": …, "signature_name": …}` is an object of two columns, and CSV without line ends is a header of odd names.
 To be told which columns are missing gets nobody on. A signature may have such columns, so this looks only at what is

@@ -73,7 +73,7 @@ def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
             os.nice(_LARGE_NICENESS)
             gc.disable()
         while True:
-            decided = _decide_one(listener)  # noqa: F841 -- held, for to free millions of values takes long, and to end none
+            decided = _decide_one(listener)  # noqa: F841 -- kept: to free millions of values is slow, to end is not
             if is_large:
                 status = 0
                 break

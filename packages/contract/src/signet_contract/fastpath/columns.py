@@ -21,8 +21,6 @@ from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.fastpath.projection import Named, Placed, Projection, ReadTexts, Unnamed
 from signet_contract.model_input import EXACT, Array
 
-# Integers up to here are doubles exactly, so that int -> double -> float32 rounds once, as int64 -> float32 does.
-
 _MAX_NARROWED = 64
 
 Bounds = tuple[float, float]

@@ -116,7 +116,7 @@ def strip_pickles(source: Path, target: Path) -> None:
     """Copy a .pt2 file without its sample inputs, the one record that is always a pickle.
 
     `torch.export.load` reads the copy alike, and finds nothing else that it would unpickle: not in the records of
-    older formats, nor in constants that are no tensors. Nor is there a text that it would run (see `program_check`).
+    older formats, nor in constants that are no tensors. Nor is there a text that it would run (see `safety_scan`).
 
     Raises:
         NotServable: a weight, a constant, the program or the file as a whole is not plain data.
@@ -144,8 +144,6 @@ def strip_pickles(source: Path, target: Path) -> None:
                         fit.refuse_unread(document)
                     if inner.endswith("_config.json"):
                         _refuse_pickled(record, document)
-                    if inner == _GRAPH:
-                        fit.refuse_unread(document)
                     copy.writestr(record, json.dumps(safety_scan.harmless(document)))
                 else:
                     entry = _aligned(record, file.tell())

@@ -24,7 +24,7 @@ _NONE = _Wait(0.0, 0.0, "pending")
 
 
 class Backoff:
-    """The waits of one replica. Each is for all that is asked of a version: whoever asks for more does not wait."""
+    """The waits of one replica. A wait belongs to a version with its tags: with another tag it is tried at once."""
 
     def __init__(self) -> None:
         self._waits: dict[tuple[str, tuple[str, ...]], _Wait] = {}

@@ -16,7 +16,7 @@ from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.store import Store
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 
-# What was seen is good for as long: whoever asks often does not have TorchServe asked more often.
+# What was seen is used again for so long, however often `/ready` is asked.
 WORKERS_EVERY_S = 1.0
 GOLDEN_EVERY_S = 5.0
 WAIT_S = 1.0  # for TorchServe's account; the gateway waits 2 s for an answer (timeout check)

@@ -117,7 +117,7 @@ class StatusReporter:
             self._served[name] = mark
 
     def _mark(self, name: str, revision: Revision, status: str, said: ReplicaStatus | None) -> _Mark:
-        """What was put last if it is still so, else what stands there if that is so, else no more than the status."""
+        """The last mark if still true, else the registry's entry if that is true, else a new one with the status."""
         for mark in (self._marks.get(name), self._served.get(name)):
             if mark is not None and mark.is_of(revision, status):
                 break

@@ -38,7 +38,7 @@ class Program:
     Args:
         path: the .pt2 file, as `archive` wrote it.
         device: torch device it runs on, wherever the weights were when the model was logged.
-        is_batch_invariant: whether `rows` has proven, or its author vouches, that no row depends on another.
+        is_batch_invariant: whether it is proven, or its author vouches, that no row depends on another.
         is_generated: whether it runs as a `Graph` if it can; else torch's own module runs it.
     """
 

@@ -92,7 +92,7 @@ class Workers:
     def next_forked(self) -> Worker:
         """Fork what is asked for.
 
-        In this process that goes on for good. In each child it returns what the child is to be.
+        The parent never returns; each forked child returns with what it is to be.
         """
         with _ended_children() as ended, selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)

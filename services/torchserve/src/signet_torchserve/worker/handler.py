@@ -146,7 +146,7 @@ class SignatureHandler:
                     undecided.append(index)
             except Exception as error:  # noqa: BLE001 -- as above
                 answers[index] = self._error(error, request, tally)
-        # Nobody else waits for this batch, or nobody is answered before all are.
+        # Wait if the whole batch is undecided, or if TorchServe cannot answer a part of a batch.
         if undecided and (len(undecided) == len(batch) or not self.undecided.are_kept):
             self.undecided.wait()
         for index in undecided:

@@ -56,13 +56,13 @@ class Undecided:
         Thread(target=_decide, args=(question, decide), daemon=True).start()
 
     def take(self, identifier: bytes) -> Question | None:
-        """The question about a request, if it is decided; it is none of these any more."""
+        """Remove and return the question about a request if it is decided, else None."""
         if not self._questions[identifier].decision.done():
             return None
         return self._questions.pop(identifier)
 
     def wait(self) -> None:
-        """Return when all are decided; if they are kept, soon: so long waits who comes meanwhile.
+        """Wait until all are decided; if TorchServe keeps them, only briefly, because new requests wait as long.
 
         What has just been asked is most often decided within `FRESH_S`; what is not may take long.
         """

@@ -1,6 +1,6 @@
 """Where the rows are in the results of products, convolutions, norms, attention, recurrent layers and tables.
 
-As in `row_rules`, a rule says where the rows are, or raises `Mixed`.
+As in `shape_rules`, a rule says where the rows are, or raises `Mixed`.
 """
 
 from __future__ import annotations

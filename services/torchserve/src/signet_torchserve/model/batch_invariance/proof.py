@@ -1,7 +1,8 @@
 """Proves that a program is batch-invariant: no row of its output depends on another row of its input.
 
 The dimension that holds the rows is followed from the input to the output, through every operator of the program. An
-operator that has no rule in `row_rules`, or whose rule does not hold, ends the proof. torch is not needed for it.
+operator that has no rule in `shape_rules` or `layer_rules`, or whose rule does not hold, ends the proof. torch is not
+needed for it.
 """
 
 from __future__ import annotations

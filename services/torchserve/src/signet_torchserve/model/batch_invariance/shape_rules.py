@@ -1,7 +1,7 @@
 """Where the rows are in the results of operators that compute element by element, along a dimension, or give shape.
 
-A rule says where the rows are, or raises `Mixed`. `rows` compares what it says with the sizes that torch found, so that
-a rule need not look at what those tell.
+A rule says where the rows are, or raises `Mixed`. `proof` compares what it says with the sizes that torch found, so
+that a rule need not look at what those tell.
 
 Source: the operators' schemas, torch/aten/src/ATen/native/native_functions.yaml.
 """

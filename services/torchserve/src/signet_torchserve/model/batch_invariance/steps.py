@@ -1,4 +1,4 @@
-"""What the rules of `row_rules` and `row_layers` are given: one call, and where the rows are in its tensors."""
+"""What the rules of `shape_rules` and `layer_rules` are given: one call, and where the rows are in its tensors."""
 
 from __future__ import annotations
 
