@@ -22,10 +22,12 @@ FORMATS = {format_.value: format_ for format_ in _BODIES}
 def _decode(document: Any, _: Reader) -> DecodedRequest | None:
     if type(document) is not dict:
         return None
+    if len(document) == ("params" in document) + 1:
+        for name, content in document.items():
+            if name in FORMATS:
+                return DecodedRequest(FORMATS[name], content, wrapped=True, params=document.get("params"))
+        return None
     named = [key for key in document if key in FORMATS]
-    if len(named) == 1 and not document.keys() - {named[0], "params"}:
-        (name,) = named
-        return DecodedRequest(FORMATS[name], document[name], wrapped=True, params=document.get("params"))
     if len(named) > 1:
         raise MalformedPayload(
             f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named)
