@@ -120,7 +120,7 @@ def _in_torchserve(
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = launch.start(settings, store, environment, output)
-        others = [launch.start_enforcement(store, environment), launch.start_forking(store, environment)]
+        others = [begin(store, environment) for piece, _, begin in launch.BESIDE if piece in settings.pieces]
     try:
         api = launch.client(settings, store, environment)
         wait_until_up(api.is_up, server, log)

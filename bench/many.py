@@ -11,9 +11,9 @@ from statistics import fmean, median
 import psutil
 import requests
 
-from bench.moves import Move, move, out_of_turn
+from bench.moves import Move, move, wrong
 from bench.numbered import NumberedModel, wait
-from bench.steady import Load, p99_ms
+from bench.steady import Load, p99_by_ms
 from embedded import torchserve
 from embedded.stack import Stack, running
 
@@ -75,12 +75,8 @@ def measure(folder: Path) -> Many:
         one_ms, each_ms = _median_ms(stack, [model.name]), _median_ms(stack, names)
         restart_s = _restarted(stack, model, names)
     exchanges = load.exchanges
-    failed = [it for it in exchanges if not it.is_right] + out_of_turn(exchanges, first, new)
-    p99 = {
-        what: p99_ms(it for it in exchanges if times[begin] <= it.sent < times[begin + 1])
-        for what, begin in (("quiet", 0), (f"{AT_ONCE} at once", 2))
-    }
-    return Many(alone, further, new, at_once_s, [str(it) for it in failed], p99, restart_s, one_ms, each_ms)
+    p99 = p99_by_ms(exchanges, times, {"quiet": 0, f"{AT_ONCE} at once": 2})
+    return Many(alone, further, new, at_once_s, wrong(exchanges, first, new), p99, restart_s, one_ms, each_ms)
 
 
 def memory(stack: Stack) -> dict[str, float]:

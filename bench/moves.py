@@ -62,6 +62,11 @@ def _is_ready(tags: dict[str, str], reason_before: str | None) -> bool:
     return tags.get(STATUS) == "ready" and tags.get(REASON) != reason_before
 
 
+def wrong(exchanges: Sequence[Exchange], first: str, moves: Sequence[Move]) -> list[str]:
+    """The exchanges that were not answered rightly, or by a version whose turn it was not."""
+    return [str(it) for it in (*(it for it in exchanges if not it.is_right), *out_of_turn(exchanges, first, moves))]
+
+
 def out_of_turn(exchanges: Iterable[Exchange], first: str, moves: Sequence[Move]) -> list[Exchange]:
     """The answers by a version that was the default neither when they were asked for nor when they were given.
 

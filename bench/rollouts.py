@@ -11,9 +11,9 @@ from statistics import fmean
 
 from bench import crowd
 from bench.crowd import Crowd
-from bench.moves import Move, move, out_of_turn
+from bench.moves import Move, move, wrong
 from bench.numbered import NumberedModel
-from bench.steady import p99_ms
+from bench.steady import p99_by_ms
 from embedded.stack import running
 
 NEW_VERSIONS = 10
@@ -61,12 +61,8 @@ def measure(folder: Path) -> Rollouts:
             times.append(time.monotonic())
     exchanges = load.exchanges
     turns = [*moves, *rested, came.rollback]
-    failed = [it for it in exchanges if not it.is_right] + out_of_turn(exchanges, first, turns)
-    p99 = {
-        what: p99_ms(it for it in exchanges if times[begin] <= it.sent < times[begin + 1])
-        for what, begin in (("quiet", 0), ("rollouts", 1), ("crowd", 3))
-    }
-    return Rollouts(moves[::2], moves[1::2], rested, came, len(exchanges), [str(it) for it in failed], p99)
+    p99 = p99_by_ms(exchanges, times, {"quiet": 0, "rollouts": 1, "crowd": 3})
+    return Rollouts(moves[::2], moves[1::2], rested, came, len(exchanges), wrong(exchanges, first, turns), p99)
 
 
 def bars(measured: Rollouts) -> Iterator[tuple[str, float, float]]:

@@ -11,7 +11,7 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -120,6 +120,20 @@ class Load:
             connection.close()
             text = repr(error)
         return Exchange(question, sent, time.monotonic(), status, version, text)
+
+
+def p99_by_ms(exchanges: Sequence[Exchange], times: Sequence[float], begins: Mapping[str, int]) -> dict[str, float]:
+    """The 99th percentile of the requests that were sent between two of these times, by what was going on.
+
+    Args:
+        exchanges: all of them.
+        times: when something else began, of `time.monotonic`.
+        begins: at which of these times each began; it ended at the next.
+    """
+    return {
+        what: p99_ms(it for it in exchanges if times[begin] <= it.sent < times[begin + 1])
+        for what, begin in begins.items()
+    }
 
 
 def p99_ms(exchanges: Iterable[Exchange]) -> float:

@@ -53,8 +53,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         home = folder / "torchserve"
         home.mkdir()
         torchserve = stack.enter_context(small_server(home, {}))
-        judge = start_enforcement(torchserve.store, environment)
-        stack.callback(stop, judge, 10)
+        enforcement = start_enforcement(torchserve.store, environment)
+        stack.callback(stop, enforcement, 10)
         assert saving.wait() == 0
         for kind, port in (("apps", apps), ("litserve", litserve)):
             command = [sys.executable, str(Path(__file__).with_name("servers.py")), kind, str(port)]

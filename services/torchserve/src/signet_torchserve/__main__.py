@@ -19,7 +19,6 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.supervision import keep_going
-from signet_torchserve.pieces import Piece
 from signet_torchserve.server import launch
 from signet_torchserve.settings import InvalidSetting, Settings
 
@@ -27,12 +26,6 @@ START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
 LEAVE_TIMEOUT_S = 2  # the registry is told that this replica is gone, if it answers
 AGAIN_S = 1.0
-
-# The forking process first, for TorchServe starts workers as soon as it is up.
-_BESIDE = (
-    (Piece.FORK, "The forking process", launch.start_forking),
-    (Piece.ENFORCEMENT_SERVICE, "The enforcement service", launch.start_enforcement),
-)
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +53,7 @@ def main() -> int:
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
-    for piece, what, start in _BESIDE:
+    for piece, what, start in launch.BESIDE:
         if piece in settings.pieces:
             kept = (what, functools.partial(keep, what, start, store, stop), status, stop)
             threading.Thread(target=keep_going, args=kept, daemon=True).start()

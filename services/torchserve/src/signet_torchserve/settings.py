@@ -83,8 +83,8 @@ class Settings:
 
 
 def _pieces(environment: Mapping[str, str]) -> frozenset[Piece]:
-    on = {piece for piece in Piece if _is_true(environment, piece, "true")}
-    return frozenset() if _is_true(environment, pieces.PLAIN, "false") else frozenset(on)
+    on = frozenset(piece for piece in Piece if _is_true(environment, piece, "true"))
+    return frozenset() if _is_true(environment, pieces.PLAIN, "false") else on
 
 
 def _is_true(environment: Mapping[str, str], name: str, default: str) -> bool:

@@ -22,7 +22,7 @@ FORMATS = {format_.value: format_ for format_ in _BODIES}
 def _decode(document: Any, _: Reader) -> DecodedRequest | None:
     if type(document) is not dict:
         return None
-    if len(document) == ("params" in document) + 1:
+    if len(document) - ("params" in document) == 1:
         for name, content in document.items():
             if name in FORMATS:
                 return DecodedRequest(FORMATS[name], content, wrapped=True, params=document.get("params"))

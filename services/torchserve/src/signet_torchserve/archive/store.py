@@ -119,23 +119,23 @@ class Store:
 
     def prune(self, name: str, keep: set[str]) -> None:
         """Delete a model's archives, but for those of `keep` and the last used others up to `KEPT_ARCHIVES`."""
-        archives = [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == stem(name)]
+        archives = self._archives_of(stem(name))
         archives.sort(key=lambda path: (path.stem.rpartition("@")[2] in keep, path.stat().st_mtime), reverse=True)
         for path in archives[max(KEPT_ARCHIVES, len(keep)) :]:
             self._delete(path)
 
     def stems(self) -> frozenset[str]:
         """The stems of all models that have archives."""
-        return frozenset(path.stem.rpartition("@")[0] for path in self.archives.glob("*.mar"))
+        return frozenset(map(_stem_of, self.archives.glob("*.mar")))
 
     def delete_archives(self, of_stem: str) -> None:
         """Delete all archives of a model, by the stem of its name."""
-        for path in [path for path in self.archives.glob("*.mar") if path.stem.rpartition("@")[0] == of_stem]:
+        for path in self._archives_of(of_stem):
             self._delete(path)
 
     def remember(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what the registry last wanted, for a start without it."""
-        _keep(self._desired, {"revisions": {name: asdict(revision) for name, revision in revisions.items()}})
+        _keep_revisions(self._desired, revisions)
 
     def remembered(self) -> dict[str, Revision]:
         """What the registry last wanted; nothing if that was never learnt."""
@@ -143,7 +143,7 @@ class Store:
 
     def note_last_good(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what serves, for a start at which the registry wants something that cannot be served."""
-        _keep(self._served, {"revisions": {name: asdict(revision) for name, revision in revisions.items()}})
+        _keep_revisions(self._served, revisions)
 
     def last_good(self) -> dict[str, Revision]:
         """What served last, by name of the deployment."""
@@ -164,6 +164,9 @@ class Store:
         """Leave the folder to others; a process that ends does so, too."""
         self._end_sockets()
         self._lock.close()
+
+    def _archives_of(self, of_stem: str) -> list[Path]:
+        return [path for path in self.archives.glob("*.mar") if _stem_of(path) == of_stem]
 
     @staticmethod
     def _delete(mar: Path) -> None:
@@ -202,12 +205,20 @@ def stem(name: str) -> str:
     return f"{_UNUSUAL.sub('_', name)[:32]}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
+def _stem_of(mar: Path) -> str:
+    return mar.stem.rpartition("@")[0]
+
+
 def _manifest(mar: Path) -> Path:
     return mar.with_suffix(".manifest")
 
 
 def _revisions(path: Path) -> dict[str, Revision]:
     return {name: Revision(**revision) for name, revision in _read(path).get("revisions", {}).items()}
+
+
+def _keep_revisions(path: Path, revisions: Mapping[str, Revision]) -> None:
+    _keep(path, {"revisions": {name: asdict(revision) for name, revision in revisions.items()}})
 
 
 def _read(path: Path) -> dict[str, Any]:

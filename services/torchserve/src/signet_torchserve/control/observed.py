@@ -91,11 +91,8 @@ class Observed:
         """Whether a revision answers, and has proven that it may."""
         deployment = self.deployments.get(name)
         answers = deployment.revision if deployment else None
-        return (
-            answers is not None
-            and answers.identity == revision.identity
-            and (name, revision.identity) in self.proven
-        )  # fmt: skip
+        is_it = answers is not None and answers.identity == revision.identity
+        return is_it and (name, revision.identity) in self.proven
 
 
 class Eye:

@@ -63,9 +63,7 @@ class Outcomes:
         for name, revision in self.serving.items():
             now = serving.get(name)
             if now is not None and now.version != revision.version and now.created == revision.created:
-                self._reporter.bid_farewell(
-                    name, revision, "retired", f"version {now.version} has taken its place"
-                )  # fmt: skip
+                self._reporter.bid_farewell(name, revision, "retired", f"version {now.version} has taken its place")
             elif now is None and desired.is_known and name not in desired.revisions:
                 logger.info("%s carries the alias no more and is withdrawn.", name)
                 self._reporter.bid_farewell(name, revision, "retired", "the alias was taken away")

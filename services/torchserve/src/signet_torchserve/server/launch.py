@@ -150,23 +150,32 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision
 
 def start_enforcement(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The processes that decide for the workers what the fast path leaves undecided, as children of one."""
-    return subprocess.Popen(  # noqa: S603 -- every word of it is ours
-        [sys.executable, "-m", service.__name__, str(_enforcement_address(store))],
-        env=dict(environment),
-        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
-    )
+    return _started(["-m", service.__name__, str(_enforcement_address(store))], environment)
 
 
 def start_forking(store: Store, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The process that forks TorchServe's workers."""
+    told = {
+        "LC_ALL": "C.UTF-8",  # as TorchServe's workers have it
+        "OPENBLAS_NUM_THREADS": "1",  # it would make its threads when numpy is imported
+    }
+    # -P: what lies in our working folder is nothing that a worker may import.
+    return _started(["-P", "-m", forking.__name__, str(_forking_address(store))], {**environment, **told})
+
+
+BESIDE = (
+    (Piece.FORK, "The forking process", start_forking),
+    (Piece.ENFORCEMENT_SERVICE, "The enforcement service", start_enforcement),
+)
+"""What runs beside TorchServe, each where its piece takes part. The forking process comes first, for TorchServe starts
+workers as soon as it is up."""
+
+
+def _started(arguments: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Python with these arguments, as a child that cannot outlive us."""
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
-        # -P: what lies in our working folder is nothing that a worker may import.
-        [sys.executable, "-P", "-m", forking.__name__, str(_forking_address(store))],
-        env={
-            **environment,
-            "LC_ALL": "C.UTF-8",  # as TorchServe's workers have it
-            "OPENBLAS_NUM_THREADS": "1",  # it would make its threads when numpy is imported
-        },
+        [sys.executable, *arguments],
+        env=dict(environment),
         preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
     )
 
