@@ -133,7 +133,7 @@ def test_a_csv_header_alone_has_no_rows() -> None:
     "inside", [{"data": 1.5, "x": 2.5}, {"data": {"0": 1.5}, "": {"0": 2.5}}, {"inputs": [1.5], "x": [2.5]}]
 )
 @pytest.mark.parametrize("is_text", [True, False])
-def test_keys_that_stand_under_data_are_not_said_to_be_the_bodys(inside: dict[str, Any], is_text: bool) -> None:
+def test_keys_that_stand_under_data_are_not_said_to_be_the_bodys(inside: dict[str, Any], *, is_text: bool) -> None:
     """What stands under `data` is columns: they lack the signature's, and the body itself has one key."""
     body = json.dumps({"data": [json.dumps(inside)] if is_text else inside}).encode()
     assert refused(SCHEMAS["columns"], body).message == (
