@@ -1,7 +1,8 @@
 # noqa: INP001 - a script, no package
 """Makes the stack's passwords: random at the first start, the .env file's where it sets them, else those of before.
 
-Each folder below `/secrets` is a volume that one service reads. `docker compose up` runs this before anything else.
+Each folder below `/secrets`, or below the folder that is named as an argument, is a volume that one service reads.
+`docker compose up` runs this before anything else.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def main() -> int:
     """Make them; 2 says that .env has one that cannot be used."""
     os.umask(0o027)
     try:
-        make(Path("/secrets"), os.environ)
+        make(Path(*sys.argv[1:] or ["/secrets"]), os.environ)
     except UnusablePassword as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output
         return 2
