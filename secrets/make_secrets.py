@@ -2,6 +2,7 @@
 """Makes the stack's passwords: random at the first start, the .env file's where it sets them, else those of before.
 
 Each folder below `/secrets` is a volume that one service reads. `docker compose up` runs this before anything else.
+With the argument `serving` it makes none, and hands on what .env says to sign in with at an MLflow server elsewhere.
 """
 
 from __future__ import annotations
@@ -74,6 +75,16 @@ def make(root: Path, env: Mapping[str, str]) -> None:
     write(root / "mlflow-server/aws_credentials", credentials, READ_BY_OWNER)
 
 
+def hand_on(root: Path, env: Mapping[str, str]) -> None:
+    """Write what signs in elsewhere, as .env has it: of any length, and an empty file where .env has nothing."""
+    for reader in ("torchserve", "client"):
+        write(root / reader / "mlflow_password", env.get("MLFLOW_TRACKING_PASSWORD", ""), READ_BY_GROUP)
+        write(root / reader / "mlflow_token", env.get("MLFLOW_TRACKING_TOKEN", ""), READ_BY_GROUP)
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    lines = [f"{name.lower()} = {env[name]}\n" for name in keys if env.get(name)]
+    write(root / "torchserve/aws_credentials", "".join(["[default]\n", *lines] if lines else []), READ_BY_GROUP)
+
+
 def write(path: Path, content: str, mode: int) -> None:
     """Replace the file in one step; one that holds `content` already is left alone."""
     if path.exists() and path.read_text() == content:
@@ -90,7 +101,10 @@ def main() -> int:
     """Make them; 2 says that .env has one that cannot be used."""
     os.umask(0o027)
     try:
-        make(Path("/secrets"), os.environ)
+        if sys.argv[1:] == ["serving"]:
+            hand_on(Path("/secrets"), os.environ)
+        else:
+            make(Path("/secrets"), os.environ)
     except UnusablePassword as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output
         return 2
