@@ -235,6 +235,12 @@ def test_trainer_settings() -> None:
     assert (read.git_commit, read.alias) == ("c", _readers("trainer")["SIGNET_ALIAS"])
 
 
+def test_gateway_settings() -> None:
+    """The gateway's rows are the variables of HAProxy's configuration, with their defaults."""
+    configuration = (ROOT / "gateway" / "haproxy.cfg").read_text("utf-8")
+    assert _readers("gateway") == dict(re.findall(r"\$\{([A-Z0-9_]+)-([^}]*)\}", configuration))
+
+
 def test_compose_settings() -> None:
     """What the Compose files and .env.example let people set is what the table lists."""
     example = re.findall(r"^#? ?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)

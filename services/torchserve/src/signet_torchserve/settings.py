@@ -40,6 +40,11 @@ class Settings:
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What signs in at MLflow, from MLFLOW_TRACKING_URI or from files, as MLflow's own variables."""
 
+    @property
+    def has_gateway(self) -> bool:
+        """Whether `/ready` can be asked from other machines, as a gateway does."""
+        return urlsplit(self.health_address).hostname not in {"127.0.0.1", "::1", "localhost"}
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Settings from the variables named above; an empty value is the default.

@@ -30,6 +30,8 @@ class Status:
     """Unexpected exceptions since the start; the log has their tracebacks."""
     has_caught_up: bool = False
     """Whether every champion has had its turn at least once since the controller started."""
+    is_ending: bool = False
+    """Whether this replica was told to end."""
 
     def tell(
         self, deployments: Mapping[str, str], pending: Sequence[str], failed: Sequence[str], refused: Sequence[str]
