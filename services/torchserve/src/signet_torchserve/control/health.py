@@ -67,6 +67,7 @@ class Health:
             "troubles": status.troubles,
             "errors": status.errors,
             "registry": status.registry,
+            "untold": status.untold,
         }
 
     def _is_ready(self) -> tuple[bool, str, dict[str, str]]:
@@ -92,6 +93,7 @@ def _others(status: Status) -> str:
     said = [f" {what}: {', '.join(names)}." for what, names in lists.items() if names]
     said += [f" {name} goes on with what it serves. {why}" for name, why in status.stranded.items()]
     said += [f" {what} has failed, and is tried again: {why}." for what, why in status.troubles.items()]
+    said += [f" What became of the versions can't be told: {status.untold}"] if status.untold else []
     return "".join(said)
 
 

@@ -22,6 +22,8 @@ class Status:
     """Deployments whose champion is refused for good; what served before goes on."""
     troubles: Mapping[str, str] = field(default_factory=dict)
     """Unexpected exceptions that have not been got over yet, by what they befell."""
+    untold: str = ""
+    """Why the registry cannot be told what became of the versions, though it can be read."""
     stranded: Mapping[str, str] = field(default_factory=dict)
     """Why deployments go on with what they serve though the registry names no version that could be read."""
     errors: int = 0
