@@ -1,9 +1,9 @@
 # noqa: INP001 - a script, no package
 """Makes the stack's passwords: random at the first start, the .env file's where it sets them, else those of before.
 
-Each folder below `/secrets`, or below the folder that is named, is a volume that one service reads. `docker compose up` runs
-this before anything else. With the argument `serving` it makes none, and hands on what .env says to sign in with at an
-MLflow server elsewhere.
+Each folder below `/secrets`, or below the folder that is named, is a volume that one service reads. `docker compose up`
+runs this before anything else. With the argument `serving` it makes none, and hands on what .env says to sign in with
+at an MLflow server elsewhere.
 """
 
 from __future__ import annotations

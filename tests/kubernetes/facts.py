@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import yaml
 from manifests import ROOT, WORKLOADS, Object, labels, named, pod
 
 NETWORK = "network.signet/"
 DEFAULT_STOP_S = 10  # Docker's
+A_FILE = "a file of a person's own"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- a container's
 _UNITS = {"m": 2**20, "mb": 2**20, "g": 2**30, "gb": 2**30, "Mi": 2**20, "Gi": 2**30}
 
@@ -64,20 +64,47 @@ def differences(compose: Mapping[str, Facts], kubernetes: Mapping[str, Facts]) -
 
 
 def of_compose(*files: str) -> dict[str, Facts]:
-    """Facts by service, of docker-compose.yml and what is laid over it."""
-    services: dict[str, Any] = {}
+    """Facts by service, of a file and what is laid over it."""
+    services: dict[str, Object] = {}
     for file in files:
-        for name, service in yaml.safe_load((ROOT / file).read_text("utf-8"))["services"].items():
-            below = services.setdefault(name, {})
-            targets = {_mount(it)[1]: it for it in [*below.get("volumes", []), *service.get("volumes", [])]}
-            services[name] = {**below, **service, "volumes": list(targets.values())}
-            services[name]["build"] = {**below.get("build", {}), **service.get("build", {})}
+        for name, service in _services(file).items():
+            services[name] = _laid_over(services.get(name, {}), service)
     return {name: _of_service(service) for name, service in services.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """One for which `!override` is nothing: it stands at what is not compared."""
+
+
+def _overriding(loader: _Loader, node: yaml.Node) -> object:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    assert isinstance(node, yaml.SequenceNode)
+    return loader.construct_sequence(node, deep=True)
+
+
+_Loader.add_constructor("!override", _overriding)
+
+
+def _services(file: str) -> dict[str, Object]:
+    services = yaml.load((ROOT / file).read_text("utf-8"), _Loader)["services"]  # noqa: S506 -- a safe one
+    found = {}
+    for name, service in services.items():
+        below = service.get("extends")
+        found[name] = _laid_over(_services(below["file"])[below["service"]], service) if below else service
+    return found
+
+
+def _laid_over(below: Object, service: Object) -> Object:
+    """One definition of a service over another, as Compose merges them."""
+    targets = {_mount(it)[1]: it for it in [*below.get("volumes", []), *service.get("volumes", [])]}
+    mappings = {key: {**below.get(key, {}), **service.get(key, {})} for key in ("build", "environment")}
+    return {**below, **service, **mappings, "volumes": list(targets.values())}
 
 
 def _of_service(service: Object) -> Facts:
     environment = {name: str(value) for name, value in service.get("environment", {}).items()}
-    settings = {name for name, value in environment.items() if value == f"${{{name}:-}}"}
+    settings = {name for name, value in environment.items() if value.startswith("${")}
     mounts = [_mount(it) for it in service["volumes"]]
     return Facts(
         image=service["image"],
@@ -99,7 +126,10 @@ def _of_service(service: Object) -> Facts:
     )
 
 
-def _mount(volume: str) -> tuple[str, str, bool]:
+def _mount(volume: str | Object) -> tuple[str, str, bool]:
+    """Source, target, and whether it is read-only."""
+    if isinstance(volume, dict):
+        return A_FILE, volume["target"], volume["read_only"]
     source, target, *mode = volume.split(":")
     return source, target, mode == ["ro"]
 
@@ -176,6 +206,8 @@ def _volumes(workload: Object) -> tuple[dict[str, tuple[str, bool]], frozenset[s
         is_read_only = mount.get("readOnly", False)
         if secret := _secret(volume, spec):
             kept[path] = (secret, is_read_only)
+        elif "configMap" in volume:
+            kept[path] = (A_FILE, is_read_only)
         elif volume.get("emptyDir", {}).get("medium") != "Memory":
             kept[path] = (mount["name"], is_read_only)
         elif path == SHARED_MEMORY:

@@ -21,21 +21,25 @@ LEFT_OUT = {
     "trial": {"secrets"},  # deploy/kubernetes/make-secrets makes them
     "own-stores": {"secrets", "postgres", "postgres-setup", "minio", "minio-setup", "trainer", "client"},
 }
-LEFT_OUT["own-mlflow"] = LEFT_OUT["own-stores"] | {"mlflow-server"}
-# What is the overlay's own, which a person sets.
-OWN = {
-    "trial": {},
-    "own-stores": {"mlflow-server": {"environment"}},
-    "own-mlflow": {"torchserve": {"environment"}},
-}
+LEFT_OUT["own-mlflow"] = {"secrets", "client"}
+FILES = {"trial": "docker-compose.yml", "own-stores": "docker-compose.yml", "own-mlflow": "docker-compose.serving.yml"}
+# What is the overlay's own: where Postgres and the S3 store are.
+OWN = {"trial": {}, "own-stores": {"mlflow-server": {"environment"}}, "own-mlflow": {}}
+MLFLOW = "https://mlflow.example.org"
 # Each can be loaded from nowhere else, and survives its pod; all else is made again.
 KEPT = {"postgres-data", "minio-data"}
 
 
 def _expected(*files: str) -> dict[str, Facts]:
-    compose = of_compose("docker-compose.yml", *files)
-    for name, more in OF_CLUSTERS.items():
-        compose[name] = replace(compose[name], environment={**compose[name].environment, **more})
+    compose = of_compose(*files)
+    more = dict(OF_CLUSTERS)
+    if files == ("docker-compose.serving.yml",):  # Compose asks for it, a manifest has an example of it
+        more["torchserve"] = {"MLFLOW_TRACKING_URI": MLFLOW}
+    for name, variables in more.items():
+        environment = {**compose[name].environment, **variables}
+        compose[name] = replace(
+            compose[name], environment=environment, settings=compose[name].settings - environment.keys()
+        )
     return compose
 
 
@@ -43,21 +47,26 @@ def _expected(*files: str) -> dict[str, Facts]:
 def test_a_service_is_the_same_in_compose_and_in_kubernetes(render: Render, overlay: str) -> None:
     """Image, command, user, variables, volumes, networks, limits and rights are alike, but for the overlay's own."""
     kubernetes = of_manifests(render(overlay))
-    compose = _expected()
+    compose = _expected(FILES[overlay])
     assert differences(compose, kubernetes) == OWN[overlay]
     assert compose.keys() - kubernetes.keys() == LEFT_OUT[overlay]
 
 
 def test_seaweedfs_is_the_same_in_compose_and_in_kubernetes(render: Render) -> None:
     """The component is docker-compose.seaweedfs.yml."""
-    assert differences(_expected("docker-compose.seaweedfs.yml"), of_manifests(render("trial", "seaweedfs"))) == {}
+    assert (
+        differences(
+            _expected("docker-compose.yml", "docker-compose.seaweedfs.yml"), of_manifests(render("trial", "seaweedfs"))
+        )
+        == {}
+    )
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_who_reaches_whom_is_the_same_in_compose_and_in_kubernetes(render: Render, overlay: str) -> None:
     """By the NetworkPolicies a pod reaches those with which its service shares a network, and no other."""
     objects = render(overlay)
-    compose, kubernetes = of_compose("docker-compose.yml"), named(objects, *WORKLOADS)
+    compose, kubernetes = of_compose(FILES[overlay]), named(objects, *WORKLOADS)
     ports = {name: [port["port"] for port in it["spec"]["ports"]] for name, it in named(objects, "Service").items()}
     expected = {
         (client, server, port)
@@ -135,7 +144,7 @@ def test_each_difference_is_seen(render: Render, field: str) -> None:
     service, change = CHANGES[field]
     objects = deepcopy(render("trial"))
     change(named(objects, *WORKLOADS)[service])
-    assert differences(_expected(), of_manifests(objects)) == {service: {field}}
+    assert differences(_expected("docker-compose.yml"), of_manifests(objects)) == {service: {field}}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +180,7 @@ def test_a_change_in_composes_file_is_seen(render: Render, tmp_path: Path, monke
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(dockerfile.read_text("utf-8"), "utf-8")
     monkeypatch.setattr("facts.ROOT", tmp_path)
-    assert differences(_expected(), of_manifests(render("trial"))) == {
+    assert differences(_expected("docker-compose.yml"), of_manifests(render("trial"))) == {
         "client": {"image"},
         "mlflow-server": {"environment"},
         "trainer": {"networks"},
