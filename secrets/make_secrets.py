@@ -1,11 +1,14 @@
 # noqa: INP001 - a script, no package
 """Makes the stack's passwords: random at the first start, the .env file's where it sets them, else those of before.
 
-Each folder below `/secrets` is a volume that one service reads. `docker compose up` runs this before anything else.
+Each folder below `/secrets`, or below the folder that is named, is a volume that one service reads. `docker compose up`
+runs this before anything else. With the argument `serving` it makes none, and hands on what .env says to sign in with
+at an MLflow server elsewhere.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import sys
@@ -74,6 +77,16 @@ def make(root: Path, env: Mapping[str, str]) -> None:
     write(root / "mlflow-server/aws_credentials", credentials, READ_BY_OWNER)
 
 
+def hand_on(root: Path, env: Mapping[str, str]) -> None:
+    """Write what signs in elsewhere, as .env has it: of any length, and an empty file where .env has nothing."""
+    for reader in ("torchserve", "client"):
+        write(root / reader / "mlflow_password", env.get("MLFLOW_TRACKING_PASSWORD", ""), READ_BY_GROUP)
+        write(root / reader / "mlflow_token", env.get("MLFLOW_TRACKING_TOKEN", ""), READ_BY_GROUP)
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    lines = [f"{name.lower()} = {env[name]}\n" for name in keys if env.get(name)]
+    write(root / "torchserve/aws_credentials", "".join(["[default]\n", *lines] if lines else []), READ_BY_GROUP)
+
+
 def write(path: Path, content: str, mode: int) -> None:
     """Replace the file in one step; one that holds `content` already is left alone."""
     if path.exists() and path.read_text() == content:
@@ -88,9 +101,13 @@ def write(path: Path, content: str, mode: int) -> None:
 
 def main() -> int:
     """Make them; 2 says that .env has one that cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("half", nargs="?", choices=["both", "serving"], default="both")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("/secrets"))
+    arguments = parser.parse_args()
     os.umask(0o027)
     try:
-        make(Path("/secrets"), os.environ)
+        (hand_on if arguments.half == "serving" else make)(arguments.folder, os.environ)
     except UnusablePassword as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output
         return 2

@@ -115,3 +115,20 @@ def test_unusable_password_changes_nothing_and_is_not_repeated(
         make_secrets.make(root, {"S3_SECRET_KEY": password, "POSTGRES_PASSWORD": "correct-horse"})
     assert password not in str(raised.value)
     assert not any((root / file).exists() for file in FILES)
+
+
+def test_what_signs_in_elsewhere_is_handed_on_as_it_is(make_secrets: ModuleType, root: Path) -> None:
+    """Any password will do, as another server made it; what .env has not leaves an empty file, which is none."""
+    for folder in ("torchserve", "client"):
+        (root / folder).mkdir()
+    given = "short: \u00e9 \\"
+    make_secrets.hand_on(root, {"MLFLOW_TRACKING_PASSWORD": given, "AWS_ACCESS_KEY_ID": "key"})
+    for folder in ("torchserve", "client"):
+        assert (root / folder / "mlflow_password").read_text() == given
+        assert (root / folder / "mlflow_token").read_text() == ""
+        assert stat.S_IMODE((root / folder / "mlflow_password").stat().st_mode) == 0o440
+    keys = configparser.RawConfigParser()
+    keys.read(root / "torchserve/aws_credentials")
+    assert dict(keys["default"]) == {"aws_access_key_id": "key"}
+    make_secrets.hand_on(root, {})
+    assert (root / "torchserve/aws_credentials").read_text() == ""

@@ -35,6 +35,8 @@ class DecodedRequest:
     content: Any
     wrapped: bool = False
     params: Any = None
+    is_inside: bool = field(default=False, compare=False, repr=False)
+    """Whether `content` stood under the key `data` of the body, so that its keys are not the body's."""
     source: RawBody | None = field(default=None, compare=False, repr=False)
     """What it was decoded from."""
     is_exact: bool = field(default=False, compare=False, repr=False)

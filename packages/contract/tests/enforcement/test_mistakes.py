@@ -127,3 +127,15 @@ def test_a_csv_header_alone_has_no_rows() -> None:
     assert refused(SCHEMAS["columns"], b"a,b", CSV).rule == "empty"
     signature = Contract(signature_document(SCHEMAS["columns"]), frozenset({Policy.EMPTY}))
     assert signature.admit(request.decode(b"a,b", CSV)).inputs.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "inside", [{"data": 1.5, "x": 2.5}, {"data": {"0": 1.5}, "": {"0": 2.5}}, {"inputs": [1.5], "x": [2.5]}]
+)
+@pytest.mark.parametrize("is_text", [True, False])
+def test_keys_that_stand_under_data_are_not_said_to_be_the_bodys(inside: dict[str, Any], *, is_text: bool) -> None:
+    """What stands under `data` is columns: they lack the signature's, and the body itself has one key."""
+    body = json.dumps({"data": [json.dumps(inside)] if is_text else inside}).encode()
+    assert refused(SCHEMAS["columns"], body).message == (
+        f"Model is missing inputs ['a', 'b']. Note that there were extra inputs: {list(inside)}."
+    )

@@ -32,9 +32,9 @@ from signet_torchserve.control import controller, plan, presence, supervision
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.health import Health
 from signet_torchserve.control.registry import Registry
-from signet_torchserve.control.room import Room
 from signet_torchserve.control.status import Status
 from signet_torchserve.revision import Revision
+from signet_torchserve.room import Room
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServerError
 from signet_torchserve.settings import Settings
@@ -359,7 +359,7 @@ def _call_what_torch_lacks(program: Any) -> None:
         ),
         (lambda model: (model / "data/model.pt2").unlink(), "failed", "Files not complete: model.pt2 is missing."),
         (lambda model: (model / "MLmodel").unlink(), "failed", "Files not complete: MLmodel is missing."),
-        (shutil.rmtree, "failed", "Files not complete: MLmodel is missing."),
+        (shutil.rmtree, "failed", "Files not complete: none of version "),
         (
             lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"),
             "refused",

@@ -22,11 +22,17 @@ def _decode(document: Any, reader: Reader) -> DecodedRequest | None:
     texts = data if type(data) is list else [data]
     if set(map(type, texts)) != {str}:
         # `data` may be an ordinary column's name, or hold the rows unquoted.
-        return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else bare.decode(data, reader)
+        return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else _inside(data, reader)
     if len(texts) == 1:
-        return bare.decode(reader.read(texts[0].encode("utf-8", "surrogatepass")), reader)
+        return _inside(reader.read(texts[0].encode("utf-8", "surrogatepass")), reader)
     all_decoded = [bare.decode(reader.read_whole(text.encode("utf-8", "surrogatepass")), reader) for text in texts]
     return DecodedRequest(Format.RECORDS, list(chain.from_iterable(map(_records, all_decoded))))
+
+
+def _inside(document: Any, reader: Reader) -> DecodedRequest:
+    decoded = bare.decode(document, reader)
+    decoded.is_inside = True
+    return decoded
 
 
 def _is_column(data: Any) -> bool:

@@ -30,7 +30,7 @@ def explained(rejection: Rejected, decoded: DecodedRequest, names: Collection[st
         names: of the signature's inputs.
     """
     mistake = None
-    if decoded.format is Format.COLUMNS and isinstance(decoded.content, dict):
+    if decoded.format is Format.COLUMNS and isinstance(decoded.content, dict) and not decoded.is_inside:
         mistake = _of_keys(decoded.content, names)
     elif decoded.format is Format.CSV and isinstance(decoded.content, str):
         mistake = _of_csv(decoded.content, names, is_empty=rejection.rule == "empty")

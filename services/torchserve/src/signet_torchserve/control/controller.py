@@ -21,12 +21,12 @@ from signet_torchserve.control.outcomes import Outcomes
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.control.rollout import Rollout, Superseded
-from signet_torchserve.control.room import Room
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.status_reporter import StatusReporter
 from signet_torchserve.control.supervision import keep_going
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
+from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Controller:
         self._eye = Eye(server, store, poll_interval_s)
         self._follower = Follower(registry, store, status)
         self._presence = Presence(registry, store.replica)
-        self._reporter = StatusReporter(registry, self._presence)
+        self._reporter = StatusReporter(registry, self._presence, status)
         self._outcomes = Outcomes(self._reporter, store)
         self._rollouts: list[Rollout] = []
         self._proven: set[tuple[str, tuple[int, str]]] = set()

@@ -3,6 +3,7 @@
 RegistryError
 ├── RegistryUnreachable   MLflow cannot be asked now: nothing is known
 └── RegistryRefused       MLflow answers that something cannot be had: that is one model's trouble
+    └── RegistryDenied    MLflow knows no such account, or does not let it do this
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    CUSTOMER_UNAUTHORIZED,
+    PERMISSION_DENIED,
+    RESOURCE_DOES_NOT_EXIST,
+    UNAUTHENTICATED,
+    ErrorCode,
+)
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
@@ -27,6 +34,9 @@ MAX_TAG_LENGTH = 4000
 PAGE = 1000
 # MLflow's experiment that is always there; its tags tell which replicas are.
 EXPERIMENT = "0"
+# What stands before the server may answer with a whole page.
+_LONGEST_ANSWER = 500
+_UNKNOWN_ACCOUNT = {ErrorCode.Name(code) for code in (CUSTOMER_UNAUTHORIZED, UNAUTHENTICATED)}
 
 
 class RegistryError(Exception):
@@ -39,6 +49,10 @@ class RegistryUnreachable(RegistryError):
 
 class RegistryRefused(RegistryError):
     """MLflow answers that what it is asked for cannot be had."""
+
+
+class RegistryDenied(RegistryRefused):
+    """MLflow does not know the account, or does not let it do this."""
 
 
 class Registry:
@@ -146,29 +160,41 @@ class Registry:
         Raises:
             RegistryRefused: the registry answers, and a file cannot be had, or not be written here.
         """
-        try:
+        with self._fetching(name, version):
             uri = self._versions.get_model_version_download_uri(name, version)
             repository: Any = get_artifact_repository(uri, self._tracking_uri)
-            pending = [""]
-            while pending:
-                for file in repository.list_artifacts(pending.pop() or None):
-                    if file.is_dir:
-                        pending.append(file.path)
-                    else:
-                        go_on()
-                        # Both are private: the public way asks before each file, by a list, if it is a folder.
-                        path = repository._create_download_destination(file.path, str(folder))  # noqa: SLF001
-                        repository._download_file(file.path, path)  # noqa: SLF001
-        except (MlflowException, OSError) as error:
-            # What MLflow's client and its server say of a file does not tell whose trouble it is; the registry does.
+            files = repository.list_artifacts(None)
+        if not files:
+            raise RegistryRefused(
+                f"Files not complete: none of version {version} lies at {uri}, seen from here. If that is a folder "
+                "of the MLflow server's own, the server needs --serve-artifacts before the model is logged."
+            )
+        while files:
+            file = files.pop()
+            if not file.is_dir:
+                go_on()
+            with self._fetching(name, version):
+                if file.is_dir:
+                    files += repository.list_artifacts(file.path)
+                else:
+                    # Both are private: the public way asks before each file, by a list, if it is a folder.
+                    path = repository._create_download_destination(file.path, str(folder))  # noqa: SLF001
+                    repository._download_file(file.path, path)  # noqa: SLF001
+        return folder
+
+    @contextmanager
+    def _fetching(self, name: str, version: str) -> Iterator[None]:
+        """Say whose trouble it is if a file cannot be had: the registry tells, what a store's driver says does not."""
+        try:
+            yield
+        except Exception as error:  # every kind of store has a driver with errors of its own
             try:
                 is_there = self.has(name, version)
             except RegistryRefused as other:
                 raise RegistryUnreachable(str(other)) from error
             if not is_there:
                 raise RegistryRefused(f"{self._tracking_uri}: Version {version} was deleted.") from error
-            raise RegistryRefused(f"The files of version {version} cannot be downloaded: {error}") from error
-        return folder
+            raise RegistryRefused(f"The files of version {version} cannot be downloaded: {_short(error)}") from error
 
     def mark(self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None) -> None:
         """Put what became of a deployment on the model version.
@@ -217,8 +243,8 @@ class Registry:
         try:
             yield
         except (MlflowException, OSError) as error:
-            kind = RegistryUnreachable if _is_away(error) else RegistryRefused
-            raise kind(f"{self._tracking_uri}: {error}") from error
+            kind, what = _explained(error)
+            raise kind(f"{self._tracking_uri}: {what}") from error
 
 
 def served_at(name: str, version: str) -> str:
@@ -234,13 +260,37 @@ def _revision(version: ModelVersion, created: int, replicas: Mapping[str, str] |
     return Revision(str(version.version), {**tags, **(replicas or {})}, created)
 
 
-def _is_away(error: BaseException) -> bool:
+def _explained(error: MlflowException | OSError) -> tuple[type[RegistryError], str]:
+    code = getattr(error, "error_code", "")
+    if code in _UNKNOWN_ACCOUNT:
+        return RegistryDenied, (
+            "MLflow does not accept the account (401). Expected an account that may read the registry: "
+            "MLFLOW_TRACKING_USERNAME with its password, or MLFLOW_TRACKING_TOKEN."
+        )
+    if code == ErrorCode.Name(PERMISSION_DENIED):
+        return RegistryDenied, f"MLflow does not let the account do this (403): {_short(error)}"
+    if _has_cause(error, requests.exceptions.SSLError):
+        return RegistryUnreachable, (
+            f"TLS fails: {_short(error)}. If the server's certificate is from an authority of your own, "
+            "MLFLOW_TRACKING_SERVER_CERT_PATH names that authority's certificate."
+        )
+    if _has_cause(error, requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError):
+        return RegistryUnreachable, str(error)
+    return RegistryRefused, _short(error)
+
+
+def _has_cause(error: BaseException, *kinds: type[BaseException]) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError):
+        if isinstance(cause, kinds):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER]}…"
 
 
 def _quoted(name: str) -> str:

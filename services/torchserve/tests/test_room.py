@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from signet_torchserve.control.room import FORKED_MIB, REPLICA_MIB, SPARE_MIB, STARTED_ANEW_MIB, Room
 from signet_torchserve.errors import NoRoom
 from signet_torchserve.pieces import Piece
 from signet_torchserve.revision import Revision
+from signet_torchserve.room import FORKED_MIB, REPLICA_MIB, SPARE_MIB, STARTED_ANEW_MIB, Room
 
 MIB = 1 << 20
 
