@@ -32,6 +32,9 @@ from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATU
 MAX_TAG_LENGTH = 4000
 # Of as many models at once: the fewer pages, the less can move from one to another meanwhile.
 PAGE = 1000
+# Every model, and no prompt. MLflow's client would ask for those whose tag says that they are no prompts, of which a
+# server from before prompts (MLflow 2.21) has none. A filter that has the tag's name in it is left as it is.
+EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 # MLflow's experiment that is always there; its tags tell which replicas are.
 EXPERIMENT = "0"
 # What stands before the server may answer with a whole page.
@@ -90,7 +93,7 @@ class Registry:
         while True:
             try:
                 with self._reached():
-                    page = self._client.search_registered_models(max_results=PAGE, page_token=token)
+                    page = self._client.search_registered_models(EVERY_MODEL, max_results=PAGE, page_token=token)
             except RegistryRefused as error:
                 raise RegistryUnreachable(str(error)) from error
             for model in page:
