@@ -21,6 +21,10 @@ demo: venv ## trains, deploys and checks predictions on a throwaway stack; needs
 up: venv ## keeps the stack running in the background: MLflow at :5000, predictions at :8080
 	@exec $(EMBEDDED) up
 
+.PHONY: serve
+serve: venv ## keeps TorchServe alone running, at the MLflow server of MLFLOW_TRACKING_URI; predictions at :8080
+	@exec $(EMBEDDED) serve
+
 .PHONY: status
 status: ## what of it runs, and where
 	@$(IF_MADE) $(EMBEDDED) status

@@ -16,9 +16,11 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="train, deploy and check on a throwaway stack")
     commands.add_parser("up", help="keep a stack in the background")
+    commands.add_parser("serve", help="keep TorchServe alone in the background, at an MLflow server elsewhere")
     commands.add_parser("status", help="what of it runs")
     commands.add_parser("down", help="stop it")
-    commands.add_parser("supervise", help="what `up` starts")
+    supervise = commands.add_parser("supervise", help="what `up` and `serve` start")
+    supervise.add_argument("way")
     logs = commands.add_parser("logs", help="what the services say")
     logs.add_argument("service", nargs="?")
     logs.add_argument("--follow", action="store_true")
@@ -31,6 +33,8 @@ def main() -> int:
                     return demo.run(settings)
                 case "logs":
                     return background.logs(settings, options.service, follow=options.follow)
+                case "supervise":
+                    return background.supervise(settings, options.way)
                 case command:
                     code: int = getattr(background, command)(settings)
                     return code

@@ -1,4 +1,4 @@
-"""`make up`, `status`, `logs` and `down`: a stack in the background, and the supervisor that keeps it."""
+"""`make up`, `serve`, `status`, `logs` and `down`: a stack in the background, and the supervisor that keeps it."""
 
 import json
 import os
@@ -8,13 +8,14 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
-from embedded import deployment, mlflow_server, orphans, ports
+from embedded import deployment, http, mlflow_server, orphans, ports
 from embedded.datadir import DataDir
 from embedded.display import Display
-from embedded.errors import EmbeddedError, SupervisorLost
+from embedded.errors import EmbeddedError, InvalidSetting, SupervisorLost
 from embedded.interruption import Interrupted
 from embedded.journal import Journal, Step
 from embedded.keeper import Keeper
@@ -24,7 +25,9 @@ from embedded.stack import Stack, opened
 
 _CHECK_S = 0.5
 _STOP_TIMEOUT_S = 40.0
+_ASKED_S = 60.0
 _SUPERVISOR = "supervisor"
+_WAYS = _UP, _SERVE = "up", "serve"
 
 
 @dataclass
@@ -38,6 +41,7 @@ class State:
     mlflow: str = ""
     predictions: str = ""
     metrics: str = ""
+    ready: str = ""  # where TorchServe alone says what it serves
     services: dict[str, int] = field(default_factory=dict)  # process group by name
     down: list[str] = field(default_factory=list)
     ends: dict[str, str] = field(default_factory=dict)
@@ -68,16 +72,18 @@ class State:
         return process if abs(process.create_time() - self.created) < 1 else None
 
 
-def folder(settings: Settings) -> DataDir:
-    return DataDir(settings.home / "up")
+def folder(settings: Settings, way: str | None = None) -> DataDir:
+    """Where `up` or `serve` keeps its stack; without a way, that of the one that was started last."""
+    places = [DataDir(settings.home / each) for each in ([way] if way else _WAYS)]
+    return max(places, key=lambda place: State.file(place).stat().st_mtime if State.file(place).exists() else 0)
 
 
-def supervise(settings: Settings) -> int:
-    """Keeps the stack until a signal ends it. Runs detached; `up` follows what it writes.
+def supervise(settings: Settings, way: str) -> int:
+    """Keeps the stack until a signal ends it. Runs detached; `up`, or `serve`, follows what it writes.
 
     A service that ends before the stack is up ends it all; one that ends later is started again.
     """
-    place = folder(settings)
+    place = folder(settings, way)
     me = psutil.Process()
     state = State(pid=me.pid, created=me.create_time())
     written = 0.0
@@ -91,12 +97,14 @@ def supervise(settings: Settings) -> int:
 
     journal = Journal(tell)
     try:
-        wishes = {
-            "mlflow": ports.wished("MLFLOW_PORT", settings.mlflow_port),
-            "inference": ports.wished("TORCHSERVE_PORT", settings.torchserve_port),
-        }
-        with opened(place.path, wishes, journal) as stack:
-            _bring_up(stack, state)
+        wishes = {"inference": ports.wished("TORCHSERVE_PORT", settings.torchserve_port)}
+        if way == _UP:
+            wishes["mlflow"] = ports.wished("MLFLOW_PORT", settings.mlflow_port)
+        with opened(place.path, wishes, journal, registry=settings.registry if way == _SERVE else None) as stack:
+            if way == _UP:
+                _bring_up(stack, state)
+            else:
+                _bring_up_alone(stack, state, settings.registry["MLFLOW_TRACKING_URI"])
             state.phase = "up"
             keeper = Keeper(stack)
             while True:
@@ -120,6 +128,19 @@ def _bring_up(stack: Stack, state: State) -> None:
     state.metrics = f"{stack.urls.metrics}/metrics"
 
 
+def _bring_up_alone(stack: Stack, state: State, mlflow: str) -> None:
+    """Until TorchServe has asked the registry; what it has heard is told, whatever it is."""
+    stack.wait_ready()
+    stack.journal.begin("registry")
+    state.ready = f"{stack.urls.health}/ready"
+    stack.wait(lambda: "not asked yet" not in str(http.ask(state.ready)), _ASKED_S)
+    stack.journal.end("registry")
+    parts = urlsplit(mlflow)
+    state.mlflow = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a password is for nobody's eyes
+    state.predictions = f"{stack.urls.torchserve}/predictions/NAME"
+    state.metrics = f"{stack.urls.metrics}/metrics"
+
+
 def _tell_services(stack: Stack, keeper: Keeper, state: State) -> None:
     before = asdict(state)
     state.services = {name: stack.pid(name) for name in stack.names}
@@ -131,21 +152,38 @@ def _tell_services(stack: Stack, keeper: Keeper, state: State) -> None:
 
 def up(settings: Settings) -> int:
     """Returns when the stack serves, started by this call or before."""
-    place = folder(settings)
+    return _start(settings, _UP)
+
+
+def serve(settings: Settings) -> int:
+    """Returns when TorchServe alone follows the registry elsewhere, started by this call or before."""
+    uri = settings.registry.get("MLFLOW_TRACKING_URI", "")
+    if "://" not in uri:
+        raise InvalidSetting(
+            "MLFLOW_TRACKING_URI", uri, "the address of an MLflow server, such as https://ml.example.org/mlflow"
+        )
+    return _start(settings, _SERVE)
+
+
+def _start(settings: Settings, way: str) -> int:
+    place = folder(settings, way)
     place.make()
+    for other in set(_WAYS) - {way}:
+        if folder(settings, other).is_locked():
+            raise EmbeddedError(f"`make {other}` is running: `make down` stops it")
     if place.is_locked():
         state = State.read(place)
         if state and state.phase == "up":
             print("already up:")
             print(_addresses(state))
             return 0
-        print("another `make up` is starting it:")
+        print(f"another `make {way}` is starting it:")
         supervisor = None
     else:
         State.file(place).unlink(missing_ok=True)
         with place.log(_SUPERVISOR).open("wb") as log:
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "embedded", "supervise"],
+                [sys.executable, "-m", "embedded", "supervise", way],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -184,12 +222,11 @@ def _follow(place: DataDir, supervisor: "subprocess.Popen[bytes] | None") -> Sta
 
 
 def _addresses(state: State) -> str:
-    return (
-        f"  MLflow       {state.mlflow}\n"
-        f"  predictions  {state.predictions}\n"
-        f"  metrics      {state.metrics}\n"
-        f"  try it:      curl {state.predictions} -T sample.json"
-    )
+    last = f"  try it:      curl {state.predictions} -T sample.json"
+    if state.ready:
+        answer = http.ask(state.ready, timeout_s=5)
+        last = f"  says:        {json.loads(answer.body)['message'] if answer else 'nothing, it does not answer'}"
+    return f"  MLflow       {state.mlflow}\n  predictions  {state.predictions}\n  metrics      {state.metrics}\n{last}"
 
 
 def status(settings: Settings) -> int:

@@ -5,13 +5,14 @@
 | `MLFLOW_PORT` | `5000` | port of the MLflow server on 127.0.0.1 under `make up`; 0 takes any free one |
 | `TORCHSERVE_PORT` | `8080` | port of the predictions on 127.0.0.1 under `make up`; 0 takes any free one |
 
-What leaves out a clever piece of a service (`HANDED_ON`) is handed on to it.
+What leaves out a clever piece of a service (`HANDED_ON`) is handed on to it, and under `make serve` what leads to
+MLflow (`REGISTRY`).
 """
 
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -31,21 +32,43 @@ HANDED_ON = (
     "SIGNET_ENFORCEMENT_SERVICE",
     "SIGNET_STREAMING",
 )
+# What MLflow's client and the S3 client take, for a server elsewhere.
+REGISTRY = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_PASSWORD_FILE",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_TOKEN_FILE",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT",
+    "MLFLOW_S3_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_DEFAULT_REGION",
+)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The ports a person may wish for, and where the data goes."""
+    """The ports a person may wish for, where the data goes, and where an MLflow server elsewhere is."""
 
     mlflow_port: int = 5000
     torchserve_port: int = 8080
     home: Path = ROOT / ".signet"
+    registry: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """Settings from the environment, then from the file `.env`; InvalidSetting if a port is none."""
         env = {**dotenv_values(ROOT / ".env"), **{name: value for name, value in os.environ.items() if value}}
-        return cls(_port(env, "MLFLOW_PORT", cls.mlflow_port), _port(env, "TORCHSERVE_PORT", cls.torchserve_port))
+        return cls(
+            _port(env, "MLFLOW_PORT", cls.mlflow_port),
+            _port(env, "TORCHSERVE_PORT", cls.torchserve_port),
+            registry={name: value for name in REGISTRY if (value := env.get(name))},
+        )
 
 
 def _port(env: Mapping[str, str | None], name: str, default: int) -> int:

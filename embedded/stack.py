@@ -29,6 +29,7 @@ class Urls:
     mlflow: str
     torchserve: str
     metrics: str
+    health: str
 
 
 class Stack:
@@ -43,7 +44,8 @@ class Stack:
         self.folder = folder
         self.addresses = addresses
         self.journal = journal
-        self.urls = Urls(*(f"http://127.0.0.1:{addresses[name]}" for name in ("mlflow", "inference", "metrics")))
+        names = ("mlflow", "inference", "metrics", "health")
+        self.urls = Urls(*(f"http://127.0.0.1:{addresses[name]}" for name in names))
         self._marked = {**clean_environment(), **orphans.mark(folder.path), "TMPDIR": str(short)}
         self.env = {**self._marked, "MLFLOW_TRACKING_URI": self.urls.mlflow, "SIGNET_URL": self.urls.torchserve}
         self._services = {service.name: service for service in services}
@@ -201,13 +203,29 @@ def _addresses(folder: DataDir, wishes: Mapping[str, int]) -> dict[str, int]:
     return chosen
 
 
+def _registry(folder: DataDir, addresses: dict[str, int], short: Path, *, throwaway: bool) -> list[Service]:
+    """MLflow and what it keeps its data in."""
+    env = {**postgres.env(folder, addresses[postgres.NAME]), **seaweedfs.env(folder, addresses["s3"])}
+    return [
+        postgres.service(folder, addresses[postgres.NAME], throwaway=throwaway),
+        seaweedfs.service(folder, addresses, short),
+        mlflow_server.service(folder, addresses["mlflow"], env),
+    ]
+
+
 @contextmanager
 def opened(
-    path: Path, wishes: Mapping[str, int] | None = None, journal: Journal | None = None, *, throwaway: bool = False
+    path: Path,
+    wishes: Mapping[str, int] | None = None,
+    journal: Journal | None = None,
+    *,
+    throwaway: bool = False,
+    registry: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
     """A stack of which nothing runs yet; `wait_ready` starts it. Holds the folder, and stops everything at the end.
 
     A throwaway one gains speed where data would be at stake: it does not wait for the disk, and is killed at the end.
+    With `registry`, the variables that lead to an MLflow server elsewhere, it is TorchServe alone.
     """
     folder, journal = DataDir(path), journal or Journal()
     folder.make()
@@ -215,16 +233,10 @@ def opened(
         orphans.end(folder.path)
         addresses = _addresses(folder, wishes or {})
         short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
-        mlflow_env = {
-            **postgres.env(folder, addresses[postgres.NAME]),
-            **seaweedfs.env(folder, addresses["s3"]),
-        }
-        services = [
-            postgres.service(folder, addresses[postgres.NAME], throwaway=throwaway),
-            seaweedfs.service(folder, addresses, short),
-            torchserve.service(folder, addresses, f"http://127.0.0.1:{addresses['mlflow']}"),
-            mlflow_server.service(folder, addresses["mlflow"], mlflow_env),
-        ]
+        own = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{addresses['mlflow']}"}
+        services = [torchserve.service(folder, addresses, registry or own)]
+        if not registry:
+            services += _registry(folder, addresses, short, throwaway=throwaway)
         stack = Stack(folder, addresses, services, journal, short)
         try:
             yield stack

@@ -1,6 +1,7 @@
 """TorchServe and its controller as a process."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from embedded import http
@@ -12,8 +13,8 @@ NAME = "torchserve"
 PORTS = ("inference", "metrics", "health")
 
 
-def service(folder: DataDir, ports: dict[str, int], mlflow_url: str) -> Service:
-    """`signet-torchserve`, every socket on 127.0.0.1; it waits for the registry by itself."""
+def service(folder: DataDir, ports: dict[str, int], registry: Mapping[str, str]) -> Service:
+    """`signet-torchserve`, every socket on 127.0.0.1; it waits by itself for the registry to which `registry` leads."""
     addresses = {f"TS_{name.upper()}_ADDRESS": f"http://127.0.0.1:{ports[name]}" for name in PORTS[:2]}
     return Service(
         name=NAME,
@@ -25,7 +26,7 @@ def service(folder: DataDir, ports: dict[str, int], mlflow_url: str) -> Service:
             "TS_CONFIG_FILE": str(ROOT / "config.properties"),
             "SIGNET_HOME": str(folder.sub(NAME)),
             "SIGNET_HEALTH_ADDRESS": f"http://127.0.0.1:{ports['health']}",
-            "MLFLOW_TRACKING_URI": mlflow_url,
+            **registry,
         },
         grace_s=6,  # it loses nothing, and while it deploys it does not hear
         ready=lambda: http.answers(f"http://127.0.0.1:{ports['inference']}/ping"),

@@ -19,7 +19,7 @@ part() { # NAME COMMAND…
 
 # Two at a time, as the smallest machine has two cores; each prints when it is done.
 units=0
-for name in lint packages/*/tests services/*/tests embedded/tests tests/compose tests/conformance bench/tests; do
+for name in lint packages/*/tests services/*/tests embedded/tests tests/compose tests/kubernetes tests/conformance bench/tests; do
     units=$((units + 1))
     while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
     {
@@ -31,9 +31,12 @@ done
 wait
 
 # One at a time: they hold deployments to the seconds that are promised.
+last=2
 part "integration, embedded" pytest -q tests/integration --stack embedded
 if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
+    last=3
     part "integration, containers" pytest -q tests/integration --stack compose
+    part "pods, containers" pytest -q tests/kubernetes --pods
 elif [ "${SIGNET_REQUIRE_CONTAINERS:-}" = 1 ]; then
     echo "  integration, containers: FAILED, SIGNET_REQUIRE_CONTAINERS=1 and no Docker engine with Compose v2 answers" >>"$logs/summary"
 else
@@ -42,4 +45,4 @@ fi
 echo "=== summary"
 cat "$logs/summary"
 # A part that was killed has left no line.
-[ "$(grep -c ': passed\|: left out' "$logs/summary")" -eq $((units + 2)) ]
+[ "$(grep -c ': passed\|: left out' "$logs/summary")" -eq $((units + last)) ]

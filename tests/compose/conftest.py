@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 Configuration = dict[str, Any]
+# Without an MLflow server the serving half is none; the whole stack has its own.
+ELSEWHERE = {"MLFLOW_TRACKING_URI": "https://ml.example.org/mlflow"}
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +30,12 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Con
 
     @cache
     def read(*files: str, **env: str) -> Configuration:
-        command = [docker, "compose", "--env-file", str(empty), *(f"--file={file}" for file in files)]
+        options = (file if file.startswith("--") else f"--file={file}" for file in files)
+        command = [docker, "compose", "--env-file", str(empty), *options]
         done = subprocess.run(
             [*command, "config", "--format", "json"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")} | env,
+            env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **ELSEWHERE, **env},
             capture_output=True,
             text=True,
             check=False,

@@ -17,11 +17,13 @@ ROOT = Path(__file__).parents[2]
 CPU = ("docker-compose.yml",)
 SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml")
 GPU = ("docker-compose.gpu.yml",)
+SERVING = ("docker-compose.serving.yml",)
 WAYS = pytest.mark.parametrize("files", [CPU, SEAWEEDFS, GPU], ids=["cpu", "seaweedfs", "gpu"])
+EVERY = pytest.mark.parametrize("files", [CPU, SEAWEEDFS, GPU, SERVING], ids=["cpu", "seaweedfs", "gpu", "serving"])
 Read = Callable[..., dict[str, Any]]
 
 
-@WAYS
+@EVERY
 def test_every_container_is_confined(configuration: Read, files: tuple[str, ...]) -> None:
     """No capability, no new privilege, a read-only root and a memory limit: nobody is an exception."""
     for name, service in configuration(*files)["services"].items():
@@ -34,7 +36,7 @@ def test_every_container_is_confined(configuration: Read, files: tuple[str, ...]
         assert service["logging"]["options"]["max-size"], name
 
 
-@WAYS
+@EVERY
 def test_nobody_is_root(configuration: Read, files: tuple[str, ...]) -> None:
     """A fixed uid comes from Compose, or else from the last USER of the image's Dockerfile."""
     for name, service in configuration(*files)["services"].items():
@@ -106,7 +108,7 @@ def test_every_secret_is_read_only_and_reaches_its_reader_only(configuration: Re
     }
 
 
-@WAYS
+@EVERY
 def test_dependencies_and_health(configuration: Read, files: tuple[str, ...]) -> None:
     """What keeps running has a health check and is awaited healthy; a job is awaited until it has succeeded."""
     services = configuration(*files)["services"]
@@ -116,6 +118,54 @@ def test_dependencies_and_health(configuration: Read, files: tuple[str, ...]) ->
         for other, dependency in service.get("depends_on", {}).items():
             expected = "service_completed_successfully" if other in jobs else "service_healthy"
             assert dependency["condition"] == expected, f"{name} -> {other}"
+
+
+def test_the_serving_half_reaches_out_and_is_reached_at_one_port(configuration: Read) -> None:
+    """Two networks lead out, to MLflow; TorchServe's own does not, and only the gateway has a port of this machine."""
+    document = configuration(*SERVING, "--profile=client")
+    services = document["services"]
+    members = {
+        name: {it for it in services if name in services[it].get("networks", {})} for name in document["networks"]
+    }
+    assert members == {
+        "registry": {"torchserve"},
+        "deployment": {"client"},
+        "serving": {"torchserve", "gateway"},
+        "predictions": {"gateway", "client"},
+    }
+    assert {name for name, network in document["networks"].items() if network.get("internal")} == {"serving"}
+    ports = [(name, port["host_ip"]) for name, service in services.items() for port in service.get("ports", [])]
+    assert ports == [("gateway", "127.0.0.1")]
+
+
+def test_what_signs_in_elsewhere_comes_in_files(configuration: Read) -> None:
+    """Only the one-shot that writes them is told a password, a token or a key; each reader has a volume of its own."""
+    variables = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    services = configuration(*SERVING, "--profile=client", **dict.fromkeys(variables, "sesame"))["services"]
+    assert {name for name, service in services.items() if "sesame" in json.dumps(service)} == {"secrets"}
+    for name in ("torchserve", "client"):
+        files = {
+            it["target"] for it in services[name]["volumes"] if it["source"] == f"{name}-secrets" and it["read_only"]
+        }
+        assert files == {f"/run/secrets/{name}"}
+        environment = services[name]["environment"]
+        assert environment["MLFLOW_TRACKING_PASSWORD_FILE"] == f"/run/secrets/{name}/mlflow_password"
+
+
+def test_accounts_differ_in_what_signs_in(configuration: Read) -> None:
+    """The services have an account each and its password in a file; nothing else of them changes."""
+    plain = deepcopy(configuration(*CPU)["services"])
+    other = deepcopy(configuration(*CPU, "compose/accounts.yml")["services"])
+    for name, account in {"trainer": "trainer", "torchserve": "controller", "client": "client"}.items():
+        environment = other[name]["environment"]
+        assert environment.pop("MLFLOW_TRACKING_USERNAME") == account
+        assert environment.pop("MLFLOW_TRACKING_PASSWORD_FILE") == f"/run/secrets/{name}/mlflow_password"
+        (volume,) = [it for it in other[name]["volumes"] if it["source"] == f"{name}-secrets"]
+        assert volume["read_only"]
+        other[name]["volumes"].remove(volume)
+        plain[name].setdefault("volumes", [])
+    assert other["mlflow-server"]["environment"].pop("SIGNET_ACCOUNTS_FILE").startswith("/run/secrets/mlflow-server/")
+    assert {name for name in plain if plain[name] != other[name]} == {"secrets"}
 
 
 def test_gpu_differs_in_nothing_but_gpus(configuration: Read) -> None:
@@ -157,8 +207,9 @@ def test_gateway_agrees_with_torchserve() -> None:
 
 
 def test_env_example_lists_every_variable_without_a_value() -> None:
-    """What docker-compose.yml interpolates is what .env.example documents."""
-    used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    """What the Compose files interpolate is what .env.example documents."""
+    files = (*ROOT.glob("docker-compose*.yml"), *ROOT.glob("compose/*.yml"))
+    used = {name for file in files for name in re.findall(r"\$\{(\w+)", file.read_text())}
     lines = [line for line in (ROOT / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
     assert {line.removesuffix("=") for line in lines} == used
 

@@ -36,6 +36,8 @@ _BLOCK = re.compile(
     re.DOTALL,
 )
 _ELLIPSIS = "…"
+# Read by every service that is a client of MLflow.
+FILES = ("MLFLOW_TRACKING_PASSWORD_FILE", "MLFLOW_TRACKING_TOKEN_FILE")
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def test_client_settings() -> None:
     from signet_client.settings import Settings
 
     assert _readers("client") == {
+        **dict.fromkeys(FILES, "nothing"),
         "SIGNET_URL": Settings.url,
         "SIGNET_TIMEOUT_S": str(Settings.timeout_s),
         "MLFLOW_TRACKING_URI": Settings.tracking_uri,
@@ -180,6 +183,7 @@ def test_torchserve_settings(tmp_path: Path) -> None:
     settings = Settings.from_environment({"TS_CONFIG_FILE": str(config)})
     on = {piece.value: str(piece in settings.pieces).lower() for piece in Piece}
     assert _readers("torchserve") == {
+        **dict.fromkeys(FILES, "nothing"),
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "SIGNET_HOME": str(settings.home),
         "TS_CONFIG_FILE": "config.properties",
@@ -197,6 +201,7 @@ def test_mlflow_server_settings() -> None:
 
     rows = _readers("mlflow-server")
     assert rows.pop("MLFLOW_SERVER_ALLOWED_HOSTS") == "nothing"
+    assert rows.pop("SIGNET_ACCOUNTS_FILE") == "nothing"
     default = Settings()
     assert rows == {
         "MLFLOW_HOST": default.host,
@@ -209,13 +214,14 @@ def test_mlflow_server_settings() -> None:
 
 
 def test_embedded_settings() -> None:
-    """The two ports of `make up` are the ones in the table; what it hands on is all that leaves out a clever piece."""
-    from embedded.settings import HANDED_ON, Settings
+    """The two ports of `make up` are the ones in the table; what it hands on is in there, too."""
+    from embedded.settings import HANDED_ON, REGISTRY, Settings
     from signet_torchserve.pieces import PLAIN, Piece
 
     ports = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
     assert _readers("embedded").items() >= ports.items()
-    assert set(_readers("embedded")) - set(ports) == set(HANDED_ON) == {PLAIN, *Piece, "SIGNET_STREAMING"}
+    assert set(_readers("embedded")) - set(ports) == {*HANDED_ON, *REGISTRY}
+    assert set(HANDED_ON) == {PLAIN, *Piece, "SIGNET_STREAMING"}
 
 
 def test_trainer_settings() -> None:
@@ -223,20 +229,27 @@ def test_trainer_settings() -> None:
     from signet_trainer.errors import BadOptions
     from signet_trainer.settings import read_environment
 
-    assert set(_readers("trainer")) == {"MLFLOW_TRACKING_URI", "GIT_COMMIT", "SIGNET_ALIAS"}
+    assert set(_readers("trainer")) == {"MLFLOW_TRACKING_URI", *FILES, "GIT_COMMIT", "SIGNET_ALIAS"}
     with pytest.raises(BadOptions):
         read_environment({})
     read = read_environment({"MLFLOW_TRACKING_URI": "http://x", "GIT_COMMIT": "c"})
     assert (read.git_commit, read.alias) == ("c", _readers("trainer")["SIGNET_ALIAS"])
 
 
+def test_gateway_settings() -> None:
+    """The gateway's rows are the variables of HAProxy's configuration, with their defaults."""
+    configuration = (ROOT / "gateway" / "haproxy.cfg").read_text("utf-8")
+    assert _readers("gateway") == dict(re.findall(r"\$\{([A-Z0-9_]+)-([^}]*)\}", configuration))
+
+
 def test_compose_settings() -> None:
-    """What docker-compose.yml and .env.example let people set is what the table lists."""
+    """What the Compose files and .env.example let people set is what the table lists."""
     example = re.findall(r"^#? ?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
-    used = re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text("utf-8"))
+    files = (*ROOT.glob("docker-compose*.yml"), *ROOT.glob("compose/*.yml"))
+    used = {name for file in files for name in re.findall(r"\$\{([A-Z0-9_]+)", file.read_text("utf-8"))}
     listed = set(_readers("Compose"))
     assert listed == set(example)
-    assert listed == set(used)
+    assert listed == used
 
 
 def _readers(reader: str) -> dict[str, str]:

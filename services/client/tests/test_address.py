@@ -1,8 +1,10 @@
 """`signet_client.address`."""
 
+from pathlib import Path
+
 import pytest
 
-from signet_client.address import without_credentials
+from signet_client.address import credentials_in_files, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,17 @@ def test_credentials_go_where_mlflow_looks_for_them(given: str, address: str, us
 def test_an_address_without_them_stays_as_it_is(address: str) -> None:
     """An @ elsewhere is no sign of a user."""
     assert without_credentials(address) == (address, {})
+
+
+def test_passwords_and_tokens_may_lie_in_files(tmp_path: Path) -> None:
+    """A file holds the value, without the line's end; an empty file is none, a missing one an error."""
+    (tmp_path / "password").write_text("s3cret: \u00e9\n", "utf-8")
+    (tmp_path / "token").write_text("", "utf-8")
+    files = {
+        "MLFLOW_TRACKING_PASSWORD_FILE": str(tmp_path / "password"),
+        "MLFLOW_TRACKING_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    assert credentials_in_files(files) == {"MLFLOW_TRACKING_PASSWORD": "s3cret: \u00e9"}
+    assert credentials_in_files({"MLFLOW_TRACKING_TOKEN_FILE": ""}) == {}
+    with pytest.raises(FileNotFoundError):
+        credentials_in_files({"MLFLOW_TRACKING_TOKEN_FILE": str(tmp_path / "missing")})

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from signet_torchserve import __main__ as main
 from signet_torchserve import deadlines
 from signet_torchserve.options import Options
 from signet_torchserve.revision import TIMEOUT
@@ -33,3 +34,19 @@ def test_the_client_waits_longer_than_a_version_may_take() -> None:
     replica_s = _number("gateway/waiting.lua", r"^local WAIT_S = (\d+)")
     client_s = _number("services/client/src/signet_client/settings.py", r"timeout_s: float = ([\d.]+)")
     assert Options().timeout_s + replica_s < client_s
+
+
+@pytest.mark.parametrize("service", ["torchserve", "gateway"])
+def test_what_ends_is_given_the_time_to_answer(service: str) -> None:
+    """A replica has left the gateway, answered and ended before it is killed; the gateway has as long."""
+    ends_s = main.NOTICE_S + deadlines.DEFAULT_S + main.STOP_TIMEOUT_S + main.LEAVE_TIMEOUT_S
+    killed_s = _number("docker-compose.yml", rf"^  {service}:\n(?:    .*\n)*?    stop_grace_period: (\d+)s$")
+    assert ends_s < killed_s
+
+
+def test_a_replica_that_ends_waits_until_the_gateway_knows() -> None:
+    """Two of the gateway's questions at `/ready`, of which each may wait for its answer, fit into the notice."""
+    first_s = _number("gateway/haproxy.cfg", r"default-server .* inter (\d+)s ")
+    second_s = _number("gateway/haproxy.cfg", r"default-server .* fastinter (\d+)ms ") / 1000
+    asked = _number("gateway/haproxy.cfg", r"default-server .* fall (\d+) ")
+    assert first_s + (asked - 1) * second_s < main.NOTICE_S

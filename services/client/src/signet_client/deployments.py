@@ -24,7 +24,7 @@ from mlflow.protos.databricks_pb2 import (
 
 from signet_client import deployment_name, local_server, rollout, sources
 from signet_client import inputs as request
-from signet_client.address import without_credentials
+from signet_client.address import credentials_in_files, without_credentials
 from signet_client.config import Config, configured
 from signet_client.errors import InvalidSetting, OtherRegistry
 from signet_client.failure import DeploymentError, as_mlflow_tells
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _FLAVOR = "pytorch"
 _OK = 200
+# As the controller asks, and for the same reason: MLflow's client finds nothing on servers from before 2.21.
+_EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 
 
 class TorchServeClient(BaseDeploymentClient):
@@ -149,7 +151,7 @@ class TorchServeClient(BaseDeploymentClient):
         deployed: list[dict[str, Any]] = []
         token = None
         while True:
-            page = client.search_registered_models(order_by=["name"], page_token=token)
+            page = client.search_registered_models(_EVERY_MODEL, order_by=["name"], page_token=token)
             deployed += [
                 _described(model, client.get_model_version(model.name, model.aliases[self._alias]))
                 for model in page
@@ -307,7 +309,12 @@ def _use_registry(settings: Settings) -> None:
     address, credentials = without_credentials(mlflow.get_tracking_uri() if is_set else settings.tracking_uri)
     if "://" not in address:
         raise InvalidSetting("MLFLOW_TRACKING_URI", address, f"a scheme, too, such as http://{address}")
-    os.environ.update(credentials)  # MLflow's own messages show the address
+    try:
+        in_files = credentials_in_files(os.environ)
+    except OSError as error:
+        expected = "a readable file"
+        raise InvalidSetting("MLFLOW_TRACKING_PASSWORD_FILE or …_TOKEN_FILE", str(error.filename), expected) from error
+    os.environ.update({**in_files, **credentials})  # MLflow's own messages show the address
     mlflow.set_tracking_uri(address)
     registry, _ = without_credentials(mlflow.get_registry_uri())
     if registry != address:

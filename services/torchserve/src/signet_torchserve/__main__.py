@@ -15,15 +15,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from signet_torchserve import deadlines
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.status import Status
 from signet_torchserve.control.supervision import keep_going
 from signet_torchserve.server import launch
+from signet_torchserve.server.model_server import ModelServer, ModelServerError
 from signet_torchserve.settings import InvalidSetting, Settings
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
+NOTICE_S = 2  # the gateway asks `/ready` once a second, and soon again before it looks elsewhere
+IDLE_LOOK_S = 0.1
 LEAVE_TIMEOUT_S = 2  # the registry is told that this replica is gone, if it answers
 AGAIN_S = 1.0
 
@@ -66,6 +70,9 @@ def main() -> int:
     controller.start()
     threading.Thread(target=_watch, args=(server, has_ended, stop), daemon=True).start()
     stop.wait()
+    if not has_ended.is_set():
+        notice_s = NOTICE_S if settings.has_gateway else 0
+        drain(launch.client(settings, store, os.environ), status, notice_s, deadlines.DEFAULT_S)
     launch.stop(server, STOP_TIMEOUT_S)
     controller.join(LEAVE_TIMEOUT_S)
     if has_ended.is_set():
@@ -113,6 +120,28 @@ def keep(
     if not stop.is_set():
         logger.warning("%s ended with exit code %s; the next one starts.", what, process.returncode)
     return AGAIN_S
+
+
+def drain(server: ModelServer, status: Status, notice_s: float, timeout_s: float) -> None:
+    """Say at `/ready` that this replica ends, and return when it has answered what it was asked until then.
+
+    Args:
+        server: its model server.
+        status: what `/ready` tells.
+        notice_s: seconds until nobody asks it any more.
+        timeout_s: seconds that the answers may take from then on.
+    """
+    status.is_ending = True
+    time.sleep(notice_s)
+    deadline = time.monotonic() + timeout_s
+    idle_looks = 0  # two, for a request that goes from the queue to a worker may be in neither
+    while idle_looks < 2 and time.monotonic() < deadline:  # noqa: PLR2004 -- see above
+        try:
+            is_idle = all(it.is_idle for name in server.defaults() for it in server.versions(name).values())
+        except ModelServerError:  # it has ended, or hangs
+            return
+        idle_looks = idle_looks + 1 if is_idle else 0
+        time.sleep(IDLE_LOOK_S)
 
 
 def _watch(server: subprocess.Popen[bytes], has_ended: threading.Event, stop: threading.Event) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from signet_torchserve import pieces
-from signet_torchserve.address import without_credentials
+from signet_torchserve.address import credentials_in_files, without_credentials
 from signet_torchserve.pieces import Piece
 
 
@@ -38,7 +38,12 @@ class Settings:
     pieces: frozenset[Piece] = frozenset(Piece)
     """The clever pieces that take part: all but those whose variable says `false`, and none with SIGNET_PLAIN."""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
+    """What signs in at MLflow, from MLFLOW_TRACKING_URI or from files, as MLflow's own variables."""
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether `/ready` can be asked from other machines, as a gateway does."""
+        return urlsplit(self.health_address).hostname not in {"127.0.0.1", "::1", "localhost"}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -70,9 +75,16 @@ class Settings:
             raise InvalidSetting(
                 "MLFLOW_REGISTRY_URI", registry_uri, f"it unset: the registry is MLFLOW_TRACKING_URI's, {tracking_uri}"
             )
+        try:
+            in_files = credentials_in_files(environment)
+        except OSError as error:
+            expected = "a readable file"
+            raise InvalidSetting(
+                "MLFLOW_TRACKING_PASSWORD_FILE or …_TOKEN_FILE", str(error.filename), expected
+            ) from error
         return cls(
             tracking_uri=tracking_uri,
-            credentials=credentials,
+            credentials={**in_files, **credentials},
             home=Path(environment.get("SIGNET_HOME") or "/var/lib/signet").absolute(),
             config_file=config_file,
             alias=environment.get("SIGNET_ALIAS") or "champion",

@@ -357,7 +357,7 @@ def _call_what_torch_lacks(program: Any) -> None:
         ),
         (lambda model: (model / "data/model.pt2").unlink(), "failed", "Files not complete: model.pt2 is missing."),
         (lambda model: (model / "MLmodel").unlink(), "failed", "Files not complete: MLmodel is missing."),
-        (shutil.rmtree, "failed", "Files not complete: MLmodel is missing."),
+        (shutil.rmtree, "failed", "Files not complete: none of version "),
         (
             lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"),
             "refused",

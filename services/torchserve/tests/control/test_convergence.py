@@ -18,7 +18,7 @@ from models import wait_until
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
-from signet_torchserve.control.registry import RegistryRefused, RegistryUnreachable
+from signet_torchserve.control.registry import RegistryDenied, RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.status import Status
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.server.model_server import ModelServerError
@@ -35,6 +35,8 @@ class SaidRegistry:
         self.marked: dict[tuple[str, str], tuple[str, str]] = {}
         self.download_error: Exception | None = None
         self.downloads = 0
+        self.tell_error: Exception | None = None
+        self.told = 0
 
     def _answers(self) -> None:
         if self.error:
@@ -60,7 +62,10 @@ class SaidRegistry:
     def mark(self, name: str, version: str, status: str, reason: str, _: object = None) -> None:
         self.marked[name, version] = status, reason.partition(": ")[2]
 
-    def tell(self, *_: Any) -> None: ...
+    def tell(self, *_: Any) -> None:
+        self.told += 1
+        if self.tell_error:
+            raise self.tell_error
 
     def beat(self, replica: str) -> dict[str, str]:
         return {replica: "now"}
@@ -263,3 +268,21 @@ def test_a_look_that_cannot_see_changes_nothing(replica: Replica) -> None:
     assert time.monotonic() - began < 5
     assert replica.status.deployments == {"iris": "1"}
     assert not [it for it in threading.enumerate() if it.name.startswith("rollout")]
+
+
+def test_an_account_that_may_read_only_serves_and_seldom_tries_to_write(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be told is said at `/ready`, is tried again after a while, and is forgotten once it can."""
+    replica.registry.tell_error = RegistryDenied("403")
+    replica.serve("fare", "1")
+    for _ in range(20):
+        replica.controller.reconcile()
+    assert replica.registry.told <= 2
+    assert replica.status.untold == "403"
+    replica.registry.tell_error = None
+    monkeypatch.setattr("signet_torchserve.control.status_reporter.DENIED_S", 0)
+    replica.controller._reporter._denied["fare"] = 0.0
+    replica.controller.reconcile()
+    assert replica.status.untold == ""
+    assert replica.registry.marked["fare", "1"][0] == "ready"

@@ -96,6 +96,7 @@ def test_ready_says_what_is_not_served(  # noqa: PLR0913, PLR0917 -- a row of th
         "troubles": {},
         "errors": 0,
         "registry": registry,
+        "untold": "",
     }
 
 

@@ -11,7 +11,14 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from signet_torchserve.control.registry import MAX_TAG_LENGTH, Registry, RegistryRefused, RegistryUnreachable, served_at
+from signet_torchserve.control.registry import (
+    EVERY_MODEL,
+    MAX_TAG_LENGTH,
+    Registry,
+    RegistryRefused,
+    RegistryUnreachable,
+    served_at,
+)
 from signet_torchserve.revision import Revision
 
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
@@ -222,3 +229,30 @@ def test_a_registry_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, 
         registry.champion_version("a")
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
         registry.last_served("a")
+
+
+def test_every_model_is_listed_and_no_prompt(uri: str) -> None:
+    """A prompt may carry the alias, too, and is no deployment."""
+    client = MlflowClient(uri)
+    client.register_prompt("greeting", "Hello {{name}}")
+    client.set_prompt_alias("greeting", "champion", 1)
+    registry = Registry(uri, "champion")
+    assert list(registry.desired()) == ["a", "b"]
+    assert registry.models == {"a", "b", "c"}
+
+
+def test_a_server_from_before_prompts_is_not_asked_for_their_tag(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, a model without the tag is none whose tag differs: MLflow 2.14 lists nothing then."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 -- it warns on import
+
+    asked: list[str] = []
+    search = SqlAlchemyStore.search_registered_models
+
+    def record(store: SqlAlchemyStore, filter_string: str, *rest: object) -> object:
+        asked.append(filter_string)
+        return search(store, filter_string, *rest)
+
+    monkeypatch.setattr(SqlAlchemyStore, "search_registered_models", record)
+    Registry(uri, "champion").desired()
+    assert asked == [EVERY_MODEL]
+    assert "tag." not in EVERY_MODEL

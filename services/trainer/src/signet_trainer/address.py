@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import unquote
 
 
@@ -20,3 +21,16 @@ def without_credentials(address: str) -> tuple[str, Mapping[str, str]]:
     user, _, password = userinfo.partition(":")
     credentials = {"MLFLOW_TRACKING_USERNAME": unquote(user), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
     return f"{scheme}{separator}{host}{slash}{path}", credentials
+
+
+def credentials_in_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Password and token from the files that MLFLOW_TRACKING_PASSWORD_FILE and MLFLOW_TRACKING_TOKEN_FILE name.
+
+    They come as the variables from which MLflow takes them; an empty file holds none.
+
+    Raises:
+        OSError: a file cannot be read; its `filename` is the one.
+    """
+    found = {name: environ.get(f"{name}_FILE") for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")}
+    read = {name: Path(file).read_text("utf-8").strip() for name, file in found.items() if file}
+    return {name: value for name, value in read.items() if value}

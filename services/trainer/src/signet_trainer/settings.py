@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_type_hints
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt, restricted_number_type
 
-from signet_trainer.address import without_credentials
+from signet_trainer.address import credentials_in_files, without_credentials
 from signet_trainer.errors import BadOptions
 
 # torch's and numpy's common range for seeds.
@@ -62,7 +62,7 @@ class Environment:
     tracking_uri: str
     """MLFLOW_TRACKING_URI, without user and password."""
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """User and password of MLFLOW_TRACKING_URI, as MLflow's own variables."""
+    """What signs in at MLflow, from MLFLOW_TRACKING_URI or from files, as MLflow's own variables."""
     alias: str = "champion"
     """SIGNET_ALIAS: the alias that the gate moves."""
     run_id: str | None = None
@@ -81,7 +81,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     """Read the variables; an empty one is not set.
 
     Raise BadOptions where MLFLOW_TRACKING_URI is no address, for a store in the working directory helps nobody, and
-    where MLFLOW_REGISTRY_URI names another registry.
+    where MLFLOW_REGISTRY_URI names another registry or a file with a password or token cannot be read.
     """
     uri, credentials = without_credentials(environ.get("MLFLOW_TRACKING_URI", ""))
     if not uri:
@@ -96,10 +96,16 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
             f"MLFLOW_REGISTRY_URI has value '{registry}'. Expected it unset: models are registered where they are "
             f"logged, at MLFLOW_TRACKING_URI ({uri})."
         )
+    try:
+        in_files = credentials_in_files(environ)
+    except OSError as error:
+        raise BadOptions(
+            f"The file '{error.filename}' with MLflow's password or token cannot be read: {error.strerror}."
+        ) from error
     ranks = (environ.get(name) or "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
     return Environment(
         tracking_uri=uri,
-        credentials=credentials,
+        credentials={**in_files, **credentials},
         alias=environ.get("SIGNET_ALIAS") or Environment.alias,
         run_id=environ.get("MLFLOW_RUN_ID") or None,
         experiment_id=environ.get("MLFLOW_EXPERIMENT_ID") or None,

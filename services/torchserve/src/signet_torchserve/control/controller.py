@@ -59,7 +59,7 @@ class Controller:
         self._eye = Eye(server, store, poll_interval_s)
         self._follower = Follower(registry, store, status)
         self._presence = Presence(registry, store.replica)
-        self._reporter = StatusReporter(registry, self._presence)
+        self._reporter = StatusReporter(registry, self._presence, status)
         self._outcomes = Outcomes(self._reporter, store)
         self._rollouts: list[Rollout] = []
         self._proven: set[tuple[str, tuple[int, str]]] = set()

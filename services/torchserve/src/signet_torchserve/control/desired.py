@@ -10,13 +10,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control.registry import Registry, RegistryRefused, RegistryUnreachable
+from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.status import Status
 from signet_torchserve.revision import Revision
 
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_S = 5.0
+MAX_DENIED_S = (
+    60.0  # an account that is wrong stays so until somebody acts, and servers lock one that is tried too often
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Follower:
         self._status = status
         self._unlisted_since: dict[str, float] = {}
         self.failures = 0
+        self._is_denied = False
         self.look_took_s = 0.0
 
     def look(self, serving: Mapping[str, Revision]) -> Desired:
@@ -68,6 +72,7 @@ class Follower:
             if not self.failures:
                 logger.warning("The registry does not answer, what is served goes on being served: %s", error)
             self.failures += 1
+            self._is_denied = isinstance(error.__cause__, RegistryDenied)
             self._status.registry = str(error)
             self._unlisted_since = {}
             return Desired({**serving, **self._store.remembered()}, is_known=False)
@@ -83,10 +88,11 @@ class Follower:
         return Desired(desired, models=self._registry.models, unlisted_since=self._unlisted_since)
 
     def backoff_s(self, interval_s: float) -> float:
-        """Seconds until the next look: more and more, and another number for each replica, while nobody answers."""
+        """Seconds until the next look: more and more, and another number for each replica, while the look fails."""
         if not self.failures:
             return interval_s
-        longest: float = min(MAX_BACKOFF_S, interval_s * 2 ** min(self.failures, 10))
+        limit = MAX_DENIED_S if self._is_denied else MAX_BACKOFF_S
+        longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
     def _left_out(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:

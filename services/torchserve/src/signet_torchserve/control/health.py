@@ -67,10 +67,13 @@ class Health:
             "troubles": status.troubles,
             "errors": status.errors,
             "registry": status.registry,
+            "untold": status.untold,
         }
 
     def _is_ready(self) -> tuple[bool, str, dict[str, str]]:
         status = self._status
+        if status.is_ending:
+            return False, "This replica ends: it answers what it has begun with, and takes nothing new.", {}
         registry = "" if status.registry == "reachable" else f" The registry is not reachable: {status.registry}"
         if not status.has_caught_up and status.pending:
             return False, f"Not served yet: {', '.join(status.pending)}.{registry}", {}
@@ -90,6 +93,7 @@ def _others(status: Status) -> str:
     said = [f" {what}: {', '.join(names)}." for what, names in lists.items() if names]
     said += [f" {name} goes on with what it serves. {why}" for name, why in status.stranded.items()]
     said += [f" {what} has failed, and is tried again: {why}." for what, why in status.troubles.items()]
+    said += [f" What became of the versions can't be told: {status.untold}"] if status.untold else []
     return "".join(said)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from signet_torchserve import busy_flag
 from signet_torchserve.archive.store import Store
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import PLACEHOLDER, ModelServer, ServedVersion
@@ -140,5 +139,5 @@ class Eye:
         return Version(
             self._store.served_revision(name, served.version),
             served.workers,
-            is_idle=not (served.pending_requests or any(busy_flag.is_busy(pid) for pid in served.pids)),
+            is_idle=served.is_idle,
         )

@@ -60,7 +60,7 @@ class Presence:
 
     def meet(self, names: Collection[str]) -> None:
         """See at once which replicas there are if one of `names` has not been heard of."""
-        if not self._heard.keys() >= set(names) and time.monotonic() - self._beat_at >= MEET_S:
+        if self.is_known and not self._heard.keys() >= set(names) and time.monotonic() - self._beat_at >= MEET_S:
             self._beat_at = -math.inf
             self.look()
 

@@ -3,6 +3,7 @@
 RegistryError
 ├── RegistryUnreachable   MLflow cannot be asked now: nothing is known
 └── RegistryRefused       MLflow answers that something cannot be had: that is one model's trouble
+    └── RegistryDenied    MLflow knows no such account, or does not let it do this
 """
 
 from __future__ import annotations
@@ -16,16 +17,29 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    CUSTOMER_UNAUTHORIZED,
+    PERMISSION_DENIED,
+    RESOURCE_DOES_NOT_EXIST,
+    UNAUTHENTICATED,
+    ErrorCode,
+)
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 MAX_TAG_LENGTH = 4000
 # Of as many models at once: the fewer pages, the less can move from one to another meanwhile.
 PAGE = 1000
+# Every model, and no prompt. MLflow's client would ask for those whose tag says that they are no prompts, of which a
+# server from before prompts (MLflow 2.21) has none. A filter that has the tag's name in it is left as it is.
+EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 # MLflow's experiment that is always there; its tags tell which replicas are.
 EXPERIMENT = "0"
+# What stands before the server may answer with a whole page.
+_LONGEST_ANSWER = 500
+_UNKNOWN_ACCOUNT = {ErrorCode.Name(code) for code in (CUSTOMER_UNAUTHORIZED, UNAUTHENTICATED)}
 
 
 class RegistryError(Exception):
@@ -38,6 +52,10 @@ class RegistryUnreachable(RegistryError):
 
 class RegistryRefused(RegistryError):
     """MLflow answers that what it is asked for cannot be had."""
+
+
+class RegistryDenied(RegistryRefused):
+    """MLflow does not know the account, or does not let it do this."""
 
 
 class Registry:
@@ -75,7 +93,7 @@ class Registry:
         while True:
             try:
                 with self._reached():
-                    page = self._client.search_registered_models(max_results=PAGE, page_token=token)
+                    page = self._client.search_registered_models(EVERY_MODEL, max_results=PAGE, page_token=token)
             except RegistryRefused as error:
                 raise RegistryUnreachable(str(error)) from error
             for model in page:
@@ -145,27 +163,40 @@ class Registry:
         Raises:
             RegistryRefused: the registry answers, and a file cannot be had, or not be written here.
         """
-        try:
-            uri = f"models:/{name}/{version}"
+        uri = f"models:/{name}/{version}"
+        with self._fetching(name, version):
             repository = get_artifact_repository(uri, self._tracking_uri)
-            pending = [""]
-            while pending:
-                for file in repository.list_artifacts(pending.pop() or None):
-                    if file.is_dir:
-                        pending.append(file.path)
-                    else:
-                        go_on()
-                        repository.download_artifacts(file.path, str(folder))  # type: ignore[no-untyped-call]
-        except (MlflowException, OSError) as error:
-            # What MLflow's client and its server say of a file does not tell whose trouble it is; the registry does.
+            files = repository.list_artifacts(None)
+        if not files:
+            place = ModelsArtifactRepository.get_underlying_uri(uri)  # type: ignore[no-untyped-call]
+            raise RegistryRefused(
+                f"Files not complete: none of version {version} lies at {place}, seen from here. If that is a folder "
+                "of the MLflow server's own, the server needs --serve-artifacts before the model is logged."
+            )
+        while files:
+            file = files.pop()
+            if not file.is_dir:
+                go_on()
+            with self._fetching(name, version):
+                if file.is_dir:
+                    files += repository.list_artifacts(file.path)
+                else:
+                    repository.download_artifacts(file.path, str(folder))  # type: ignore[no-untyped-call]
+        return folder
+
+    @contextmanager
+    def _fetching(self, name: str, version: str) -> Iterator[None]:
+        """Say whose trouble it is if a file cannot be had: the registry tells, what a store's driver says does not."""
+        try:
+            yield
+        except Exception as error:  # every kind of store has a driver with errors of its own
             try:
                 is_there = self.has(name, version)
             except RegistryRefused as other:
                 raise RegistryUnreachable(str(other)) from error
             if not is_there:
                 raise RegistryRefused(f"{self._tracking_uri}: Version {version} was deleted.") from error
-            raise RegistryRefused(f"The files of version {version} cannot be downloaded: {error}") from error
-        return folder
+            raise RegistryRefused(f"The files of version {version} cannot be downloaded: {_short(error)}") from error
 
     def mark(self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None) -> None:
         """Put what became of a deployment on the model version.
@@ -209,8 +240,8 @@ class Registry:
         try:
             yield
         except (MlflowException, OSError) as error:
-            kind = RegistryUnreachable if _is_away(error) else RegistryRefused
-            raise kind(f"{self._tracking_uri}: {error}") from error
+            kind, what = _explained(error)
+            raise kind(f"{self._tracking_uri}: {what}") from error
 
 
 def served_at(name: str, version: str) -> str:
@@ -226,13 +257,37 @@ def _revision(version: ModelVersion, created: int, replicas: Mapping[str, str] |
     return Revision(str(version.version), {**tags, **(replicas or {})}, created)
 
 
-def _is_away(error: BaseException) -> bool:
+def _explained(error: MlflowException | OSError) -> tuple[type[RegistryError], str]:
+    code = getattr(error, "error_code", "")
+    if code in _UNKNOWN_ACCOUNT:
+        return RegistryDenied, (
+            "MLflow does not accept the account (401). Expected an account that may read the registry: "
+            "MLFLOW_TRACKING_USERNAME with its password, or MLFLOW_TRACKING_TOKEN."
+        )
+    if code == ErrorCode.Name(PERMISSION_DENIED):
+        return RegistryDenied, f"MLflow does not let the account do this (403): {_short(error)}"
+    if _has_cause(error, requests.exceptions.SSLError):
+        return RegistryUnreachable, (
+            f"TLS fails: {_short(error)}. If the server's certificate is from an authority of your own, "
+            "MLFLOW_TRACKING_SERVER_CERT_PATH names that authority's certificate."
+        )
+    if _has_cause(error, requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError):
+        return RegistryUnreachable, str(error)
+    return RegistryRefused, _short(error)
+
+
+def _has_cause(error: BaseException, *kinds: type[BaseException]) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError):
+        if isinstance(cause, kinds):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER]}…"
 
 
 def _quoted(name: str) -> str:

@@ -22,12 +22,16 @@ class Status:
     """Deployments whose champion is refused for good; what served before goes on."""
     troubles: Mapping[str, str] = field(default_factory=dict)
     """Unexpected exceptions that have not been got over yet, by what they befell."""
+    untold: str = ""
+    """Why the registry cannot be told what became of the versions, though it can be read."""
     stranded: Mapping[str, str] = field(default_factory=dict)
     """Why deployments go on with what they serve though the registry names no version that could be read."""
     errors: int = 0
     """Unexpected exceptions since the start; the log has their tracebacks."""
     has_caught_up: bool = False
     """Whether every champion has had its turn at least once since the controller started."""
+    is_ending: bool = False
+    """Whether this replica was told to end."""
 
     def tell(
         self, deployments: Mapping[str, str], pending: Sequence[str], failed: Sequence[str], refused: Sequence[str]

@@ -13,14 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from signet_torchserve.control.presence import Presence
-from signet_torchserve.control.registry import Registry, RegistryRefused, RegistryUnreachable, served_at
+from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable, served_at
 from signet_torchserve.control.replica_status import ReplicaStatus, summary
+from signet_torchserve.control.status import Status
 from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 logger = logging.getLogger(__name__)
 
 # At each look: five hundred marks must keep no rollout waiting.
 LONGEST_S = 1.0
+DENIED_S = 60  # until a model's tags are written again where the account may not
 _REASONS = {
     "pending": "it waits for its turn",
     "ready": "answers on this replica",
@@ -46,15 +48,18 @@ class StatusReporter:
     Args:
         registry: where they are put.
         presence: which replicas there are.
+        status: where it is said that the account may not put them.
     """
 
-    def __init__(self, registry: Registry, presence: Presence) -> None:
+    def __init__(self, registry: Registry, presence: Presence, status: Status) -> None:
         self._registry = registry
         self._presence = presence
+        self._status = status
         self._marks: dict[str, _Mark] = {}
         self._served: dict[str, _Mark] = {}
         self._farewells: dict[tuple[str, str], tuple[str, str]] = {}
         self._refused: dict[str, str] = {}
+        self._denied: dict[str, float] = {}
 
     def put(
         self, name: str, revision: Revision, status: str, reason: str, tags: Mapping[str, str] | None = None
@@ -90,9 +95,11 @@ class StatusReporter:
             for name, status in states.items():
                 self._try(name, self._follow, name, wanted[name], status)
                 if time.monotonic() > deadline:
-                    return
+                    break
         except RegistryUnreachable as error:
             logger.warning("The registry cannot be told now what became of the versions: %s", error)
+        self._denied = {name: until for name, until in self._denied.items() if name in wanted}
+        self._status.untold = next((self._refused[name] for name in self._denied), "")
 
     def _follow(self, name: str, revision: Revision, status: str) -> None:
         """Put right what the registry says of the version that is wanted."""
@@ -130,14 +137,19 @@ class StatusReporter:
 
     def _try(self, name: str, act: Callable[..., None], *args: object) -> None:
         """Do what may be refused for one model without harm to the others; the log has it once."""
+        if name in self._denied and time.monotonic() < self._denied[name]:
+            return
         try:
             act(*args)
         except RegistryRefused as error:
             if self._refused.get(name) != str(error):
-                logger.warning("What became of %s cannot be told: %s", name, error)
+                logger.warning("What became of %s cannot be told, which changes nothing else: %s", name, error)
             self._refused[name] = str(error)
+            if isinstance(error, RegistryDenied):
+                self._denied[name] = time.monotonic() + DENIED_S
         else:
             self._refused.pop(name, None)
+            self._denied.pop(name, None)
 
 
 def _entries(revision: Revision) -> dict[str, ReplicaStatus]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from signet_torchserve import machine
+from signet_torchserve import busy_flag, machine
 from signet_torchserve.options import Options
 
 PLACEHOLDER = "not-yet"
@@ -34,6 +34,11 @@ class ServedVersion:
     """Those that no worker has begun with."""
     pids: tuple[int, ...]
     """Process ids of the workers; one that is only being started has none."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits for it and no worker is at work."""
+        return not (self.pending_requests or any(busy_flag.is_busy(pid) for pid in self.pids))
 
 
 class ModelServer(Protocol):
