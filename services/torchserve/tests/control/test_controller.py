@@ -28,11 +28,11 @@ from oracle import columns_schema
 from signet_torchserve import busy_flag
 from signet_torchserve.archive import digest
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control import controller, plan, presence, supervision
+from signet_torchserve.control import controller, plan, presence, retry_loop
 from signet_torchserve.control.controller import Controller
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
 from signet_torchserve.control.registry import Registry
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServerError
@@ -854,7 +854,7 @@ def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.
 
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "desired", unlucky)
-    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(retry_loop, "FIRST_PAUSE_S", 0.01)
     told = list[tuple[bool, dict[str, object]]]()
     monkeypatch.setattr(replica.controller, "rest", lambda *_: told.append(replica.health.ready()))
     replica.controller.run(stop)

@@ -18,8 +18,8 @@ from models import wait_until
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import RegistryDenied, RegistryRefused, RegistryUnreachable
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.server.model_server import ModelServerError
 

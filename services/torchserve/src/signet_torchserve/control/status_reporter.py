@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable, served_at
 from signet_torchserve.control.replica_status import ReplicaStatus, summary
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 logger = logging.getLogger(__name__)
