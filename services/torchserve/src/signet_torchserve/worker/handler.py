@@ -24,7 +24,7 @@ from signet_contract.enforcement import remote
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
-from signet_torchserve import deadlines, pieces
+from signet_torchserve import deadlines, machine, pieces
 from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.load_failure import LoadFailure
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from ts.context import Context
 
 MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size, as TorchServe has it
+LOADING_SCORE, SERVING_SCORE = 1000, 500
+"""Of a worker where the memory has no room for all: one that loads ends before those that serve, these before Java."""
 
 
 class SignatureHandler:
@@ -51,12 +53,14 @@ class SignatureHandler:
     def initialize(self, context: Context) -> None:
         """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
         folder = Path(context.system_properties["model_dir"])
+        machine.end_first(LOADING_SCORE)
         try:
             self._load(context, folder)
         except Exception as error:
             LoadFailure(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
             raise
         LoadFailure.clear(folder)
+        machine.end_first(SERVING_SCORE)
         if pieces.has(Piece.WORKER_LOOP, os.environ):
             worker_loop.take_over(self._serve)
         gc.freeze()  # what is loaded now stays, so no collection need look at it again
