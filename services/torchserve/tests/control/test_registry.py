@@ -4,13 +4,17 @@ import errno
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 from signet_torchserve.control.registry import (
     EVERY_MODEL,
     MAX_TAG_LENGTH,
@@ -202,6 +206,41 @@ def test_a_download_ends_before_the_next_file(uri: str, tmp_path: Path, monkeypa
     with pytest.raises(KeyError, match="superseded"):
         Registry(uri, "champion").download("a", version, tmp_path, go_on)
     assert len(files) == 2
+
+
+def test_nothing_is_asked_twice(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download asks once for each folder and once for each file, a mark once for each tag, and for nothing else."""
+    source = tmp_path / "model"
+    (source / "data").mkdir(parents=True)
+    for file in ("MLmodel", "conda.yaml", "data/model.pt2"):
+        (source / file).write_text(file)
+    version = str(MlflowClient(uri).create_model_version("a", str(source)).version)
+    target = tmp_path / "whole"
+    target.mkdir()
+    asked = Counter[str]()
+    for owner, method in (
+        (MlflowClient, "get_registered_model"),
+        (LocalArtifactRepository, "list_artifacts"),
+        (LocalArtifactRepository, "_download_file"),
+        (ModelRegistryClient, "set_model_version_tag"),
+    ):
+        _count(monkeypatch, owner, method, asked)
+    Registry(uri, "champion").download("a", version, target)
+    assert asked == {"list_artifacts": 2, "_download_file": 3}
+    asked.clear()
+    Registry(uri, "champion").mark("a", version, "ready", "it answers", {"serving.digest": "sha256:1"})
+    Registry(uri, "champion").tell("a", "replica-1", "version 1 is ready since now: it answers")
+    assert asked == {"set_model_version_tag": 3}
+
+
+def _count(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, asked: Counter[str]) -> None:
+    original = getattr(owner, method)
+
+    def counted(*args: Any, **options: Any) -> Any:
+        asked[method] += 1
+        return original(*args, **options)
+
+    monkeypatch.setattr(owner, method, counted)
 
 
 def test_replicas_say_that_they_are_there(uri: str) -> None:
