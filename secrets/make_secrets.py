@@ -2,13 +2,14 @@
 """Makes the stack's passwords: random at the first start, the .env file's where it sets them, else those of before.
 
 Each folder below `/secrets`, or below the folder that is named, is a volume that one service reads. `docker compose up`
-runs this before anything else. With the argument `serving` it makes none, and hands on what .env says to sign in with
-at an MLflow server elsewhere.
+runs this before anything else. With the argument `accounts` it makes those of MLflow's accounts, too. With `serving` it
+makes none, and hands on what .env says to sign in with at an MLflow server elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import sys
@@ -29,11 +30,10 @@ READ_BY_OWNER = 0o400
 class UnusablePassword(ValueError):
     """A password in .env that one of the servers could not take."""
 
-    def __init__(self, name: str, problem: str) -> None:
+    def __init__(self, password: Password, problem: str) -> None:
         # The value stays out of the message, and so out of the log.
-        super().__init__(
-            f"{name} in .env {problem}. Expected: {SHORTEST} to {LONGEST} printable ASCII characters, no spaces."
-        )
+        expected = f"{password.shortest} to {LONGEST} printable ASCII characters, no spaces"
+        super().__init__(f"{password.variable} in .env {problem}. Expected: {expected}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Password:
 
     file: str
     variable: str = ""
+    shortest: int = SHORTEST
 
     def value(self, root: Path, env: Mapping[str, str]) -> str:
         """Return what .env says, else what is there already, else something random.
@@ -50,10 +51,10 @@ class Password:
             UnusablePassword: .env says something that a server would refuse.
         """
         if chosen := env.get(self.variable, ""):
-            if not SHORTEST <= len(chosen) <= LONGEST:
-                raise UnusablePassword(self.variable, f"has {len(chosen)} characters")
+            if not self.shortest <= len(chosen) <= LONGEST:
+                raise UnusablePassword(self, f"has {len(chosen)} characters")
             if not all("!" <= character <= "~" for character in chosen):
-                raise UnusablePassword(self.variable, "has a character that not every server takes")
+                raise UnusablePassword(self, "has a character that not every server takes")
             return chosen
         path = root / self.file
         return path.read_text() if path.exists() else secrets.token_urlsafe(24)
@@ -64,6 +65,13 @@ SUPERUSER = Password("postgres/superuser_password")
 DATABASE = Password("postgres/mlflow_password", "POSTGRES_PASSWORD")
 STORE_ROOT = Password("minio/root_password", "MINIO_ROOT_PASSWORD")
 STORE_KEY = Password("minio/mlflow_secret_key", "S3_SECRET_KEY")
+# MLflow's own accounts take nothing shorter.
+ADMIN = Password("mlflow-server/admin_password", "MLFLOW_ADMIN_PASSWORD", 12)
+ACCOUNTS = {
+    "trainer": Password("trainer/mlflow_password"),
+    "controller": Password("torchserve/mlflow_password"),
+    "client": Password("client/mlflow_password"),
+}
 
 
 def make(root: Path, env: Mapping[str, str]) -> None:
@@ -72,9 +80,21 @@ def make(root: Path, env: Mapping[str, str]) -> None:
     for password, value in values.items():
         write(root / password.file, value, READ_BY_GROUP)
     escaped = values[DATABASE].replace("\\", r"\\").replace(":", r"\:")
-    write(root / "mlflow-server/pgpass", f"*:*:*:mlflow:{escaped}\n", READ_BY_OWNER)
-    credentials = f"[default]\naws_access_key_id = mlflow\naws_secret_access_key = {values[STORE_KEY]}\n"
+    write(root / "mlflow-server/pgpass", f"*:*:*:*:{escaped}\n", READ_BY_OWNER)
+    # One's own S3 store has a key of its own.
+    key, secret = env.get("AWS_ACCESS_KEY_ID") or "mlflow", env.get("AWS_SECRET_ACCESS_KEY") or values[STORE_KEY]
+    credentials = f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
     write(root / "mlflow-server/aws_credentials", credentials, READ_BY_OWNER)
+
+
+def make_accounts(root: Path, env: Mapping[str, str]) -> None:
+    """Write each account's password for who signs in with it, and all of them for the MLflow server."""
+    values = {name: password.value(root, env) for name, password in ACCOUNTS.items()}
+    for name, value in values.items():
+        write(root / ACCOUNTS[name].file, value, READ_BY_GROUP)
+    values["admin"] = ADMIN.value(root, env)
+    write(root / ADMIN.file, values["admin"], READ_BY_OWNER)
+    write(root / "mlflow-server/accounts.json", json.dumps(values), READ_BY_OWNER)
 
 
 def hand_on(root: Path, env: Mapping[str, str]) -> None:
@@ -102,12 +122,14 @@ def write(path: Path, content: str, mode: int) -> None:
 def main() -> int:
     """Make them; 2 says that .env has one that cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", nargs="?", choices=["both", "serving"], default="both")
+    parser.add_argument("what", nargs="?", choices=["both", "accounts", "serving"], default="both")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("/secrets"))
     arguments = parser.parse_args()
     os.umask(0o027)
     try:
-        (hand_on if arguments.half == "serving" else make)(arguments.folder, os.environ)
+        (hand_on if arguments.what == "serving" else make)(arguments.folder, os.environ)
+        if arguments.what == "accounts":
+            make_accounts(arguments.folder, os.environ)
     except UnusablePassword as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output
         return 2

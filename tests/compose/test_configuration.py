@@ -152,6 +152,22 @@ def test_what_signs_in_elsewhere_comes_in_files(configuration: Read) -> None:
         assert environment["MLFLOW_TRACKING_PASSWORD_FILE"] == f"/run/secrets/{name}/mlflow_password"
 
 
+def test_accounts_differ_in_what_signs_in(configuration: Read) -> None:
+    """The services have an account each and its password in a file; nothing else of them changes."""
+    plain = deepcopy(configuration(*CPU)["services"])
+    other = deepcopy(configuration(*CPU, "compose/accounts.yml")["services"])
+    for name, account in {"trainer": "trainer", "torchserve": "controller", "client": "client"}.items():
+        environment = other[name]["environment"]
+        assert environment.pop("MLFLOW_TRACKING_USERNAME") == account
+        assert environment.pop("MLFLOW_TRACKING_PASSWORD_FILE") == f"/run/secrets/{name}/mlflow_password"
+        (volume,) = [it for it in other[name]["volumes"] if it["source"] == f"{name}-secrets"]
+        assert volume["read_only"]
+        other[name]["volumes"].remove(volume)
+        plain[name].setdefault("volumes", [])
+    assert other["mlflow-server"]["environment"].pop("SIGNET_ACCOUNTS_FILE").startswith("/run/secrets/mlflow-server/")
+    assert {name for name in plain if plain[name] != other[name]} == {"secrets"}
+
+
 def test_gpu_differs_in_nothing_but_gpus(configuration: Read) -> None:
     """The CPU file is the single source: image, build arguments and devices of two services are all that differs."""
     cpu, gpu = configuration(*CPU), deepcopy(configuration(*GPU))

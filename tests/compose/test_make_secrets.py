@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import json
 import re
 import stat
 import sys
@@ -82,7 +83,7 @@ def test_env_wins_also_later(make_secrets: ModuleType, root: Path) -> None:
         "postgres/mlflow_password",
         "mlflow-server/pgpass",
     }
-    assert after["mlflow-server/pgpass"] == "*:*:*:mlflow:correct-horse\n"
+    assert after["mlflow-server/pgpass"] == "*:*:*:*:correct-horse\n"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_env_wins_also_later(make_secrets: ModuleType, root: Path) -> None:
 def test_every_password_survives_its_file_format(make_secrets: ModuleType, root: Path, password: str) -> None:
     """What the libraries read out of the files is what .env says."""
     make_secrets.make(root, {"POSTGRES_PASSWORD": password, "S3_SECRET_KEY": password})
-    pgpass = (root / "mlflow-server/pgpass").read_text().removeprefix("*:*:*:mlflow:").removesuffix("\n")
+    pgpass = (root / "mlflow-server/pgpass").read_text().removeprefix("*:*:*:*:").removesuffix("\n")
     assert re.sub(r"\\(.)", r"\1", pgpass) == password
     credentials = configparser.RawConfigParser()
     credentials.read(root / "mlflow-server/aws_credentials")
@@ -117,6 +118,16 @@ def test_unusable_password_changes_nothing_and_is_not_repeated(
     assert not any((root / file).exists() for file in FILES)
 
 
+def test_a_store_of_ones_own_has_its_own_key(make_secrets: ModuleType, root: Path) -> None:
+    """The MLflow server is told that key; the stack's own stays for a store of its own."""
+    make_secrets.make(root, {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "wJalr/X+Utn"})
+    keys = configparser.RawConfigParser()
+    keys.read(root / "mlflow-server/aws_credentials")
+    assert dict(keys["default"]) == {"aws_access_key_id": "AKIA", "aws_secret_access_key": "wJalr/X+Utn"}
+    make_secrets.make(root, {})
+    assert "aws_access_key_id = mlflow\n" in (root / "mlflow-server/aws_credentials").read_text()
+
+
 def test_what_signs_in_elsewhere_is_handed_on_as_it_is(make_secrets: ModuleType, root: Path) -> None:
     """Any password will do, as another server made it; what .env has not leaves an empty file, which is none."""
     for folder in ("torchserve", "client"):
@@ -132,3 +143,21 @@ def test_what_signs_in_elsewhere_is_handed_on_as_it_is(make_secrets: ModuleType,
     assert dict(keys["default"]) == {"aws_access_key_id": "key"}
     make_secrets.hand_on(root, {})
     assert (root / "torchserve/aws_credentials").read_text() == ""
+
+
+def test_accounts_have_passwords_of_their_own(make_secrets: ModuleType, root: Path) -> None:
+    """Each service has its account's, the MLflow server all of them; they stay, but for the admin's that .env sets."""
+    for folder in ("trainer", "torchserve", "client"):
+        (root / folder).mkdir()
+    make_secrets.make_accounts(root, {})
+    accounts = json.loads((root / "mlflow-server/accounts.json").read_text())
+    readers = {"trainer": "trainer", "controller": "torchserve", "client": "client"}
+    assert {name: (root / reader / "mlflow_password").read_text() for name, reader in readers.items()} == {
+        name: accounts[name] for name in readers
+    }
+    assert len(set(accounts.values())) == 4
+    assert stat.S_IMODE((root / "mlflow-server/accounts.json").stat().st_mode) == 0o400
+    make_secrets.make_accounts(root, {"MLFLOW_ADMIN_PASSWORD": "correct-horse"})
+    assert json.loads((root / "mlflow-server/accounts.json").read_text()) == {**accounts, "admin": "correct-horse"}
+    with pytest.raises(make_secrets.UnusablePassword, match=r"has 11 characters. Expected: 12 to 40"):
+        make_secrets.make_accounts(root, {"MLFLOW_ADMIN_PASSWORD": "elevenchars"})

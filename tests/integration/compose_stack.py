@@ -56,7 +56,11 @@ class ComposeStack:
         return f"http://127.0.0.1:{self._ports['TORCHSERVE_PORT']}"
 
     def metrics(self) -> str:
-        code = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8082/metrics').read().decode())"
+        return self.told("http://127.0.0.1:8082/metrics")
+
+    def told(self, url: str) -> str:
+        """What TorchServe's container answers to itself."""
+        code = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
         return self.compose("exec", "-T", "torchserve", "python", "-c", code, check=True).stdout
 
     @property
@@ -151,6 +155,25 @@ class ComposeStack:
         """What the engine knows of the service's container."""
         (document,) = _inspect(self.containers()[service])
         return document
+
+    @contextmanager
+    def laid_over(self, file: str) -> Iterator[None]:
+        """Have this Compose file laid over the others, and everything that runs follow it."""
+        served = ("up", "--detach", "--no-deps", "--wait")
+        self._files += ["-f", file]
+        try:
+            self.compose("run", "--rm", "secrets", check=True)
+            for service in ("mlflow-server", "torchserve"):
+                self.compose(*served, service, check=True)
+            yield
+        finally:
+            del self._files[-2:]
+            for service in ("mlflow-server", "torchserve"):
+                self.compose(*served, service, check=True)
+
+    def secret(self, service: str, name: str) -> str:
+        """A password as the service's secrets have it."""
+        return self.compose("exec", "-T", service, "cat", f"/run/secrets/{service}/{name}", check=True).stdout
 
     def replicas(self) -> list[dict[str, Any]]:
         """What the engine knows of each of TorchServe's containers."""

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import mlflow
+import numpy as np
 import pytest
+import requests
+import torch
+from mlflow.models import infer_signature
 
-from stack import ROOT, free_port
+from polling import until
+from stack import ALIAS, ROOT, SAMPLES, free_port
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from compose_stack import ComposeStack
 
 pytestmark = pytest.mark.compose
@@ -248,3 +257,55 @@ def test_port_taken(compose: ComposeStack) -> None:
     done = compose.compose("config", "--format", "json", env={"TORCHSERVE_PORT": str(port)}, check=True)
     (published,) = json.loads(done.stdout)["services"]["gateway"]["ports"]
     assert (published["host_ip"], published["published"], published["target"]) == ("127.0.0.1", str(port), 8080)
+
+
+class Table(torch.nn.Module):
+    """As large as a test wants it."""
+
+    def __init__(self, mib: int) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.zeros(mib << 8, 1024))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.table[0, :1]
+
+
+def test_a_full_container_refuses_another_model(compose: ComposeStack, registry: MlflowClient, url: str) -> None:
+    """A version that the limit has no room for is refused with the figures, and served when there is room."""
+    free = "from signet_torchserve.memory import free_mib; print(int(free_mib()))"
+    told = compose.compose("exec", "-T", "torchserve", "python", "-c", free, check=True).stdout
+    limit_mib = int(compose.inspect("torchserve")["HostConfig"]["Memory"] >> 20)
+    example = np.ones((2, 1), np.float32)
+    mlflow.set_tracking_uri(compose.mlflow_url)
+    mlflow.pytorch.log_model(
+        Table(192).eval(),
+        registered_model_name="table",
+        signature=infer_signature(example, example),
+        input_example=example,
+        pip_requirements=["torch"],
+    )
+    _limit(compose, limit_mib - int(told) + 128 + 100)
+    try:
+        registry.set_registered_model_alias("table", ALIAS, "1")
+        until("it is refused", lambda: _said(registry).get("serving.status") == "refused", timeout_s=60)
+        reason = _said(registry)["serving.reason"]
+        assert re.search(r"needs 2\d\d MiB, and \d?\d MiB are free", reason), reason
+        assert requests.put(url, (SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
+        _limit(compose, limit_mib)
+        until("it is served", lambda: _said(registry).get("serving.status") == "ready", timeout_s=60)
+        assert 192 < int(_said(registry)["serving.memory_mib"]) < 300
+    finally:
+        _limit(compose, limit_mib)
+        registry.delete_registered_model("table")
+
+
+def _said(registry: MlflowClient) -> dict[str, str]:
+    tags: dict[str, str] = registry.get_model_version("table", "1").tags
+    return tags
+
+
+def _limit(compose: ComposeStack, mib: int) -> None:
+    """Change the memory that TorchServe's container may take, as long as it runs."""
+    container = compose.containers()["torchserve"]
+    command = ["docker", "update", f"--memory={mib}m", f"--memory-swap={mib}m", container]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)

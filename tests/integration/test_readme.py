@@ -201,6 +201,7 @@ def test_mlflow_server_settings() -> None:
 
     rows = _readers("mlflow-server")
     assert rows.pop("MLFLOW_SERVER_ALLOWED_HOSTS") == "nothing"
+    assert rows.pop("SIGNET_ACCOUNTS_FILE") == "nothing"
     default = Settings()
     assert rows == {
         "MLFLOW_HOST": default.host,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # these helpers
+sys.path.append(str(Path(__file__).parents[1] / "integration"))  # polling
 
 from manifests import FOLDER, Object, kustomization, rendered
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from manifests import ROOT, Object, named, pod
 from pods import Pods, docker, running
+from polling import until
 from test_manifests import made_secrets
 
 pytestmark = pytest.mark.timeout(1800)
@@ -24,6 +26,25 @@ UP_S = 420
 LISTENING = "0A"
 # SeaweedFS takes new users there from anybody; the NetworkPolicy `artifacts` lets nobody.
 SHUT = {"minio": {19000}}
+SLOW = """
+import mlflow, torch
+from mlflow.models import infer_signature
+class Slow(torch.nn.Module):
+    def forward(self, rows):
+        square = rows.mean() + torch.eye(1000)
+        for _ in range(60):
+            square = square @ square
+            square = square / square.abs().max()
+        return rows.sum(dim=1) + 0 * square.sum()
+rows = torch.ones(1, 2)
+model = mlflow.pytorch.log_model(
+    Slow(), registered_model_name="slow", pip_requirements=["torch"], input_example=rows.numpy(),
+    signature=infer_signature(rows.numpy(), rows.sum(dim=1).numpy()),
+)
+mlflow.MlflowClient().set_registered_model_alias("slow", "champion", "1")
+"""
+"""A model that takes seconds for an answer."""
+ANSWER = {"predictions": [2.0]}
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +67,17 @@ def pods(objects: list[Object]) -> Iterator[Pods]:
 def jobs(pods: Pods) -> dict[str, Any]:
     """What the engine knows of each job, once all of them have ended."""
     names = [name for name, workload in pods.workloads.items() if workload["kind"] == "Job"]
-    deadline = time.monotonic() + UP_S
-    while True:
+
+    def ended() -> dict[str, Any] | None:
         states = {name: pods.inspect(name)["State"] for name in names}
-        if all(state["Status"] == "exited" and state["ExitCode"] == 0 for state in states.values()):
-            return states
-        assert time.monotonic() < deadline, {
-            name: (state["Status"], docker("logs", "--tail=20", f"signet-pods-{name}"))
-            for name, state in states.items()
-        }
-        time.sleep(1)
+        return states if {(it["Status"], it["ExitCode"]) for it in states.values()} == {("exited", 0)} else None
+
+    try:
+        return until("all jobs have ended well", ended, timeout_s=UP_S)
+    except AssertionError as error:
+        for name in names:
+            error.add_note(f"{name}:\n{docker('logs', '--tail=20', f'signet-pods-{name}')}")
+        raise
 
 
 def _long_running(pods: Pods) -> list[str]:
@@ -89,8 +111,7 @@ def _ask(pods: Pods, name: str, probe: Object, ports: dict[str, int]) -> None:
         docker("exec", f"signet-pods-{name}", "timeout", str(timeout_s), *probe["exec"]["command"])
     elif "httpGet" in probe:
         url = f"http://{pods.address(name)}:{ports[probe['httpGet']['port']]}{probe['httpGet']['path']}"
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
-            assert answer.status == 200, name
+        assert requests.get(url, timeout=timeout_s).status_code == requests.codes.ok, name
     else:
         docker("exec", f"signet-pods-{name}", "bash", "-c", f"</dev/tcp/127.0.0.1/{ports[probe['tcpSocket']['port']]}")
 
@@ -100,8 +121,7 @@ def test_predictions_are_answered(pods: Pods) -> None:
     """The gateway, which found the replica by its name in the cluster, answers."""
     body = (ROOT / "sample.json").read_bytes()
     url = f"http://{pods.address('gateway')}:8080/predictions/iris_classification"
-    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
-        assert answer.read() == b"SETOSA"
+    assert requests.post(url, body, timeout=30).text == "SETOSA"
 
 
 @pytest.mark.usefixtures("jobs")
@@ -147,6 +167,32 @@ def test_what_no_pod_should_listen_at_is_shut(objects: list[Object]) -> None:
     """The policies of the store's network let no such port through."""
     (rule,) = named(objects, "NetworkPolicy")["artifacts"]["spec"]["ingress"]
     assert not SHUT["minio"] & {port["port"] for port in rule["ports"]}
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods) -> None:
+    """Though it is the only one, so that the gateway could ask no other; and what comes then waits for the next one."""
+    trainer = pods.container("trainer")["image"]
+    words = ("--env=MLFLOW_TRACKING_URI=http://mlflow-server:5000", "--entrypoint=python", trainer, "-")
+    docker("run", "--rm", "--interactive", "--network=signet-pods-training", *words, stdin=SLOW)
+    url = f"http://{pods.address('gateway')}:8080/predictions/slow"
+    until("the slow model is served", lambda: _answer(url), timeout_s=120)
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(_answer, url)
+        time.sleep(0.5)
+        assert not asked.done()
+        docker("stop", "--time=90", "signet-pods-torchserve")
+        assert asked.done(), "the replica ends when it has answered"
+        assert asked.result() == ANSWER
+        asked = threads.submit(_answer, url)
+        docker("start", "signet-pods-torchserve")
+        assert asked.result() == ANSWER
+
+
+def _answer(url: str) -> Any:
+    """The answer, or None while there is no prediction."""
+    answer = requests.post(url, json={"inputs": [[1.0, 1.0]]}, timeout=100)
+    return answer.json() if answer.ok else None
 
 
 @pytest.mark.usefixtures("jobs")

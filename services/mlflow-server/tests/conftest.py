@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+Running = Callable[..., AbstractContextManager["RunningServer"]]
 DEADLINE_S = 90.0
 
 
@@ -31,15 +34,27 @@ class RunningServer:
 @pytest.fixture(scope="session", params=["false", "true"], ids=["streaming", "plain"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Start `signet-mlflow-server` on an empty database, as the container does, with all that is clever or without."""
-    folder: Path = tmp_path_factory.mktemp("mlflow")
+    with _running(tmp_path_factory.mktemp("mlflow"), SIGNET_PLAIN=request.param) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def running() -> Running:
+    """How a server with other settings is started."""
+    return _running
+
+
+@contextmanager
+def _running(folder: Path, **more: str) -> Iterator[RunningServer]:
+    """Start the server on what the folder holds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     env = os.environ | {
         "MLFLOW_PORT": str(port),
-        "SIGNET_PLAIN": request.param,
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
         "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
+        **more,
     }
     log = folder / "server.log"
     with log.open("wb") as stream:
@@ -53,9 +68,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             process.kill()
             pytest.fail(f"the server did not come up; its log:\n{log.read_text()}")
         time.sleep(0.1)
-    yield RunningServer(process, url)
-    process.kill()
-    process.wait()
+    try:
+        yield RunningServer(process, url)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _answers(url: str) -> bool:

@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mlflow.server
     from alembic import command
+    from fastapi import FastAPI
     from mlflow.store.db import utils
     from signet_mlflow_server import server as module
 
@@ -63,8 +64,7 @@ def test_environment_is_what_mlflow_server_hands_to_its_worker(monkeypatch: pyte
 
 def test_streaming_is_off_where_mlflow_lacks_what_it_needs(caplog: pytest.LogCaptureFixture) -> None:
     """MLflow's own routes stay, and the log names what is missing."""
-    application = SimpleNamespace(app=None)
-    module._stream(Settings(), application)
+    module._stream(Settings(), SimpleNamespace(), FastAPI())
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage().endswith(f"MLflow {mlflow.__version__} lacks _EfficientWSGIResponder.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from signet_mlflow_server.settings import OWN_HOSTS, Settings, SettingsError
@@ -25,6 +26,7 @@ def test_every_field_can_be_set() -> None:
         "MLFLOW_BACKEND_STORE_URI": "sqlite:///x.db",
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://other",
         "MLFLOW_SERVER_ALLOWED_HOSTS": "example.org",
+        "SIGNET_ACCOUNTS_FILE": __file__,
         "SIGNET_STREAMING": "false",
     }
     hosts = f"{OWN_HOSTS},example.org"
@@ -33,8 +35,17 @@ def test_every_field_can_be_set() -> None:
         5055,
         *list(env.values())[2:4],
         hosts,
+        Path(__file__),
         False,
     )
+
+
+def test_accounts_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    """A server whose accounts are missing must not come up without them."""
+    with pytest.raises(
+        SettingsError, match=r"'SIGNET_ACCOUNTS_FILE' has value '.*missing'. Not a file that can be read"
+    ):
+        Settings.from_env({"SIGNET_ACCOUNTS_FILE": str(tmp_path / "missing")})
 
 
 def test_empty_value_counts_as_unset() -> None:

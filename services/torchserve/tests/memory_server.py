@@ -21,6 +21,7 @@ class MemoryServer:
             raised: after the work, the call fails although it took effect.
         ready: how many of so many workers are ready.
         stubborn: versions that do not end.
+        pids: of each version's workers.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class MemoryServer:
         self.trouble: Callable[[str, str], None] = lambda *_: None
         self.ready: Callable[[int], int] = lambda workers: workers
         self.stubborn: set[tuple[str, str]] = set()
+        self.pids: tuple[int, ...] = ()
         self.freed = threading.Event()
         self._versions: dict[str, dict[str, ServedVersion]] = {}
         self._defaults: dict[str, str] = {}
@@ -88,4 +90,4 @@ class MemoryServer:
         return {"predictions": [0.0]}
 
     def _seen(self, version: ServedVersion) -> ServedVersion:
-        return replace(version, ready_workers=self.ready(version.workers))
+        return replace(version, ready_workers=self.ready(version.workers), pids=self.pids)

@@ -28,7 +28,7 @@ def named(specs: list[tuple[str, bool]]) -> Schema:
 def required_of(schema: Schema, names: list[Any]) -> tuple[list[Violation], SignatureMismatch | None]:
     """What is said of names, and the rejection if it is one."""
     try:
-        return column_names.require(schema, pd.Index(names, dtype=object)), None
+        return column_names.require(schema, names), None
     except SignatureMismatch as rejection:
         return list(rejection.violations), rejection
 

@@ -82,7 +82,7 @@ def test_a_table_is_the_one_that_pandas_makes(
         if is_sliced:
             body = content if format_ is Format.COLUMNS else {format_.value: content}
             decoded = RawBody(json.dumps(body, indent=indent).encode()).sliced(64)
-        table = regular.table(schema, decoded)
+        table = regular.table(schema, decoded, {})
         every = list(range(len(table.names) if table else 0))
         values = cells(table, every) if table else []
     except (MalformedPayload, Unsliced, Irregular):
@@ -90,7 +90,7 @@ def test_a_table_is_the_one_that_pandas_makes(
     if table is None:  # a long list that is not cut, or one of objects among other values
         assert is_sliced or len(schema.inputs) == 1
         return
-    event(f"{'sliced' if regular.is_sliced(decoded.content) else 'whole'} table")
+    event(f"{'sliced' if regular.has_long_lists(decoded.content) else 'whole'} table")
     assert list(table.names) == list(frame.columns)
     assert table.rows() == len(frame)
     assert texts(values) == texts(frame.iloc[:, place].tolist() for place in every)
@@ -116,7 +116,7 @@ def test_rows_are_those_of_all_columns(extra: Any) -> None:
 def test_long_rows_of_several_sorts_have_one_of_each(odd: Any) -> None:
     """Which is what the whole list is refused for, in the order they came."""
     rows = [*[[1.5, 2.5]] * 199, odd]
-    table = regular.table(UNNAMED, RawBody(json.dumps({"dataframe_split": {"data": rows}}).encode()).sliced(64))
+    table = regular.table(UNNAMED, RawBody(json.dumps({"dataframe_split": {"data": rows}}).encode()).sliced(64), {})
     assert table is not None
     with pytest.raises(Irregular) as caught:
         cells(table, [0, 1])

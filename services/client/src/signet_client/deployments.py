@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _FLAVOR = "pytorch"
 _OK = 200
+# As the controller asks, and for the same reason: MLflow's client finds nothing on servers from before 2.21.
+_EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 
 
 class TorchServeClient(BaseDeploymentClient):
@@ -149,7 +151,7 @@ class TorchServeClient(BaseDeploymentClient):
         deployed: list[dict[str, Any]] = []
         token = None
         while True:
-            page = client.search_registered_models(order_by=["name"], page_token=token)
+            page = client.search_registered_models(_EVERY_MODEL, order_by=["name"], page_token=token)
             deployed += [
                 _described(model, client.get_model_version(model.name, model.aliases[self._alias]))
                 for model in page

@@ -6,10 +6,11 @@ PREFIX = "serving."
 
 ALLOW_BREAKING = "serving.allow_breaking"
 CONTRACT = "serving.contract"
+MEMORY = "serving.memory_mib"
 REASON = "serving.reason"
 SERVED_AT = "serving.served_at"
 STATUS = "serving.status"
-OF_ONE_VERSION = {ALLOW_BREAKING, CONTRACT, REASON, SERVED_AT, STATUS}
+OF_ONE_VERSION = {ALLOW_BREAKING, CONTRACT, MEMORY, REASON, SERVED_AT, STATUS}
 """What a copy of the version does not have."""
 
 REPLICA = "serving.replica."

@@ -16,9 +16,11 @@ import anyio
 import mlflow.db
 import uvicorn
 
-from signet_mlflow_server import scratch
+from signet_mlflow_server import accounts, scratch
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from signet_mlflow_server.settings import Settings
 
 # Clients log to this root; the server maps it to the artifacts' destination.
@@ -72,15 +74,15 @@ def serve(settings: Settings) -> None:
     from mlflow.server import fastapi_app  # noqa: PLC0415
     from mlflow.server.handlers import initialize_backend_stores  # noqa: PLC0415
 
-    app = fastapi_app.app
-    if settings.is_streaming:
-        _stream(settings, fastapi_app)
     initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
+    app = accounts.app(settings, settings.accounts_file) if settings.accounts_file else fastapi_app.app
+    if settings.is_streaming:
+        _stream(settings, fastapi_app, app)
     # No access log: health checks and the serving controllers' polls would be nearly all of it.
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False)
 
 
-def _stream(settings: Settings, fastapi_app: Any) -> None:
+def _stream(settings: Settings, fastapi_app: Any, app: FastAPI) -> None:
     """Hand artifacts on piece by piece, if this MLflow has what that needs; else its own routes stay."""
     from mlflow.server import artifact_router  # noqa: PLC0415
 
@@ -95,7 +97,7 @@ def _stream(settings: Settings, fastapi_app: Any) -> None:
         )
         return
     if proxied(settings.artifacts_destination) != settings.artifacts_destination:
-        downloads.stream(fastapi_app.app)
+        downloads.stream(app)
     _pace(fastapi_app)
 
 

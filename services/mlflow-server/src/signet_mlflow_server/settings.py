@@ -7,6 +7,7 @@
 | `MLFLOW_BACKEND_STORE_URI` | `postgresql+psycopg2://` | database; this default leaves everything to libpq |
 | `MLFLOW_ARTIFACTS_DESTINATION` | `s3://mlflow` | where proxied artifacts go |
 | `MLFLOW_SERVER_ALLOWED_HOSTS` | nothing | Host headers that get an answer, besides localhost and `mlflow-server` |
+| `SIGNET_ACCOUNTS_FILE` | nothing | JSON with the password of each account; where it is set, MLflow has accounts |
 | `SIGNET_STREAMING` | `true` | `false` leaves MLflow's own routes for downloads as they are |
 | `SIGNET_PLAIN` | `false` | `true` does the same |
 
@@ -16,7 +17,9 @@ Secrets come as files only, and only the libraries read them: libpq its `PGHOST`
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Settings:
     backend_store_uri: str = "postgresql+psycopg2://"
     artifacts_destination: str = "s3://mlflow"
     allowed_hosts: str = OWN_HOSTS
+    accounts_file: Path | None = None
     is_streaming: bool = True
 
     @classmethod
@@ -57,6 +61,7 @@ class Settings:
             backend_store_uri=env.get("MLFLOW_BACKEND_STORE_URI") or default.backend_store_uri,
             artifacts_destination=env.get("MLFLOW_ARTIFACTS_DESTINATION") or default.artifacts_destination,
             allowed_hosts=",".join(filter(None, [OWN_HOSTS, env.get("MLFLOW_SERVER_ALLOWED_HOSTS")])),
+            accounts_file=_file("SIGNET_ACCOUNTS_FILE", env.get("SIGNET_ACCOUNTS_FILE")),
             is_streaming=_is_true(env, "SIGNET_STREAMING", "true") and not _is_true(env, "SIGNET_PLAIN", "false"),
         )
 
@@ -66,6 +71,12 @@ def _is_true(env: Mapping[str, str], name: str, default: str) -> bool:
     if value not in {"true", "false"}:
         raise SettingsError(name, value, "true or false")
     return value == "true"
+
+
+def _file(name: str, value: str | None) -> Path | None:
+    if value and not os.access(value, os.R_OK):
+        raise SettingsError(name, value, "a file that can be read")
+    return Path(value) if value else None
 
 
 def _port(name: str, value: str) -> int:

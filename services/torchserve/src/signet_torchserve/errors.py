@@ -5,7 +5,8 @@ Failure                 the request is not answered, for no fault of its own: an
 ├── AnswerTooLarge      TorchServe takes no answer of this size
 └── OutOfMemory         the model's device has no memory for it
 NotServable             the model version is wrong: it is refused at deployment
-└── DigestDiffers       its files are not those that were logged: they may be yet to come
+├── DigestDiffers       its files are not those that were logged: they may be yet to come
+└── NoRoom              the replica has no memory for it: it is tried again when there is
 FilesIncomplete         the model version's files are not all there: it may heal, and is tried again
 """
 
@@ -57,6 +58,22 @@ class DigestDiffers(NotServable):
         super().__init__(
             f"The version's files have the digest {found}: expected {recorded}, which was recorded in serving.digest."
         )
+
+
+class NoRoom(NotServable):
+    """A model version for which a replica has no memory: refused, and tried again when there is.
+
+    Args:
+        needed_mib: what it takes, as far as can be told.
+        free_mib: what the replica can give it.
+    """
+
+    def __init__(self, needed_mib: float, free_mib: float) -> None:
+        super().__init__(
+            f"The replica has no memory for the version: it needs {needed_mib:,.0f} MiB, and {free_mib:,.0f} MiB are "
+            "free. The version is tried again when there is room."
+        )
+        self.needed_mib = needed_mib
 
 
 class FilesIncomplete(Exception):

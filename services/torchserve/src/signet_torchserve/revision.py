@@ -14,6 +14,7 @@
 | `serving.replica.<name>`  | on the registered model: what that replica says of which version              |
 | `serving.contract`        | what changes for clients (see `archive.served_contract`)                      |
 | `serving.served_at`       | when it last came into service                                                |
+| `serving.memory_mib`      | what its workers took when it did                                             |
 | `serving.digest`          | the digest of what it served first, where none was recorded                   |
 """
 
@@ -41,7 +42,8 @@ STATUS = "serving.status"
 REASON = "serving.reason"
 CONTRACT = "serving.contract"
 SERVED_AT = "serving.served_at"
-ANSWERS = (STATUS, REASON, CONTRACT, SERVED_AT)
+MEMORY = "serving.memory_mib"
+ANSWERS = (STATUS, REASON, CONTRACT, SERVED_AT, MEMORY)
 REPLICA = "serving.replica."
 """Begins the names of the tags of a registered model by which each replica tells of its own."""
 

@@ -31,6 +31,21 @@ def test_what_is_refused_is_not_tried_again() -> None:
     assert backoff.is_due("digits", IRIS, 0.0)
 
 
+def test_what_waits_for_memory_is_tried_when_there_is_enough() -> None:
+    """Whatever time goes by until then; it is refused until it was tried."""
+    backoff = Backoff()
+    backoff.no_room("iris", IRIS, 300.0)
+    for free_mib in (0.0, 299.0):
+        backoff.has_room(free_mib)
+        assert not backoff.is_due("iris", IRIS, 1e9)
+    backoff.has_room(300.0)
+    assert backoff.is_due("iris", IRIS, 0.0)
+    assert backoff.outcome("iris", IRIS) == "refused"
+    backoff.refused("iris", IRIS)
+    backoff.has_room(1e9)
+    assert not backoff.is_due("iris", IRIS, 1e9)
+
+
 def test_what_is_desired_no_more_is_forgotten() -> None:
     """Who asks for it anew does not wait."""
     backoff = Backoff()

@@ -28,12 +28,13 @@ from oracle import columns_schema
 from signet_torchserve import busy_flag
 from signet_torchserve.archive import digest
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control import controller, plan, presence, supervision
+from signet_torchserve.control import controller, plan, presence, retry_loop
 from signet_torchserve.control.controller import Controller
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
 from signet_torchserve.control.registry import Registry
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import Revision
+from signet_torchserve.room import Room
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServerError
 from signet_torchserve.settings import Settings
@@ -77,7 +78,8 @@ class Replica:
         self.process = launch.start(settings, self.store, environment, served=served)
         self.enforcement = launch.start_enforcement(self.store, environment)
         self.server = launch.client(settings, self.store, environment)
-        self.controller = Controller(self.registry, self.server, self.store, self.status, 1.0)
+        self.room = Room()
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 1.0, self.room)
         self.health = Health(self.status, self.server, self.store)
         self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
         wait_until_up(self.server)
@@ -854,7 +856,7 @@ def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.
 
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "desired", unlucky)
-    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(retry_loop, "FIRST_PAUSE_S", 0.01)
     told = list[tuple[bool, dict[str, object]]]()
     monkeypatch.setattr(replica.controller, "rest", lambda *_: told.append(replica.health.ready()))
     replica.controller.run(stop)

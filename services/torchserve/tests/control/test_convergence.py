@@ -18,9 +18,10 @@ from models import wait_until
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import RegistryDenied, RegistryRefused, RegistryUnreachable
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import SERVED_AT, Revision
+from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServerError
 
 
@@ -79,7 +80,9 @@ class Replica:
     def __init__(self, home: Path) -> None:
         self.server, self.registry, self.status = MemoryServer(), SaidRegistry(), Status()
         self.store = Store(home)
-        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05)  # type: ignore[arg-type]
+        self.measured_mib = 10_000.0
+        room = Room(measured_mib=lambda: self.measured_mib)
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05, room)  # type: ignore[arg-type]
 
     def cache(self, name: str, version: str, **tags: str) -> Revision:
         """A revision that has served before and whose archive lies on disk."""
@@ -234,11 +237,47 @@ def test_a_registry_that_suddenly_lists_nothing_is_not_believed_at_once(
 def test_a_restart_proves_what_served_before_the_registry_is_asked(replica: Replica) -> None:
     """And what served last serves while the registry is away."""
     revision = replica.serve("iris", "1")
-    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05)  # type: ignore[arg-type]
+    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, Room())  # type: ignore[arg-type]
     replica.registry.error = RegistryUnreachable("http://mlflow-server:5000: refused")
     again.resume()
     assert status.deployments == {"iris": revision.id}
     assert status.has_caught_up
+
+
+def test_what_has_no_room_is_refused_with_the_figures_and_served_when_there_is(replica: Replica) -> None:
+    """What serves goes on, and nothing is registered or unpacked for the other; it is tried again by itself."""
+    first = replica.serve("iris", "1")
+    replica.measured_mib = 140.0
+    second = replica.registry.said["digits"] = replica.cache("digits", "1")
+    replica.until(lambda: ("digits", "1") in replica.registry.marked and not replica.controller.is_busy)
+    status, reason = replica.registry.marked["digits", "1"]
+    assert status == "refused"
+    assert reason == (
+        "The replica has no memory for the version: it needs 16 MiB, and 12 MiB are free. "
+        "The version is tried again when there is room."
+    )
+    assert replica.status.refused == ["digits"]
+    ensured = replica.server.calls["ensure"]
+    for _ in range(3):
+        replica.controller.reconcile()
+    assert replica.server.calls["ensure"] == ensured
+    assert not replica.store.unpacked("digits", "1").exists()
+    assert replica.serves("iris", first)
+    replica.measured_mib = 150.0
+    replica.until(lambda: replica.serves("digits", second))
+    replica.until(lambda: replica.registry.marked["digits", "1"][0] == "ready")
+
+
+def test_more_workers_than_there_is_room_for_are_refused(replica: Replica) -> None:
+    """The first is measured before the others start; what served goes on."""
+    replica.serve("iris", "1")
+    replica.server.pids = (os.getpid(),)  # which takes some
+    replica.measured_mib = 250.0
+    replica.registry.said["iris"] = replica.cache("iris", "2", workers="64")
+    replica.until(lambda: ("iris", "2") in replica.registry.marked and not replica.controller.is_busy)
+    status, reason = replica.registry.marked["iris", "2"]
+    assert (status, replica.status.deployments) == ("refused", {"iris": "1"})
+    assert "MiB are free" in reason
 
 
 def test_forty_settled_deployments_cost_one_call_a_look(replica: Replica) -> None:

@@ -4,14 +4,25 @@ import errno
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from signet_torchserve.control.registry import MAX_TAG_LENGTH, Registry, RegistryRefused, RegistryUnreachable, served_at
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.tracking._model_registry.client import ModelRegistryClient
+from signet_torchserve.control.registry import (
+    EVERY_MODEL,
+    MAX_TAG_LENGTH,
+    Registry,
+    RegistryRefused,
+    RegistryUnreachable,
+    served_at,
+)
 from signet_torchserve.revision import Revision
 
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
@@ -197,6 +208,41 @@ def test_a_download_ends_before_the_next_file(uri: str, tmp_path: Path, monkeypa
     assert len(files) == 2
 
 
+def test_nothing_is_asked_twice(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download asks once for each folder and once for each file, a mark once for each tag, and for nothing else."""
+    source = tmp_path / "model"
+    (source / "data").mkdir(parents=True)
+    for file in ("MLmodel", "conda.yaml", "data/model.pt2"):
+        (source / file).write_text(file)
+    version = str(MlflowClient(uri).create_model_version("a", str(source)).version)
+    target = tmp_path / "whole"
+    target.mkdir()
+    asked = Counter[str]()
+    for owner, method in (
+        (MlflowClient, "get_registered_model"),
+        (LocalArtifactRepository, "list_artifacts"),
+        (LocalArtifactRepository, "_download_file"),
+        (ModelRegistryClient, "set_model_version_tag"),
+    ):
+        _count(monkeypatch, owner, method, asked)
+    Registry(uri, "champion").download("a", version, target)
+    assert asked == {"list_artifacts": 2, "_download_file": 3}
+    asked.clear()
+    Registry(uri, "champion").mark("a", version, "ready", "it answers", {"serving.digest": "sha256:1"})
+    Registry(uri, "champion").tell("a", "replica-1", "version 1 is ready since now: it answers")
+    assert asked == {"set_model_version_tag": 3}
+
+
+def _count(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, asked: Counter[str]) -> None:
+    original = getattr(owner, method)
+
+    def counted(*args: Any, **options: Any) -> Any:
+        asked[method] += 1
+        return original(*args, **options)
+
+    monkeypatch.setattr(owner, method, counted)
+
+
 def test_replicas_say_that_they_are_there(uri: str) -> None:
     """Each says so for the alias that it follows, until it leaves."""
     registry = Registry(uri, "champion")
@@ -222,3 +268,30 @@ def test_a_registry_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, 
         registry.champion_version("a")
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
         registry.last_served("a")
+
+
+def test_every_model_is_listed_and_no_prompt(uri: str) -> None:
+    """A prompt may carry the alias, too, and is no deployment."""
+    client = MlflowClient(uri)
+    client.register_prompt("greeting", "Hello {{name}}")
+    client.set_prompt_alias("greeting", "champion", 1)
+    registry = Registry(uri, "champion")
+    assert list(registry.desired()) == ["a", "b"]
+    assert registry.models == {"a", "b", "c"}
+
+
+def test_a_server_from_before_prompts_is_not_asked_for_their_tag(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, a model without the tag is none whose tag differs: MLflow 2.14 lists nothing then."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 -- it warns on import
+
+    asked: list[str] = []
+    search = SqlAlchemyStore.search_registered_models
+
+    def record(store: SqlAlchemyStore, filter_string: str, *rest: object) -> object:
+        asked.append(filter_string)
+        return search(store, filter_string, *rest)
+
+    monkeypatch.setattr(SqlAlchemyStore, "search_registered_models", record)
+    Registry(uri, "champion").desired()
+    assert asked == [EVERY_MODEL]
+    assert "tag." not in EVERY_MODEL

@@ -19,8 +19,8 @@ from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
 from oracle import columns_schema
 from signet_contract.enforcement import remote
-from signet_torchserve.worker import undecided
-from signet_torchserve.worker.undecided import ARE_KEPT
+from signet_torchserve.worker import undecided_requests
+from signet_torchserve.worker.undecided_requests import ARE_KEPT
 from signet_torchserve.worker.worker_loop import Request
 
 COLUMNS = ["a", "b"]
@@ -205,7 +205,7 @@ def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkey
         replace(body({"dataframe_split": {"columns": ["a", "c"], "data": [[value, 2.5]]}}), identifier=identifier)
         for value, identifier in ((1.5, b"first"), (3.5, b"second"))
     )
-    monkeypatch.setattr(undecided, "WAIT_S", 0)  # the decision may come sooner than that
+    monkeypatch.setattr(undecided_requests, "WAIT_S", 0)  # the decision may come sooner than that
     assert server.handler.answer([first]) == [None]
     while (refused := server.handler.answer([Request(b"first", {})])[0]) is None:
         time.sleep(0.01)

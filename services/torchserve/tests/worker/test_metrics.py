@@ -38,8 +38,11 @@ def told(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, float]]:
         for record in caplog.records:
             match = _LINE.fullmatch(record.getMessage())
             assert match, record.getMessage()
-            assert match[6] == "COUNTER"
             series = f"{match[1]}{{{match[4]}}}"
+            if match[6] == "GAUGE":
+                assert series == f"signet_worker_memory_bytes{{{LABELS}}}"
+                continue
+            assert match[6] == "COUNTER"
             sums[series] = sums.get(series, 0) + float(match[3])
         return sums
 
@@ -119,6 +122,29 @@ def test_nothing_new_is_nothing_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     metrics.publish()
     assert caplog.records == []
+
+
+def test_memory_is_told_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a worker is loaded, and again after a while, if it has requests."""
+    told = _memory(caplog)
+    metrics = _worker()
+    assert len(told()) == 1
+    assert told()[0] > 1 << 20
+    metrics.publish()
+    assert len(told()) == 1
+    monkeypatch.setattr("signet_torchserve.worker.metrics.MEMORY_INTERVAL_S", 0)
+    metrics.publish()
+    assert len(told()) == 2
+
+
+def _memory(caplog: pytest.LogCaptureFixture) -> Callable[[], list[float]]:
+    caplog.set_level(logging.INFO, logger="ts.metrics")
+
+    def read() -> list[float]:
+        matches = [_LINE.fullmatch(record.getMessage()) for record in caplog.records]
+        return [float(match[3]) for match in matches if match and match[1] == "signet_worker_memory_bytes"]
+
+    return read
 
 
 def test_handler(tmp_path: Path, told: Callable[[], dict[str, float]]) -> None:

@@ -58,11 +58,11 @@ def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
     """
     try:
         try:
-            return _Reader(body, body, least).value(_VALUE.decode(body), [nested])
+            return _Reader(body, body, least, []).value(_VALUE.decode(body), [nested])
         except msgspec.DecodeError:
             # What JSON does not have stands there for numbers of the same length; they are looked for in the body.
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
-            return _Reader(body, text, least).value(_VALUE.decode(text), [nested])
+            return _Reader(body, text, least, []).value(_VALUE.decode(text), [nested])
     except (msgspec.DecodeError, RecursionError) as error:
         raise Unsliced from error
 
@@ -73,6 +73,8 @@ class _Reader:
     text: bytes
     """The body, or JSON that looks like it."""
     least: int
+    labels: list[str]
+    """"0", "1" and so on, as far as a labelled list has needed them: so do the next ones."""
 
     def value(self, raw: msgspec.Raw, nested: Sequence[frozenset[str]]) -> Any:
         """A part of the text as the body has it; objects are looked into as deep as `nested` has keys for the next."""
@@ -83,7 +85,7 @@ class _Reader:
         if end - start <= self.least or not (kind == b"[" or is_labelled or (kind == b"{" and nested)):
             return json_text.exact(self.body[start:end])
         if kind == b"[" or is_labelled:
-            return LongList(self.body, start + 1, end - 1, self.least)
+            return LongList(self.body, start + 1, end - 1, self.least, self.labels)
         members = _MEMBERS.decode(raw)
         if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
             raise Unsliced  # the name may be another
@@ -103,8 +105,8 @@ class LongList:
         Unsliced: its first item is long itself.
     """
 
-    def __init__(self, body: bytes, start: int, end: int, least: int) -> None:
-        self._body, self._start, self._end = body, start, end
+    def __init__(self, body: bytes, start: int, end: int, least: int, labels: list[str]) -> None:
+        self._body, self._start, self._end, self._labels = body, start, end, labels
         self._rows: list[int] = []
         """The first item of each piece, and last how many there are, once they have been counted."""
         self._places: list[int] = []
@@ -176,16 +178,17 @@ class LongList:
                 if items:
                     if parsed is _exact:  # most probably so are the next
                         self._parsers = [_exact, _orjson]
-                    return stop, _values(items, row)
+                    return stop, self._values(items, row)
         raise Unsliced
 
-
-def _values(items: Any, row: int) -> list[Any]:
-    if type(items) is list:
-        return items
-    if list(items) != list(map(str, range(row, row + len(items)))):
-        raise Unsliced
-    return list(items.values())
+    def _values(self, items: Any, row: int) -> list[Any]:
+        if type(items) is list:
+            return items
+        end = row + len(items)
+        self._labels += map(str, range(len(self._labels), end))
+        if list(items) != self._labels[row:end]:
+            raise Unsliced
+        return list(items.values())
 
 
 def _spaced(brackets: bytes) -> bytes:

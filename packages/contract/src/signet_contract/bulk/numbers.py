@@ -71,13 +71,14 @@ def of_texts(parser: simdjson.Parser, first: bytes, texts: Callable[[], Iterable
     item = orjson.loads(first)
     shape = np.shape(item) if depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
-    if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(map(type, leaves)):
+    types = {type_: frozenset({type_}) for type_ in set(map(type, leaves))}
+    if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(types):
         raise ValueError("It holds something else than numbers.")
-    kinds = [frozenset({type(leaf)}) for leaf in leaves]
+    kinds = [types[type(leaf)] for leaf in leaves]
     try:
         return Numbers(_blocks(parser, texts(), first, kinds), shape, kinds)
     except Unlike:
-        if bool in frozenset().union(*kinds):
+        if bool in types:
             raise
         blocks = _blocks(parser, texts(), first, [_MIXED] * len(kinds))
         return Numbers(blocks, shape, mixed_kinds(kinds, blocks))
@@ -153,7 +154,7 @@ class Unlike(ValueError):
 def _blocks(
     parser: simdjson.Parser, texts: Iterable[bytes], first: bytes, kinds: Sequence[frozenset[type]]
 ) -> list[Array]:
-    all_kinds = frozenset().union(*kinds)
+    all_kinds = frozenset().union(*set(kinds))
     are_mixed = kinds[0] == _MIXED
     ignored = _IN_NUMBERS_AND_BETWEEN + b"." * are_mixed
     has_bools = bool in all_kinds

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 from mlflow.types import Schema
 
 from signet_contract.errors import MAX_VIOLATIONS, SignatureMismatch, Violation, listed
@@ -14,18 +13,19 @@ MISSING = "no such column"
 EXTRA = "an extra column"
 
 
-def require(schema: Schema, columns: pd.Index) -> list[Violation]:
+def require(schema: Schema, columns: Sequence[Any]) -> list[Violation]:
     """What is wrong with the names of columns, but for what MLflow would refuse: that there are others, the first ones.
 
     Raises:
         SignatureMismatch: some are there more than once, or required ones are not.
     """
-    twice = [] if columns.is_unique else list(columns[columns.duplicated()])
+    present = set(columns)
+    twice = _repeated(columns) if len(present) < len(columns) else []
     if not schema.has_input_names():
-        missing, extra = [], list(columns[len(schema.inputs) :])
+        missing, extra = [], columns[len(schema.inputs) :]
         not_extra = f"{len(schema.inputs)} columns"
     else:
-        present, expected = set(columns), set(schema.input_names())
+        expected = set(schema.input_names())
         missing = [name for name in schema.required_input_names() if name not in present]
         extra = [name for name in dict.fromkeys(columns) if name not in expected]
         not_extra = "no column of this name"
@@ -45,6 +45,11 @@ def require(schema: Schema, columns: pd.Index) -> list[Violation]:
     if missing:
         raise SignatureMismatch(missing_message(missing, extra), violations, more)
     return violations
+
+
+def _repeated(columns: Sequence[Any]) -> list[Any]:
+    seen: set[Any] = set()
+    return [name for name in columns if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
 
 
 def missing_message(missing: Sequence[Any], extra: Sequence[Any]) -> str:

@@ -36,7 +36,7 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
         Rejected: the request is no table, or the schema does not admit it.
     """
     frame = read(schema, decoded, policy)
-    violations = column_names.require(schema, frame.columns)
+    violations = column_names.require(schema, list(frame.columns))
     if frame.empty:
         violations.append(Violation(rule="empty", expected="at least one row", got="no rows"))
     if schema.has_input_names():

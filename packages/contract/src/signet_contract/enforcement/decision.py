@@ -32,13 +32,12 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_values, columns, floats, mistakes, tensors
+from signet_contract.enforcement import column_values, columns, floats, mistakes, regular, tensors
 from signet_contract.enforcement.excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
-from signet_contract.json_text import MAX_DEPTH, is_shallow, without_collector
+from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_shallow, without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
-from signet_contract.request import RawBody
 
 
 def decide(
@@ -56,8 +55,7 @@ def decide(
     Raises:
         Rejected: with MLflow's message where MLflow refuses.
     """
-    if decoded.source is not None and not decoded.is_exact:
-        refuse_long(inputs, outputs, params, decoded.source, policy)
+    refuse_long(inputs, outputs, params, decoded, policy)
     with without_collector():
         decoded = decoded.exact()
         _require_shallow(decoded)
@@ -68,29 +66,36 @@ def refuse_long(  # noqa: PLR0913 -- those of `decide`
     inputs: str,
     outputs: str | None,
     params: str | None,
-    source: RawBody,
+    decoded: DecodedRequest,
     policy: frozenset[str] = frozenset(),
     *,
     least: int = MIN_BYTES,
 ) -> None:
-    """Refuse a long body as `decide` would, where that can be told without having all of its values at once.
+    """Refuse a long body as `decide` would, where that can be told without an object for each of its values.
 
     Args:
         inputs: as of `decide`; so are the others.
         outputs: likewise.
         params: likewise.
-        source: the body.
+        decoded: the request, read or not.
         policy: likewise.
         least: bytes from which on it is a long one.
 
     Raises:
         Rejected: it is refused.
     """
-    signature = _signature(inputs, outputs, params)
-    if source.is_csv or len(source.text) <= least or signature.inputs.is_tensor_spec():
+    signature, source = _signature(inputs, outputs, params), decoded.source
+    if source is None or decoded.is_exact or source.is_csv or len(source.text) <= least:
         return
-    with without_collector(), suppress(Unsliced):
-        _explained(signature, source.sliced(least), policy)
+    if signature.inputs.is_tensor_spec():
+        return
+    with without_collector():
+        if regular.has_long_lists(decoded.content) and not has_many_digits(source.text):
+            with suppress(Unsliced):
+                _explained(signature, decoded, policy)
+                return
+        with suppress(Unsliced):
+            _explained(signature, source.sliced(least), policy)
 
 
 def _explained(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:

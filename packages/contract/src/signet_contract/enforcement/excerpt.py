@@ -9,11 +9,10 @@ size is known.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 from mlflow.types import DataType, Schema
 
 from signet_contract import unchecked_names
@@ -61,17 +60,17 @@ class Excerpt:
             content, rows = decoded.content, irregular.rows
             self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
             self._is_irregular = True
-        if regular.is_sliced(decoded.content):
+        if regular.has_long_lists(decoded.content):
             self.whole = _not_there
             if self._rows is None and not self._is_irregular:
                 raise Unsliced
 
     def _cut(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
-        table = (
-            regular.table(schema, decoded)
-            if all(isinstance(type_, DataType) for type_ in schema.input_types())
-            else None
-        )
+        types = schema.input_types_dict() if schema.has_input_names() else dict(enumerate(schema.input_types()))
+        kinds = {name: Kinds(type_, MAX_VIOLATIONS) for name, type_ in types.items() if isinstance(type_, DataType)}
+        if len(kinds) < len(types):
+            return
+        table = regular.table(schema, decoded, kinds)
         few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # beyond which extra ones are only counted
         if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few):
             return
@@ -88,7 +87,7 @@ class Excerpt:
             raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
         if len(kept) < len(table.names):
             self.whole = lambda: replace(decoded, content=table.cut(range(table.rows()), kept))
-        rows = self._chosen(schema, table)
+        rows = self._chosen(schema, table, kinds)
         if 2 * len(rows) < table.rows():
             self._rows = rows
             self.decoded = replace(decoded, content=table.cut(rows, kept))
@@ -132,7 +131,7 @@ class Excerpt:
 
     def _kept(self, schema: Schema, table: Table, policy: frozenset[str]) -> list[int]:
         """Places of the signature's columns and of the first others; of all, if it takes them to tell the rows."""
-        column_names.require(schema, pd.Index(table.names))
+        column_names.require(schema, table.names)
         if not schema.has_input_names():
             self._extra = list(table.names[len(schema.inputs) :])
             return list(range(min(len(table.names), len(schema.inputs) + MAX_VIOLATIONS)))
@@ -143,23 +142,19 @@ class Excerpt:
         dropped = set() if takes_all else set(extra[MAX_VIOLATIONS:])
         return [place for place in range(len(table.names)) if place not in dropped]
 
-    def _chosen(self, schema: Schema, table: Table) -> list[int]:
+    def _chosen(self, schema: Schema, table: Table, kinds: Mapping[Any, Kinds]) -> list[int]:
         """The first rows, and the first of each kind in each column."""
-        if schema.has_input_names():
-            places = {name: place for place, name in enumerate(table.names)}
-            typed = {places[name]: type_ for name, type_ in schema.input_types_dict().items() if name in places}
-        else:
-            typed = dict(enumerate(schema.input_types()[: len(table.names)]))
-        found = {place: Kinds(type_, MAX_VIOLATIONS) for place, type_ in typed.items() if isinstance(type_, DataType)}
-        for place, start, values in table.columns(list(found)):
+        keys = table.names if schema.has_input_names() else range(len(table.names))
+        found = {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
+        for place, start, values in () if table.is_sorted else table.columns(list(found)):
             found[place].add(start, values)
-        mixed = {place: kinds.with_texts() for place, kinds in found.items() if kinds.must_read_texts}
+        mixed = {place: column.with_texts() for place, column in found.items() if column.must_read_texts}
         for place, start, values in table.columns(list(mixed)) if mixed else ():
             mixed[place].add(start, values)
         found |= mixed
-        self._kinds = {table.names[place]: kinds for place, kinds in found.items()}
+        self._kinds = {table.names[place]: column for place, column in found.items()}
         chosen = set(range(min(table.rows(), MAX_VIOLATIONS)))
-        return sorted(chosen.union(*(rows for kinds in found.values() for rows in kinds.first.values())))
+        return sorted(chosen.union(*(rows for column in found.values() for rows in column.first.values())))
 
 
 def _not_there() -> DecodedRequest:
@@ -172,7 +167,7 @@ def require_full(schema: Schema, decoded: DecodedRequest) -> None:
     Raises:
         MalformedPayload: it has more of them than its body has bytes.
     """
-    table = regular.table(schema, decoded)
+    table = regular.table(schema, decoded, {})
     if table and decoded.source and table.rows() * len(table.names) > len(decoded.source.text):
         raise _too_large(decoded, table.rows(), len(table.names), len(decoded.source.text))
 

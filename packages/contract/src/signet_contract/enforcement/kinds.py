@@ -101,11 +101,18 @@ class Kinds:
         return any(type_ is not str for type_, _ in self.counts)
 
     def add(self, start: int, values: Sequence[Any] | Array) -> None:
-        """Sort some more values, the first of which is in row `start`; an array is of float64 or int64."""
+        """Sort some more values, the first of which is in row `start`; an array is of float64, int64 or bool."""
         for kind, rows, count in self._sorted(values):
-            first = self.first.setdefault(kind, [])
-            first += [start + int(row) for row in rows[: self._most - len(first)]]
-            self.counts[kind] = self.counts.get(kind, 0) + count
+            self._add(kind, start, rows, count)
+
+    def add_absent(self, start: int, count: int) -> None:
+        """Count some rows from `start` on that have no value."""
+        self._add((Absent, 0), start, range(min(count, self._most)), count)
+
+    def _add(self, kind: Kind, start: int, rows: Sequence[int] | Array, count: int) -> None:
+        first = self.first.setdefault(kind, [])
+        first += [start + int(row) for row in rows[: self._most - len(first)]]
+        self.counts[kind] = self.counts.get(kind, 0) + count
 
     def of(self, row: int) -> Kind | None:
         """The kind of the value in one of the first rows of its kind; None for another row."""

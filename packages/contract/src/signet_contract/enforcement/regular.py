@@ -1,27 +1,32 @@
 """Payloads of a regular form, as the tables that pandas would make of them, without one.
 
-Where a request has `LongList`s, they are looked through piece by piece.
+Where a request has long lists that are no Python lists (`LongList`, `Numbers`), they are looked through piece by piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from mlflow.types import Schema
 
+from signet_contract.bulk import tables
 from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import kinds
+from signet_contract.enforcement import typed_numbers
+from signet_contract.enforcement.kinds import ABSENT, Kinds
 from signet_contract.model_input import Array
 
 Values = Sequence[Any] | Array
 Pieces = Iterator[tuple[int, int, Values]]
-"""Place of a column, number of a row, and the values from there on, `kinds.ABSENT` where a row has none."""
+"""Place of a column, number of a row, and the values from there on, `ABSENT` where a row has none."""
 
 
 _PIECE_ROWS = 1 << 14
@@ -48,10 +53,17 @@ class Table:
     """Whether the rows can be counted without a look at all of them. If not, there are fewer values than bytes."""
     rows_are_told_by_all: bool = False
     """Whether it takes all columns to tell how many rows there are, and in which order."""
+    is_sorted: bool = False
+    """Whether the values have been sorted by kind on the way to the names."""
 
 
-def table(schema: Schema, decoded: DecodedRequest) -> Table | None:
+def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -> Table | None:
     """The request as a table; None if its form is none of these.
+
+    Args:
+        schema: a column signature.
+        decoded: the request.
+        kinds: of columns, by name; it gets the values of those if all have to be looked at anyway.
 
     Raises:
         Unsliced: it has long lists, and its form is not sure to be regular.
@@ -62,19 +74,22 @@ def table(schema: Schema, decoded: DecodedRequest) -> Table | None:
         found = _of_split(content)
     elif isinstance(content, pd.DataFrame):
         found = _of_frame(content)
-    elif isinstance(content, list | LongList):
-        found = _of_rows(schema, content, may_be_column=decoded.format is not Format.RECORDS)
+    elif isinstance(content, tables.Table):
+        found = _of_read_records(content)
+    elif _is_list(content) and not _is_labelled(content):
+        found = _of_rows(schema, content, kinds, may_be_column=decoded.format is not Format.RECORDS)
     else:
         is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
         found = _of_columns(content) if is_table else None
-    if found is None and is_sliced(content):
+    if found is None and has_long_lists(content):
         raise Unsliced
     return found
 
 
-def is_sliced(content: Any) -> bool:
-    """Whether there are long lists in it."""
-    return LongList in map(type, [content, *(content.values() if type(content) is dict else ())])
+def has_long_lists(content: Any) -> bool:
+    """Whether there are lists in it that are no Python lists."""
+    types = set(map(type, [content, *(content.values() if type(content) is dict else ())]))
+    return not types.isdisjoint({LongList, Numbers, tables.Table})
 
 
 def _of_frame(frame: pd.DataFrame) -> Table:
@@ -91,6 +106,16 @@ def _of_frame(frame: pd.DataFrame) -> Table:
         columns,
         lambda rows, places: frame.iloc[list(rows), list(places)].reset_index(drop=True),
     )
+
+
+def _of_read_records(records: tables.Table) -> Table | None:
+    found, names = _of_lists(records.rows), records.names
+
+    def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
+        kept = [names[place] for place in places]
+        return [dict(zip(kept, row, strict=True)) for row in typed_numbers.take(records.rows, rows, places)]
+
+    return found and replace(found, names=names, cut=cut)
 
 
 def _of_split(content: Any) -> Table | None:
@@ -124,28 +149,34 @@ def _are_plain(names: list[Any]) -> bool:
     return set(map(type, names)) in ({str}, {int})
 
 
-def _of_rows(schema: Schema, rows: list[Any] | LongList, *, may_be_column: bool) -> Table | None:
-    types = {type(rows.first)} if isinstance(rows, LongList) else set(map(type, rows))
+def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_column: bool) -> Table | None:
+    types: set[type]
+    if isinstance(rows, Numbers):
+        types = {list if rows.shape else float}
+    else:
+        types = {type(rows.first)} if isinstance(rows, LongList) else set(map(type, rows))
     if types == {dict}:
-        return _of_records(rows)
+        return _of_records(rows, kinds if schema.has_input_names() else {})
     is_one_column = may_be_column and len(schema.inputs) == 1 and schema.has_input_names()
     if is_one_column and dict not in types:
         return _of_values(schema.input_names()[0], rows, {dict})
     return _of_lists(rows) if types & {list, dict} else _of_values(0, rows, {dict, list})
 
 
-def _of_values(name: Any, values: list[Any] | LongList, others: set[type]) -> Table:
+def _of_values(name: Any, values: Any, others: set[type]) -> Table:
     def columns(places: Sequence[int]) -> Pieces:
         for start, piece in _pieces(values):
             if not others.isdisjoint(map(type, piece)):
                 raise Unsliced
             yield from ((place, start, piece) for place in places)
 
-    is_counted = type(values) is list
+    is_counted = type(values) is not LongList
     return Table([name], lambda: len(values), columns, lambda rows, _: _taken(values, rows), is_counted)
 
 
 def _of_lists(rows: Any) -> Table | None:
+    if type(rows) is Numbers:
+        return _of_read_lists(rows)
     if type(rows) is LongList:
         first = None if rows.is_labelled else rows.first
     elif type(rows) is not list or set(map(type, rows)) != {list} or len(set(map(len, rows))) != 1:
@@ -169,6 +200,17 @@ def _of_lists(rows: Any) -> Table | None:
     return Table(range(width), lambda: len(rows), columns, cut, type(rows) is list)
 
 
+def _of_read_lists(rows: Numbers) -> Table | None:
+    if rows.labels is not None or len(rows.shape) != 1:
+        return None
+    return Table(
+        range(len(rows.kinds)),
+        lambda: len(rows),
+        lambda places: typed_numbers.columns(rows, places),
+        lambda chosen, places: typed_numbers.take(rows, chosen, places),
+    )
+
+
 def _sorts(rows: LongList) -> list[Any]:
     """The first row of each length, and of each type that has none, in the order they came."""
     found: dict[Any, Any] = {}
@@ -180,19 +222,23 @@ def _sorts(rows: LongList) -> list[Any]:
     return list(found.values())
 
 
-def _of_records(records: Any) -> Table:
+def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> Table:
     names: dict[str, None] = {}
-    for _, piece in _pieces(records):
+    for start, piece in _pieces(records):
         if set(map(type, piece)) != {dict}:
             raise Unsliced
-        names.update(dict.fromkeys(chain.from_iterable(piece)))
+        if set(map(len, piece)) != {len(names)} or not _have_all(piece, names):
+            names.update(dict.fromkeys(chain.from_iterable(piece)))
+        for name, of_column in kinds.items():
+            if name in names:
+                of_column.add(start, _members(piece, name))
+            else:
+                of_column.add_absent(start, len(piece))
     of_all = list(names)
 
     def columns(places: Sequence[int]) -> Pieces:
         for start, piece in _pieces(records):
-            for place in places:
-                name = of_all[place]
-                yield place, start, [record.get(name, kinds.ABSENT) for record in piece]
+            yield from ((place, start, _members(piece, of_all[place])) for place in places)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
         if len(places) == len(of_all):
@@ -200,7 +246,24 @@ def _of_records(records: Any) -> Table:
         kept = [of_all[place] for place in places]
         return [{name: record[name] for name in kept if name in record} for record in _taken(records, rows)]
 
-    return Table(of_all, lambda: len(records), columns, cut)
+    return Table(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
+
+
+def _have_all(records: list[Any], names: Mapping[str, None]) -> bool:
+    if not names:
+        return True
+    try:
+        deque(map(itemgetter(*names), records), maxlen=0)
+    except KeyError:
+        return False
+    return True
+
+
+def _members(records: list[Any], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), records))
+    except KeyError:
+        return [record.get(name, ABSENT) for record in records]
 
 
 def _of_columns(content: dict[str, Any]) -> Table | None:
@@ -208,7 +271,7 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
     if types == {dict}:
         return _of_labelled(content)
     lists = [values for values in content.values() if _is_list(values)]
-    are_labelled = {type(values) is LongList and values.is_labelled for values in content.values()}
+    are_labelled = set(map(_is_labelled, content.values()))
     if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, lists))) > 1):
         return None
 
@@ -236,7 +299,11 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
 
 
 def _is_list(values: Any) -> bool:
-    return type(values) in (list, LongList)
+    return type(values) in (list, LongList, Numbers)
+
+
+def _is_labelled(values: Any) -> bool:
+    return values.labels is not None if type(values) is Numbers else type(values) is LongList and values.is_labelled
 
 
 def _some(columns: dict[str, Any], names: list[str], places: Sequence[int]) -> dict[str, Any]:
@@ -251,7 +318,7 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
     def columns(places: Sequence[int]) -> Pieces:
         for place in places:
             column = content[names[place]]
-            yield place, 0, [column.get(label, kinds.ABSENT) for label in labels]
+            yield place, 0, [column.get(label, ABSENT) for label in labels]
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, dict[str, Any]]:
         kept = [labels[row] for row in rows]
@@ -261,9 +328,20 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
     return Table(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)
 
 
-def _pieces(values: list[Any] | LongList) -> Iterator[tuple[int, list[Any]]]:
+def _pieces(values: Any) -> Iterator[tuple[int, Any]]:
+    if isinstance(values, Numbers):
+        _require_plain(values)
+        return ((start, piece) for _, start, piece in typed_numbers.columns(values, [0]))
     return values.pieces() if isinstance(values, LongList) else iter([(0, values)])
 
 
-def _taken(values: list[Any] | LongList, rows: Sequence[int]) -> list[Any]:
+def _require_plain(numbers: Numbers) -> None:
+    labels = numbers.labels
+    if numbers.shape or (labels is not None and (labels != np.arange(len(labels))).any()):
+        raise Unsliced
+
+
+def _taken(values: Any, rows: Sequence[int]) -> list[Any]:
+    if isinstance(values, Numbers):
+        return [row[0] for row in typed_numbers.take(values, rows, [0])]
     return values.take(rows) if isinstance(values, LongList) else [values[row] for row in rows]

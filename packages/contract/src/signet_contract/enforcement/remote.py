@@ -104,8 +104,9 @@ def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread:
 
     policy = frozenset(contract.get("policy", ()))
     parts = contract["inputs"], contract.get("outputs"), contract.get("params")
-    if decoded.source is not None:
-        decision.refuse_long(*parts, decoded.source, policy)
+    is_read_elsewhere = decoded.content is None and not is_unread
+    read = decoded.source.decode() if decoded.source and is_read_elsewhere else decoded
+    decision.refuse_long(*parts, read, policy)
     exact = decoded.exact()
     decoded.content, decoded.wrapped = exact.content, exact.wrapped
     model_input = Contract(contract, policy).fast_path(exact) if is_unread else None

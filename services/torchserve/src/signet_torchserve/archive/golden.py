@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from signet_torchserve.archive.layout import GOLDEN
+from signet_torchserve.archive.file_names import GOLDEN
 
 # Another machine's arithmetic differs in the last digits.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import weakref
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -149,12 +149,20 @@ class Store:
         """What served last, by name of the deployment."""
         return _revisions(self._served)
 
-    def unpack_last_good(self) -> dict[str, Revision]:
-        """Of what served last, all that can serve again at once; its files lie unpacked."""
+    def unpack_last_good(
+        self, has_room: Callable[[Path, Revision], bool] = lambda _archive, _revision: True
+    ) -> dict[str, Revision]:
+        """Of what served last, all that can serve again at once; its files lie unpacked.
+
+        Args:
+            has_room: whether a version, whose archive it gets, may start beside those before.
+        """
         unpacked = {}
         for name, revision in self.last_good().items():
             try:
-                if self.unpack(name, revision):
+                if self.is_cached(name, revision) and not has_room(self.archive(name, revision), revision):
+                    logger.warning("%s version %s does not start: there is no memory for it.", name, revision.id)
+                elif self.unpack(name, revision):
                     unpacked[name] = revision
             except OSError as error:
                 logger.warning("%s version %s cannot be unpacked: %s", name, revision.id, error)

@@ -18,6 +18,7 @@ class _Wait:
     until: float
     duration_s: float
     outcome: str
+    needed_mib: float = math.inf
 
 
 _NONE = _Wait(0.0, 0.0, "pending")
@@ -50,6 +51,16 @@ class Backoff:
     def refused(self, name: str, revision: Revision) -> None:
         """It must not be served."""
         self._begin(name, revision, math.inf, "refused", 0.0)
+
+    def no_room(self, name: str, revision: Revision, needed_mib: float) -> None:
+        """It must wait until so much memory is free."""
+        self._waits[name, revision.request] = _Wait(math.inf, math.inf, "refused", needed_mib)
+
+    def has_room(self, free_mib: float) -> None:
+        """So much memory is free: what waits for no more than that is due, and refused until it was tried."""
+        for key, wait in self._waits.items():
+            if wait.needed_mib <= free_mib:
+                self._waits[key] = _Wait(0.0, 0.0, wait.outcome)
 
     def outcome(self, name: str, revision: Revision) -> str:
         """`pending` if it has not had its turn, else `unreachable`, `failed` or `refused`."""

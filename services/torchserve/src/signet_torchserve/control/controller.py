@@ -15,17 +15,18 @@ from collections.abc import Callable, Mapping
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.backoff import Backoff
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import Desired, Follower
 from signet_torchserve.control.observed import Drain, Eye, Observed, RunningRollout
-from signet_torchserve.control.outcomes import Outcomes
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryError
+from signet_torchserve.control.retry_loop import keep_going
 from signet_torchserve.control.rollout import Rollout, Superseded
-from signet_torchserve.control.status import Status
+from signet_torchserve.control.rollout_outcomes import Outcomes
 from signet_torchserve.control.status_reporter import StatusReporter
-from signet_torchserve.control.supervision import keep_going
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
+from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 
 logger = logging.getLogger(__name__)
@@ -46,16 +47,24 @@ class Controller:
         store: keeps their archives.
         status: where to tell what is served.
         poll_interval_s: seconds between two looks at the registry.
+        room: has memory for more versions, or has not.
     """
 
-    def __init__(
-        self, registry: Registry, server: ModelServer, store: Store, status: Status, poll_interval_s: float
+    def __init__(  # noqa: PLR0913, PLR0917 -- all that it deals with
+        self,
+        registry: Registry,
+        server: ModelServer,
+        store: Store,
+        status: Status,
+        poll_interval_s: float,
+        room: Room,
     ) -> None:
         self._registry = registry
         self._server = server
         self._store = store
         self._status = status
         self._poll_interval_s = poll_interval_s
+        self._room = room
         self._eye = Eye(server, store, poll_interval_s)
         self._follower = Follower(registry, store, status)
         self._presence = Presence(registry, store.replica)
@@ -68,12 +77,12 @@ class Controller:
         self._tasks: dict[tuple[str, str], threading.Thread] = {}
         self._troubles: dict[tuple[str, str], str] = {}
         self._held: set[str] = set()
-        self._has_to_wait = False
+        self._has_to_wait = self._is_resumed = False
         self._wake = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set, whatever goes wrong."""
-        keep_going("The controller", self._resume_once(), self._status, stop, lambda seconds: self.rest(seconds, stop))
+        keep_going("The controller", self._step, self._status, stop, lambda seconds: self.rest(seconds, stop))
         self._presence.leave()
 
     def rest(self, seconds: float, stop: threading.Event | None = None) -> None:
@@ -94,6 +103,7 @@ class Controller:
                 break
             self.rest(LOOK_S)
         self._outcomes.backoff = Backoff()  # what could not serve is tried at once if the registry asks for it
+        self._is_resumed = True
 
     def reconcile(self) -> float:
         """Begin, go on with and end what differs between what is desired and what is observed.
@@ -112,10 +122,11 @@ class Controller:
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
             last = {name: it for name, it in observed.last_good.items() if it is not None}
             self._outcomes.backoff.keep(desired.revisions, last)
+        self._outcomes.backoff.has_room(self._room.free_mib)
         self._act(desired, observed)
         if desired.is_known:
             known = desired.revisions.keys() - self._status.stranded.keys()
-            states = {name: self._state(name, desired.revisions[name], observed) for name in sorted(known)}
+            states = {name: self._outcomes.state(name, desired.revisions[name], observed) for name in sorted(known)}
             told = {name: _TOLD_AS.get(state, state) for name, state in states.items()}
             self._reporter.tell(desired.revisions, told)
         if self.is_busy:
@@ -132,17 +143,10 @@ class Controller:
         """Whether deployments go on although the registry lists none of all that are served."""
         return bool(self._held)
 
-    def _resume_once(self) -> Callable[[], float]:
-        is_resumed = False
-
-        def step() -> float:
-            nonlocal is_resumed
-            if not is_resumed:
-                self.resume()
-                is_resumed = True
-            return self.reconcile()
-
-        return step
+    def _step(self) -> float:
+        if not self._is_resumed:
+            self.resume()
+        return self.reconcile()
 
     def _observe(self, desired: Mapping[str, Revision]) -> Observed:
         """See what there is, and take note of what became of the rollouts that are over."""
@@ -188,8 +192,7 @@ class Controller:
             if isinstance(it, plan.Drain)
         }
         self._has_to_wait = any(isinstance(action, plan.Wait | plan.Recall) for action in actions)
-        held = {name for action in actions if isinstance(action, plan.Hold) for name in action.names}
-        self._tell_held(held)
+        self._tell_held({name for action in actions if isinstance(action, plan.Hold) for name in action.names})
         for action in actions:
             try:
                 self._do(action, desired, observed)
@@ -235,6 +238,7 @@ class Controller:
             registry=self._registry,
             server=self._server,
             store=self._store,
+            room=self._room,
         )
         self._rollouts.append(rollout)
         rollout.begin(self._wake.set, is_asked_for=desired.is_known and is_desired)
@@ -286,11 +290,8 @@ class Controller:
         self._held = names
         self._status.stranded = {**self._status.stranded, **dict.fromkeys(sorted(names), why)}
 
-    def _state(self, name: str, revision: Revision, observed: Observed) -> str:
-        return "ready" if observed.serves(name, revision) else self._outcomes.backoff.outcome(name, revision)
-
     def _report(self, desired: Desired, observed: Observed) -> None:
-        states = {name: self._state(name, revision, observed) for name, revision in sorted(desired.revisions.items())}
+        states = {name: self._outcomes.state(name, it, observed) for name, it in sorted(desired.revisions.items())}
         self._status.tell(
             deployments={name: revision.id for name, revision in observed.serving().items()},
             pending=[name for name, state in states.items() if state == "pending"],

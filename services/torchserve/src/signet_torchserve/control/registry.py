@@ -12,6 +12,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
 from mlflow import MlflowClient
@@ -25,13 +26,15 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 MAX_TAG_LENGTH = 4000
 # Of as many models at once: the fewer pages, the less can move from one to another meanwhile.
 PAGE = 1000
+# Every model, and no prompt. MLflow's client would ask for those whose tag says that they are no prompts, of which a
+# server from before prompts (MLflow 2.21) has none. A filter that has the tag's name in it is left as it is.
+EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 # MLflow's experiment that is always there; its tags tell which replicas are.
 EXPERIMENT = "0"
 # What stands before the server may answer with a whole page.
@@ -90,7 +93,7 @@ class Registry:
         while True:
             try:
                 with self._reached():
-                    page = self._client.search_registered_models(max_results=PAGE, page_token=token)
+                    page = self._client.search_registered_models(EVERY_MODEL, max_results=PAGE, page_token=token)
             except RegistryRefused as error:
                 raise RegistryUnreachable(str(error)) from error
             for model in page:
@@ -160,14 +163,13 @@ class Registry:
         Raises:
             RegistryRefused: the registry answers, and a file cannot be had, or not be written here.
         """
-        uri = f"models:/{name}/{version}"
         with self._fetching(name, version):
-            repository = get_artifact_repository(uri, self._tracking_uri)
+            uri = self._versions.get_model_version_download_uri(name, version)
+            repository: Any = get_artifact_repository(uri, self._tracking_uri)
             files = repository.list_artifacts(None)
         if not files:
-            place = ModelsArtifactRepository.get_underlying_uri(uri)  # type: ignore[no-untyped-call]
             raise RegistryRefused(
-                f"Files not complete: none of version {version} lies at {place}, seen from here. If that is a folder "
+                f"Files not complete: none of version {version} lies at {uri}, seen from here. If that is a folder "
                 "of the MLflow server's own, the server needs --serve-artifacts before the model is logged."
             )
         while files:
@@ -178,7 +180,9 @@ class Registry:
                 if file.is_dir:
                     files += repository.list_artifacts(file.path)
                 else:
-                    repository.download_artifacts(file.path, str(folder))  # type: ignore[no-untyped-call]
+                    # Both are private: the public way asks before each file, by a list, if it is a folder.
+                    path = repository._create_download_destination(file.path, str(folder))  # noqa: SLF001
+                    repository._download_file(file.path, path)  # noqa: SLF001
         return folder
 
     @contextmanager
@@ -207,15 +211,15 @@ class Registry:
         """
         with self._reached():
             for tag, value in {**(tags or {}), REASON: reason, STATUS: status}.items():
-                self._client.set_model_version_tag(name, version, tag, value[:MAX_TAG_LENGTH])
+                self._versions.set_model_version_tag(name, version, tag, value[:MAX_TAG_LENGTH])
 
     def tell(self, name: str, replica: str, entry: str | None) -> None:
         """Put what one replica says on the registered model; None takes it away."""
         with self._reached():
             if entry is None:
-                self._client.delete_registered_model_tag(name, REPLICA + replica)
+                self._versions.delete_registered_model_tag(name, REPLICA + replica)
             else:
-                self._client.set_registered_model_tag(name, REPLICA + replica, entry)
+                self._versions.set_registered_model_tag(name, REPLICA + replica, entry)
 
     def beat(self, replica: str) -> dict[str, str]:
         """Say that a replica is there, and when each of all replicas has said so last, by its own clock."""
@@ -231,6 +235,11 @@ class Registry:
         """Say that a replica is not there any more."""
         with self._reached():
             self._client.delete_experiment_tag(EXPERIMENT, self._presence + replica)
+
+    @property
+    def _versions(self) -> Any:
+        """What MLflow's client asks, a `ModelRegistryClient`; the client asks first if a model is a prompt."""
+        return self._client._get_registry_client()  # type: ignore[no-untyped-call]  # noqa: SLF001 -- a test pins it
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -9,21 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from signet_contract.policy import Policy
 
-from signet_torchserve import deployment_name
+from signet_torchserve import deployment_name, memory
 from signet_torchserve.archive import builder, digest
 from signet_torchserve.archive.golden import Golden, are_about
-from signet_torchserve.archive.last_words import LastWords
+from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.archive.served_contract import ServedContract
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.errors import DigestDiffers, NotServable
 from signet_torchserve.options import Options
-from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, Revision
+from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, MEMORY, Revision
+from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServer, ModelServerError, wait_until_ready
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Rollout:
         registry: where it comes from.
         server: where it goes.
         store: keeps its archive.
+        room: has memory for it, or has not.
     """
 
     def __init__(  # noqa: PLR0913 -- all that takes part in it
@@ -72,6 +75,7 @@ class Rollout:
         registry: Registry,
         server: ModelServer,
         store: Store,
+        room: Room,
     ) -> None:
         self.name = name
         self.revision = revision
@@ -80,6 +84,7 @@ class Rollout:
         self._registry = registry
         self._server = server
         self._store = store
+        self._room = room
         self._options = Options()
         self._began = time.monotonic()
         self._steps: dict[str, float] = {}
@@ -122,6 +127,7 @@ class Rollout:
 
         Raises:
             NotServable: it must not be served, now or ever.
+            NoRoom: there is no memory for it.
             FilesIncomplete: some of its files are missing.
             RegistryError: its files cannot be had now.
             OSError: there is no room for its files.
@@ -130,10 +136,12 @@ class Rollout:
         """
         deployment_name.check(self.name)
         self._options = Options.from_tags(self.revision.tags)
-        folder = self._unpacked()
-        self._alone = builder.alone(folder)
-        self._hold_to_contract(folder)
-        self._bring_up(folder)
+        if self._server.version(self.name, self.revision.id) is not None:
+            self._prove(self._store.unpacked(self.name, self.revision.id))
+        else:
+            mar = self._made()
+            with self._room.promised(self._room.needed_mib(mar)):
+                self._prove(self._unpacked(mar))
         self.is_proven = True
         with self._step("default"):
             if is_asked_for:
@@ -154,22 +162,36 @@ class Rollout:
         yield
         self._steps[name] = self._steps.get(name, 0.0) + time.monotonic() - began
 
-    def _unpacked(self) -> Path:
-        """The folder of the version's archive, from the store or newly made."""
-        if self._server.version(self.name, self.revision.id) is not None:
-            return self._store.unpacked(self.name, self.revision.id)
+    def _made(self) -> Path:
+        """The version's archive, from the store or newly made."""
+        self._go_on()
         mar = self._store.archive(self.name, self.revision)
-        for _ in range(2):
+        if not self._store.is_cached(self.name, self.revision):
+            self._make(mar)
             self._go_on()
-            if not self._store.is_cached(self.name, self.revision):
-                self._make(mar)
-                self._go_on()
+        return mar
+
+    def _unpacked(self, mar: Path) -> Path:
+        """The folder of the version's archive."""
+        for _ in range(2):
             with self._step("archive"):
                 folder = self._store.unpack(self.name, self.revision)
             if folder is not None:
                 return folder
             logger.warning("The archive %s is not what was built, and is built again.", mar.name)
+            self._made()
         raise NotServable(f"The archive {mar.name} changes while it is read.")
+
+    def _prove(self, folder: Path) -> None:
+        """Have the version's workers give its golden answers."""
+        self._alone = builder.alone(folder)
+        self._hold_to_contract(folder)
+        self._bring_up(folder)
+        golden = Golden.of(folder)
+        if golden is not None:
+            with self._step("golden"):
+                self._hold_to_golden(golden)
+        self.tags[MEMORY] = f"{self._taken_mib(folder):.0f}"
 
     def _make(self, mar: Path) -> None:
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
@@ -209,14 +231,21 @@ class Rollout:
             )
 
     def _bring_up(self, folder: Path) -> None:
-        """Start the version's workers beside those that serve, and hold them to the golden answers."""
+        """Start the version's workers beside those that serve: one, and the others where there is room for them."""
+        workers = self._options.workers
         with self._step("workers"):
-            self._server.ensure(self.name, self.revision.id, folder, self._options)
-            wait_until_ready(self._server, self.name, self.revision.id, self._options.workers, self._go_on_loading)
-        golden = Golden.of(folder)
-        if golden is not None:
-            with self._step("golden"):
-                self._hold_to_golden(golden)
+            self._start(folder, 1)
+            if workers > 1:
+                with self._room.promised((workers - 1) * self._taken_mib(folder)):
+                    self._start(folder, workers)
+
+    def _start(self, folder: Path, workers: int) -> None:
+        self._server.ensure(self.name, self.revision.id, folder, replace(self._options, workers=workers))
+        wait_until_ready(self._server, self.name, self.revision.id, workers, self._go_on_loading)
+
+    def _taken_mib(self, folder: Path) -> float:
+        served = self._server.version(self.name, self.revision.id)
+        return memory.taken_mib(served.pids if served else (), folder)
 
     def _hold_to_golden(self, golden: Golden) -> None:
         """Ask for the golden answers, and whether they are the same again, alone and among other requests."""
@@ -244,12 +273,12 @@ class Rollout:
 
     def _go_on_loading(self) -> None:
         self._go_on()
-        last_words = LastWords.of(self._store.unpacked(self.name, self.revision.id))
-        if last_words is not None:
+        failure = LoadFailure.of(self._store.unpacked(self.name, self.revision.id))
+        if failure is not None:
             raise (
-                NotServable(last_words.reason)
-                if last_words.is_final
-                else ModelServerError(f"A worker could not load the model: {last_words.reason}")
+                NotServable(failure.reason)
+                if failure.is_final
+                else ModelServerError(f"A worker could not load the model: {failure.reason}")
             )
 
     def _go_on(self) -> None:

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable, served_at
 from signet_torchserve.control.replica_status import ReplicaStatus, summary
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,8 @@ class StatusReporter:
                 self._registry.tell(name, gone, None)
         of_all, reason = summary(revision.version, entries, present)
         if is_news or (of_all, reason) != (revision.tags.get(STATUS), revision.tags.get(REASON)):
-            self._registry.mark(name, revision.version, of_all, reason, mark.tags if is_news else None)
+            news = {tag: value for tag, value in mark.tags.items() if revision.tags.get(tag) != value}
+            self._registry.mark(name, revision.version, of_all, reason, news if is_news else None)
         mark.is_told, mark.tags = True, {}
         if status == "ready":
             self._served[name] = mark

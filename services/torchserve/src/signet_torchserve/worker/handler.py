@@ -24,10 +24,10 @@ from signet_contract.enforcement import remote
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
-from signet_torchserve import deadlines, pieces
+from signet_torchserve import deadlines, machine, pieces
+from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.archive.golden import Golden
-from signet_torchserve.archive.last_words import LastWords
-from signet_torchserve.archive.layout import LABELS, MLMODEL, OPTIONS, PROGRAM
+from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.busy_flag import InFlight
 from signet_torchserve.errors import AnswerTooLarge, Fault, NotServable, OutOfMemory
 from signet_torchserve.model import outputs
@@ -35,14 +35,16 @@ from signet_torchserve.model.program import Program
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.options import Options
 from signet_torchserve.pieces import Piece
-from signet_torchserve.worker import plain_loop, response_encoding, trials, worker_loop
+from signet_torchserve.worker import response_encoding, torchserve_loop, warm_up, worker_loop
 from signet_torchserve.worker.metrics import Metrics, Tally
-from signet_torchserve.worker.undecided import Undecided
+from signet_torchserve.worker.undecided_requests import Undecided
 
 if TYPE_CHECKING:
     from ts.context import Context
 
 MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size, as TorchServe has it
+LOADING_SCORE, SERVING_SCORE = 1000, 500
+"""Of a worker where the memory has no room for all: one that loads ends before those that serve, these before Java."""
 
 
 class SignatureHandler:
@@ -51,12 +53,14 @@ class SignatureHandler:
     def initialize(self, context: Context) -> None:
         """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
         folder = Path(context.system_properties["model_dir"])
+        machine.end_first(LOADING_SCORE)
         try:
             self._load(context, folder)
         except Exception as error:
-            LastWords(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
+            LoadFailure(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
             raise
-        LastWords.take_back(folder)
+        LoadFailure.clear(folder)
+        machine.end_first(SERVING_SCORE)
         if pieces.has(Piece.WORKER_LOOP, os.environ):
             worker_loop.take_over(self._serve)
         gc.freeze()  # what is loaded now stays, so no collection need look at it again
@@ -96,14 +100,14 @@ class SignatureHandler:
             with contextlib.suppress(Rejected):
                 example = self.contract.fast_path(decode(orjson.dumps(golden.request)))
         with torch.inference_mode():
-            answers = trials.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
+            answers = warm_up.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
         promised = self.contract.outputs if self.labels is None else []
         return outputs.lost(promised, answers)
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Bodies of the answers to a batch, for TorchServe's own loop; the context gets their headers."""
         with self._in_flight, torch.inference_mode():
-            return plain_loop.answered(batch, context, self.answer, self._headers)
+            return torchserve_loop.answered(batch, context, self.answer, self._headers)
 
     def answer(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
         """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.

@@ -9,6 +9,7 @@
 | `signet_latency_seconds_bucket` | `le`   | requests whose batch took the worker `le` s or less |
 | `signet_latency_seconds_sum`    |        | seconds, summed over requests                       |
 | `signet_latency_seconds_count`  |        | all requests, however answered                      |
+| `signet_worker_memory_bytes`    |        | a gauge: what the worker that told last takes       |
 
 Each has the labels `model` and `version` too, none one that holds what came in a request; metrics.yaml declares them. A
 worker hands TorchServe a metric by writing a line, which costs as much as a prediction does: so none is written for a
@@ -17,18 +18,25 @@ single request or batch.
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from signet_contract.errors import RULES, Rule
+from ts.metrics.metric_type_enum import MetricTypes
+
+from signet_torchserve import memory
 
 if TYPE_CHECKING:
     from ts.context import Context
 
 INTERVAL_S = 1.0
+MEMORY_INTERVAL_S = 60.0  # to look costs a worker 8 ms
 
 # Seconds. From the fastest batch of one row to what a client hardly waits for.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, float("inf"))
@@ -80,6 +88,8 @@ class Metrics:
         self._counted: dict[tuple[str, ...], float] = dict.fromkeys(every, 0)
         self._latencies = [0] * len(BUCKETS)  # requests between one bound and the next
         self._published: dict[tuple[str, ...], float] = {}
+        self._shared = Path(context.system_properties["model_dir"])
+        self._measured_at = -MEMORY_INTERVAL_S
         self._is_due = False
         self.publish()
 
@@ -119,3 +129,8 @@ class Metrics:
                 name, *labels = series
                 self._declared.get_metric(name).add_or_update(total - (published or 0), [*self._labels, *labels])
                 self._published[series] = total
+        if time.monotonic() - self._measured_at >= MEMORY_INTERVAL_S:
+            self._measured_at = time.monotonic()
+            taken = memory.taken_mib([os.getpid()], self._shared) * 2**20
+            gauge = self._declared.get_metric("signet_worker_memory_bytes", MetricTypes.GAUGE)
+            gauge.add_or_update(taken, self._labels)

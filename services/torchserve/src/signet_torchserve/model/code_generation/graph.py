@@ -23,7 +23,7 @@ import torch
 
 from signet_torchserve.model.code_generation.source import DTYPES, Source, Unsupported
 from signet_torchserve.model.loaded_program import Form
-from signet_torchserve.model.pt2 import LAYOUTS, SCHEMA_VERSION
+from signet_torchserve.model.pt2_schema import LAYOUTS, SCHEMA_VERSION
 from signet_torchserve.model.shapes.guards import Guards
 
 _TREESPEC_VERSION = 1

@@ -13,7 +13,7 @@ from signet_torchserve.control.observed import Observed
 from signet_torchserve.control.registry import RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.status_reporter import StatusReporter
-from signet_torchserve.errors import DigestDiffers, FilesIncomplete, NotServable
+from signet_torchserve.errors import DigestDiffers, FilesIncomplete, NoRoom, NotServable
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import ModelServerError
 
@@ -57,6 +57,10 @@ class Outcomes:
             error = error or ModelServerError("Another version was made the default meanwhile.")
             self.give_up(name, revision, error, rollout.tags, is_desired=is_desired)
 
+    def state(self, name: str, revision: Revision, observed: Observed) -> str:
+        """`ready` if it answers, else what became of it; see `Backoff.outcome`."""
+        return "ready" if observed.serves(name, revision) else self.backoff.outcome(name, revision)
+
     def follow(self, desired: Desired, observed: Observed) -> None:
         """Keep what serves for the next start, and say of what serves no more that it is retired."""
         serving = observed.serving()
@@ -92,7 +96,9 @@ class Outcomes:
         goes_on = f" Version {self.serving[name].id} goes on." if name in self.serving else ""
         what = f"{name} version {revision.id} is {status}"
         logger.error("%s: %s%s", what, reason, goes_on, exc_info=None if is_known else error)
-        if status == "refused" and not isinstance(error, DigestDiffers):
+        if isinstance(error, NoRoom):
+            self.backoff.no_room(name, revision, error.needed_mib)
+        elif status == "refused" and not isinstance(error, DigestDiffers):
             self.backoff.refused(name, revision)
         else:
             self.backoff.failed(name, revision, now, status)

@@ -1,4 +1,4 @@
-"""What a program is asked before it serves: requests of one, two and three rows."""
+"""Warm-up: a program answers requests of one, two and three rows before it serves."""
 
 from __future__ import annotations
 

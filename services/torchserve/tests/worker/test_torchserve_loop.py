@@ -14,7 +14,7 @@ import pytest
 from models import Formula, Server
 from signet_torchserve import busy_flag
 from signet_torchserve.busy_flag import is_busy
-from signet_torchserve.worker.undecided import ARE_KEPT
+from signet_torchserve.worker.undecided_requests import ARE_KEPT
 from signet_torchserve.worker.worker_loop import Request
 from ts.protocol import otf_message_handler
 from ts.service import Service

@@ -1,0 +1,48 @@
+"""Numbers that were read into arrays (`bulk.numbers`), with the types that JSON gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.model_input import EXACT, Array
+
+_LEAST_ITEMS = 100  # of a piece, for each costs something by itself
+
+
+def columns(numbers: Numbers, places: Sequence[int]) -> Iterator[tuple[int, int, Array]]:
+    """Some numbers of the items, in pieces: place, number of the first item, and float64, int64 or bool values.
+
+    Raises:
+        Unsliced: some may be integers or floats, or are integers that float64 does not hold.
+    """
+    start, blocks = 0, numbers.blocks
+    if len(numbers) < _LEAST_ITEMS * len(blocks):
+        blocks = [np.concatenate(blocks)]
+    for block in blocks:
+        for place in places:
+            yield place, start, _typed(block[:, place], numbers.kinds[place])
+        start += len(block)
+
+
+def take(numbers: Numbers, rows: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
+    """Some numbers of some items, as Python's; raises as `columns`."""
+    ends = np.cumsum(list(map(len, numbers.blocks)))
+    of_rows = zip(rows, np.searchsorted(ends, rows, "right").tolist(), strict=True)
+    found = np.array([numbers.blocks[block][row - ends[block]] for row, block in of_rows])  # counted from its end
+    typed = [_typed(found[:, place], numbers.kinds[place]).tolist() for place in places]
+    return list(map(list, zip(*typed, strict=True)))
+
+
+def _typed(values: Array, kinds: frozenset[type]) -> Array:
+    if kinds == {bool}:
+        return np.not_equal(values, 0)
+    if kinds == {int} and (np.abs(values) < EXACT).all():
+        return values.astype(np.int64)
+    if float in kinds and (kinds == {float} or (kinds == {int, float} and (values != np.floor(values)).all())):
+        return values
+    raise Unsliced

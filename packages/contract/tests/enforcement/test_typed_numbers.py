@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from signet_contract.bulk import documents
+from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.enforcement import typed_numbers
+
+_VALUES = [
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**62), 2**62),
+    st.integers(-9, 9),
+    st.booleans(),
+]
+
+
+@given(st.data())
+def test_numbers_are_typed_as_json_typed_them(data: st.DataObject) -> None:
+    """Piece by piece and row by row they are the values that were written, or it is said that they may not be."""
+    of_columns = data.draw(st.lists(st.sampled_from(_VALUES), min_size=1, max_size=4))
+    some = data.draw(st.lists(st.tuples(*of_columns), min_size=1, max_size=3))
+    rows = [list(row) for row in some] * data.draw(st.sampled_from([200, 9000]))
+    try:
+        numbers = documents.loads(json.dumps({"inputs": rows}).encode())["inputs"]
+        read = _columns(numbers, len(of_columns))
+    except (ValueError, Unsliced):
+        return
+    assert list(map(repr, zip(*read, strict=True))) == [repr(tuple(row)) for row in rows]
+    chosen = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=5)) | {0, len(rows) - 1})
+    places = data.draw(st.permutations(range(len(of_columns))))
+    taken = typed_numbers.take(numbers, chosen, places)
+    assert repr(taken) == repr([[rows[row][place] for place in places] for row in chosen])
+
+
+def _columns(numbers: Numbers, width: int) -> list[list[Any]]:
+    found: list[list[Any]] = [[] for _ in range(width)]
+    for place, start, values in typed_numbers.columns(numbers, range(width)):
+        assert start == len(found[place])
+        found[place] += values.tolist()
+    return found
+
+
+@pytest.mark.parametrize("row", [[2**53, 1], [2**60 + 1, 1]])
+def test_an_integer_that_float64_does_not_hold_is_not_told(row: list[int]) -> None:
+    """It has become another, and perhaps one of another kind."""
+    numbers = documents.loads(json.dumps({"inputs": [row] * 200}).encode())["inputs"]
+    with pytest.raises(Unsliced):
+        _columns(numbers, 2)

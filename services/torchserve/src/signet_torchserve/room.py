@@ -1,0 +1,84 @@
+"""Whether a replica has memory for another version: decided before its workers start, so that none is killed for it.
+
+What a version needs is told by its archive: its weights, which its workers map and share, and what each worker takes
+besides. That is an estimate. When its first worker has loaded it, what it takes is measured, before there are more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from signet_torchserve import memory
+from signet_torchserve.errors import NoRoom, NotServable
+from signet_torchserve.options import Options
+from signet_torchserve.pieces import Piece
+from signet_torchserve.revision import Revision
+
+# `python -m bench --only many` has what these come from.
+FORKED_MIB = 16
+"""What a worker takes besides weights."""
+STARTED_ANEW_MIB = 160
+"""What it takes where no process forks it."""
+REPLICA_MIB = 640
+"""What a replica takes that has hardly a model."""
+SPARE_MIB = 128
+"""What stays free: requests take memory while they are answered, and Java takes more as it goes."""
+
+
+class Room:
+    """The memory of one replica.
+
+    Args:
+        pieces: those that take part.
+        measured_mib: what is free on the machine, or below the container's limit.
+    """
+
+    def __init__(
+        self, pieces: Container[Piece] = frozenset(Piece), measured_mib: Callable[[], float] = memory.free_mib
+    ) -> None:
+        self._worker_mib = FORKED_MIB if Piece.FORK in pieces else STARTED_ANEW_MIB
+        self._measured_mib = measured_mib
+        self._promised_mib = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def free_mib(self) -> float:
+        """What another version can have: rollouts that are under way will take what was promised to them."""
+        return max(0.0, self._measured_mib() - self._promised_mib - SPARE_MIB)
+
+    def needed_mib(self, archive: Path, workers: int = 1) -> float:
+        """What a version will need, by its archive, which is hardly larger than its weights."""
+        return archive.stat().st_size / 2**20 + workers * self._worker_mib
+
+    @contextmanager
+    def promised(self, needed_mib: float) -> Iterator[None]:
+        """Keep so much for a version while its workers start.
+
+        Raises:
+            NoRoom: there is less.
+        """
+        with self._lock:
+            free_mib = self.free_mib
+            if needed_mib > free_mib:
+                raise NoRoom(needed_mib, free_mib)
+            self._promised_mib += needed_mib
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._promised_mib -= needed_mib
+
+    def has_room_at_start(self, archive: Path, revision: Revision) -> bool:
+        """Whether a version may start with the replica, beside those that were asked about before and may."""
+        try:
+            workers = Options.from_tags(revision.tags).workers
+        except NotServable:  # by a rule that it served without: the controller tells
+            return True
+        needed_mib = self.needed_mib(archive, workers)
+        if needed_mib > self.free_mib - REPLICA_MIB:
+            return False
+        self._promised_mib += needed_mib
+        return True
