@@ -155,9 +155,7 @@ class TokenExists(DoorError):
     """Another token has this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"Token {name!r} is there already. Expected a new name, or `signet token revoke {name}` first."
-        )
+        super().__init__(f"Token {name!r} exists already. Expected a new name, or `signet token revoke {name}` first.")
 
 
 class TooManyTokens(DoorError):

@@ -104,9 +104,7 @@ def serve(
                 batch = read_batch(connection)
 
 
-def _answered(
-    batch: list[Request], handle: Handle, of_one_row: bytes, of_many_rows: bytes
-) -> tuple[bytes, bool]:
+def _answered(batch: list[Request], handle: Handle, of_one_row: bytes, of_many_rows: bytes) -> tuple[bytes, bool]:
     """The message for a batch, and whether it leaves none undecided."""
     try:
         return _response(batch, handle(batch), of_one_row, of_many_rows)
