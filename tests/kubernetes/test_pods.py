@@ -5,6 +5,7 @@ No cluster runs here: what only a cluster does (policies, probes' consequences, 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -49,8 +50,8 @@ ANSWER = {"predictions": [2.0]}
 
 @pytest.fixture(scope="module")
 def objects(render: Callable[..., list[Object]]) -> list[Object]:
-    """With SeaweedFS, whose image needs no registry."""
-    return render("trial", "seaweedfs")
+    """With SeaweedFS, whose image needs no registry, and metrics that can be reached."""
+    return render("trial", "seaweedfs", "metrics", "autoscaling")
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,19 @@ def test_predictions_are_answered(pods: Pods) -> None:
     body = (ROOT / "sample.json").read_bytes()
     url = f"http://{pods.address('gateway')}:8080/predictions/iris_classification"
     assert requests.post(url, body, timeout=30).text == "SETOSA"
+
+
+@pytest.mark.usefixtures("jobs")
+def test_prometheus_reads_what_keda_asks_for(pods: Pods, objects: list[Object]) -> None:
+    """TorchServe tells at the ServiceMonitor's port what the ScaledObject's query is about, of each deployment."""
+    (scaled,) = named(objects, "ScaledObject").values()
+    (endpoint,) = named(objects, "ServiceMonitor")["torchserve"]["spec"]["endpoints"]
+    (port,) = (it["containerPort"] for it in pods.container("torchserve")["ports"] if it["name"] == endpoint["port"])
+    told = requests.get(f"http://{pods.address('torchserve')}:{port}{endpoint['path']}", timeout=10).text
+    asked = re.findall(r"ts_\w+", scaled["spec"]["triggers"][0]["metadata"]["query"])
+    assert asked
+    for name in asked:
+        assert re.search(rf'^{name}{{.*model_name="iris_classification".*}} [\d.E]+$', told, re.MULTILINE), told
 
 
 @pytest.mark.usefixtures("jobs")

@@ -62,7 +62,7 @@ def _parser() -> ArgumentParser:
     for name, options, summary in (
         ("deploy", DeployOptions, "put a model into service and wait until it is served"),
         ("predict", PredictOptions, "ask for the prediction of one file"),
-        ("scenarios", ScenarioOptions, "send every kind of right and wrong request and judge the answers"),
+        ("scenarios", ScenarioOptions, "send every kind of right and wrong request and check the answers"),
     ):
         command = ArgumentParser(description=summary)
         command.add_class_arguments(options)

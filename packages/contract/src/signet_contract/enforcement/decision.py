@@ -32,7 +32,7 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_values, columns, floats, mistakes, regular, tensors
+from signet_contract.enforcement import column_values, columns, floats, lists, mistakes, tensors
 from signet_contract.enforcement.excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_shallow, without_collector
@@ -87,10 +87,8 @@ def refuse_long(  # noqa: PLR0913 -- those of `decide`
     signature, source = _signature(inputs, outputs, params), decoded.source
     if source is None or decoded.is_exact or source.is_csv or len(source.text) <= least:
         return
-    if signature.inputs.is_tensor_spec():
-        return
     with without_collector():
-        if regular.has_long_lists(decoded.content) and not has_many_digits(source.text):
+        if lists.has_long_lists(decoded.content) and not has_many_digits(source.text):
             with suppress(Unsliced):
                 _explained(signature, decoded, policy)
                 return
