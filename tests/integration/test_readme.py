@@ -170,6 +170,7 @@ def test_client_settings() -> None:
         "SIGNET_TIMEOUT_S": str(Settings.timeout_s),
         "MLFLOW_TRACKING_URI": Settings.tracking_uri,
         "SIGNET_ALIAS": Settings.alias,
+        "SIGNET_DOOR": Settings.door,
     }
 
 

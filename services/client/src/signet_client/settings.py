@@ -30,6 +30,9 @@ class Settings:
     alias: str = "champion"
     """SIGNET_ALIAS: the alias that deploys."""
 
+    door: str = "/run/door"
+    """SIGNET_DOOR: the folder with the tokens and the certificate, which the gateway reads."""
+
     url_credentials: tuple[str, str] | None = field(default=None, repr=False)
     """User and password of SIGNET_URL."""
 
@@ -43,6 +46,7 @@ class Settings:
             timeout_s=_timeout(environ.get("SIGNET_TIMEOUT_S") or str(cls.timeout_s)),
             tracking_uri=environ.get("MLFLOW_TRACKING_URI") or cls.tracking_uri,
             alias=environ.get("SIGNET_ALIAS") or cls.alias,
+            door=environ.get("SIGNET_DOOR") or cls.door,
         )
 
 

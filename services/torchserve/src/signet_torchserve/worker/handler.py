@@ -204,7 +204,7 @@ class SignatureHandler:
         body, content_type = response_encoding.write(whole, decoded, model_input, self.labels)
         if len(body) > self.max_answer_bytes:
             raise AnswerTooLarge(len(body), self.max_answer_bytes)
-        return worker_loop.Answer(body, content_type)
+        return worker_loop.Answer(body, content_type, rows=model_input.rows)
 
     def _serve(self, connection: socket.socket) -> NoReturn:
         with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
