@@ -86,7 +86,7 @@ def test_the_example_stands_in_for_golden_rows(tmp_path: Path) -> None:
         file.extractall(tmp_path / "unpacked")
     golden = Golden.of(tmp_path / "unpacked")
     assert golden == Golden({"inputs": [[-1.0], [-0.75]]})
-    assert golden.objection({"predictions": ["whatever"]}) is None
+    assert golden.mismatch({"predictions": ["whatever"]}) is None
 
 
 @pytest.mark.parametrize(

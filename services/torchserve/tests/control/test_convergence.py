@@ -60,7 +60,7 @@ class SaidRegistry:
         assert self.download_error
         raise self.download_error
 
-    def mark(self, name: str, version: str, status: str, reason: str, _: object = None) -> None:
+    def set_status(self, name: str, version: str, status: str, reason: str, _: object = None) -> None:
         self.marked[name, version] = status, reason.partition(": ")[2]
 
     def tell(self, *_: Any) -> None:

@@ -199,7 +199,9 @@ class Registry:
                 raise RegistryRefused(f"{self._tracking_uri}: Version {version} was deleted.") from error
             raise RegistryRefused(f"The files of version {version} cannot be downloaded: {_short(error)}") from error
 
-    def mark(self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None) -> None:
+    def set_status(
+        self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Put what became of a deployment on the model version.
 
         Args:

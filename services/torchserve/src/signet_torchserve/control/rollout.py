@@ -251,8 +251,8 @@ class Rollout:
         """Ask for the golden answers, and whether they are the same again, alone and among other requests."""
         began = time.monotonic()
         answer = self._predict(golden.request)
-        if objection := golden.objection(answer):
-            raise ModelServerError(objection)
+        if mismatch := golden.mismatch(answer):
+            raise ModelServerError(mismatch)
         if self.revision.has_served or Policy.RANDOM in self._options.allow:
             return
         others = [golden.neighbour] * 2 if time.monotonic() - began < QUICK_S else []

@@ -28,7 +28,7 @@ from signet_torchserve import deadlines, machine, pieces
 from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.load_failure import LoadFailure
-from signet_torchserve.busy_flag import InFlight
+from signet_torchserve.busy_flag import BusyFlag
 from signet_torchserve.errors import AnswerTooLarge, Fault, NotServable, OutOfMemory
 from signet_torchserve.model import outputs
 from signet_torchserve.model.program import Program
@@ -90,7 +90,7 @@ class SignatureHandler:
         self._lost = self._hold_outputs(folder)
         self.metrics = Metrics(context, self.version)
         self._headers = {"X-Model-Version": self.version}
-        self._in_flight = InFlight()
+        self._busy_flag = BusyFlag()
 
     def _hold_outputs(self, folder: Path) -> list[int] | None:
         """Hold what the program returns to its signature; see `outputs.lost`."""
@@ -106,7 +106,7 @@ class SignatureHandler:
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Bodies of the answers to a batch, for TorchServe's own loop; the context gets their headers."""
-        with self._in_flight, torch.inference_mode():
+        with self._busy_flag, torch.inference_mode():
             return torchserve_loop.answered(batch, context, self.answer, self._headers)
 
     def answer(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
@@ -181,7 +181,7 @@ class SignatureHandler:
         return question.decoded, question.decision.result()
 
     def _run(self, model_inputs: list[ModelInput]) -> list[Any]:
-        """Output of the program for each feed, or the exception that it raises.
+        """Output of the program for each model input, or the exception that it raises.
 
         Raises:
             RuntimeError: the GPU is broken.
@@ -204,11 +204,11 @@ class SignatureHandler:
         body, content_type = response_encoding.write(whole, decoded, model_input, self.labels)
         if len(body) > self.max_answer_bytes:
             raise AnswerTooLarge(len(body), self.max_answer_bytes)
-        return worker_loop.Answer(body, content_type)
+        return worker_loop.Answer(body, content_type, rows=model_input.rows)
 
     def _serve(self, connection: socket.socket) -> NoReturn:
         with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
-            worker_loop.serve(connection, self.answer, self._headers, self._in_flight)
+            worker_loop.serve(connection, self.answer, self._headers, self._busy_flag)
 
     def _decode(self, request: worker_loop.Request) -> DecodedRequest:
         if request.is_explanation:

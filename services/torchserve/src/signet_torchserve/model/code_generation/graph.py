@@ -95,7 +95,7 @@ class Graph:
         call = module["module_call_graph"][0]["signature"]
         self._function = source.function(_tree(call["out_spec"]), graph["outputs"])
         self._guards = Guards(document)
-        self._admitted = self._guards.admitted  # at hand, as each call looks at it
+        self._admitted = self._guards.admitted  # here, as each call looks at it
         self.forms: Sequence[Form] = [
             Form(dtype, tuple(sizes), tuple(example))
             for dtype, sizes, example in zip(dtypes, self._guards.sizes, self._guards.examples, strict=True)
