@@ -19,7 +19,7 @@ import requests
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve.archive import builder
-from signet_torchserve.archive.layout import LABELS, MLMODEL, PROGRAM
+from signet_torchserve.archive.file_names import LABELS, MLMODEL, PROGRAM
 from signet_torchserve.archive.store import Store
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision

@@ -107,7 +107,7 @@ def memory(stack: Stack) -> dict[str, float]:
 _KINDS = {
     "Java": "org.pytorch.serve",
     "workers": "signet_torchserve.worker.forking",
-    "workers' stand-ins": "read -r how number",
+    "workers' shims": "read -r how number",
     "workers, started anew": "model_service_worker.py",
     "enforcement": "signet_contract.enforcement",
 }

@@ -1,7 +1,7 @@
 """What a wrong body costs beside a valid one of its size: `python -m bench.wrong [a word of what]`.
 
-Each is judged in a process of its own, from the body to the answer, as a worker without a judge would; a valid one's
-answer is of three scores a row.
+Each is answered in a process of its own, from the body to the answer, as by a worker without an enforcement service.
+A valid one's answer is of three scores a row.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Journal:
         self._last(name).note = note
 
     def fail(self) -> None:
-        """Marks what was under way as broken off."""
+        """Writes that what was under way was broken off."""
         for step in self.steps:
             if step.ended is None:
                 step.ended, step.failed = time.time(), True

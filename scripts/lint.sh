@@ -26,6 +26,13 @@ compose() {
     return $code
 }
 
+# Words that docs/glossary.md has replaced, whole or as part of a name: each line shows where one stands.
+words() {
+    old='judg(e|es|ed|ing|ements?)|verdicts?|feeds?|(?<!user.)agents?|wardens?|leftovers?|last[ _]words|relaxations?'
+    old="$old|objection|surely|inflight|at[ _]hand|marks|take_back"
+    ! git grep -nIPi "(?<![a-z])($old)(?![a-z])" -- ':!scripts/lint.sh' ':!LICENSE'
+}
+
 check "ruff check" ruff check .
 check "ruff format" ruff format --check .
 for package in bench embedded packages/*/src/*/ services/*/src/*/; do
@@ -33,6 +40,7 @@ for package in bench embedded packages/*/src/*/ services/*/src/*/; do
     check "mypy $package" mypy --strict "$package"
 done
 check lint-imports lint-imports --no-cache
+check "words of the glossary" words
 # shellcheck disable=SC2046 # one argument for each file
 check hadolint hadolint $(git ls-files '*Dockerfile')
 check compose-lint compose

@@ -1,6 +1,6 @@
 """A plain handler, the way the seed writes it: pandas and MLflow's enforcement on every request.
 
-Unlike the seed's it answers every row, feeds the columns in the signature's order and refuses with 400.
+Unlike the seed's it answers every row, hands on the columns in the signature's order and refuses with 400.
 """
 
 from __future__ import annotations

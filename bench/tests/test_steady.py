@@ -55,16 +55,16 @@ def _ask(url: str, *questions: Question, count: int) -> Load:
     return load
 
 
-def test_pace_and_verdict(url: str) -> None:
-    """Every question is asked in its turn, at the load's pace, over few connections, and each answer is judged."""
+def test_pace_and_answers(url: str) -> None:
+    """Every question is asked in its turn, at the load's pace, over few connections, and each answer is checked."""
     right = Question(b'"7"', 200, lambda version: version)
     wrong = Question(b'"8"', 200, lambda version: version)
     began = time.monotonic()
     load = _ask(url, right, wrong, count=100)
     took_s = time.monotonic() - began
-    verdicts = [json.loads(it.text) == "7" for it in load.exchanges]
-    assert [it.is_right for it in load.exchanges] == verdicts
-    assert 0.4 < sum(verdicts) / len(verdicts) < 0.6
+    are_right = [json.loads(it.text) == "7" for it in load.exchanges]
+    assert [it.is_right for it in load.exchanges] == are_right
+    assert 0.4 < sum(are_right) / len(are_right) < 0.6
     assert not any(it.is_lost for it in load.exchanges)
     assert len(Handler.connections) == CONNECTIONS, "they are kept alive"
     assert took_s > 80 / REQUESTS_PER_S

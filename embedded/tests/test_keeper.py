@@ -21,7 +21,7 @@ class Kept:
         self.folder = DataDir(path)
         self.folder.make()
         self.hangs = False
-        ports = dict.fromkeys(("mlflow", "inference", "metrics"), 0)
+        ports = dict.fromkeys(("mlflow", "inference", "metrics", "health"), 0)
         services = [self._shell("postgres"), self._shell("torchserve")]
         self.stack = Stack(self.folder, ports, services, Journal(), self.folder.sub("short"))
         self.stack.wait_ready()

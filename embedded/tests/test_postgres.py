@@ -19,7 +19,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL alone."""
     folder = DataDir(tmp_path_factory.mktemp("stack"))
     folder.make()
-    addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
+    addresses = ports.free(["postgres", "mlflow", "inference", "metrics", "health"])
     made = Stack(
         folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal(), folder.path
     )
@@ -82,7 +82,7 @@ def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
     folder.make()
     (folder.sub("postgres") / "data.new").mkdir()
     (folder.sub("postgres") / "data.new" / "PG_VERSION").write_text("18", encoding="ascii")
-    addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
+    addresses = ports.free(["postgres", "mlflow", "inference", "metrics", "health"])
     stack = Stack(
         folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal(), folder.path
     )
@@ -97,7 +97,7 @@ def test_a_throwaway_leaves_no_shared_memory(tmp_path: Path) -> None:
     """It is ended in no time, but not killed: what it shares with its children would stay for good."""
     folder = DataDir(tmp_path)
     folder.make()
-    addresses = ports.free(["postgres", "mlflow", "inference", "metrics"])
+    addresses = ports.free(["postgres", "mlflow", "inference", "metrics", "health"])
     service = postgres.service(folder, addresses["postgres"], throwaway=True)
     stack = Stack(folder, addresses, [service], Journal(), folder.path)
     try:

@@ -17,7 +17,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """SeaweedFS alone."""
     folder = DataDir(tmp_path_factory.mktemp("stack"))
     folder.make()
-    addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference", "metrics"])
+    addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference", "metrics", "health"])
     short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
     made = Stack(folder, addresses, [seaweedfs.service(folder, addresses, short)], Journal(), short)
     try:

@@ -17,7 +17,7 @@ class Tiny:
     def __init__(self, path: Path) -> None:
         self.folder = DataDir(path)
         self.folder.make()
-        self.ports = ports.free(["mlflow", "inference", "metrics"])
+        self.ports = ports.free(["mlflow", "inference", "metrics", "health"])
 
     def server(self, name: str, port: str, needs: tuple[str, ...] = ()) -> Service:
         command = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(self.ports[port]))

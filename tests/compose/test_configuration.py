@@ -19,7 +19,10 @@ SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml")
 GPU = ("docker-compose.gpu.yml",)
 SERVING = ("docker-compose.serving.yml",)
 WAYS = pytest.mark.parametrize("files", [CPU, SEAWEEDFS, GPU], ids=["cpu", "seaweedfs", "gpu"])
-EVERY = pytest.mark.parametrize("files", [CPU, SEAWEEDFS, GPU, SERVING], ids=["cpu", "seaweedfs", "gpu", "serving"])
+PUBLIC = ("docker-compose.yml", "docker-compose.public.yml", "--profile=signet")
+EVERY = pytest.mark.parametrize(
+    "files", [CPU, SEAWEEDFS, GPU, SERVING, PUBLIC], ids=["cpu", "seaweedfs", "gpu", "serving", "public"]
+)
 Read = Callable[..., dict[str, Any]]
 
 
@@ -138,6 +141,31 @@ def test_the_serving_half_reaches_out_and_is_reached_at_one_port(configuration: 
     assert ports == [("gateway", "127.0.0.1")]
 
 
+def test_the_door_is_the_one_way_in_from_a_network(configuration: Read) -> None:
+    """One port more than without it, on every address unless a setting says one; the gateway writes no file of it."""
+    own, document = configuration(*CPU)["services"], configuration(*PUBLIC)
+    services = document["services"]
+    ports = {
+        (name, port.get("host_ip"), port["published"], port["target"])
+        for name, service in services.items()
+        for port in service.get("ports", [])
+        if port not in own.get(name, {}).get("ports", [])
+    }
+    assert ports == {("gateway", None, "8443", 8443)}
+    assert services["gateway"]["depends_on"]["door"]["condition"] == "service_completed_successfully"
+    assert {name for name in own if own[name] != services[name]} == {"gateway"}
+    mounts = {
+        (name, bool(volume.get("read_only")))
+        for name, service in services.items()
+        for volume in service.get("volumes", [])
+        if volume["source"] == "door"
+    }
+    assert mounts == {("door", False), ("signet", False), ("gateway", True)}
+    assert {services[name]["network_mode"] for name in ("door", "signet")} == {"none"}
+    moved = configuration(*PUBLIC, SIGNET_PUBLIC_PORT="192.0.2.1:443")["services"]["gateway"]["ports"]
+    assert ("192.0.2.1", "443") in {(port.get("host_ip"), port["published"]) for port in moved}
+
+
 def test_what_signs_in_elsewhere_comes_in_files(configuration: Read) -> None:
     """Only the one-shot that writes them is told a password, a token or a key; each reader has a volume of its own."""
     variables = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -194,8 +222,12 @@ def test_seaweedfs_differs_in_nothing_but_the_store(configuration: Read) -> None
 def test_gateway_agrees_with_torchserve() -> None:
     """The gateway refuses the bodies that TorchServe would, and waits longer for an answer than TorchServe does."""
     properties = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "config.properties").read_text(), re.MULTILINE))
-    gateway = (ROOT / "gateway" / "haproxy.cfg").read_text()
+    gateway, door = ((ROOT / "gateway" / name).read_text() for name in ("haproxy.cfg", "public.cfg"))
     assert re.findall(r"req\.hdr\(content-length\) -m int gt (\d+)", gateway) == [properties["max_request_size"]]
+    shared = ("return status 413", "wait-for-body", "set-header X-Signet-Request", "use_backend", "default_backend")
+    for start in shared:
+        (line,) = [line for line in door.splitlines() if start in line]
+        assert line in gateway, "the door asks the replicas as the frontend `predictions` does"
     head, body = (ROOT / "gateway" / "413.http").read_bytes().split(b"\r\n\r\n")
     assert f"more than {properties['max_request_size']} bytes" in body.decode()
     assert f"content-length: {len(body)}" in head.decode()

@@ -1,4 +1,4 @@
-"""One contract behind four servers: the same requests get the same verdicts, whoever serves."""
+"""One contract behind four servers: the same requests get the same answers, whoever serves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prices(answer: requests.Response) -> list[float]:
 
 
 @pytest.mark.parametrize("case", [*SPLIT, *OTHERS], ids=lambda case: case.name)
-def test_every_server_gives_the_same_verdict(running: Running, case: Case) -> None:
+def test_every_server_gives_the_same_answer(running: Running, case: Case) -> None:
     """Status, message and violations are those of the contract, and what is right has the same price."""
     documents = []
     for server in SERVERS:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from compose_stack import ComposeStack
+    from door import Door
     from embedded_stack import EmbeddedStack
 
 KINDS = ("embedded", "compose")
@@ -94,6 +95,15 @@ def _opened(kind: str, folder: Path) -> AbstractContextManager[Stack]:
     from compose_stack import compose_stack
 
     return compose_stack(folder)
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """The public gateway before a small replica; one for all tests."""
+    from door import opened
+
+    with opened(tmp_path_factory.mktemp("door")) as door:
+        yield door
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ class Predictions(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         name = self.path.rpartition("/")[2]
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self.close_connection |= "Transfer-Encoding" in self.headers  # whose body is not read
         if is_down.is_set():
             self._end()
             return
@@ -39,6 +40,9 @@ class Predictions(BaseHTTPRequestHandler):
         if name in {"end", "fall"}:
             self._end()
             return
+        if name == "headers":
+            self._answer(200, json.dumps(self.headers.items()))
+            return
         is_lacking = name == "new" and os.environ.get("LACKS_NEW") == "1"
         self._answer(FINAL if is_second else 503 if is_lacking else STATUSES.get(name, 200), socket.gethostname())
 
@@ -50,6 +54,8 @@ class Predictions(BaseHTTPRequestHandler):
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if rows := self.headers["Small-Rows"]:
+            self.send_header("X-Signet-Rows", rows)
         self.end_headers()
         self.wfile.write(body)
 

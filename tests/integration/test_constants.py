@@ -7,7 +7,7 @@ import re
 
 import signet_client.config as client_config
 import signet_client.tags as of_client
-import signet_torchserve.revision as of_agent
+import signet_torchserve.revision as of_controller
 import signet_trainer.names as of_trainer
 from signet_contract import contract, middleware
 from signet_torchserve import deadlines
@@ -21,10 +21,10 @@ HAPROXY = (ROOT / "gateway" / "haproxy.cfg").read_text("utf-8")
 def test_tags() -> None:
     """The client and the trainer call each tag as the controller does."""
     names = ("PREFIX", "ALLOW_BREAKING", "CONTRACT", "REASON", "SERVED_AT", "STATUS", "REPLICA")
-    assert {name: getattr(of_client, name) for name in names} == {name: getattr(of_agent, name) for name in names}
-    assert of_trainer.DIGEST_TAG == of_agent.DIGEST
-    assert {*of_agent.ANSWERS, of_agent.ALLOW_BREAKING} == of_client.OF_ONE_VERSION
-    assert {of_client.PREFIX + name for name in client_config._LEAST} < set(of_agent.OPTIONS)
+    assert {name: getattr(of_client, name) for name in names} == {name: getattr(of_controller, name) for name in names}
+    assert of_trainer.DIGEST_TAG == of_controller.DIGEST
+    assert {*of_controller.ANSWERS, of_controller.ALLOW_BREAKING} == of_client.OF_ONE_VERSION
+    assert {of_client.PREFIX + name for name in client_config._LEAST} < set(of_controller.OPTIONS)
 
 
 def test_body_limit() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import signet_client.deployment_name as of_client
-import signet_torchserve.deployment_name as of_agent
+import signet_torchserve.deployment_name as of_controller
 from hypothesis import example, given
 from hypothesis import strategies as st
 from signet_client.failure import DeploymentError
@@ -18,7 +18,7 @@ from signet_torchserve.errors import NotServable
 def test_one_rule(name: str) -> None:
     """Whatever name the client lets pass the controller lets pass, and no other."""
     try:
-        of_agent.check(name)
+        of_controller.check(name)
     except NotServable:
         with pytest.raises(DeploymentError) as caught:
             of_client.check(name)

@@ -26,7 +26,7 @@ class Facts:
     user: str
     environment: Mapping[str, str]
     settings: frozenset[str]
-    """Variables that are empty unless a person sets them."""
+    """Variables that a person sets."""
     volumes: Mapping[str, tuple[str, bool]]
     """Name by path, and whether it is read-only: data, and secrets."""
     in_memory: frozenset[str]
@@ -68,12 +68,12 @@ def of_compose(*files: str) -> dict[str, Facts]:
     services: dict[str, Object] = {}
     for file in files:
         for name, service in _services(file).items():
-            services[name] = _laid_over(services.get(name, {}), service)
-    return {name: _of_service(service) for name, service in services.items()}
+            services[name] = _laid_over(services.get(name, {}), service) if service else {}
+    return {name: _of_service(service) for name, service in services.items() if service}
 
 
 class _Loader(yaml.SafeLoader):
-    """One for which `!override` is nothing: it stands at what is not compared."""
+    """One for which `!override` is nothing, as it stands at what is not compared, and what is `!reset` is not there."""
 
 
 def _overriding(loader: _Loader, node: yaml.Node) -> object:
@@ -84,13 +84,14 @@ def _overriding(loader: _Loader, node: yaml.Node) -> object:
 
 
 _Loader.add_constructor("!override", _overriding)
+_Loader.add_constructor("!reset", lambda *_: None)
 
 
 def _services(file: str) -> dict[str, Object]:
     services = yaml.load((ROOT / file).read_text("utf-8"), _Loader)["services"]  # noqa: S506 -- a safe one
     found = {}
     for name, service in services.items():
-        below = service.get("extends")
+        below = service and service.get("extends")
         found[name] = _laid_over(_services(below["file"])[below["service"]], service) if below else service
     return found
 
@@ -164,7 +165,7 @@ def _of_workload(workload: Object, objects: Sequence[Object]) -> Facts:
         arguments=tuple(container.get("args", ())),
         user=f"{security['runAsUser']}:{security['runAsGroup']}",
         environment=environment,
-        settings=settings,
+        settings=frozenset(settings),
         volumes=found,
         in_memory=in_memory,
         shared_memory=shared_memory,
@@ -179,19 +180,17 @@ def _of_workload(workload: Object, objects: Sequence[Object]) -> Facts:
     )
 
 
-def variables(container: Object, objects: Sequence[Object]) -> tuple[dict[str, str], frozenset[str]]:
-    """A container's variables that are set, and the names of those that are empty."""
+def variables(container: Object, objects: Sequence[Object]) -> tuple[dict[str, str], dict[str, str]]:
+    """A container's own variables, and those that it has of ConfigMaps."""
     maps = named(objects, "ConfigMap")
-    found = {}
+    settings = {}
     for source in container.get("envFrom", []):
-        if "configMapRef" in source:
-            found.update(maps[source["configMapRef"]["name"]]["data"])
+        settings.update(maps[source["configMapRef"]["name"]]["data"])
+    own = {}
     for variable in container.get("env", []):
         path = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
-        found[variable["name"]] = f"({path})" if path else variable["value"]
-    return {name: value for name, value in found.items() if value}, frozenset(
-        n for n, value in found.items() if not value
-    )
+        own[variable["name"]] = f"({path})" if path else variable["value"]
+    return own, {name: value for name, value in settings.items() if name not in own}
 
 
 def _volumes(workload: Object) -> tuple[dict[str, tuple[str, bool]], frozenset[str], int | None]:

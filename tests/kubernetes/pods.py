@@ -105,12 +105,10 @@ class Pods:
         flags += [] if rights["allowPrivilegeEscalation"] else ["--security-opt=no-new-privileges"]
         # The engine's own profile is RuntimeDefault.
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        found, empty = variables(container, self._objects)
-        for variable, value in [*found.items(), *((it, "") for it in empty)]:
-            flags += [
-                "--env",
-                f"{variable}={value.replace('(metadata.namespace)', NAMESPACE).replace('$(NAMESPACE)', NAMESPACE)}",
-            ]
+        own, settings = variables(container, self._objects)
+        for variable, value in {**settings, **own}.items():
+            namespaced = value.replace("(metadata.namespace)", NAMESPACE).replace("$(NAMESPACE)", NAMESPACE)
+            flags += ["--env", f"{variable}={namespaced}"]
         for mount in container.get("volumeMounts", []):
             flags += [_mounted(volumes[mount["name"]], mount)]
         command = container.get("command", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -153,13 +154,23 @@ def test_no_password_is_in_the_manifests(render: Render) -> None:
     first, second = made_secrets(), made_secrets()
     assert first.keys() == {"postgres-secrets", "minio-secrets", "mlflow-server-secrets"}
     assert all(first[name] != second[name] for name in first), "they are random"
+    accounts = made_secrets("accounts")
+    mounted = {
+        it["secret"]["secretName"]
+        for workload in named(render("trial", "accounts"), *WORKLOADS).values()
+        for it in pod(workload).get("volumes", [])
+        if "secret" in it
+    }
+    assert accounts.keys() == mounted
+    passwords = json.loads(accounts["mlflow-server-secrets"]["accounts.json"])
+    assert passwords["controller"] == accounts["torchserve-secrets"]["mlflow_password"]
     elsewhere = made_secrets("serving", MLFLOW_TRACKING_TOKEN="sesame")  # noqa: S106 -- a test's
     assert elsewhere.keys() | first.keys() == wanted
     assert elsewhere["torchserve-secrets"] == {"mlflow_password": "", "mlflow_token": "sesame", "aws_credentials": ""}
     mine = "correct-horse"
     chosen = made_secrets(POSTGRES_PASSWORD=mine)
     assert chosen["postgres-secrets"]["mlflow_password"] == mine
-    assert chosen["mlflow-server-secrets"]["pgpass"] == f"*:*:*:mlflow:{mine}\n"
+    assert chosen["mlflow-server-secrets"]["pgpass"] == f"*:*:*:*:{mine}\n"
 
 
 def made_secrets(*half: str, **environment: str) -> dict[str, dict[str, str]]:
@@ -202,14 +213,10 @@ def test_the_pages_overlay_is_one(tmp_path: Path) -> None:
 
 def test_settings_files_list_what_can_be_set() -> None:
     """Their names are .env's: ports are not set here, and passwords are make-secrets' to take."""
-    files = (FOLDER / "base" / "serving" / "settings.env", FOLDER / "overlays" / "own-mlflow" / "mlflow.env")
-    settings = {name for file in files for name in _names(file)} - {"no_proxy"}
-    passwords = set(
-        re.findall(
-            r"[\"\(]((?:[A-Z0-9]+_)+(?:PASSWORD|TOKEN|KEY|ID))\"", (ROOT / "secrets/make_secrets.py").read_text("utf-8")
-        )
-    )
-    assert _names(ROOT / ".env.example") == settings | passwords | {"MLFLOW_PORT", "TORCHSERVE_PORT"}
+    settings = {name for file in FOLDER.rglob("*.env") for name in _names(file)} - {"no_proxy"}
+    program = (ROOT / "secrets" / "make_secrets.py").read_text("utf-8")
+    left = {name for name in _names(ROOT / ".env.example") if f'"{name}"' not in program and not name.endswith("_PORT")}
+    assert settings == left
 
 
 def _names(file: Path) -> set[str]:

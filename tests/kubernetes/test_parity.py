@@ -19,54 +19,49 @@ OF_CLUSTERS = {
 }
 LEFT_OUT = {
     "trial": {"secrets"},  # deploy/kubernetes/make-secrets makes them
-    "own-stores": {"secrets", "postgres", "postgres-setup", "minio", "minio-setup", "trainer", "client"},
+    "own-stores": {"secrets", "trainer", "client"},
+    "own-mlflow": {"secrets", "client"},
 }
-LEFT_OUT["own-mlflow"] = {"secrets", "client"}
-FILES = {"trial": "docker-compose.yml", "own-stores": "docker-compose.yml", "own-mlflow": "docker-compose.serving.yml"}
-# What is the overlay's own: where Postgres and the S3 store are.
-OWN = {"trial": {}, "own-stores": {"mlflow-server": {"environment"}}, "own-mlflow": {}}
-MLFLOW = "https://mlflow.example.org"
+FILES = {
+    "trial": ("docker-compose.yml",),
+    "own-stores": ("docker-compose.yml", "compose/own-postgres.yml", "compose/own-s3.yml"),
+    "own-mlflow": ("docker-compose.serving.yml",),
+}
 # Each can be loaded from nowhere else, and survives its pod; all else is made again.
 KEPT = {"postgres-data", "minio-data"}
 
 
 def _expected(*files: str) -> dict[str, Facts]:
     compose = of_compose(*files)
-    more = dict(OF_CLUSTERS)
-    if files == ("docker-compose.serving.yml",):  # Compose asks for it, a manifest has an example of it
-        more["torchserve"] = {"MLFLOW_TRACKING_URI": MLFLOW}
-    for name, variables in more.items():
-        environment = {**compose[name].environment, **variables}
-        compose[name] = replace(
-            compose[name], environment=environment, settings=compose[name].settings - environment.keys()
-        )
+    for name, more in OF_CLUSTERS.items():
+        compose[name] = replace(compose[name], environment={**compose[name].environment, **more})
     return compose
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_service_is_the_same_in_compose_and_in_kubernetes(render: Render, overlay: str) -> None:
-    """Image, command, user, variables, volumes, networks, limits and rights are alike, but for the overlay's own."""
+    """Image, command, user, variables, volumes, networks, limits and rights are alike."""
     kubernetes = of_manifests(render(overlay))
-    compose = _expected(FILES[overlay])
-    assert differences(compose, kubernetes) == OWN[overlay]
+    compose = _expected(*FILES[overlay])
+    assert differences(compose, kubernetes) == {}
     assert compose.keys() - kubernetes.keys() == LEFT_OUT[overlay]
 
 
-def test_seaweedfs_is_the_same_in_compose_and_in_kubernetes(render: Render) -> None:
-    """The component is docker-compose.seaweedfs.yml."""
-    assert (
-        differences(
-            _expected("docker-compose.yml", "docker-compose.seaweedfs.yml"), of_manifests(render("trial", "seaweedfs"))
-        )
-        == {}
-    )
+@pytest.mark.parametrize(
+    ("component", "file"), [("seaweedfs", "docker-compose.seaweedfs.yml"), ("accounts", "compose/accounts.yml")]
+)
+def test_a_component_is_what_compose_lays_over(render: Render, component: str, file: str) -> None:
+    """What Compose has in a file of its own, Kubernetes has as a component."""
+    expected = _expected("docker-compose.yml", file)
+    assert expected != _expected("docker-compose.yml")
+    assert differences(expected, of_manifests(render("trial", component))) == {}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_who_reaches_whom_is_the_same_in_compose_and_in_kubernetes(render: Render, overlay: str) -> None:
     """By the NetworkPolicies a pod reaches those with which its service shares a network, and no other."""
     objects = render(overlay)
-    compose, kubernetes = of_compose(FILES[overlay]), named(objects, *WORKLOADS)
+    compose, kubernetes = of_compose(*FILES[overlay]), named(objects, *WORKLOADS)
     ports = {name: [port["port"] for port in it["spec"]["ports"]] for name, it in named(objects, "Service").items()}
     expected = {
         (client, server, port)

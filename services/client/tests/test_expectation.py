@@ -31,7 +31,7 @@ ONE, TWO = Labels(("A",)), Labels(("A", "B"))
         (NotServed(), 404, b"no", "no JSON object with a message"),
     ],
 )
-def test_judgement(expected: Expectation, status: int, body: bytes, problem: str | None) -> None:
+def test_problem(expected: Expectation, status: int, body: bytes, problem: str | None) -> None:
     """Each expectation takes its own answer only, and names the first thing that's wrong."""
     got = expected.problem(Answer(status, HEADERS, body, 1.0))
     assert got == problem or (problem is not None and got is not None and problem in got)

@@ -52,7 +52,7 @@ def test_body(inputs: Any, request_: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("text", ['{"inputs": [[4.0]]}', b"\x00"])
 def test_text_goes_as_it_is(text: str | bytes) -> None:
-    """A text is the server's to judge, byte for byte."""
+    """A text is the server's to decide on, byte for byte."""
     assert body(text) == (text.encode() if isinstance(text, str) else text)
 
 

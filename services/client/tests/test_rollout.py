@@ -1,4 +1,4 @@
-"""signet_client.rollout, with a real registry in which the test says what the agents of two replicas would"""
+"""signet_client.rollout, with a real registry in which the test says what the controllers of two replicas would"""
 
 from __future__ import annotations
 

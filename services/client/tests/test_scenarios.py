@@ -48,13 +48,13 @@ def _run(server: LocalServer) -> int:
 
 
 def test_all_hold(local_server: LocalServer, reply: type[Reply], capsys: pytest.CaptureFixture[str]) -> None:
-    """Right answers make exit code 0 and a table with one verdict per scenario, no wider than a log's line."""
+    """Right answers make exit code 0 and a table with one result per scenario, no wider than a log's line."""
     local_server.reply = _right_answers(reply)
     assert _run(local_server) == 0
     out = capsys.readouterr().out
     assert f"All {len(SCENARIOS)} scenarios hold." in out
     assert out.count("holds") == len(SCENARIOS)
-    assert all(heading in out for heading in ("Scenario", "Request", "Expected", "Got", "Verdict", "ms"))
+    assert all(heading in out for heading in ("Scenario", "Request", "Expected", "Got", "Result", "ms"))
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 132
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from signet_torchserve import busy_flag, machine
-from signet_torchserve.busy_flag import InFlight, is_busy
+from signet_torchserve.busy_flag import BusyFlag, is_busy
 
 
 @pytest.fixture(params=[True, False], ids=["Linux", "elsewhere"])
@@ -20,7 +20,7 @@ def is_linux(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_worker_is_busy_while_it_has_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """From when a batch begins until it is answered or has failed."""
     monkeypatch.setattr(busy_flag, "_NAME", "signet-alone")  # handlers of other tests have flags in this process, too
-    worker = InFlight()
+    worker = BusyFlag()
     assert not is_busy(os.getpid())
     with worker:
         assert is_busy(os.getpid())
@@ -33,7 +33,7 @@ def test_another_process_sees_it(*, is_linux: bool) -> None:
     """What a worker has is seen from outside; a process that has no byte is not busy, nor is one that is gone."""
     code = (
         f"from signet_torchserve import machine\nmachine.IS_LINUX = {is_linux}\n"
-        "from signet_torchserve.busy_flag import InFlight\nwith InFlight(): print(flush=True); input()"
+        "from signet_torchserve.busy_flag import BusyFlag\nwith BusyFlag(): print(flush=True); input()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None

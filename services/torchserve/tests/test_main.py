@@ -11,8 +11,8 @@ import pytest
 from memory_server import MemoryServer
 from signet_torchserve.__main__ import drain
 from signet_torchserve.archive.store import Store
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
-from signet_torchserve.control.status import Status
 from signet_torchserve.options import Options
 from signet_torchserve.server.model_server import ModelServerError, ServedVersion
 

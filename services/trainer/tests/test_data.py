@@ -23,7 +23,7 @@ def test_split_is_the_same_each_time(iris: Iris) -> None:
 
 
 def test_order_follows_the_seed(iris: Iris) -> None:
-    """The same seed feeds the rows in the same order; another seed does not."""
+    """The same seed gives the rows in the same order; another seed does not."""
 
     def first(seed: int) -> torch.Tensor:
         return next(iter(IrisDataModule(iris, 16, seed).train_dataloader()))[0]

@@ -84,7 +84,7 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
     assert enter(measured - 0.01, threshold=0.1) == (False, "3")
 
 
-def test_a_champion_that_cannot_run_is_judged_by_its_tag(
+def test_a_champion_that_cannot_run_is_measured_by_its_tag(
     tracking_uri: str, iris: Iris, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A pickled champion is never loaded; without a usable tag it is no obstacle."""

@@ -30,6 +30,6 @@ def test_fifty_epochs_reach_the_accuracy(iris: Iris, seed: int) -> None:
 
 
 def test_lightning_refusals_are_one_line() -> None:
-    """What only Lightning can judge is refused in its words."""
+    """What only Lightning can decide on is refused in its words."""
     with pytest.raises(BadOptions, match=r"^Lightning refuses .* --strategy foo: You selected an invalid strategy"):
         training.make_trainer(Settings(strategy="foo"))

@@ -13,7 +13,7 @@ from oracle import columns_schema, signature_document
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import columns, kinds, regular
+from signet_contract.enforcement import columns, kinds, lists, regular
 from signet_contract.enforcement.regular import Irregular, Table
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
@@ -90,7 +90,7 @@ def test_a_table_is_the_one_that_pandas_makes(
     if table is None:  # a long list that is not cut, or one of objects among other values
         assert is_sliced or len(schema.inputs) == 1
         return
-    event(f"{'sliced' if regular.has_long_lists(decoded.content) else 'whole'} table")
+    event(f"{'sliced' if lists.has_long_lists(decoded.content) else 'whole'} table")
     assert list(table.names) == list(frame.columns)
     assert table.rows() == len(frame)
     assert texts(values) == texts(frame.iloc[:, place].tolist() for place in every)

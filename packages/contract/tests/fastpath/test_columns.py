@@ -24,7 +24,7 @@ def test_a_list_in_a_record_is_no_column(body: bytes) -> None:
 
 
 @given(st.data())
-def test_fast_way_feeds_columns_as_the_slow_way_does(data: st.DataObject) -> None:
+def test_fast_way_gives_columns_as_the_slow_way_does(data: st.DataObject) -> None:
     """`check` gives the model input that `decision.decide` gives, bit for bit, or rejects exactly as it does."""
     types = data.draw(st.sampled_from([["double"], drawn.NUMBERS, drawn.TYPES, ["string", "double"]]))
     schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))
@@ -33,7 +33,7 @@ def test_fast_way_feeds_columns_as_the_slow_way_does(data: st.DataObject) -> Non
 
 
 @given(st.data())
-def test_fast_way_feeds_many_rows_as_the_slow_way_does(data: st.DataObject) -> None:
+def test_fast_way_gives_many_rows_as_the_slow_way_does(data: st.DataObject) -> None:
     """Likewise where lists are read into arrays, and in pieces."""
     types = data.draw(st.sampled_from([["double"], ["double", "float"], drawn.NUMBERS]))
     schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))
@@ -42,7 +42,7 @@ def test_fast_way_feeds_many_rows_as_the_slow_way_does(data: st.DataObject) -> N
 
 
 @given(st.data())
-def test_fast_way_feeds_csv_as_the_slow_way_does(data: st.DataObject) -> None:
+def test_fast_way_gives_csv_as_the_slow_way_does(data: st.DataObject) -> None:
     """Likewise CSV, whose numbers pandas does not always read as the nearest double."""
     types = data.draw(st.sampled_from([["double"], ["double", "float", "long", "integer"], drawn.NUMBERS]))
     schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))

@@ -58,7 +58,7 @@ def test_params_that_no_signature_has_are_dropped() -> None:
 
 
 @given(st.data())
-def test_fast_way_feeds_params_as_the_slow_way_does(data: st.DataObject) -> None:
+def test_fast_way_gives_params_as_the_slow_way_does(data: st.DataObject) -> None:
     """Likewise params, sent or not."""
     specs = data.draw(drawn.param_schemas())
     document = {"inputs": {"a": [1.5]}} | data.draw(drawn.sent_params(specs))

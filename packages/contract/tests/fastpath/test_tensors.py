@@ -16,7 +16,7 @@ from signet_contract.contract import Contract
 
 
 @given(st.data())
-def test_fast_way_feeds_tensors_as_the_slow_way_does(data: st.DataObject) -> None:
+def test_fast_way_gives_tensors_as_the_slow_way_does(data: st.DataObject) -> None:
     """Likewise nested lists for an unnamed tensor and for named ones."""
     specs = data.draw(st.lists(drawn.tensor_specs(), min_size=1, max_size=3))
     lists = [data.draw(drawn.nested_lists(spec)) * data.draw(st.sampled_from([1, 1, 1, 500])) for spec in specs]
@@ -31,7 +31,7 @@ def test_fast_way_feeds_tensors_as_the_slow_way_does(data: st.DataObject) -> Non
 @pytest.mark.parametrize("dtype", drawn.DTYPES)
 @pytest.mark.parametrize("shape", [(-1,), (-1, 2), (-1, 2, 3)])
 @pytest.mark.parametrize("odd", [None, -1, 2, 0.5, True, 127, 128, 255, 256, 70000, 2**31, 2**53, 2**63, 1e39, "1"])
-def test_fast_way_feeds_large_tensors_as_the_slow_way_does(dtype: str, shape: tuple[int, ...], odd: Any) -> None:
+def test_fast_way_gives_large_tensors_as_the_slow_way_does(dtype: str, shape: tuple[int, ...], odd: Any) -> None:
     """In every dtype and depth, perhaps with a value of another type or about where the dtype ends."""
     spec = TensorSpec(np.dtype(dtype), shape)
     leaf = {"b": True, "f": 1.5}.get(spec.type.kind, 3)

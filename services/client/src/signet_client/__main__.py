@@ -1,4 +1,4 @@
-"""The command `signet`: deploy, predict, and prove by scenarios that the server keeps its word."""
+"""The command `signet`: deploy, predict, keep the door, and prove by scenarios that the server keeps its word."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from signet_client.deploy import DeployOptions, deploy
+from signet_client.door import commands as door
+from signet_client.door.folder import Folder
 from signet_client.errors import ClientError
 from signet_client.interruption import interruptible
 from signet_client.predict import PredictOptions, predict
@@ -45,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Namespace) -> int:
     if arguments.subcommand == "deploy":
         return deploy(DeployOptions(**vars(arguments.deploy)))
-    settings = Settings.from_environ(os.environ)
+    settings = Settings.from_environment(os.environ)
+    if arguments.subcommand in door.COMMANDS:
+        return door.chosen(arguments).run(Folder(settings.door))
     server = PredictionServer(settings.url, settings.timeout_s, settings.url_credentials)
     if arguments.subcommand == "predict":
         return predict(PredictOptions(**vars(arguments.predict)), server)
@@ -58,11 +62,12 @@ def _parser() -> ArgumentParser:
     for name, options, summary in (
         ("deploy", DeployOptions, "put a model into service and wait until it is served"),
         ("predict", PredictOptions, "ask for the prediction of one file"),
-        ("scenarios", ScenarioOptions, "send every kind of right and wrong request and judge the answers"),
+        ("scenarios", ScenarioOptions, "send every kind of right and wrong request and check the answers"),
     ):
         command = ArgumentParser(description=summary)
         command.add_class_arguments(options)
         commands.add_subcommand(name, command, help=summary)
+    door.add_to(commands)
     return parser
 
 

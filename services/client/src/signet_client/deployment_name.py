@@ -1,4 +1,4 @@
-"""Which names a deployment can have: judged before anything is uploaded, by the rule that the controller has, too."""
+"""Which names a deployment can have: checked before anything is uploaded, by the rule that the controller has, too."""
 
 from __future__ import annotations
 

@@ -14,7 +14,15 @@ ClientError
 ├── MlflowUnreachable
 ├── UnknownDeployment
 ├── OtherRegistry
-└── UnexpectedAnswer
+├── UnexpectedAnswer
+└── DoorError
+    ├── DoorUnreachable
+    ├── InvalidOption
+    ├── TokenExists
+    ├── TooManyTokens
+    ├── UnknownToken
+    ├── NoToken
+    └── UnusableCertificate
 """
 
 from __future__ import annotations
@@ -120,3 +128,63 @@ class UnexpectedAnswer(ClientError):
 
     def __init__(self, url: str, got: str) -> None:
         super().__init__(f"{url} answered with {got}. Expected a prediction (200) or a refusal (400) in JSON.")
+
+
+class DoorError(ClientError):
+    """The door's files stay as they are."""
+
+
+class DoorUnreachable(DoorError):
+    """The folder that the gateway reads can't be used."""
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(
+            f"The door's folder {folder!r} can't be used: {reason}. "
+            "Expected the one that the gateway reads (SIGNET_DOOR)."
+        )
+
+
+class InvalidOption(DoorError):
+    """An option that can't be used."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"Option {name} has value {value!r}. Expected {expected}.")
+
+
+class TokenExists(DoorError):
+    """Another token has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Token {name!r} exists already. Expected a new name, or `signet token revoke {name}` first.")
+
+
+class TooManyTokens(DoorError):
+    """There are as many tokens as the gateway's metrics can tell apart."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"There are {most} tokens, the most that there may be. Expected one to be revoked first.")
+
+
+class UnknownToken(DoorError):
+    """No token has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Token {name!r} does not exist. Expected a name that `signet token list` has.")
+
+
+class NoToken(DoorError):
+    """Nobody could come in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The door stays shut: there is no valid token. Expected one; `signet token create NAME` makes it."
+        )
+
+
+class UnusableCertificate(DoorError):
+    """What was given is no certificate that the gateway could use."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The certificate can't be used: {problem}. Expected a chain and its unencrypted key in the PEM format."
+        )

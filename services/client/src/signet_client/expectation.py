@@ -12,7 +12,7 @@ VERSION_HEADER = "X-Model-Version"
 
 
 class Expectation(Protocol):
-    """Judges one answer."""
+    """Checks one answer."""
 
     def __str__(self) -> str:
         """What is expected, in a phrase."""

@@ -37,12 +37,12 @@ def print_report(rows: Sequence[Row], address: str) -> int:
     table = Table(title=f"Scenarios at {address}", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for heading, ratio in (("Scenario", 5), ("Request", 5), ("Expected", 5), ("Got", 7)):
         table.add_column(heading, ratio=ratio, overflow="fold")
-    table.add_column("Verdict", no_wrap=True)
+    table.add_column("Result", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
     for row in rows:
-        verdict = Text("holds", "green") if row.holds else Text("FAILS", "bold red")
+        result = Text("holds", "green") if row.holds else Text("FAILS", "bold red")
         cells = (Text(row.scenario), Text(row.request), _short(row.expected), _short(row.got))
-        table.add_row(*cells, verdict, f"{row.elapsed_ms:.0f}")
+        table.add_row(*cells, result, f"{row.elapsed_ms:.0f}")
     console.print(table)
 
     failed = [row for row in rows if not row.holds]

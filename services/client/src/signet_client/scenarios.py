@@ -32,7 +32,7 @@ _CONCURRENT = 16
 
 @dataclass(frozen=True)
 class ScenarioOptions:
-    """Send every kind of right and wrong request and judge the answers.
+    """Send every kind of right and wrong request and check the answers.
 
     Prints a table; exits with 0 if every scenario holds, 1 if one doesn't, 2 if the server can't be reached.
 

@@ -56,7 +56,7 @@ def server_env(settings: Settings) -> dict[str, str]:
         # From 3.18 on.
         "_MLFLOW_SERVER_TLS_LISTENER": "false",
         "MLFLOW_SERVER_ALLOWED_HOSTS": settings.allowed_hosts,
-        # Jobs judge LLM traces; they would bring a queue and its worker processes.
+        # Jobs rate LLM traces; they would bring a queue and its worker processes.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from signet_torchserve import machine
 
-_NAME = "signet-inflight"
+_NAME = "signet-busy"
 
 
-class InFlight:
+class BusyFlag:
     """The byte of this process, which is a worker."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from oracle import columns_schema
 from signet_torchserve.archive import builder
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.errors import FilesIncomplete, NotServable
-from signet_torchserve.model import pt2
+from signet_torchserve.model import pt2_schema
 from signet_torchserve.revision import Revision
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
@@ -86,7 +86,7 @@ def test_the_example_stands_in_for_golden_rows(tmp_path: Path) -> None:
         file.extractall(tmp_path / "unpacked")
     golden = Golden.of(tmp_path / "unpacked")
     assert golden == Golden({"inputs": [[-1.0], [-0.75]]})
-    assert golden.objection({"predictions": ["whatever"]}) is None
+    assert golden.mismatch({"predictions": ["whatever"]}) is None
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def _of_schema(major: int) -> Callable[[str, bytes], bytes]:
 @pytest.mark.parametrize("major", [7, 9])
 def test_a_program_of_a_schema_that_this_torch_cannot_read_is_refused(major: int, model: Path) -> None:
     """At once and with both versions, whatever else is new in it."""
-    assert torch._export.serde.schema.SCHEMA_VERSION[0] == pt2.SCHEMA_VERSION
+    assert torch._export.serde.schema.SCHEMA_VERSION[0] == pt2_schema.SCHEMA_VERSION
     _rewrite(model / "data" / "model.pt2", _of_schema(major))
     minor = torch._export.serde.schema.SCHEMA_VERSION[1]
     assert refusal(model) == (

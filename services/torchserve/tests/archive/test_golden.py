@@ -26,10 +26,10 @@ from signet_torchserve.archive.golden import Golden, are_about
 )
 def test_an_answer_is_right_up_to_rounding(expected: Any, answer: Any, is_right: bool) -> None:  # noqa: FBT001
     """Structure, labels and whole numbers must be the same, other numbers about the same."""
-    objection = Golden({}, expected).objection(answer)
-    assert (objection is None) is is_right
-    if objection:
-        assert objection == f"The golden rows are answered with {answer}: expected {expected}."
+    mismatch = Golden({}, expected).mismatch(answer)
+    assert (mismatch is None) is is_right
+    if mismatch:
+        assert mismatch == f"The golden rows are answered with {answer}: expected {expected}."
 
 
 @pytest.mark.parametrize(

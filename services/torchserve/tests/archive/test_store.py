@@ -55,7 +55,7 @@ def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
 
 
 def test_only_what_was_sealed_is_unpacked(store: Store) -> None:
-    """An archive is at hand once it is sealed; one that has changed since is deleted, not served."""
+    """An archive is cached once it has its manifest; one that has changed since is deleted, not served."""
     revision = Revision("1")
     mar = store.archive("iris", revision)
     with zipfile.ZipFile(mar, "w") as archive:

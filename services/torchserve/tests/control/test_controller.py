@@ -28,11 +28,11 @@ from oracle import columns_schema
 from signet_torchserve import busy_flag
 from signet_torchserve.archive import digest
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control import controller, plan, presence, supervision
+from signet_torchserve.control import controller, plan, presence, retry_loop
 from signet_torchserve.control.controller import Controller
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
 from signet_torchserve.control.registry import Registry
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import Revision
 from signet_torchserve.room import Room
 from signet_torchserve.server import launch
@@ -133,7 +133,7 @@ class Replica:
         found = self.client.get_model_version(NAME, version).tags
         return {name.removeprefix("serving."): value for name, value in found.items() if name.startswith("serving.")}
 
-    def marks(self, version: str) -> tuple[str, str]:
+    def status_of(self, version: str) -> tuple[str, str]:
         """Status and reason."""
         tags = self.tags(version)
         return tags["status"], tags["reason"].partition(": ")[2]
@@ -281,7 +281,7 @@ def test_changed_tags_are_rolled_out_without_a_lost_request(replica: Replica) ->
     assert replica.server.version(NAME, "1") is None
     described = replica.server._call("GET", f"http://management/models/{NAME}")[0]
     assert (described["batchSize"], described["maxBatchDelay"], described["responseTimeout"]) == (4, 3, 7)
-    assert replica.marks("1")[0] == "ready"
+    assert replica.status_of("1")[0] == "ready"
     replica.tag("1", allow=None, **dict.fromkeys(tags))
 
 
@@ -290,7 +290,7 @@ def test_a_tag_with_a_wrong_value_is_refused(replica: Replica) -> None:
     for tag, value in {"allow": "everything", "batch_size": "many"}.items():
         replica.tag("1", **{tag: value})
         replica.settle()
-        status, reason = replica.marks("1")
+        status, reason = replica.status_of("1")
         assert status == "refused"
         assert reason.startswith(f"The tag serving.{tag} has ")
         assert replica.status.refused == [NAME]
@@ -306,7 +306,7 @@ def test_a_rollout_tells_its_steps_and_records_the_digest(replica: Replica, vers
     version = versions.log(Formula(lambda x: x * 3))
     replica.promote(version)
     assert replica.ask().json() == {"predictions": [{"0": 4.5}]}
-    status, reason = replica.marks(version)
+    status, reason = replica.status_of(version)
     assert status == "ready"
     for step in ("download", "archive", "workers", "golden", "default"):
         assert f"{step} " in reason
@@ -384,9 +384,9 @@ def test_what_must_not_be_served_is_refused(
     version = versions.log(Formula(lambda x: x + 1))
     spoil(versions.files(version))
     replica.promote(version)
-    marks = replica.marks(version)
-    assert marks[0] == status
-    assert marks[1].startswith(reason)
+    found = replica.status_of(version)
+    assert found[0] == status
+    assert found[1].startswith(reason)
     assert replica.id() == "1"
     assert replica.health.ready()[0]
 
@@ -395,12 +395,12 @@ def test_a_version_whose_rows_are_not_proven_says_why(replica: Replica, versions
     """The operator stands in the reason of a version that is ready, until its author vouches for it."""
     version = versions.log(Formula(lambda x: x - x.mean(0)))
     replica.promote(version)
-    status, reason = replica.marks(version)
+    status, reason = replica.status_of(version)
     assert status == "ready"
     assert "one by one, because aten.mean.dim is not known to keep rows apart" in reason
     replica.tag(version, rows="independent")
     replica.promote(version)
-    assert "one by one" not in replica.marks(version)[1]
+    assert "one by one" not in replica.status_of(version)[1]
 
 
 def test_files_that_are_not_those_that_were_logged_are_refused(replica: Replica, versions: Versions) -> None:
@@ -408,7 +408,7 @@ def test_files_that_are_not_those_that_were_logged_are_refused(replica: Replica,
     version = versions.log(Formula(lambda x: x))
     replica.tag(version, digest="sha256:" + "0" * 64)
     replica.promote(version)
-    status, reason = replica.marks(version)
+    status, reason = replica.status_of(version)
     assert status == "refused"
     assert reason.startswith("The version's files have the digest sha256:")
     assert reason.endswith(f"expected sha256:{'0' * 64}, which was recorded in serving.digest.")
@@ -419,7 +419,7 @@ def test_a_version_that_fails_its_golden_rows_never_answers(replica: Replica, ve
     golden = {"request": STRICT, "response": {"predictions": [{"0": 9.0}]}}
     version = versions.log(Formula(lambda x: x * 4), golden=golden)
     replica.promote(version)
-    assert replica.marks(version) == (
+    assert replica.status_of(version) == (
         "failed",
         "The golden rows are answered with {'predictions': [{'0': 6.0}]}: expected {'predictions': [{'0': 9.0}]}.",
     )
@@ -498,7 +498,7 @@ def test_a_model_that_is_made_anew_is_another_one(replica: Replica, versions: Ve
 def test_a_large_model_keeps_no_rollback_waiting(
     replica: Replica, versions: Versions, other: str, held_download: threading.Event
 ) -> None:
-    """While a new model is fetched, another one goes back to a version that is at hand, and forth."""
+    """While a new model is fetched, another one goes back to a version that is cached, and forth."""
     replica.tag("1", allow="whole_numbers")
     held_download.set()
     replica.settle()
@@ -526,7 +526,7 @@ def test_what_is_changed_by_hand_is_set_right(replica: Replica) -> None:
     replica.tag("1", status="refused", reason="somebody says so")
     look_twice()
     wait_until(lambda: (it := replica.server.version(NAME, "1")) is not None and it.workers == 1)
-    assert replica.marks("1")[0] == "ready"
+    assert replica.status_of("1")[0] == "ready"
     replica.settle()
     replica.server._call("DELETE", f"{management}/1")
     look_twice()
@@ -538,21 +538,21 @@ def test_what_is_changed_by_hand_is_set_right(replica: Replica) -> None:
 def test_what_is_not_wanted_any_more_is_not_waited_for(
     replica: Replica, versions: Versions, held_download: threading.Event
 ) -> None:
-    """While one version is fetched the alias moves on to one that is at hand: it serves, and the other never does."""
+    """While one version is fetched the alias moves on to one that is cached: it serves, and the other never does."""
     held_download.set()
-    at_hand, large = versions.log(Formula(lambda x: x * 3)), versions.log(Formula(lambda x: x * 4))
-    replica.promote(at_hand)
+    cached, large = versions.log(Formula(lambda x: x * 3)), versions.log(Formula(lambda x: x * 4))
+    replica.promote(cached)
     replica.promote("1")
     held_download.clear()
     with replica.asked_meanwhile() as answers:
         replica.client.set_registered_model_alias(NAME, "champion", large)
         replica.controller.reconcile()
-        replica.client.set_registered_model_alias(NAME, "champion", at_hand)
-        wait_until(lambda: replica.controller.reconcile() > 0 and replica.id() == at_hand)
-        assert replica.marks(large) == ("failed", f"The alias has moved on to version {at_hand}.")
+        replica.client.set_registered_model_alias(NAME, "champion", cached)
+        wait_until(lambda: replica.controller.reconcile() > 0 and replica.id() == cached)
+        assert replica.status_of(large) == ("failed", f"The alias has moved on to version {cached}.")
         held_download.set()
         replica.settle()
-    assert {answer.headers["X-Model-Version"] for answer in answers} == {"1", at_hand}
+    assert {answer.headers["X-Model-Version"] for answer in answers} == {"1", cached}
     assert replica.server.version(NAME, large) is None
 
 
@@ -569,7 +569,7 @@ def test_workers_that_do_not_come_up_are_given_up(replica: Replica, versions: Ve
     began = time.monotonic()
     replica.promote(version)
     assert time.monotonic() - began < 30
-    status, reason = replica.marks(version)
+    status, reason = replica.status_of(version)
     assert status == "failed"
     assert "answers" not in reason
     assert replica.id() == "1"
@@ -588,7 +588,7 @@ def test_an_alias_that_moves_on_is_not_overrun(
 
     monkeypatch.setattr(replica.server, "ensure", ensure_and_move)
     replica.promote(version)
-    assert replica.marks(version) == ("failed", "The alias has moved on to version 1.")
+    assert replica.status_of(version) == ("failed", "The alias has moved on to version 1.")
     assert replica.id() == "1"
 
 
@@ -600,14 +600,14 @@ def test_a_breaking_contract_needs_consent(replica: Replica, versions: Versions)
     version = versions.log(Formula(lambda x: x), TWO_COLUMNS)
     replica.promote(version)
     breaks = "column 'b' is new and is required: who leaves it out would be refused"
-    status, reason = replica.marks(version)
+    status, reason = replica.status_of(version)
     assert status == "refused"
     assert reason.startswith(f"The version would break clients of version 1: {breaks}. If that is meant, set ")
     assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}"
     assert replica.id() == "1"
     replica.tag(version, allow_breaking="true")
     replica.settle()
-    assert replica.marks(version)[0] == "ready"
+    assert replica.status_of(version)[0] == "ready"
     assert replica.id() == version
     replica.promote("1")
     assert replica.id() == "1"
@@ -632,7 +632,7 @@ def test_a_program_that_takes_less_than_its_signature_says_so(replica: Replica, 
     version = versions.log(Formula(_of_thirds))
     replica.promote(version)
     breaks = f"its {takes} instead of any number of rows: who sends other sizes would be refused"
-    assert replica.marks(version)[0] == "refused"
+    assert replica.status_of(version)[0] == "refused"
     assert replica.tags(version)["contract"] == f"breaking for clients of version 1: {breaks}. {note}"
     replica.promote("1")
 
@@ -652,10 +652,10 @@ def test_a_changed_archive_is_built_again(replica: Replica) -> None:
 
 
 def test_what_somebody_asks_for_again_is_said_to_serve(replica: Replica) -> None:
-    """A client that marks the live version as pending finds it ready, though nothing was to be done."""
+    """A client that sets the live version pending finds it ready, though nothing was to be done."""
     replica.tag("1", status="pending", reason="now deploy: its deployment is asked for")
     replica.settle()
-    status, reason = replica.marks("1")
+    status, reason = replica.status_of("1")
     assert status == "ready"
     assert reason.startswith("answers on this replica")
 
@@ -664,20 +664,20 @@ def test_a_refusal_that_is_mended_is_forgotten(replica: Replica) -> None:
     """The status follows what is so: a version that serves is not said to be refused, whoever said it, and when."""
     replica.tag("1", workers="many")
     replica.settle()
-    assert replica.marks("1")[0] == "refused"
+    assert replica.status_of("1")[0] == "refused"
     assert replica.entries() == {replica.name: "version 1 is refused"}
     replica.tag("1", workers=None)
     replica.settle()
-    assert replica.marks("1")[0] == "ready"
+    assert replica.status_of("1")[0] == "ready"
     for status in ("refused", "failed", "pending", "retired", "nonsense", ""):
         replica.tag("1", status=status, reason="somebody says so")
         replica.settle()
-        found, reason = replica.marks("1")
+        found, reason = replica.status_of("1")
         assert (found, reason.partition(" after ")[0]) == ("ready", "answers on this replica")
     for tag in ("status", "reason"):
         replica.tag("1", **{tag: None})
         replica.settle()
-        assert replica.marks("1")[0] == "ready"
+        assert replica.status_of("1")[0] == "ready"
     replica.client.delete_registered_model_tag(NAME, f"serving.replica.{replica.name}")
     replica.settle()
     assert replica.entries() == {replica.name: "version 1 is ready"}
@@ -691,7 +691,7 @@ def test_pending_comes_first(replica: Replica, versions: Versions) -> None:
     version = versions.log(Formula(lambda x: x * 3))
     replica.promote(version)
     assert replica.tags("1")["status"] == "retired"
-    assert replica.marks("1")[1] == f"version {version} has taken its place"
+    assert replica.status_of("1")[1] == f"version {version} has taken its place"
     copied = str(replica.client.copy_model_version(f"models:/{NAME}/{version}", NAME).version)
     assert replica.tags(copied)["status"] == "ready", "MLflow copies tags"
     for later in (copied, "1"):
@@ -711,12 +711,12 @@ def test_files_that_come_later_are_served(replica: Replica, versions: Versions, 
     content = program.read_bytes()
     program.unlink()
     replica.promote(version)
-    assert replica.marks(version) == ("failed", "Files not complete: model.pt2 is missing.")
+    assert replica.status_of(version) == ("failed", "Files not complete: model.pt2 is missing.")
     assert (replica.status.failed, replica.id()) == ([NAME], "1")
     program.write_bytes(content)
     clock[0] += 60
     replica.settle()
-    assert replica.marks(version)[0] == "ready"
+    assert replica.status_of(version)[0] == "ready"
     assert replica.id() == version
 
 
@@ -729,11 +729,11 @@ def test_other_files_than_those_that_were_logged_may_be_put_right(
     labels = versions.files(version) / "index_to_name.json"
     labels.write_text("{}")
     replica.promote(version)
-    assert replica.marks(version)[0] == "refused"
+    assert replica.status_of(version)[0] == "refused"
     labels.unlink()
     clock[0] += 60
     replica.settle()
-    assert replica.marks(version)[0] == "ready"
+    assert replica.status_of(version)[0] == "ready"
 
 
 @pytest.fixture
@@ -779,13 +779,13 @@ def test_a_version_that_is_deleted_while_it_comes_up_takes_nothing_with_it(
         replica.settle()
         assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
         assert replica.status.stranded == {NAME: f"Version {version}, which carried the alias, was deleted."}
-        assert replica.marks("1")[0] == "ready"
+        assert replica.status_of("1")[0] == "ready"
     replica.promote("1")
     assert replica.status.stranded == {}
 
 
 @pytest.mark.parametrize("name", ["n" * 250, "a..b", "a b", "tab\there", "n" * 246, "trailing.", "a.mar"])
-def test_names_are_judged_first(name: str, replica: Replica, versions: Versions) -> None:
+def test_names_are_checked_first(name: str, replica: Replica, versions: Versions) -> None:
     """A name is refused with the reason, or served with tags and without, and every other deployment goes on."""
     replica.client.create_registered_model(name)
     try:
@@ -833,12 +833,12 @@ def test_a_full_disk_is_the_failure_of_one_version_on_one_replica(
         assert replica.entries() == {
             replica.name: f"version {version} is ready", second.name: f"version {version} is failed"
         }  # fmt: skip
-        assert replica.marks(version) == ("failed", f"[Errno 28] No space left on device ({replica.name} is ready)")
+        assert replica.status_of(version) == ("failed", f"[Errno 28] No space left on device ({replica.name} is ready)")
         assert (replica.id(), second.id()) == (version, "1")
         second.leave()
         replica.settle()
         assert replica.entries() == {replica.name: f"version {version} is ready"}
-        assert replica.marks(version)[0] == "ready"
+        assert replica.status_of(version)[0] == "ready"
     finally:
         second.stop()
 
@@ -856,7 +856,7 @@ def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.
 
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "desired", unlucky)
-    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(retry_loop, "FIRST_PAUSE_S", 0.01)
     told = list[tuple[bool, dict[str, object]]]()
     monkeypatch.setattr(replica.controller, "rest", lambda *_: told.append(replica.health.ready()))
     replica.controller.run(stop)
@@ -883,7 +883,7 @@ def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica
     version = versions.log(Formula(lambda x: x))
     (versions.files(version) / "data/model.pt2").write_bytes(b"junk")
     replica.promote(version)
-    assert replica.marks(version)[0] == "refused"
+    assert replica.status_of(version)[0] == "refused"
     replica.stop()
     replica.start(uri="http://127.0.0.1:9")
     assert replica.ask().status_code == 200, "it is known from the start"

@@ -18,8 +18,8 @@ from models import wait_until
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import RegistryDenied, RegistryRefused, RegistryUnreachable
-from signet_torchserve.control.status import Status
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.room import Room
@@ -62,7 +62,7 @@ class SaidRegistry:
         assert self.download_error
         raise self.download_error
 
-    def mark(self, name: str, version: str, status: str, reason: str, _: object = None) -> None:
+    def set_status(self, name: str, version: str, status: str, reason: str, _: object = None) -> None:
         self.marked[name, version] = status, reason.partition(": ")[2]
 
     def tell(self, *_: Any) -> None:

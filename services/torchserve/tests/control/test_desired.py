@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from signet_torchserve.archive.store import Store
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import MAX_BACKOFF_S, MAX_DENIED_S, Follower
 from signet_torchserve.control.registry import Registry
-from signet_torchserve.control.status import Status
 
 PAGE = "<html>" + "Sign in. " * 1000
 

@@ -11,8 +11,8 @@ import pytest
 from etag_server import Search, Server
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import desired
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import Follower
-from signet_torchserve.control.status import Status
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import Revision
 

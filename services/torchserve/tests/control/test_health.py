@@ -13,8 +13,8 @@ from models import free_port
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
-from signet_torchserve.control.status import Status
 from signet_torchserve.server.client import TorchServe
 
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": [3.0]}}

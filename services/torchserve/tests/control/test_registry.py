@@ -58,7 +58,7 @@ def test_champions_come_with_their_tags(uri: str) -> None:
         "a": Revision("2", {"serving.workers": "2"}, client.get_registered_model("a").creation_timestamp),
         "b": Revision("1", {"serving.workers": "4"}, client.get_registered_model("b").creation_timestamp),
     }
-    registry.mark(
+    registry.set_status(
         "a", "2", "ready", "it answers", {"serving.digest": "sha256:1", "serving.served_at": served_at("a", "2")}
     )
     revision = registry.desired()["a"]
@@ -79,9 +79,9 @@ def test_what_served_last_stands_in_the_registry(uri: str) -> None:
     registry = Registry(uri, "champion")
     assert registry.last_served("a") is None
     for version in ("2", "1"):
-        registry.mark("a", version, "ready", "so it is", {"serving.served_at": served_at("a", version)})
+        registry.set_status("a", version, "ready", "so it is", {"serving.served_at": served_at("a", version)})
         time.sleep(0.002)  # the tag tells milliseconds
-    registry.mark("a", "2", "failed", "so it is")
+    registry.set_status("a", "2", "failed", "so it is")
     last = registry.last_served("a")
     assert last is not None
     assert last.version == "1"
@@ -92,7 +92,7 @@ def test_what_served_last_stands_in_the_registry(uri: str) -> None:
 
 def test_what_became_of_a_version_stands_on_it(uri: str) -> None:
     """Status and reason are tags, the reason no longer than a tag may be."""
-    Registry(uri, "champion").mark("a", "2", "refused", "x" * 5000)
+    Registry(uri, "champion").set_status("a", "2", "refused", "x" * 5000)
     tags = MlflowClient(uri).get_model_version("a", "2").tags
     assert tags["serving.status"] == "refused"
     assert tags["serving.reason"].endswith("xxx")
@@ -152,7 +152,7 @@ def test_what_is_not_there_is_not_the_registrys_trouble(uri: str, tmp_path: Path
     assert (registry.has("a", "2"), registry.has("a", "99"), registry.has("gone", "1")) == (True, False, False)
     for ask in (
         lambda: registry.download("a", "99", tmp_path),
-        lambda: registry.mark("a", "99", "ready", "it answers"),
+        lambda: registry.set_status("a", "99", "ready", "it answers"),
         lambda: registry.tell("gone", "replica-1", "version 1 is ready since now: it answers"),
     ):
         with pytest.raises(RegistryRefused):
@@ -228,7 +228,7 @@ def test_nothing_is_asked_twice(uri: str, tmp_path: Path, monkeypatch: pytest.Mo
     Registry(uri, "champion").download("a", version, target)
     assert asked == {"list_artifacts": 2, "_download_file": 3}
     asked.clear()
-    Registry(uri, "champion").mark("a", version, "ready", "it answers", {"serving.digest": "sha256:1"})
+    Registry(uri, "champion").set_status("a", version, "ready", "it answers", {"serving.digest": "sha256:1"})
     Registry(uri, "champion").tell("a", "replica-1", "version 1 is ready since now: it answers")
     assert asked == {"set_model_version_tag": 3}
 
@@ -263,7 +263,7 @@ def test_a_registry_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
         registry.download("a", "1", tmp_path)
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
-        registry.mark("a", "1", "ready", "it answers")
+        registry.set_status("a", "1", "ready", "it answers")
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
         registry.champion_version("a")
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):

@@ -10,8 +10,8 @@ import models
 import pytest
 import torch
 from models import Formula, Server, rows
-from signet_torchserve.archive.last_words import LastWords
-from signet_torchserve.archive.layout import PROGRAM
+from signet_torchserve.archive.file_names import PROGRAM
+from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.errors import NotServable
 
 Nodes = list[dict[str, Any]]
@@ -71,7 +71,7 @@ def test_a_program_that_this_torch_cannot_read_is_refused_at_once(
     with pytest.raises(NotServable) as caught:
         Server(unpacked)
     assert str(caught.value).startswith(message.format(torch.__version__))
-    assert LastWords.of(unpacked) == LastWords(str(caught.value), is_final=True)
+    assert LoadFailure.of(unpacked) == LoadFailure(str(caught.value), is_final=True)
 
 
 def test_what_ends_a_worker_otherwise_is_told_and_taken_back(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_what_ends_a_worker_otherwise_is_told_and_taken_back(tmp_path: Path) -> 
     (unpacked / "options.json").unlink()
     with pytest.raises(FileNotFoundError):
         Server(unpacked)
-    words = LastWords.of(unpacked)
+    words = LoadFailure.of(unpacked)
     assert words is not None
     assert (words.is_final, "options.json" in words.reason) == (False, True)
     (unpacked / "options.json").write_text(options)
     Server(unpacked)
-    assert LastWords.of(unpacked) is None
+    assert LoadFailure.of(unpacked) is None

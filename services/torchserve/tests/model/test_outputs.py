@@ -13,7 +13,7 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from models import Formula, Server, body, rows
-from signet_torchserve.archive.last_words import LastWords
+from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.errors import NotServable
 
 INPUTS = Schema([TensorSpec(np.dtype("float32"), (-1, 4))])
@@ -67,7 +67,7 @@ def test_outputs_that_fit_are_served(function: Any, promised: list[Any], files: 
     server = Server(folder(tmp_path, function, promised, **files))
     for count in (1, 2, 4):
         ask(server, count)
-    assert LastWords.of(tmp_path / "served" / "unpacked") is None
+    assert LoadFailure.of(tmp_path / "served" / "unpacked") is None
 
 
 LOST: list[tuple[Any, list[Any], dict[str, Any]]] = [
@@ -133,7 +133,7 @@ def test_outputs_other_than_promised_are_refused(
     with pytest.raises(NotServable) as caught:
         Server(unpacked)
     assert str(caught.value).startswith(message)
-    assert LastWords.of(unpacked) == LastWords(str(caught.value), is_final=True)
+    assert LoadFailure.of(unpacked) == LoadFailure(str(caught.value), is_final=True)
 
 
 def even(x: torch.Tensor) -> torch.Tensor:

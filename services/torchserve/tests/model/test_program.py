@@ -31,8 +31,8 @@ def model_input(inputs: Any) -> ModelInput:
     return ModelInput(inputs, {}, framed=False)
 
 
-def test_feeds_that_share_a_pass_get_the_outputs_that_they_get_alone(tmp_path: Path) -> None:
-    """Each feed of a shared pass gets its own rows."""
+def test_inputs_that_share_a_pass_get_the_outputs_that_they_get_alone(tmp_path: Path) -> None:
+    """Each input of a shared pass gets its own rows."""
     served = program(tmp_path, lambda x: x.sum(1), rows(3, 2))
     assert served._is_batch_invariant
     model_inputs = [model_input(rows(count, 2) + count) for count in (1, 3, 2)]
@@ -50,7 +50,7 @@ def test_rows_that_may_depend_on_their_neighbours_are_never_shared(tmp_path: Pat
     np.testing.assert_array_equal(two, rows(1, 2) + 1)
 
 
-def test_a_feed_without_rows_is_answered_alone(tmp_path: Path) -> None:
+def test_an_input_without_rows_is_answered_alone(tmp_path: Path) -> None:
     """It is refused beside others as it is alone."""
     served = program(tmp_path, lambda x: x.reshape(x.shape[0], -1).amax(1), rows(3, 2, 2))
     (alone,) = served.run([model_input(rows(0, 2, 2))])

@@ -19,8 +19,8 @@ from mlflow.models import ModelSignature
 from models import Formula, rows, wait_until
 from oracle import columns_schema
 from signet_torchserve.archive import builder
-from signet_torchserve.archive.last_words import LastWords
-from signet_torchserve.archive.layout import PROGRAM
+from signet_torchserve.archive.file_names import PROGRAM
+from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
@@ -169,7 +169,7 @@ def test_a_model_is_served_measured_and_refused(asked: Asked, saved: Path) -> No
     assert answer.json() == {"predictions": [{"0": 3.5}]}
     counted = 'signet_predictions_total{model="sum",version="1"'
     wait_until(lambda: counted in requests.get(asked.server.metrics_url, timeout=10).text)
-    wait_until(lambda: LastWords.of(store.unpacked("broken", "2")) is not None)
+    wait_until(lambda: LoadFailure.of(store.unpacked("broken", "2")) is not None)
     api.remove("broken", "2", at_any_cost=True)
 
 

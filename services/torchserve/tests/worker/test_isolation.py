@@ -19,8 +19,8 @@ from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
 from oracle import columns_schema
 from signet_contract.enforcement import remote
-from signet_torchserve.worker import undecided
-from signet_torchserve.worker.undecided import ARE_KEPT
+from signet_torchserve.worker import undecided_requests
+from signet_torchserve.worker.undecided_requests import ARE_KEPT
 from signet_torchserve.worker.worker_loop import Request
 
 COLUMNS = ["a", "b"]
@@ -160,16 +160,16 @@ def test_an_answer_that_torchserve_would_not_take_is_one_failure(
 
 
 @pytest.fixture(scope="module")
-def judges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with service_at(tmp_path_factory.mktemp("judges") / "judge.sock") as address:
+def deciding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with service_at(tmp_path_factory.mktemp("enforcement") / "enforcement.sock") as address:
         yield address
 
 
 def test_good_requests_do_not_wait_for_undecided_ones(
-    server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, deciding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch is answered at once but for what enforcement decides on, which is answered when that is decided."""
-    monkeypatch.setenv(remote.ADDRESS, str(judges))
+    monkeypatch.setenv(remote.ADDRESS, str(deciding))
     good, slow = replace(GOOD, identifier=b"good"), replace(SLOW, identifier=b"slow")
     began = time.monotonic()
     answer, undecided = server.handler.answer([good, slow])
@@ -188,24 +188,26 @@ def test_good_requests_do_not_wait_for_undecided_ones(
 
 
 def test_a_batch_waits_for_its_decisions_where_torchserve_keeps_none(
-    folder: Path, judges: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, deciding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a request can't be asked for again, each of its batch has its answer, the same as elsewhere."""
-    monkeypatch.setenv(remote.ADDRESS, str(judges))
+    monkeypatch.setenv(remote.ADDRESS, str(deciding))
     monkeypatch.setenv(ARE_KEPT, "false")
     answers = Server(folder).answer(GOOD, replace(SLOW, identifier=b"slow"), GOOD, replace(SLOW, identifier=b"other"))
     assert [answer.status for answer in answers] == [200, 400, 200, 400]
     assert answers[1].json()["errors"][0]["rule"] == "type"
 
 
-def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that is wrong in the same way as one before it is refused at once, and no judge is asked."""
-    monkeypatch.setenv(remote.ADDRESS, str(judges))
+def test_what_enforcement_rejects_is_remembered(
+    server: Server, deciding: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body that is wrong in the same way as one before it is refused at once, and enforcement is not asked."""
+    monkeypatch.setenv(remote.ADDRESS, str(deciding))
     first, second = (
         replace(body({"dataframe_split": {"columns": ["a", "c"], "data": [[value, 2.5]]}}), identifier=identifier)
         for value, identifier in ((1.5, b"first"), (3.5, b"second"))
     )
-    monkeypatch.setattr(undecided, "WAIT_S", 0)  # the decision may come sooner than that
+    monkeypatch.setattr(undecided_requests, "WAIT_S", 0)  # the decision may come sooner than that
     assert server.handler.answer([first]) == [None]
     while (refused := server.handler.answer([Request(b"first", {})])[0]) is None:
         time.sleep(0.01)
@@ -213,9 +215,9 @@ def test_what_a_judge_refuses_is_remembered(server: Server, judges: Path, monkey
     assert server.handler.answer([second]) == [refused]
 
 
-def test_who_is_gone_is_forgotten(server: Server, judges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_gone_is_forgotten(server: Server, deciding: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An undecided request that TorchServe names no more is not kept."""
-    monkeypatch.setenv(remote.ADDRESS, str(judges))
+    monkeypatch.setenv(remote.ADDRESS, str(deciding))
     assert server.handler.answer([replace(SLOW, identifier=b"slow")]) == [None]
     assert server.handler.answer([GOOD])[0] is not None
     assert not server.handler.undecided

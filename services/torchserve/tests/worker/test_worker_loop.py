@@ -31,7 +31,11 @@ _requests = st.fixed_dictionaries(
     }
 )
 _answers = st.builds(
-    Answer, st.binary(max_size=300), st.sampled_from(["", "application/json"]), st.sampled_from([200, 400])
+    Answer,
+    st.binary(max_size=300),
+    st.sampled_from(["", "application/json"]),
+    st.sampled_from([200, 400]),
+    st.sampled_from([1, 2, 100_000]),
 )
 
 
@@ -144,6 +148,8 @@ def test_a_batch_is_answered_as_torchserve_answers_it(answers: list[Answer]) -> 
     for index, answer in enumerate(answers):
         for header in HEADERS.items():
             context.set_response_header(index, *header)
+        if answer.rows != 1:
+            context.set_response_header(index, "X-Signet-Rows", str(answer.rows))
         context.set_response_status(answer.status, {200: "OK", 400: "Bad Request"}[answer.status], index)
     media = [answer.content_type for answer in answers]
     context.get_response_content_type = media.__getitem__

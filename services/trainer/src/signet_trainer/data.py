@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split  # type: ignore[import-unty
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-# The split does not follow --seed: every version is then judged on test rows that no version has trained on.
+# The split does not follow --seed: every version is then measured on test rows that no version has trained on.
 SPLIT_SEED = 0
 VALIDATION_ROWS = 30
 TEST_ROWS = 30
@@ -74,7 +74,7 @@ def load() -> Iris:
 
 
 class IrisDataModule(LightningDataModule):
-    """Feeds the training rows in a seeded order and the validation rows as one batch."""
+    """Gives the training rows in a seeded order and the validation rows as one batch."""
 
     def __init__(self, iris: Iris, batch_size: int, seed: int) -> None:
         super().__init__()

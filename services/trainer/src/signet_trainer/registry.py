@@ -69,7 +69,7 @@ def assess(version: ModelVersion, test: Rows, scratch: Path) -> Champion:
         return Champion(number, measured, "measured on the same test rows")
     tagged = _number(version.tags.get(ACCURACY_TAG, ""))
     if tagged is None:
-        return Champion(number, None, f"can be neither run nor judged by a tag {ACCURACY_TAG}")
+        return Champion(number, None, f"can neither be run nor has a tag {ACCURACY_TAG}")
     return Champion(number, tagged, f"by its tag {ACCURACY_TAG}, as it cannot be run here")
 
 

@@ -18,7 +18,7 @@ from mlflow.types import DataType, Schema
 from signet_contract import unchecked_names
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import column_names, regular
+from signet_contract.enforcement import column_names, lists, regular
 from signet_contract.enforcement.kinds import Kinds
 from signet_contract.enforcement.regular import Irregular, Table
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
@@ -60,7 +60,7 @@ class Excerpt:
             content, rows = decoded.content, irregular.rows
             self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
             self._is_irregular = True
-        if regular.has_long_lists(decoded.content):
+        if lists.has_long_lists(decoded.content):
             self.whole = _not_there
             if self._rows is None and not self._is_irregular:
                 raise Unsliced

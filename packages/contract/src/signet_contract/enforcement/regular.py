@@ -5,11 +5,9 @@ Where a request has long lists that are no Python lists (`LongList`, `Numbers`),
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from signet_contract.bulk import tables
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import typed_numbers
+from signet_contract.enforcement import lists, typed_numbers
 from signet_contract.enforcement.kinds import ABSENT, Kinds
 from signet_contract.model_input import Array
 
@@ -76,20 +74,14 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
         found = _of_frame(content)
     elif isinstance(content, tables.Table):
         found = _of_read_records(content)
-    elif _is_list(content) and not _is_labelled(content):
+    elif lists.is_list(content) and not lists.is_labelled(content):
         found = _of_rows(schema, content, kinds, may_be_column=decoded.format is not Format.RECORDS)
     else:
         is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
         found = _of_columns(content) if is_table else None
-    if found is None and has_long_lists(content):
+    if found is None and lists.has_long_lists(content):
         raise Unsliced
     return found
-
-
-def has_long_lists(content: Any) -> bool:
-    """Whether there are lists in it that are no Python lists."""
-    types = set(map(type, [content, *(content.values() if type(content) is dict else ())]))
-    return not types.isdisjoint({LongList, Numbers, tables.Table})
 
 
 def _of_frame(frame: pd.DataFrame) -> Table:
@@ -165,13 +157,13 @@ def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_co
 
 def _of_values(name: Any, values: Any, others: set[type]) -> Table:
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in _pieces(values):
+        for start, piece in lists.pieces(values):
             if not others.isdisjoint(map(type, piece)):
                 raise Unsliced
             yield from ((place, start, piece) for place in places)
 
     is_counted = type(values) is not LongList
-    return Table([name], lambda: len(values), columns, lambda rows, _: _taken(values, rows), is_counted)
+    return Table([name], lambda: len(values), columns, lambda rows, _: lists.taken(values, rows), is_counted)
 
 
 def _of_lists(rows: Any) -> Table | None:
@@ -188,14 +180,14 @@ def _of_lists(rows: Any) -> Table | None:
     width = len(first)
 
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in _pieces(rows):
+        for start, piece in lists.pieces(rows):
             if set(map(type, piece)) != {list} or set(map(len, piece)) != {width}:
                 raise Irregular(_sorts(rows))
             values = list(chain.from_iterable(piece))
             yield from ((place, start, values[place::width]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
-        return [[row[place] for place in places] for row in _taken(rows, chosen)]
+        return [[row[place] for place in places] for row in lists.taken(rows, chosen)]
 
     return Table(range(width), lambda: len(rows), columns, cut, type(rows) is list)
 
@@ -224,59 +216,42 @@ def _sorts(rows: LongList) -> list[Any]:
 
 def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> Table:
     names: dict[str, None] = {}
-    for start, piece in _pieces(records):
+    for start, piece in lists.pieces(records):
         if set(map(type, piece)) != {dict}:
             raise Unsliced
-        if set(map(len, piece)) != {len(names)} or not _have_all(piece, names):
+        if set(map(len, piece)) != {len(names)} or not lists.have_all(piece, names):
             names.update(dict.fromkeys(chain.from_iterable(piece)))
         for name, of_column in kinds.items():
             if name in names:
-                of_column.add(start, _members(piece, name))
+                of_column.add(start, lists.members(piece, name))
             else:
                 of_column.add_absent(start, len(piece))
     of_all = list(names)
 
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in _pieces(records):
-            yield from ((place, start, _members(piece, of_all[place])) for place in places)
+        for start, piece in lists.pieces(records):
+            yield from ((place, start, lists.members(piece, of_all[place])) for place in places)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
         if len(places) == len(of_all):
-            return _taken(records, rows)
+            return lists.taken(records, rows)
         kept = [of_all[place] for place in places]
-        return [{name: record[name] for name in kept if name in record} for record in _taken(records, rows)]
+        return [{name: record[name] for name in kept if name in record} for record in lists.taken(records, rows)]
 
     return Table(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
-
-
-def _have_all(records: list[Any], names: Mapping[str, None]) -> bool:
-    if not names:
-        return True
-    try:
-        deque(map(itemgetter(*names), records), maxlen=0)
-    except KeyError:
-        return False
-    return True
-
-
-def _members(records: list[Any], name: str) -> list[Any]:
-    try:
-        return list(map(itemgetter(name), records))
-    except KeyError:
-        return [record.get(name, ABSENT) for record in records]
 
 
 def _of_columns(content: dict[str, Any]) -> Table | None:
     names, types = list(content), set(map(type, content.values()))
     if types == {dict}:
         return _of_labelled(content)
-    lists = [values for values in content.values() if _is_list(values)]
-    are_labelled = set(map(_is_labelled, content.values()))
-    if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, lists))) > 1):
+    of_rows = [values for values in content.values() if lists.is_list(values)]
+    are_labelled = set(map(lists.is_labelled, content.values()))
+    if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, of_rows))) > 1):
         return None
 
     def count() -> int:
-        lengths = set(map(len, lists)) or {1}  # values of one row
+        lengths = set(map(len, of_rows)) or {1}  # values of one row
         if len(lengths) > 1:
             raise Unsliced
         return lengths.pop()
@@ -284,26 +259,18 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
     def columns(places: Sequence[int]) -> Pieces:
         for place in places:
             values = content[names[place]]
-            pieces = _pieces(values if _is_list(values) else [values] * count())
+            pieces = lists.pieces(values if lists.is_list(values) else [values] * count())
             yield from ((place, start, piece) for start, piece in pieces)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
         some = _some(content, names, places)
-        parts = {name: _taken(values, rows) if _is_list(values) else values for name, values in some.items()}
+        parts = {name: lists.taken(values, rows) if lists.is_list(values) else values for name, values in some.items()}
         if are_labelled == {True}:
             return {name: dict(zip(map(str, rows), values, strict=True)) for name, values in parts.items()}
         return parts
 
-    is_counted = LongList not in types or len(lists) < len(names)
+    is_counted = LongList not in types or len(of_rows) < len(names)
     return Table(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
-
-
-def _is_list(values: Any) -> bool:
-    return type(values) in (list, LongList, Numbers)
-
-
-def _is_labelled(values: Any) -> bool:
-    return values.labels is not None if type(values) is Numbers else type(values) is LongList and values.is_labelled
 
 
 def _some(columns: dict[str, Any], names: list[str], places: Sequence[int]) -> dict[str, Any]:
@@ -326,22 +293,3 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
         return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
 
     return Table(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)
-
-
-def _pieces(values: Any) -> Iterator[tuple[int, Any]]:
-    if isinstance(values, Numbers):
-        _require_plain(values)
-        return ((start, piece) for _, start, piece in typed_numbers.columns(values, [0]))
-    return values.pieces() if isinstance(values, LongList) else iter([(0, values)])
-
-
-def _require_plain(numbers: Numbers) -> None:
-    labels = numbers.labels
-    if numbers.shape or (labels is not None and (labels != np.arange(len(labels))).any()):
-        raise Unsliced
-
-
-def _taken(values: Any, rows: Sequence[int]) -> list[Any]:
-    if isinstance(values, Numbers):
-        return [row[0] for row in typed_numbers.take(values, rows, [0])]
-    return values.take(rows) if isinstance(values, LongList) else [values[row] for row in rows]

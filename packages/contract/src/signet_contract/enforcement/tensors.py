@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -16,8 +15,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
 
+from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_names, column_values, columns, excerpt
+from signet_contract.enforcement import column_names, column_values, columns, excerpt, leaves, lists
+from signet_contract.enforcement.leaves import LongLeaves
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, refused
 
@@ -28,12 +30,16 @@ Input = pd.DataFrame | Array | dict[str, Array]
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array | dict[str, Array]:
     """What pyfunc would give the model: one array for an unnamed tensor, a dict of them for named ones.
 
-    `policy` has the words that hold.
+    `policy` has the words that hold. Of long lists (`LongList`, `Numbers`) it is only told that they are admitted: the
+    arrays have zeros.
 
     Raises:
         Rejected: the request makes no such arrays, or the schema does not admit them.
+        Unsliced: a long list is not to be told of piece by piece.
     """
     is_table = decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
+    if is_table and lists.has_long_lists(decoded.content):
+        raise Unsliced
     subject, broken = _frame(schema, decoded, policy) if is_table else _arrays(schema, decoded, policy)
     broken += _broken_by_values(subject)
     try:
@@ -94,7 +100,7 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
     broken = []
     for name in frame.columns:
         spec = specs.get(name, schema.inputs[0])
-        found = _broken_by_types(spec, name, *_leaves(list(frame[name])), policy)
+        found = _broken_by_types(spec, name, *leaves.of(list(frame[name])), policy)
         broken += found
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
             try:
@@ -117,11 +123,13 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
         (unnamed,) = schema.inputs
         return _array(unnamed, None, content, policy)
     names: list[Any] = schema.input_names()
+    if isinstance(content, LongList) and isinstance(content.first, dict):
+        raise Unsliced
     if isinstance(content, list) and content and set(map(type, content)) == {dict}:
         _refuse_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), policy)
         by_name = {name: [row[name] for row in content if name in row] for name in names}
         content = {name: values for name, values in by_name.items() if values}
-    elif isinstance(content, list) and len(names) == 1:
+    elif isinstance(content, list | LongList | Numbers) and len(names) == 1:
         content = {names[0]: content}
     if not isinstance(content, dict):
         raise MalformedPayload(
@@ -162,7 +170,9 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     Raises:
         SignatureMismatch: they are ragged.
     """
-    values, shape = _leaves(content)
+    if isinstance(content, LongList | Numbers):
+        return _of_long_list(spec, name, content, policy)
+    values, shape = leaves.of(content)
     if list in set(map(type, values)):
         lengths = sorted({len(value) if isinstance(value, list) else 0 for value in values})
         items = f"{lengths[0]} to {lengths[-1]} items"
@@ -174,32 +184,34 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
         return np.empty(shape, spec.type), []
     broken = _broken_by_types(spec, name, values, shape, policy)
     if broken:
-        return _as_typed(values, shape), broken
+        return leaves.as_typed(values, shape), broken
     array = np.array(values)
     # By way of the exact values: numpy makes a double of 2**53 + 1 beside 1.0.
     is_exact = array.dtype.kind != "f" or spec.type.kind not in "iu"
     return (array if is_exact else np.array(values, dtype=object)).astype(spec.type).reshape(shape), []
 
 
-def _leaves(content: Any) -> tuple[list[Any], tuple[int, ...]]:
-    """What stands in nested lists, and their shape as far as they are regular."""
-    level, shape = [content], []
-    while level and set(map(type, level)) == {list} and len(lengths := set(map(len, level))) == 1:
-        shape.append(lengths.pop())
-        level = list(chain.from_iterable(level))
-    return level, tuple(shape)
-
-
-def _as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
-    """An array of numpy's type for the values; if these are no numbers, it repeats one element to have its shape."""
-    if {int, float, bool}.issuperset(map(type, values)):
-        return np.array(values).reshape(shape)
-    longest = max((value for value in values if type(value) is str), key=len, default="")
-    some = dict(zip(map(type, values), values, strict=True)) | ({str: longest} if longest else {})
-    integers = [value for value in values if type(value) is int]
-    # Numpy has another type for each sign of a large integer, and one more for both.
-    extremes = [min(integers), max(integers)] if integers else []
-    return np.broadcast_to(np.empty((), np.array([*some.values(), *extremes]).dtype), shape)
+def _of_long_list(
+    spec: Any, name: str | None, content: LongList | Numbers, policy: frozenset[str]
+) -> tuple[Array, list[_Broken]]:
+    """An array of zeros in the place of a long list, with the reasons against this."""
+    if Policy.MIXED_TYPES in policy:  # what a value may be depends on all
+        raise Unsliced
+    found = LongLeaves(spec.type, content)
+    column = name if isinstance(name, (str, type(None))) else str(name)
+    broken = []
+    if found.unfit:
+        first = [
+            Violation("type", str(spec.type), column_values.kind_name(value), row=row, column=column)
+            for row, value in found.unfit
+        ]
+        broken.append(_Broken(first, found.unfit_count))
+    if found.non_finite and found.dtype.kind == "f":
+        first = [
+            Violation("finite", "a finite number", str(value), row=row, column=name) for row, value in found.non_finite
+        ]
+        broken.append(_Broken(first, found.non_finite_count))
+    return np.broadcast_to(np.zeros((), found.dtype), found.shape), broken
 
 
 def _broken_by_types(
@@ -207,7 +219,7 @@ def _broken_by_types(
 ) -> list[_Broken]:
     """What the spec's dtype cannot hold, of the values of an array."""
     fitting = _unmixed(spec.type, values) if Policy.MIXED_TYPES in policy else values
-    places = _unfit(spec.type, fitting)
+    places = leaves.unfit(spec.type, fitting)
     if not places:
         return []
     column = name if isinstance(name, (str, type(None))) else str(name)
@@ -233,45 +245,6 @@ def _unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
     if dtype.kind == "b":
         return [bool(value) if value in (0, 1) else value for value in values]
     return [int(value) if isinstance(value, bool) else value for value in values]
-
-
-def _unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
-    """Places of JSON's values that cannot be of a dtype with nothing lost but what a float rounds away."""
-    fits = _fitting(dtype)
-    if fits is None:
-        return []
-    types = set(map(type, values))
-    if types.isdisjoint(fits):
-        return list(range(len(values)))
-    never = types.difference(fits)
-    return [place for place, value in enumerate(values) if type(value) in never or not fits[type(value)](value)]
-
-
-def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
-    """By the type of a value, whether it can be of a dtype; None if all can."""
-    match dtype.kind:
-        case "b":
-            return {bool: _always}
-        case "i" | "u":  # 2.0 is how some clients write 2
-            least, greatest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-            return {
-                int: lambda value: least <= value <= greatest,
-                float: lambda value: value.is_integer() and least <= value <= greatest,
-            }
-        case "f" | "c":
-            info = np.finfo(dtype)
-            beyond = 2**info.maxexp - 2 ** (info.maxexp - info.nmant - 2)  # what rounds to infinity
-            return {
-                int: lambda value: -beyond < value < beyond,
-                float: lambda value: -beyond < value < beyond or not math.isfinite(value),
-            }
-        case "U" | "S":
-            return {str: _always}
-    return None
-
-
-def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
-    return True
 
 
 def _broken_by_values(subject: Any) -> list[_Broken]:

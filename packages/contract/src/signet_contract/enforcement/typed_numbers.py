@@ -29,6 +29,15 @@ def columns(numbers: Numbers, places: Sequence[int]) -> Iterator[tuple[int, int,
         start += len(block)
 
 
+def blocks(numbers: Numbers) -> Iterator[Array]:
+    """All numbers, in pieces of float64, int64 or bool [items, numbers of an item]; raises as `columns`."""
+    kinds = set(numbers.kinds)
+    if len(kinds) > 1:
+        raise Unsliced
+    (of_all,) = kinds
+    return (_typed(block, of_all) for block in numbers.blocks)
+
+
 def take(numbers: Numbers, rows: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
     """Some numbers of some items, as Python's; raises as `columns`."""
     ends = np.cumsum(list(map(len, numbers.blocks)))

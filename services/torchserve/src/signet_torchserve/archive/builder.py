@@ -23,9 +23,9 @@ from typing import Any
 import yaml
 
 from signet_torchserve.archive import example
-from signet_torchserve.archive.layout import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
+from signet_torchserve.archive.file_names import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.errors import FilesIncomplete, NotServable
-from signet_torchserve.model import fit, purity, safety_scan
+from signet_torchserve.model import pure_function, safety_scan, signature_fit
 from signet_torchserve.model.batch_invariance import proof
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.options import Options
@@ -67,9 +67,9 @@ def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
         strip_pickles(_program(model), folder / PROGRAM)
         try:
             graph = _graph(folder / PROGRAM)
-            fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
+            signature_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
             Guards(graph)  # refuses what each worker would
-            purity.refuse_impure(graph, options.allow)
+            pure_function.refuse_impure(graph, options.allow)
             alone_because = proof.obstacle(graph, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
@@ -141,7 +141,7 @@ def strip_pickles(source: Path, target: Path) -> None:
                 elif inner.endswith(".json"):
                     document = json.loads(program.read(record))
                     if inner == _GRAPH:
-                        fit.refuse_unread(document)
+                        signature_fit.refuse_unread(document)
                     if inner.endswith("_config.json"):
                         _refuse_pickled(record, document)
                     copy.writestr(record, json.dumps(safety_scan.harmless(document)))

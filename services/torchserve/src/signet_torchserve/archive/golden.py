@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from signet_torchserve.archive.layout import GOLDEN
+from signet_torchserve.archive.file_names import GOLDEN
 
 # Another machine's arithmetic differs in the last digits.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-5
@@ -28,7 +28,7 @@ class Golden:
         path = unpacked / GOLDEN
         return cls(**json.loads(path.read_text("utf-8"))) if path.exists() else None
 
-    def objection(self, answer: Any) -> str | None:
+    def mismatch(self, answer: Any) -> str | None:
         """What is wrong with the JSON that a version has answered; None if nothing is."""
         if self.response is None or _is_about(answer, self.response):
             return None

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from signet_contract import Change, Contract
 
-from signet_torchserve.archive.layout import LABELS, MLMODEL, OPTIONS, PROGRAM
+from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.errors import NotServable
-from signet_torchserve.model import fit
+from signet_torchserve.model import signature_fit
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.model.shapes.sizes import Sizes
 
@@ -41,7 +41,7 @@ class ServedContract:
         sizes = None
         with contextlib.suppress(NotServable):  # an earlier version may serve with guards that nobody checked
             guards = Guards.of(unpacked / PROGRAM)
-            sizes = Sizes(fit.shapes(contract.inputs), guards)
+            sizes = Sizes(signature_fit.shapes(contract.inputs), guards)
         return cls(contract, sizes)
 
     def compare(self, previous: ServedContract) -> list[Change]:

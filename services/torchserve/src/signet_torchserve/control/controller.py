@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.backoff import Backoff
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import Desired, Follower
 from signet_torchserve.control.observed import Drain, Eye, Observed, RunningRollout
-from signet_torchserve.control.outcomes import Outcomes
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryError
+from signet_torchserve.control.retry_loop import keep_going
 from signet_torchserve.control.rollout import Rollout, Superseded
-from signet_torchserve.control.status import Status
+from signet_torchserve.control.rollout_outcomes import Outcomes
 from signet_torchserve.control.status_reporter import StatusReporter
-from signet_torchserve.control.supervision import keep_going
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.room import Room

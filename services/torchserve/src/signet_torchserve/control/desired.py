@@ -10,8 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from signet_torchserve.archive.store import Store
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import Revision
 
 logger = logging.getLogger(__name__)

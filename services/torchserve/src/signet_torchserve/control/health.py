@@ -20,7 +20,7 @@ from signet_torchserve.settings import InvalidSetting, Settings
 
 if TYPE_CHECKING:
     from signet_torchserve.archive.store import Store
-    from signet_torchserve.control.status import Status
+    from signet_torchserve.control.controller_status import Status
     from signet_torchserve.server.model_server import ModelServer
 
 TIMEOUT_S = 10
@@ -37,7 +37,7 @@ class Health:
 
     def __init__(self, status: Status, server: ModelServer, store: Store) -> None:
         self._status = status
-        from signet_torchserve.control.readiness import Readiness  # noqa: PLC0415 -- the container's check has no use for it
+        from signet_torchserve.control.deployment_readiness import Readiness  # noqa: PLC0415 -- the container's check has no use for it
 
         self._server = server
         self._readiness = Readiness(server, store)

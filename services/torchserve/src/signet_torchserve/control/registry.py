@@ -203,7 +203,9 @@ class Registry:
                 raise RegistryRefused(f"{self._tracking_uri}: Version {version} was deleted.") from error
             raise RegistryRefused(f"The files of version {version} cannot be downloaded: {_short(error)}") from error
 
-    def mark(self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None) -> None:
+    def set_status(
+        self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Put what became of a deployment on the model version.
 
         Args:
@@ -231,9 +233,7 @@ class Registry:
         with self._reached():
             self._client.set_experiment_tag(EXPERIMENT, self._presence + replica, now)
             tags = self._client.get_experiment(EXPERIMENT).tags
-        return {
-            tag.removeprefix(self._presence): value for tag, value in tags.items() if tag.startswith(self._presence)
-        }
+        return {tag.removeprefix(self._presence): at for tag, at in tags.items() if tag.startswith(self._presence)}
 
     def leave(self, replica: str) -> None:
         """Say that a replica is not there any more."""

@@ -18,7 +18,7 @@ from signet_contract.policy import Policy
 from signet_torchserve import deployment_name, memory
 from signet_torchserve.archive import builder, digest
 from signet_torchserve.archive.golden import Golden, are_about
-from signet_torchserve.archive.last_words import LastWords
+from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.archive.served_contract import ServedContract
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.registry import Registry, RegistryError
@@ -251,8 +251,8 @@ class Rollout:
         """Ask for the golden answers, and whether they are the same again, alone and among other requests."""
         began = time.monotonic()
         answer = self._predict(golden.request)
-        if objection := golden.objection(answer):
-            raise ModelServerError(objection)
+        if mismatch := golden.mismatch(answer):
+            raise ModelServerError(mismatch)
         if self.revision.has_served or Policy.RANDOM in self._options.allow:
             return
         others = [golden.neighbour] * 2 if time.monotonic() - began < QUICK_S else []
@@ -273,12 +273,12 @@ class Rollout:
 
     def _go_on_loading(self) -> None:
         self._go_on()
-        last_words = LastWords.of(self._store.unpacked(self.name, self.revision.id))
-        if last_words is not None:
+        failure = LoadFailure.of(self._store.unpacked(self.name, self.revision.id))
+        if failure is not None:
             raise (
-                NotServable(last_words.reason)
-                if last_words.is_final
-                else ModelServerError(f"A worker could not load the model: {last_words.reason}")
+                NotServable(failure.reason)
+                if failure.is_final
+                else ModelServerError(f"A worker could not load the model: {failure.reason}")
             )
 
     def _go_on(self) -> None:

@@ -1,4 +1,4 @@
-"""What became of the versions, for the registry. It follows what is so: a mark that says anything else is put right.
+"""What became of the versions, for the registry. It follows what is so: a note that says anything else is put right.
 
 Each replica tells for itself on the registered model (`serving.replica.<name>`); what all of them have told comes to
 the version's `serving.status` and `serving.reason`, which any of them writes.
@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable, served_at
 from signet_torchserve.control.replica_status import ReplicaStatus, summary
-from signet_torchserve.control.status import Status
 from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 logger = logging.getLogger(__name__)
 
-# At each look: five hundred marks must keep no rollout waiting.
+# At each look: five hundred versions must keep no rollout waiting.
 LONGEST_S = 1.0
 DENIED_S = 60  # until a model's tags are written again where the account may not
 _REASONS = {
@@ -32,7 +32,7 @@ _REASONS = {
 
 
 @dataclass(slots=True)
-class _Mark:
+class _Note:
     revision: Revision
     entry: ReplicaStatus
     tags: Mapping[str, str]
@@ -43,20 +43,20 @@ class _Mark:
 
 
 class StatusReporter:
-    """Those of one replica.
+    """Reports the statuses of one replica.
 
     Args:
-        registry: where they are put.
+        registry: where the statuses are put.
         presence: which replicas there are.
-        status: where it is said that the account may not put them.
+        status: where it is said that the account may not put the statuses.
     """
 
     def __init__(self, registry: Registry, presence: Presence, status: Status) -> None:
         self._registry = registry
         self._presence = presence
         self._status = status
-        self._marks: dict[str, _Mark] = {}
-        self._served: dict[str, _Mark] = {}
+        self._notes: dict[str, _Note] = {}
+        self._served: dict[str, _Note] = {}
         self._farewells: dict[tuple[str, str], tuple[str, str]] = {}
         self._refused: dict[str, str] = {}
         self._denied: dict[str, float] = {}
@@ -67,7 +67,7 @@ class StatusReporter:
         """Note what became of the version that is wanted; `tell` tells it."""
         entry = ReplicaStatus.now(revision.version, status, reason)
         served = {SERVED_AT: served_at(name, revision.version)} if status == "ready" else {}
-        self._marks[name] = _Mark(revision, entry, {**(tags or {}), **served})
+        self._notes[name] = _Note(revision, entry, {**(tags or {}), **served})
 
     def bid_farewell(self, name: str, revision: Revision, status: str, reason: str) -> None:
         """Note what is to be said of a version that is wanted no more: `retired`, or `failed` if it never served."""
@@ -86,11 +86,11 @@ class StatusReporter:
             self._presence.look()
             for (name, version), (status, reason) in list(self._farewells.items()):
                 if name not in wanted or wanted[name].version != version:
-                    self._try(name, self._registry.mark, name, version, status, reason)
+                    self._try(name, self._registry.set_status, name, version, status, reason)
                 del self._farewells[name, version]
-            for name in [name for name in self._marks if name not in wanted]:
+            for name in [name for name in self._notes if name not in wanted]:
                 self._try(name, self._registry.tell, name, self._presence.replica, None)
-                del self._marks[name]
+                del self._notes[name]
                 self._served.pop(name, None)
             for name, status in states.items():
                 self._try(name, self._follow, name, wanted[name], status)
@@ -105,11 +105,11 @@ class StatusReporter:
         """Put right what the registry says of the version that is wanted."""
         replica, entries = self._presence.replica, _entries(revision)
         said = entries.get(replica)
-        mark = self._mark(name, revision, status, said)
-        is_news = not mark.is_told or said != mark.entry
+        note = self._note(name, revision, status, said)
+        is_news = not note.is_told or said != note.entry
         if is_news:
-            entries[replica] = mark.entry
-            self._registry.tell(name, replica, str(mark.entry))
+            entries[replica] = note.entry
+            self._registry.tell(name, replica, str(note.entry))
         self._presence.meet(entries)
         of_version = {other for other, entry in entries.items() if entry.version == revision.version}
         present = self._presence.among(of_version)
@@ -118,23 +118,23 @@ class StatusReporter:
                 self._registry.tell(name, gone, None)
         of_all, reason = summary(revision.version, entries, present)
         if is_news or (of_all, reason) != (revision.tags.get(STATUS), revision.tags.get(REASON)):
-            news = {tag: value for tag, value in mark.tags.items() if revision.tags.get(tag) != value}
-            self._registry.mark(name, revision.version, of_all, reason, news if is_news else None)
-        mark.is_told, mark.tags = True, {}
+            news = {tag: value for tag, value in note.tags.items() if revision.tags.get(tag) != value}
+            self._registry.set_status(name, revision.version, of_all, reason, news if is_news else None)
+        note.is_told, note.tags = True, {}
         if status == "ready":
-            self._served[name] = mark
+            self._served[name] = note
 
-    def _mark(self, name: str, revision: Revision, status: str, said: ReplicaStatus | None) -> _Mark:
-        """The last mark if still true, else the registry's entry if that is true, else a new one with the status."""
-        for mark in (self._marks.get(name), self._served.get(name)):
-            if mark is not None and mark.is_of(revision, status):
+    def _note(self, name: str, revision: Revision, status: str, said: ReplicaStatus | None) -> _Note:
+        """The last note if still true, else the registry's entry if that is true, else a new one with the status."""
+        for note in (self._notes.get(name), self._served.get(name)):
+            if note is not None and note.is_of(revision, status):
                 break
         else:
             stands = said is not None and (said.version, said.status) == (revision.version, status)
             entry = said if said and stands else ReplicaStatus.now(revision.version, status, _REASONS[status])
-            mark = _Mark(revision, entry, {}, is_told=stands)
-        self._marks[name] = mark
-        return mark
+            note = _Note(revision, entry, {}, is_told=stands)
+        self._notes[name] = note
+        return note
 
     def _try(self, name: str, act: Callable[..., None], *args: object) -> None:
         """Do what may be refused for one model without harm to the others; the log has it once."""

@@ -69,9 +69,9 @@ class Program:
             torch.set_num_threads(threads)
 
     def run(self, model_inputs: Sequence[ModelInput]) -> list[Any]:
-        """Output of the program for each feed, on the CPU; a `Rejected` in its place where the program refuses.
+        """Output of the program for each model input, on the CPU; a `Rejected` in its place where the program refuses.
 
-        Outputs are arrays, or lists and dicts of them. Feeds share a forward pass if the program is batch-invariant.
+        Outputs are arrays, or lists and dicts of them. They share a forward pass if the program is batch-invariant.
         One that the program cannot take is answered alone and harms no other.
         """
         if len(model_inputs) > 1 and self._is_batch_invariant:

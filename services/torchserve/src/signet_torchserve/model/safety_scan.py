@@ -4,7 +4,7 @@
 operators up by their dotted names anywhere in torch, imports what a tree of containers names, and writes the graph's
 names unquoted into the source of a function. Here every text of a program has a rule, and by default must be a name.
 
-What the allowed operators compute, how long it takes and how much memory, is not judged.
+What the allowed operators compute, how long it takes and how much memory, is not checked.
 
 Source: torch/_export/serde/serialize.py, torch/export/_unlift.py, torch/utils/_pytree.py and torch/fx/graph.py of
 torch 2.13.

@@ -27,7 +27,7 @@ from signet_torchserve.revision import Revision
 from signet_torchserve.server import frontend, jre, patches
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.settings import Settings
-from signet_torchserve.worker import forking, stand_in, undecided
+from signet_torchserve.worker import forking, shim, undecided_requests
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 _WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
@@ -97,7 +97,7 @@ def start(
             # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
             "TS_GRPC_INFERENCE_PORT": "0",
             "TS_GRPC_MANAGEMENT_PORT": "0",
-            undecided.ARE_KEPT: str(are_kept).lower(),
+            undecided_requests.ARE_KEPT: str(are_kept).lower(),
         },
         preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
     )
@@ -186,7 +186,7 @@ def _standing_in(store: Store) -> str:
     Where no file of the store may be executed, as on a volume that is mounted noexec, that is Python.
     """
     path = store.temporary / "python"
-    words = [sys.executable, "-I", "-S", stand_in.__file__, str(_forking_address(store))]
+    words = [sys.executable, "-I", "-S", shim.__file__, str(_forking_address(store))]
     path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', "utf-8")
     path.chmod(0o700)
     return str(path) if os.access(path, os.X_OK) else sys.executable

@@ -116,7 +116,7 @@ def wait_until_ready(
         has_one_ended = not all(machine.exists(pid) for pid in seen)
         meanwhile()
         if has_one_ended:
-            raise ModelServerError("A worker ended while it loaded the model; TorchServe's log has its last words.")
+            raise ModelServerError("A worker ended while it loaded the model; TorchServe's log says why.")
         if time.monotonic() > deadline:
             raise ModelServerError(f"The workers have not loaded the model within {WORKER_START_TIMEOUT_S} s.")
         time.sleep(_POLL_S)

@@ -3,8 +3,8 @@
 A worker that Python starts anew takes more than a second and 150 MiB of its own, nearly all of it imports. A forked one
 takes 80 ms and 11 MiB. This process asks neither for CUDA nor for a pool of threads: none outlives a fork.
 
-It is asked by `stand_in` programs, which tell what a worker is to be, over a Unix socket in a folder that only its own
-user can enter. A worker doesn't need it afterwards: where it ends, the workers go on, and their stand-ins wait on.
+It is asked by `shim` programs, which tell what a worker is to be, over a Unix socket in a folder that only its own
+user can enter. A worker doesn't need it afterwards: where it ends, the workers go on, and their shims wait on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from signet_contract import machine
 
-from signet_torchserve.worker import stand_in
+from signet_torchserve.worker import shim
 
 # All that a worker imports until it serves. TorchServe imports its own handlers only for models that name one.
 _IMPORTED = "ts.model_service_worker", "signet_torchserve.worker.handler"
@@ -41,14 +41,14 @@ class Worker:
     arguments: list[str]
     environment: dict[bytes, bytes]
     descriptors: list[int]
-    """Standard input, output and error, and the pipe that ends with the stand-in."""
+    """Standard input, output and error, and the pipe that ends with the shim."""
 
     @classmethod
     def asked_for(cls, connection: socket.socket) -> Worker:
-        """The worker that a stand-in asks for.
+        """The worker that a shim asks for.
 
         Raises:
-            OSError: the stand-in is gone, or silent.
+            OSError: the shim is gone, or silent.
         """
         connection.settimeout(_MESSAGE_S)
         head, descriptors, _, _ = socket.recv_fds(connection, 4, 4)
@@ -78,12 +78,12 @@ class Worker:
         path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in {*path, *forking_path, ""})]
         sys.argv = self.arguments
-        self.connection.sendall(stand_in.STARTED % os.getpid())
+        self.connection.sendall(shim.STARTED % os.getpid())
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class Workers:
-    """The children of this process, with the connections to their stand-ins."""
+    """The children of this process, with the connections to their shims."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -114,7 +114,7 @@ class Workers:
             return None
         try:
             pid = os.fork()
-        except OSError:  # the machine has no room for it; the stand-in finds that nobody forks
+        except OSError:  # the machine has no room for it; the shim finds that nobody forks
             pid = None
             connection.close()
         if pid != 0:
@@ -125,15 +125,15 @@ class Workers:
             return None
         self._listener.close()
         for other in self._connections.values():
-            other.close()  # else the end of another worker would not be seen by its stand-in
+            other.close()  # else the end of another worker would not be seen by its shim
         return worker
 
     def _tell_ends(self) -> None:
-        """Tell the stand-ins of those that have ended how they have."""
+        """Tell the shims of those that have ended how they have."""
         with suppress(ChildProcessError):  # there is none left
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
-                with self._connections.pop(pid) as connection, suppress(OSError):  # the stand-in may be gone first
+                with self._connections.pop(pid) as connection, suppress(OSError):  # the shim may be gone first
                     connection.sendall(_ending(status))
 
 
@@ -142,7 +142,7 @@ def _received(connection: socket.socket, size: int) -> bytes:
     while (piece := connection.recv(size - len(text))) and len(text) + len(piece) < size:
         text += piece
     if not piece:
-        raise ConnectionError("The stand-in is gone.")
+        raise ConnectionError("The shim is gone.")
     return bytes(text + piece)
 
 

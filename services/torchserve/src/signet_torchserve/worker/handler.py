@@ -26,19 +26,19 @@ from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
 from signet_torchserve import deadlines, machine, pieces
+from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.archive.golden import Golden
-from signet_torchserve.archive.last_words import LastWords
-from signet_torchserve.archive.layout import LABELS, MLMODEL, OPTIONS, PROGRAM
-from signet_torchserve.busy_flag import InFlight
+from signet_torchserve.archive.load_failure import LoadFailure
+from signet_torchserve.busy_flag import BusyFlag
 from signet_torchserve.errors import AnswerTooLarge, Fault, NotServable, OutOfMemory
 from signet_torchserve.model import outputs
 from signet_torchserve.model.program import Program
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.options import Options
 from signet_torchserve.pieces import Piece
-from signet_torchserve.worker import plain_loop, response_encoding, trials, worker_loop
+from signet_torchserve.worker import response_encoding, torchserve_loop, warm_up, worker_loop
 from signet_torchserve.worker.metrics import Metrics, Tally
-from signet_torchserve.worker.undecided import Undecided
+from signet_torchserve.worker.undecided_requests import Undecided
 
 if TYPE_CHECKING:
     from ts.context import Context
@@ -58,10 +58,10 @@ class SignatureHandler:
         try:
             self._load(context, folder)
         except Exception as error:
-            LastWords(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
+            LoadFailure(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
             raise
         self._warm_up(folder, context.system_properties["batch_size"])
-        LastWords.take_back(folder)
+        LoadFailure.clear(folder)
         machine.end_first(SERVING_SCORE)
         if pieces.has(Piece.WORKER_LOOP, os.environ):
             worker_loop.take_over(self._serve)
@@ -92,7 +92,7 @@ class SignatureHandler:
         self._lost = self._hold_outputs(folder)
         self.metrics = Metrics(context, self.version)
         self._headers = {"X-Model-Version": self.version}
-        self._in_flight = InFlight()
+        self._busy_flag = BusyFlag()
 
     def _hold_outputs(self, folder: Path) -> list[int] | None:
         """Hold what the program returns to its signature; see `outputs.lost`."""
@@ -102,7 +102,7 @@ class SignatureHandler:
             with contextlib.suppress(Rejected):
                 example = self.contract.fast_path(decode(orjson.dumps(golden.request)))
         with torch.inference_mode():
-            answers = trials.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
+            answers = warm_up.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
         promised = self.contract.outputs if self.labels is None else []
         return outputs.lost(promised, answers)
 
@@ -128,12 +128,12 @@ class SignatureHandler:
             return all(answer is not None and answer.status == HTTPStatus.OK for answer in answers)
 
         with torch.inference_mode():
-            trials.warm_up(is_answered, batch_size)
+            warm_up.answer_batches(is_answered, batch_size)
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Bodies of the answers to a batch, for TorchServe's own loop; the context gets their headers."""
-        with self._in_flight, torch.inference_mode():
-            return plain_loop.answered(batch, context, self.answer, self._headers)
+        with self._busy_flag, torch.inference_mode():
+            return torchserve_loop.answered(batch, context, self.answer, self._headers)
 
     def answer(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
         """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.
@@ -211,7 +211,7 @@ class SignatureHandler:
         return question.decoded, question.decision.result()
 
     def _run(self, model_inputs: list[ModelInput]) -> list[Any]:
-        """Output of the program for each feed, or the exception that it raises.
+        """Output of the program for each model input, or the exception that it raises.
 
         Raises:
             RuntimeError: the GPU is broken.
@@ -234,11 +234,11 @@ class SignatureHandler:
         body, content_type = response_encoding.write(whole, decoded, model_input, self.labels)
         if len(body) > self.max_answer_bytes:
             raise AnswerTooLarge(len(body), self.max_answer_bytes)
-        return worker_loop.Answer(body, content_type)
+        return worker_loop.Answer(body, content_type, rows=model_input.rows)
 
     def _serve(self, connection: socket.socket) -> NoReturn:
         with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
-            worker_loop.serve(connection, self.answer, self._headers, self._in_flight)
+            worker_loop.serve(connection, self.answer, self._headers, self._busy_flag)
 
     def _decode(self, request: worker_loop.Request) -> DecodedRequest:
         if request.is_explanation:

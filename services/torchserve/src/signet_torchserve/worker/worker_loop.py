@@ -34,6 +34,9 @@ _END = -1
 PREDICTION = ord("I")
 """Kind of the messages that hold requests; TorchServe sends no other once the model is loaded."""
 
+ROWS = "X-Signet-Rows"
+"""Header of an answer to other than one row: how many there are."""
+
 EXPLAIN = b"explain"
 """Header that TorchServe adds: `True` for a request that came to /explanations, else `False`."""
 
@@ -60,6 +63,8 @@ class Answer:
     body: bytes
     content_type: str
     status: int = 200
+    rows: int = 1
+    """Rows that were predicted; the gateway's limits count them."""
 
 
 Handle = Callable[[list[Request]], Sequence[Answer | None]]
@@ -85,23 +90,24 @@ def serve(
         headers: of every answer.
         in_flight: entered with each batch, and left when all that came is answered.
     """
-    fields = [_sized(text.encode()) for header in headers.items() for text in header]
-    header_bytes = _pack(len(headers)) + b"".join(fields)
+    fields = b"".join(_sized(text.encode()) for header in headers.items() for text in header)
+    of_one_row = _pack(len(headers)) + fields
+    of_many_rows = _pack(len(headers) + 1) + fields + _sized(ROWS.encode())
     while True:
         batch = read_batch(connection)
         with in_flight:
             while True:
-                response, is_whole = _answered(batch, handle, header_bytes)
+                response, is_whole = _answered(batch, handle, of_one_row, of_many_rows)
                 connection.sendall(response)
                 if is_whole:
                     break
                 batch = read_batch(connection)
 
 
-def _answered(batch: list[Request], handle: Handle, headers: bytes) -> tuple[bytes, bool]:
+def _answered(batch: list[Request], handle: Handle, of_one_row: bytes, of_many_rows: bytes) -> tuple[bytes, bool]:
     """The message for a batch, and whether it leaves none undecided."""
     try:
-        return _response(batch, handle(batch), headers)
+        return _response(batch, handle(batch), of_one_row, of_many_rows)
     except Exception as error:  # noqa: BLE001 -- the edge of the process, where TorchServe does the same
         traceback.print_exc()  # TorchServe logs standard error as warnings; a log line, on standard output, as INFO
         is_out_of_memory = isinstance(error, MemoryError) or "CUDA" in str(error)
@@ -178,14 +184,19 @@ def _field(message: bytearray, at: int) -> tuple[bytes, int]:
     return bytes(message[start:end]), end
 
 
-def _response(batch: Sequence[Request], answers: Sequence[Answer | None], headers: bytes) -> tuple[bytes, bool]:
+def _response(
+    batch: Sequence[Request], answers: Sequence[Answer | None], of_one_row: bytes, of_many_rows: bytes
+) -> tuple[bytes, bool]:
     parts, is_whole = [_SUCCESS], True
     for request, answer in zip(batch, answers, strict=True):
         if answer is None:
             parts += (_sized(request.identifier), _UNDECIDED)
             is_whole = False
             continue
-        head = _head(answer.content_type, answer.status, headers)
+        if answer.rows == 1:
+            head = _head(answer.content_type, answer.status, of_one_row)
+        else:
+            head = _head(answer.content_type, answer.status, of_many_rows) + _sized(b"%d" % answer.rows)
         parts += (_sized(request.identifier), head, _sized(answer.body))
     parts.append(_pack(_END))
     return b"".join(parts), is_whole

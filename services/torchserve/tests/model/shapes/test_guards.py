@@ -256,7 +256,7 @@ def document(guard: str) -> Any:
 )
 def test_guards_are_calculated_as_python_does(guard: str, *, holds: bool) -> None:
     """Of an input of 4 rows and 2 columns; what has no result does not hold."""
-    assert (Guards(document(guard)).objection([(4, 2)]) is None) is holds
+    assert (Guards(document(guard)).mismatch([(4, 2)]) is None) is holds
 
 
 @pytest.mark.parametrize(

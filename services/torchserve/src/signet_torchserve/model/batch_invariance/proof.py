@@ -16,7 +16,7 @@ from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
 from signet_torchserve.model.batch_invariance.steps import Mixed, Rows, Step, Tensor
 from signet_torchserve.model.batch_invariance.symbolic import Size, mentions
 from signet_torchserve.model.calls import Call, Graph, names, symbols, tensors
-from signet_torchserve.model.purity import is_random
+from signet_torchserve.model.pure_function import is_random
 
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
 _RULES = {**SHAPE_RULES, **LAYER_RULES}

@@ -23,7 +23,7 @@ import torch
 
 from signet_torchserve.model.code_generation.source import DTYPES, Source, Unsupported
 from signet_torchserve.model.loaded_program import Form
-from signet_torchserve.model.pt2 import LAYOUTS, SCHEMA_VERSION
+from signet_torchserve.model.pt2_schema import LAYOUTS, SCHEMA_VERSION
 from signet_torchserve.model.shapes.guards import Guards
 
 _TREESPEC_VERSION = 1
@@ -95,7 +95,7 @@ class Graph:
         call = module["module_call_graph"][0]["signature"]
         self._function = source.function(_tree(call["out_spec"]), graph["outputs"])
         self._guards = Guards(document)
-        self._admitted = self._guards.admitted  # at hand, as each call looks at it
+        self._admitted = self._guards.admitted  # here, as each call looks at it
         self.forms: Sequence[Form] = [
             Form(dtype, tuple(sizes), tuple(example))
             for dtype, sizes, example in zip(dtypes, self._guards.sizes, self._guards.examples, strict=True)

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from signet_torchserve.model import pt2
+from signet_torchserve.model import pt2_schema
 from signet_torchserve.model.safety_scan import is_operator
 
-DTYPES = {number: getattr(torch, name) for number, name in pt2.DTYPES.items()}
-_LAYOUTS = {number: getattr(torch, name) for number, name in pt2.LAYOUTS.items()}
-_MEMORY_FORMATS = {number: getattr(torch, name) for number, name in pt2.MEMORY_FORMATS.items()}
+DTYPES = {number: getattr(torch, name) for number, name in pt2_schema.DTYPES.items()}
+_LAYOUTS = {number: getattr(torch, name) for number, name in pt2_schema.LAYOUTS.items()}
+_MEMORY_FORMATS = {number: getattr(torch, name) for number, name in pt2_schema.MEMORY_FORMATS.items()}
 # How a constant argument of each kind is read; JSON has no infinities, so that floats can be texts.
 _CONSTANTS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("as_int", "as_bool", "as_string", "as_ints", "as_bools", "as_strings"), lambda value: value),

@@ -96,14 +96,14 @@ class Guards:
         Raises:
             ValueError: the program does not take inputs of these shapes.
         """
-        if objection := self.objection(shapes):
+        if mismatch := self.mismatch(shapes):
             got = ", ".join(f"{name} {list(shape)}" for name, shape in zip(self.names, shapes, strict=False))
-            raise ValueError(f"{objection}, but got {got}")
+            raise ValueError(f"{mismatch}, but got {got}")
         if len(self.admitted) >= _MAX_SHAPES:
             self.admitted.clear()
         self.admitted[shapes] = None
 
-    def objection(self, shapes: Sequence[Shape]) -> str | None:
+    def mismatch(self, shapes: Sequence[Shape]) -> str | None:
         """What the program expects of its inputs' sizes that is not so for `shapes`; None if it takes them."""
         if [*map(len, shapes)] != [*map(len, self.sizes)]:
             return f"Expected inputs of the shapes {self}"

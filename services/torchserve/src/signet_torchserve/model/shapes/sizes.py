@@ -36,7 +36,7 @@ class Sizes:
 
     def takes(self, shapes: Mapping[str, Shape]) -> bool:
         """Whether the program takes inputs of these shapes."""
-        return self.guards.objection([shapes[name] for name in self._order()]) is None
+        return self.guards.mismatch([shapes[name] for name in self._order()]) is None
 
     def narrower(self) -> str:
         """What the program takes where its signature admits more, such as `batches of exactly 1`; empty if nowhere."""
@@ -60,7 +60,7 @@ class Sizes:
         )
 
     def _order(self) -> list[str]:
-        """The inputs' names in the order of the program's, as `Program` feeds them."""
+        """The inputs' names in the order of the program's, as `Program` hands them on."""
         return self.guards.names if set(self.inputs) == set(self.guards.names) else list(self.inputs)
 
     def _example(self) -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from signet_torchserve.errors import NotServable
-from signet_torchserve.model.pt2 import DTYPES, LAYOUTS, SCHEMA_VERSION
+from signet_torchserve.model.pt2_schema import DTYPES, LAYOUTS, SCHEMA_VERSION
 
 # What numpy or JSON have not.
 _UNANSWERABLE = frozenset({"complex32", "complex64", "complex128", "bfloat16"})

@@ -1,6 +1,6 @@
 """Names of the files in a .mar: `builder` writes them, the handler and the control plane read them; no other is in one.
 
-A worker that cannot load them writes `LAST_WORDS` beside them, as TorchServe passes nothing on.
+A worker that cannot load them writes `LOAD_FAILURE` beside them, as TorchServe passes nothing on.
 """
 
 MLMODEL = "MLmodel"
@@ -8,4 +8,4 @@ PROGRAM = "model.pt2"
 LABELS = "index_to_name.json"
 GOLDEN = "golden.json"
 OPTIONS = "options.json"
-LAST_WORDS = "last_words.json"
+LOAD_FAILURE = "load_failure.json"

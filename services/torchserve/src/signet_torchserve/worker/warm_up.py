@@ -1,4 +1,4 @@
-"""What a worker is asked before it serves: its program for one, two and three rows, and then batches of requests."""
+"""Warm-up: a program answers requests of one, two and three rows before it serves, and its worker whole batches."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _repeated(array: Array, rows: int) -> Array:
     return np.resize(array, (rows, *array.shape[1:]))
 
 
-def warm_up(is_answered: Callable[[int], bool], batch_size: int) -> None:
+def answer_batches(is_answered: Callable[[int], bool], batch_size: int) -> None:
     """Ask for batches of each size, several times if that takes no time to speak of.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from signet_torchserve.worker.worker_loop import EXPLAIN, Answer, Handle, Request
+from signet_torchserve.worker.worker_loop import EXPLAIN, ROWS, Answer, Handle, Request
 
 if TYPE_CHECKING:
     from ts.context import Context
@@ -36,6 +36,8 @@ def answered(
         context.set_response_content_type(index, answer.content_type)
         for name, value in headers.items():
             context.set_response_header(index, name, value)
+        if answer.rows != 1:
+            context.set_response_header(index, ROWS, str(answer.rows))
         bodies.append(answer.body)
     return bodies
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from models import wait_until
-from signet_torchserve.worker import stand_in
+from signet_torchserve.worker import shim
 
 FORKING = """
 import sys
@@ -70,7 +70,7 @@ def address(request: pytest.FixtureRequest, forks: Path, tmp_path: Path) -> Path
 
 def started(address: Path, script: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", stand_in.__file__, str(address), str(script), *arguments],
+        [sys.executable, "-I", "-S", shim.__file__, str(address), str(script), *arguments],
         cwd=script.parent,
         env={**os.environ, "WORD": "é\nof two lines"},
         stdin=subprocess.PIPE,
@@ -107,7 +107,7 @@ def test_it_ends_as_the_worker(address: Path, script: Path, what: str, code: int
     [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGUSR1, 9)],
     ids=lambda value: getattr(value, "name", None),
 )
-@pytest.mark.parametrize("whom", ["the stand-in", "the worker"])
+@pytest.mark.parametrize("whom", ["the shim", "the worker"])
 def test_signals(address: Path, script: Path, number: signal.Signals, code: int, whom: str) -> None:
     """A signal to either is one to the worker, and both are gone."""
     process = started(address, script, "wait")
@@ -118,7 +118,7 @@ def test_signals(address: Path, script: Path, number: signal.Signals, code: int,
     worker = int(process.stdout.readline().split()[0])
     if worker != process.pid:
         wait_until(lambda: waits(process.pid))
-    os.kill(process.pid if whom == "the stand-in" else worker, number)
+    os.kill(process.pid if whom == "the shim" else worker, number)
     process.communicate(timeout=10)
     assert process.returncode == code
     wait_until(lambda: not psutil.pid_exists(worker))
@@ -126,7 +126,7 @@ def test_signals(address: Path, script: Path, number: signal.Signals, code: int,
 
 def test_other_programs_are_python_s(forks: Path) -> None:
     """TorchServe has its Python run other things too: those aren't forked."""
-    command = [sys.executable, "-I", "-S", stand_in.__file__, str(forks), "-c", "import os; print(os.getppid())"]
+    command = [sys.executable, "-I", "-S", shim.__file__, str(forks), "-c", "import os; print(os.getppid())"]
     assert int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) == os.getpid()
 
 
@@ -156,7 +156,7 @@ def test_it_is_small(forks: Path, script: Path) -> None:
 @pytest.mark.parametrize("answer", [b"", b"exit 1\n", None], ids=["gone", "has failed", "silent"])
 def test_who_forks_nothing(answer: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forking process that ends, fails or stays silent is as none."""
-    monkeypatch.setattr(stand_in, "START_S", 0.2)
+    monkeypatch.setattr(shim, "START_S", 0.2)
     reading, writing = os.pipe()
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as connection:
         listener.bind(str(tmp_path / "socket"))
@@ -175,7 +175,7 @@ def test_who_forks_nothing(answer: bytes | None, tmp_path: Path, monkeypatch: py
         closed = threading.Event()
         thread = threading.Thread(target=serve)
         thread.start()
-        assert stand_in._forked(connection, str(tmp_path / "socket"), ["x"], reading) is None
+        assert shim._forked(connection, str(tmp_path / "socket"), ["x"], reading) is None
         closed.set()
         thread.join()
     os.close(reading)

@@ -9,7 +9,7 @@ import torch
 import torch._inductor.inductor_prims  # registers operators that draw
 from programs import Function, floats, of
 from signet_torchserve.errors import NotServable
-from signet_torchserve.model import operator_kinds, purity
+from signet_torchserve.model import operator_kinds, pure_function
 from signet_torchserve.model.calls import Call
 from torch import nn
 from torch.nn import functional
@@ -59,7 +59,7 @@ class Constant(nn.Module):
 
 def refusal(module: nn.Module, example: torch.Tensor, allow: frozenset[str] = STRICT) -> str:
     try:
-        purity.refuse_impure(programs.document(module, example), allow)
+        pure_function.refuse_impure(programs.document(module, example), allow)
     except NotServable as error:
         return str(error)
     return ""
@@ -243,7 +243,7 @@ def test_every_operator_that_draws_random_numbers_is_known() -> None:
     }
     tagged = [one for one in overloads() if torch.Tag.nondeterministic_seeded in one.tags]
     assert len(tagged) > 100
-    unknown = [str(one) for one in tagged if not purity.is_random(call(one, **on, **chances))]
+    unknown = [str(one) for one in tagged if not pure_function.is_random(call(one, **on, **chances))]
     assert set(unknown) <= {"aten._fused_sdp_choice.default"}  # it chooses an operator, and draws nothing
 
 
@@ -260,7 +260,7 @@ def test_every_operator_that_writes_to_its_arguments_is_known() -> None:
             continue
         if writes and one._opname not in {"record_stream", "retain_grad", "requires_grad_", "detach_", "as_strided"}:
             checked += 1
-            assert set(writes) <= set(purity.written(call(one))), one
+            assert set(writes) <= set(pure_function.written(call(one))), one
     assert checked > 300
 
 

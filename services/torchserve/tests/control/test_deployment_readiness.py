@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from models import wait_until
-from signet_torchserve.control import readiness
+from signet_torchserve.control import deployment_readiness
+from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
-from signet_torchserve.control.status import Status
 from small_server import SmallServer, small_server
 
 HANDLER = """
@@ -44,8 +44,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
 @pytest.fixture
 def health(server: SmallServer, monkeypatch: pytest.MonkeyPatch) -> Health:
     """The health of a replica that serves both, each with its right golden answer."""
-    monkeypatch.setattr(readiness, "WORKERS_EVERY_S", 0.0)
-    monkeypatch.setattr(readiness, "GOLDEN_EVERY_S", 0.0)
+    monkeypatch.setattr(deployment_readiness, "WORKERS_EVERY_S", 0.0)
+    monkeypatch.setattr(deployment_readiness, "GOLDEN_EVERY_S", 0.0)
     status = Status(registry="reachable")
     status.tell(dict.fromkeys(NAMES, "1"), [], [], [])
     for name in NAMES:
@@ -73,7 +73,7 @@ def test_a_long_request_makes_nobody_unready(server: SmallServer, health: Health
             began = time.monotonic()
             is_ready, document = health.ready()
             assert is_ready, document
-            assert time.monotonic() - began < readiness.WAIT_S + 0.5
+            assert time.monotonic() - began < deployment_readiness.WAIT_S + 0.5
             assert requests.post(server.url("other"), data=b"x", timeout=5).status_code == 200
         assert request.result().status_code == 504
     wait_until(lambda: not _degraded(health))

@@ -14,7 +14,7 @@ import pytest
 from models import Formula, Server
 from signet_torchserve import busy_flag
 from signet_torchserve.busy_flag import is_busy
-from signet_torchserve.worker.undecided import ARE_KEPT
+from signet_torchserve.worker.undecided_requests import ARE_KEPT
 from signet_torchserve.worker.worker_loop import Request
 from ts.protocol import otf_message_handler
 from ts.service import Service
@@ -115,10 +115,12 @@ def _told(name: str) -> Any:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_an_answer_is_the_same_in_both_loops(name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its status, media type, version and body."""
+    """Its status, media type, version, rows and body."""
     (expected,) = server.handler.answer([_told(name)])
     assert expected is not None
     headers = {"X-Model-Version": "7", "media": expected.content_type}
+    if expected.rows != 1:
+        headers["X-Signet-Rows"] = str(expected.rows)
     assert _predicted(server, name, monkeypatch=monkeypatch) == [(expected.status, headers, expected.body)]
 
 

@@ -12,7 +12,7 @@ import torch
 from models import Formula, Server, rows, save, unpack
 from signet_contract.model_input import ModelInput
 from signet_torchserve.model.program import Program
-from signet_torchserve.worker import trials
+from signet_torchserve.worker import warm_up
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ def test_batches_of_each_size_are_asked_for(batch_size: int, fails_at: int | Non
         sizes.append(size)
         return size != fails_at
 
-    trials.warm_up(is_answered, batch_size)
+    warm_up.answer_batches(is_answered, batch_size)
     assert sorted(set(sizes)) == asked
     assert sizes.count(1) > 1 or fails_at == 1
 
 
 def test_what_takes_long_is_asked_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither again and again, nor for batches that would take as many times as long."""
-    monkeypatch.setattr(trials, "_LONGEST_S", 0.02)
+    monkeypatch.setattr(warm_up, "_LONGEST_S", 0.02)
     sizes = list[int]()
 
     def is_answered(size: int) -> bool:
@@ -50,7 +50,7 @@ def test_what_takes_long_is_asked_little(monkeypatch: pytest.MonkeyPatch) -> Non
         time.sleep(0.03)
         return True
 
-    trials.warm_up(is_answered, 32)
+    warm_up.answer_batches(is_answered, 32)
     assert sizes == [1]
 
 

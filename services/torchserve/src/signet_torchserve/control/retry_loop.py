@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from signet_torchserve.control.status import Status
+from signet_torchserve.control.controller_status import Status
 
 logger = logging.getLogger(__name__)
 

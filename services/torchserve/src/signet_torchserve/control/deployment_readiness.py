@@ -54,7 +54,7 @@ class Readiness:
             check.beside.begin()
         self._workers.begin(them)
         self._workers.wait(WAIT_S)
-        out = {it: self._down.get(it) or golden[it].objection for it in them}
+        out = {it: self._down.get(it) or golden[it].mismatch for it in them}
         return _by_name(out), _by_name({it: golden[it].error for it in them if not out[it]})
 
     def _look_at_workers(self, deployments: tuple[Deployment, ...]) -> None:
@@ -74,7 +74,7 @@ class _Golden:
     """What came of a deployment's golden request.
 
     Attributes:
-        objection: what was wrong with its last answer.
+        mismatch: what was wrong with its last answer.
         error: why there is none.
     """
 
@@ -83,7 +83,7 @@ class _Golden:
         self._store = store
         self._deployment = deployment
         self.beside = _Beside(self._ask, GOLDEN_EVERY_S)
-        self.objection: str | None = None
+        self.mismatch: str | None = None
         self.error: str | None = None
 
     def _ask(self) -> None:
@@ -91,7 +91,7 @@ class _Golden:
         if golden is None:
             return
         try:
-            self.objection = golden.objection(self._server.predict(*self._deployment, golden.request))
+            self.mismatch = golden.mismatch(self._server.predict(*self._deployment, golden.request))
             self.error = None
         except ModelServerError as error:
             self.error = str(error)

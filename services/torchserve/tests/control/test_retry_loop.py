@@ -3,8 +3,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from signet_torchserve.control.status import Status
-from signet_torchserve.control.supervision import keep_going
+from signet_torchserve.control.controller_status import Status
+from signet_torchserve.control.retry_loop import keep_going
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), OSError(36, "File name too long"), KeyError("x"), MemoryError()])

@@ -1,0 +1,192 @@
+"""What stands in nested lists, as far as it matters to a tensor: their shape, and what its dtype cannot hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, compress
+from typing import Any
+
+import numpy as np
+
+from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.enforcement import typed_numbers
+from signet_contract.errors import MAX_VIOLATIONS
+from signet_contract.model_input import Array
+
+
+def of(content: Any) -> tuple[list[Any], tuple[int, ...]]:
+    """What stands in nested lists, and their shape as far as they are regular."""
+    level, shape = [content], []
+    while level and set(map(type, level)) == {list} and len(lengths := set(map(len, level))) == 1:
+        shape.append(lengths.pop())
+        level = list(chain.from_iterable(level))
+    return level, tuple(shape)
+
+
+def as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
+    """An array of numpy's type for the values; if these are no numbers, it repeats one element to have its shape."""
+    if {int, float, bool}.issuperset(map(type, values)):
+        return np.array(values).reshape(shape)
+    return np.broadcast_to(np.empty((), np.array(deciding(values)).dtype), shape)
+
+
+def deciding(values: Sequence[Any]) -> list[Any]:
+    """A few of the values, by which numpy chooses the same dtype as by all of them."""
+    longest = max(filter(_is_text, values), key=len, default="")
+    some = dict(zip(map(type, values), values, strict=True)) | ({str: longest} if longest else {})
+    integers = [value for value in values if type(value) is int]
+    # Numpy has another type for each sign of a large integer, and one more for both.
+    return [*some.values(), *([min(integers), max(integers)] if integers else [])]
+
+
+def unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
+    """Places of JSON's values that cannot be of a dtype with nothing lost but what a float rounds away."""
+    fits = _fitting(dtype)
+    if fits is None:
+        return []
+    types = set(map(type, values))
+    if types.isdisjoint(fits):
+        return list(range(len(values)))
+    never = types.difference(fits)
+    return [place for place, value in enumerate(values) if type(value) in never or not fits[type(value)](value)]
+
+
+def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
+    """By the type of a value, whether it can be of a dtype; None if all can."""
+    match dtype.kind:
+        case "b":
+            return {bool: _always}
+        case "i" | "u":  # 2.0 is how some clients write 2
+            least, greatest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+            return {
+                int: lambda value: least <= value <= greatest,
+                float: lambda value: value.is_integer() and least <= value <= greatest,
+            }
+        case "f" | "c":
+            info = np.finfo(dtype)
+            beyond = 2**info.maxexp - 2 ** (info.maxexp - info.nmant - 2)  # what rounds to infinity
+            return {
+                int: lambda value: -beyond < value < beyond,
+                float: lambda value: -beyond < value < beyond or not math.isfinite(value),
+            }
+        case "U" | "S":
+            return {str: _always}
+    return None
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
+
+
+def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
+    return True
+
+
+class LongLeaves:
+    """What stands in a long list, looked through piece by piece.
+
+    Args:
+        dtype: what the values are to be.
+        content: the list.
+
+    Raises:
+        Unsliced: its pieces have several shapes, or it takes all values at once to tell.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], content: LongList | Numbers) -> None:
+        if dtype.kind not in "fiubU":
+            raise Unsliced
+        self.unfit: list[tuple[int, Any]] = []
+        """The first values that the dtype cannot hold, each with the number of its row."""
+        self.unfit_count = 0
+        self.non_finite: list[tuple[int, float]] = []
+        """The first that are infinite or NaN."""
+        self.non_finite_count = 0
+        self._deciding: list[Any] = []
+        shapes = set()
+        rows = 0
+        for values, (length, *of_row) in _pieces(content):
+            shapes.add(tuple(of_row))
+            self._add(dtype, values, rows, math.prod(of_row))
+            rows += length
+        if len(shapes) > 1:
+            raise Unsliced
+        self.shape = (rows, *shapes.pop())
+        self.dtype = np.array(self._deciding).dtype if self.unfit else dtype
+        """Numpy's for the values as JSON typed them, if some are unfit."""
+
+    def _add(self, dtype: np.dtype[Any], values: Any, rows: int, width: int) -> None:
+        unfit_places: list[int] = []
+        for type_, places, of_type in _by_type(values):
+            self._deciding = deciding([*self._deciding, *_extremes(type_, of_type)])
+            unfit_ = _unfit_places(dtype, type_, of_type)
+            self.unfit_count += len(unfit_)
+            unfit_places += [int(places[place]) for place in unfit_[:MAX_VIOLATIONS]]
+            if type_ is float and not (is_finite := np.isfinite(of_type)).all():
+                of_all = np.flatnonzero(~is_finite)
+                self.non_finite_count += len(of_all)
+                some = [int(places[place]) for place in of_all[: MAX_VIOLATIONS - len(self.non_finite)]]
+                self.non_finite += [(rows + place // width, values[place]) for place in some]
+        for place in sorted(unfit_places)[: MAX_VIOLATIONS - len(self.unfit)]:
+            self.unfit.append((rows + place // width, values[place]))
+
+
+def _pieces(content: LongList | Numbers) -> Iterator[tuple[list[Any] | Array, tuple[int, ...]]]:
+    """The values, and their shape."""
+    if isinstance(content, Numbers):
+        if content.labels is not None:
+            raise Unsliced
+        for block in typed_numbers.blocks(content):
+            yield block.ravel(), (len(block), *content.shape)
+        return
+    for _, piece in content.pieces():
+        values, shape = of(piece)
+        if list in map(type, values):
+            raise Unsliced
+        yield values, shape
+
+
+def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | Array, Any]]:
+    """The values of each type, with their places; numbers in an array if it holds them."""
+    if isinstance(values, np.ndarray):
+        yield type(values[0].item()), range(len(values)), values
+        return
+    types = {type_: number for number, type_ in enumerate(dict.fromkeys(map(type, values)))}
+    of_each = np.fromiter(map(types.__getitem__, map(type, values)), np.uint8, len(values)) if len(types) > 1 else None
+    for type_, number in types.items():
+        chosen = None if of_each is None else of_each == number
+        places = range(len(values)) if chosen is None else np.flatnonzero(chosen)
+        of_type = values if chosen is None else list(compress(values, chosen.tolist()))
+        yield type_, places, _array(type_, of_type)
+
+
+def _array(type_: type, values: list[Any]) -> list[Any] | Array:
+    try:
+        return np.array(values, {float: np.float64, int: np.int64}[type_])
+    except (KeyError, OverflowError):
+        return values
+
+
+def _extremes(type_: type, values: Any) -> list[Any]:
+    """A few that decide on numpy's dtype."""
+    if type_ is int:
+        return (
+            [int(min(values)), int(max(values))] if type(values) is list else [values.min().item(), values.max().item()]
+        )
+    return [max(values, key=len)] if type_ is str else [values[0]]
+
+
+def _unfit_places(dtype: np.dtype[Any], type_: type, values: Any) -> Sequence[int]:
+    fits = (_fitting(dtype) or {}).get(type_)
+    if fits is None:
+        return range(len(values))
+    if fits is _always:
+        return ()
+    if type(values) is list:
+        return unfit(dtype, values)
+    finite = values if type_ is int else values[np.isfinite(values)]
+    ends = [finite.min().item(), finite.max().item()] if finite.size else []
+    is_lossless = dtype.kind == "f" or type_ is int
+    return () if is_lossless and all(map(fits, ends)) else unfit(dtype, values.tolist())

@@ -1,0 +1,72 @@
+"""The lists of a request, in whichever way they were read: as Python's, as a `LongList`, or as `Numbers`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from signet_contract.bulk import tables
+from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.numbers import Numbers
+from signet_contract.enforcement import typed_numbers
+from signet_contract.enforcement.kinds import ABSENT
+
+
+def has_long_lists(content: Any) -> bool:
+    """Whether there are lists in it that are no Python lists."""
+    types = set(map(type, [content, *(content.values() if type(content) is dict else ())]))
+    return not types.isdisjoint({LongList, Numbers, tables.Table})
+
+
+def is_list(values: Any) -> bool:
+    """Whether it is one."""
+    return type(values) in (list, LongList, Numbers)
+
+
+def is_labelled(values: Any) -> bool:
+    """Whether it was a JSON object, whose names label the items."""
+    return values.labels is not None if type(values) is Numbers else type(values) is LongList and values.is_labelled
+
+
+def pieces(values: Any) -> Iterator[tuple[int, Any]]:
+    """The items in pieces, each with the number of its first item; raises `Unsliced` where they can't be told."""
+    if isinstance(values, Numbers):
+        _require_plain(values)
+        return ((start, piece) for _, start, piece in typed_numbers.columns(values, [0]))
+    return values.pieces() if isinstance(values, LongList) else iter([(0, values)])
+
+
+def _require_plain(numbers: Numbers) -> None:
+    labels = numbers.labels
+    if numbers.shape or (labels is not None and (labels != np.arange(len(labels))).any()):
+        raise Unsliced
+
+
+def taken(values: Any, rows: Sequence[int]) -> list[Any]:
+    """Some items, by their ascending numbers; raises as `pieces`."""
+    if isinstance(values, Numbers):
+        return [row[0] for row in typed_numbers.take(values, rows, [0])]
+    return values.take(rows) if isinstance(values, LongList) else [values[row] for row in rows]
+
+
+def have_all(records: list[Any], names: Mapping[str, None]) -> bool:
+    """Whether each of the records has all of the names."""
+    if not names:
+        return True
+    try:
+        deque(map(itemgetter(*names), records), maxlen=0)
+    except KeyError:
+        return False
+    return True
+
+
+def members(records: list[Any], name: str) -> list[Any]:
+    """What each of the records has under a name, or `ABSENT`."""
+    try:
+        return list(map(itemgetter(name), records))
+    except KeyError:
+        return [record.get(name, ABSENT) for record in records]

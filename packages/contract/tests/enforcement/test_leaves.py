@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import requests_drawn as drawn
+from hypothesis import event, given
+from hypothesis import strategies as st
+from mlflow.types import Schema, TensorSpec
+from oracle import signature_document
+from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.enforcement import decision, leaves
+from signet_contract.errors import Rejected
+from signet_contract.request import RawBody
+
+
+@st.composite
+def long_lists(draw: st.DrawFn, spec: TensorSpec) -> list[Any]:
+    """Many items of a few kinds, perhaps with some that differ, and perhaps with values of any kind in them."""
+    some = draw(st.lists(drawn.nested_lists(spec), min_size=1, max_size=2))
+    items = [item for each in some if isinstance(each, list) for item in each] or [1.5]
+    content = items * (400 // len(items))
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        start, step = draw(st.integers(0, len(content) - 1)), draw(st.sampled_from([1, 7, 300]))
+        odd = _with(content[start], draw(drawn.anything))
+        content[start::step] = [odd] * len(content[start::step])
+    return content
+
+
+def _with(item: Any, value: Any) -> Any:
+    """The item with another first leaf."""
+    return [_with(item[0], value), *item[1:]] if isinstance(item, list) and item else value
+
+
+@given(data=st.data(), spec=drawn.tensor_specs(), name=st.sampled_from([None, "t"]))
+def test_a_long_tensor_is_refused_as_the_whole(data: st.DataObject, spec: TensorSpec, name: str | None) -> None:
+    """Message, first twenty violations and the number of the others are those of all values at once."""
+    spec = TensorSpec(spec.type, spec.shape, name)
+    content = data.draw(long_lists(spec))
+    named = name and data.draw(st.booleans())
+    source = RawBody(json.dumps({"inputs": {name: content} if named else content}).encode())
+    inputs = signature_document(Schema([spec]))["inputs"]
+    decoded = source.decode() if data.draw(st.booleans()) else source.unread()
+    refused = None
+    try:
+        decision.exact(inputs, None, None, decoded, data.draw(drawn.allowances), least=64)
+    except Rejected as rejection:
+        refused = rejection.document()
+    event("refused" if refused else "left to who looks at all")
+    if refused is not None:
+        with pytest.raises(Rejected) as caught:
+            decision.decide(inputs, None, None, source.exact())
+        assert refused == caught.value.document()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wrong", "count"),
+    [("float32", "x", 30), ("float32", None, 30), ("float32", 1e39, 30), ("int8", 128, 30), ("int8", 1.5, 30),
+     ("bool", 1, 400), ("float32", {}, 30), ("float64", True, 30)],
+)  # fmt: skip
+def test_the_first_unfit_values_are_told_and_the_others_counted(dtype: str, wrong: Any, count: int) -> None:
+    """With the row of each, whatever stands between them."""
+    values = [wrong if row % 13 == 1 and row < 390 else 1 for row in range(400)]
+    text = json.dumps(values).encode()
+    found = leaves.LongLeaves(np.dtype(dtype), LongList(text, 1, len(text) - 1, 64, []))
+    assert found.unfit_count == count
+    rows = range(20) if count == 400 else range(1, 261, 13)
+    assert found.unfit == [(row, values[row]) for row in rows]
+    assert found.shape == (400,)
+
+
+def test_a_long_list_of_several_shapes_is_not_told() -> None:
+    """Of what it has it takes all to say it."""
+    text = json.dumps([[1, 2]] * 300 + [[1]]).encode()
+    with pytest.raises(Unsliced):
+        leaves.LongLeaves(np.dtype("float32"), LongList(text, 1, len(text) - 1, 64, []))
