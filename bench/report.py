@@ -9,9 +9,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bench import many, pieces, rollouts
+from bench import hop, many, pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
+from bench.hop import Hop
 from bench.load import Memory, Rate, median
 from bench.many import Many
 from bench.micro import SIZES, Bulk, OneRow
@@ -42,6 +43,7 @@ class Results:
     rollouts: Rollouts | None = None
     many: Many | None = None
     pieces: Pieces | None = None
+    hop: Hop | None = None
 
     @property
     def rates(self) -> dict[Point, Rate]:
@@ -79,6 +81,7 @@ class Results:
             "rollouts": self.rollouts and asdict(self.rollouts),
             "many": self.many and asdict(self.many),
             "pieces": self.pieces and pieces.document(self.pieces),
+            "hop": self.hop and hop.document(self.hop),
             "bars": [asdict(bar) | {"met": bar.met} for bar in bars(self)],
         }
 
@@ -169,6 +172,8 @@ def _of_the_middleware(results: Results) -> Iterator[Bar]:
 
 
 def _of_rollouts(results: Results) -> Iterator[Bar]:
+    if results.hop:
+        yield from (Bar(*bar) for bar in hop.bars(results.hop))
     if results.rollouts:
         yield from (Bar(what, value, most=most) for what, value, most in rollouts.bars(results.rollouts))
     if results.many:
@@ -179,6 +184,7 @@ def markdown(results: Results) -> str:
     """Every table there are figures for."""
     parts = [_rates(results), _memory(results)] if results.rounds else []
     parts += [_table(*pieces.table(results.pieces))] if results.pieces else []
+    parts += [_table(*hop.table(results.hop))] if results.hop else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []

@@ -69,6 +69,18 @@ def test_middleware(tmp_path: Path) -> None:
     assert done.stdout.count(" behind the contract | ") == done.stdout.count(" alone | ") == 3
 
 
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+def test_hop(tmp_path: Path) -> None:
+    """Predictions come through the gateway's HAProxy and a bare one, where there is a HAProxy."""
+    done = _bench(tmp_path, "--only", "hop", "--seconds", "1", "--rounds", "1", "--connections", "8")
+    assert done.returncode == 0, done.stderr
+    if "haproxy was not found" in done.stderr:
+        pytest.skip(done.stderr)
+    document = json.loads((tmp_path / ".signet/bench/bench.json").read_text())
+    assert len(document["hop"]) == 3
+    assert [bar["what"] for bar in document["bars"]] == ["through the gateway's HAProxy / direct, 8 connections"]
+
+
 def test_every_format_is_the_same_rows() -> None:
     """What is timed in bulk reaches the model, in every format alike."""
     rows = [model.ROW, [6.6, 3.0, 5.6, 2.0]]
