@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import behind, load, many, micro, model, pieces, report, rollouts
+from bench import behind, doors, load, many, micro, model, pieces, report, rollouts
 from bench.contenders import NAMES, Contender, running
 from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
-PARTS = (*NAMES, "pieces", "micro", "middleware", "rollouts", "many")
+PARTS = (*NAMES, "pieces", "micro", "middleware", "doors", "rollouts", "many")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     results = Results()
     names = set(options.only) & set(NAMES)
-    if names or {"middleware", "pieces"} & set(options.only):
+    if names or {"middleware", "pieces", "doors"} & set(options.only):
         try:
             load.require_wrk()
         except load.MissingTool as error:
@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "middleware" in options.only:
             _say("three servers with the contract's middleware and without it")
             results.behind = behind.measure(saved, Path(temporary), *load_options)
+        if "doors" in options.only:
+            _say("the gateway's own port, and its door")
+            results.doors = doors.measure(saved, Path(temporary), *load_options)
         if "rollouts" in options.only:
             _say("rollouts under a steady load")
             results.rollouts = rollouts.measure(Path(temporary, "stack"))
