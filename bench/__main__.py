@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     results = Results()
     names = set(options.only) & set(NAMES)
-    if names or {"middleware", "pieces", "doors"} & set(options.only):
-        try:
+    try:
+        if names or {"middleware", "pieces", "doors"} & set(options.only):
             load.require_wrk()
-        except load.MissingTool as error:
-            print(error, file=sys.stderr)
-            return 2
+    except load.MissingTool as error:
+        print(error, file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory(prefix="signet-bench-") as temporary:
         saved = model.save(Path(temporary, "model"))
         (program,) = saved.rglob("*.pt2")

@@ -34,9 +34,6 @@ _HOST = "127.0.0.1"
 _CONFIGURATION = "/usr/local/etc/haproxy"
 _COMMAND = ("haproxy", "-db", "-f", f"{_CONFIGURATION}/haproxy.cfg", "-f", f"{_CONFIGURATION}/public.cfg")
 
-Way = tuple[Contender, dict[str, str], str | bool]
-"""Where requests go, their headers, and the certificate that is expected there."""
-
 
 @dataclass(slots=True)
 class Doors:
@@ -68,11 +65,9 @@ def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int,
     with signet(saved, folder / "doors", {}) as served, _gateway(served, folder / "gateway") as ways:
         for count in connections:
             for _ in range(rounds):
-                for way, (contender, headers, authority) in ways.items():
-                    rate = load.run(
-                        contender, model.VALID, count, seconds, valid=True, headers=headers, authority=authority
-                    )
-                    found.rounds.setdefault((way, count), []).append(rate)
+                for contender in ways:
+                    rate = load.run(contender, model.VALID, count, seconds, valid=True)
+                    found.rounds.setdefault((contender.name, count), []).append(rate)
     return found
 
 
@@ -100,20 +95,20 @@ def bars(found: Doors) -> Iterator[tuple[str, float, float]]:
 
 
 @contextlib.contextmanager
-def _gateway(served: Contender, folder: Path) -> Iterator[dict[str, Way]]:
+def _gateway(served: Contender, folder: Path) -> Iterator[list[Contender]]:
     at = ports.free([*WAYS, "metrics", "health"])
     configuration, keys = folder / "configuration", folder / "door"
     configuration.mkdir(parents=True)
     keys.mkdir()
     token = tokens.Tokens(Folder(str(keys))).create("bench", tokens.EVERY, 10**6, 10**6, 0)
     certificate.install(Folder(str(keys)), certificate.made_for([_HOST]))
-    authority, headers = str(keys / certificate.FILE), {"Authorization": f"Bearer {token}"}
-    path = urlsplit(served.url).path
-    ways: dict[str, Way] = {
-        "own port": (Contender("own port", "own port", f"http://{_HOST}:{at['own port']}{path}", ()), {}, True),
-        "token": (Contender("token", "token", f"http://{_HOST}:{at['token']}{path}", ()), headers, True),
-        "door": (Contender("door", "door", f"https://{_HOST}:{at['door']}{path}", ()), headers, authority),
-    }
+    path, headers = urlsplit(served.url).path, {"Authorization": f"Bearer {token}"}
+    authority = str(keys / certificate.FILE)
+    ways = [
+        Contender("own port", "own port", f"http://{_HOST}:{at['own port']}{path}", ()),
+        Contender("token", "token", f"http://{_HOST}:{at['token']}{path}", (), headers=headers),
+        Contender("door", "door", f"https://{_HOST}:{at['door']}{path}", (), headers=headers, authority=authority),
+    ]
     with _ready() as ready:
         for file in _GATEWAY.iterdir():
             (configuration / file.name).write_bytes(_moved(file.read_text("utf-8"), served, at, ready).encode())
@@ -143,12 +138,12 @@ def _moved(text: str, served: Contender, at: dict[str, int], ready: int) -> str:
     return re.sub(template, f"server torchserve {urlsplit(served.url).netloc}", text)
 
 
-def _wait(ways: dict[str, Way]) -> None:
+def _wait(ways: list[Contender]) -> None:
     deadline = time.monotonic() + 30
-    for contender, headers, authority in ways.values():
+    for contender in ways:
         while True:
             with contextlib.suppress(requests.RequestException):
-                if load.status(contender, model.VALID, headers, authority) == requests.codes.ok:
+                if load.status(contender, model.VALID) == requests.codes.ok:
                     break
             if time.monotonic() > deadline:
                 raise RuntimeError(f"Expected an answer from {contender.url} within 30 s.")

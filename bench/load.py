@@ -7,13 +7,13 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 import requests
 
-from bench.contenders import NOTHING, Contender
+from bench.contenders import Contender
 
 _SCRIPT = """
 wrk.method = "POST"
@@ -57,52 +57,33 @@ def require_wrk() -> None:
         )
 
 
-def run(
-    contender: Contender,
-    body: bytes,
-    connections: int,
-    seconds: int,
-    *,
-    valid: bool,
-    headers: Mapping[str, str] = NOTHING,
-    authority: str | bool = True,
-) -> Rate:
+def run(contender: Contender, body: bytes, connections: int, seconds: int, *, valid: bool) -> Rate:
     """Ask for `seconds` seconds over as many connections, each sending as soon as it has its answer.
-
-    `headers` are added to each request; `authority` is the certificate that the first one asks for.
 
     Raises:
         WrongAnswer: a valid request was refused, or an invalid one got something else than a 400.
     """
     expected = 200 if valid or contender.is_noop else 400
-    if (got := status(contender, body, headers, authority)) != expected:
+    if (got := status(contender, body)) != expected:
         raise WrongAnswer(f"{contender.name} answers {got} to {body!r}: expected {expected}.")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_SCRIPT.format(body=body.decode()))
         script.flush()
-        told = [f"-H{name}: {value}" for name, value in headers.items()]
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{seconds}s",
-            "--latency",
-            "-s",
-            script.name,
-            *told,
-            contender.url,
-        ]
+        headers = [f"-H{name}: {value}" for name, value in contender.headers.items()]
+        options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name, *headers]
+        command = ["wrk", *options, contender.url]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    counted = json.loads(output.splitlines()[-1])
-    if counted["broken"] or counted["refused"] != (counted["requests"] if expected != requests.codes.ok else 0):
-        raise WrongAnswer(f"{contender.name} over {connections} connections: {counted}; expected {expected} each time.")
-    return Rate(counted["requests"] / counted["duration_us"] * 1e6, counted["p50_us"] / 1e3, counted["p99_us"] / 1e3)
+    told = json.loads(output.splitlines()[-1])
+    if told["broken"] or told["refused"] != (told["requests"] if expected != requests.codes.ok else 0):
+        raise WrongAnswer(f"{contender.name} over {connections} connections: {told}; expected {expected} each time.")
+    return Rate(told["requests"] / told["duration_us"] * 1e6, told["p50_us"] / 1e3, told["p99_us"] / 1e3)
 
 
-def status(contender: Contender, body: bytes, headers: Mapping[str, str], authority: str | bool) -> int:
+def status(contender: Contender, body: bytes) -> int:
     """What one request is answered with."""
-    headers = {"Content-Type": "application/json", **headers}
-    return requests.post(contender.url, body, headers=headers, timeout=60, verify=authority).status_code
+    headers = {"Content-Type": "application/json", **contender.headers}
+    verify = contender.authority or True
+    return requests.post(contender.url, body, headers=headers, timeout=60, verify=verify).status_code
 
 
 def median(rates: Sequence[Rate]) -> Rate:
