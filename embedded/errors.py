@@ -23,7 +23,7 @@ class EmbeddedError(Exception):
 
 class InvalidSetting(EmbeddedError):
     def __init__(self, name: str, value: str, expected: str) -> None:
-        super().__init__(f"setting {name} has value {value!r}: expected {expected}")
+        super().__init__(f"Setting {name} has value {value!r}. Expected {expected}.")
 
 
 class FolderUnusable(EmbeddedError):

@@ -33,7 +33,7 @@ def test_no_port(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the variable, the value and what was expected."""
     monkeypatch.setenv("MLFLOW_PORT", value)
     with pytest.raises(
-        InvalidSetting, match=f"setting MLFLOW_PORT has value '{value}': expected a port from 0 to 65535"
+        InvalidSetting, match=f"Setting MLFLOW_PORT has value '{value}'. Expected a port from 0 to 65535"
     ):
         Settings.from_environment()
 

@@ -228,12 +228,12 @@ def test_embedded_settings() -> None:
 def test_trainer_settings() -> None:
     """The trainer reads the variables that the table says, and has no default server."""
     from signet_trainer.errors import BadOptions
-    from signet_trainer.settings import read_environment
+    from signet_trainer.settings import Environment
 
     assert set(_readers("trainer")) == {"MLFLOW_TRACKING_URI", *FILES, "GIT_COMMIT", "SIGNET_ALIAS"}
     with pytest.raises(BadOptions):
-        read_environment({})
-    read = read_environment({"MLFLOW_TRACKING_URI": "http://x", "GIT_COMMIT": "c"})
+        Environment.from_environment({})
+    read = Environment.from_environment({"MLFLOW_TRACKING_URI": "http://x", "GIT_COMMIT": "c"})
     assert (read.git_commit, read.alias) == ("c", _readers("trainer")["SIGNET_ALIAS"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -153,6 +154,16 @@ def test_no_password_is_in_the_manifests(render: Render) -> None:
     first, second = made_secrets(), made_secrets()
     assert first.keys() == {"postgres-secrets", "minio-secrets", "mlflow-server-secrets"}
     assert all(first[name] != second[name] for name in first), "they are random"
+    accounts = made_secrets("accounts")
+    mounted = {
+        it["secret"]["secretName"]
+        for workload in named(render("trial", "accounts"), *WORKLOADS).values()
+        for it in pod(workload).get("volumes", [])
+        if "secret" in it
+    }
+    assert accounts.keys() == mounted
+    passwords = json.loads(accounts["mlflow-server-secrets"]["accounts.json"])
+    assert passwords["controller"] == accounts["torchserve-secrets"]["mlflow_password"]
     elsewhere = made_secrets("serving", MLFLOW_TRACKING_TOKEN="sesame")  # noqa: S106 -- a test's
     assert elsewhere.keys() | first.keys() == wanted
     assert elsewhere["torchserve-secrets"] == {"mlflow_password": "", "mlflow_token": "sesame", "aws_credentials": ""}

@@ -47,14 +47,14 @@ def test_a_service_is_the_same_in_compose_and_in_kubernetes(render: Render, over
     assert compose.keys() - kubernetes.keys() == LEFT_OUT[overlay]
 
 
-def test_seaweedfs_is_the_same_in_compose_and_in_kubernetes(render: Render) -> None:
-    """The component is docker-compose.seaweedfs.yml."""
-    assert (
-        differences(
-            _expected("docker-compose.yml", "docker-compose.seaweedfs.yml"), of_manifests(render("trial", "seaweedfs"))
-        )
-        == {}
-    )
+@pytest.mark.parametrize(
+    ("component", "file"), [("seaweedfs", "docker-compose.seaweedfs.yml"), ("accounts", "compose/accounts.yml")]
+)
+def test_a_component_is_what_compose_lays_over(render: Render, component: str, file: str) -> None:
+    """What Compose has in a file of its own, Kubernetes has as a component."""
+    expected = _expected("docker-compose.yml", file)
+    assert expected != _expected("docker-compose.yml")
+    assert differences(expected, of_manifests(render("trial", component))) == {}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

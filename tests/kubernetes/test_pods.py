@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,23 @@ ANSWER = {"predictions": [2.0]}
 
 @pytest.fixture(scope="module")
 def objects(render: Callable[..., list[Object]]) -> list[Object]:
-    """With SeaweedFS, whose image needs no registry, and metrics that can be reached."""
-    return render("trial", "seaweedfs", "metrics", "autoscaling")
+    """With SeaweedFS, whose image needs no registry, and with all else that needs no cluster."""
+    return render("trial", "seaweedfs", "metrics", "autoscaling", "accounts")
 
 
 @pytest.fixture(scope="module")
-def pods(objects: list[Object]) -> Iterator[Pods]:
+def secrets() -> dict[str, dict[str, str]]:
+    """Of a stack with accounts."""
+    return made_secrets("accounts")
+
+
+@pytest.fixture(scope="module")
+def pods(objects: list[Object], secrets: dict[str, dict[str, str]]) -> Iterator[Pods]:
     """All of them, started at once."""
     services = named(objects, "Deployment", "StatefulSet", "Job").keys() - {"postgres"}
     build = ["docker", "compose", *(f"--file={file}" for file in BUILT), "build", "--quiet", "secrets", *services]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=1500)
-    with running(objects, made_secrets(), "python:3.11-slim-bookworm") as pods:
+    with running(objects, secrets, "python:3.11-slim-bookworm") as pods:
         yield pods
 
 
@@ -94,7 +101,7 @@ def test_the_stack_comes_up_in_any_order(jobs: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("jobs")
 def test_each_probe_says_yes(pods: Pods) -> None:
-    """Every probe of every pod, asked as a cluster's node asks it."""
+    """Every probe of every pod, asked again and again as a cluster's node asks it."""
     asked = set()
     for name in _long_running(pods):
         container = pods.container(name)
@@ -102,19 +109,20 @@ def test_each_probe_says_yes(pods: Pods) -> None:
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             if probe := container.get(kind):
                 asked.add((name, kind))
-                _ask(pods, name, probe, ports)
+                until(f"{kind} of {name}", partial(_says_yes, pods, name, probe, ports), timeout_s=60)
     assert asked >= {(name, "readinessProbe") for name in _long_running(pods)}
 
 
-def _ask(pods: Pods, name: str, probe: Object, ports: dict[str, int]) -> None:
-    timeout_s = probe["timeoutSeconds"]
-    if "exec" in probe:
-        docker("exec", f"signet-pods-{name}", "timeout", str(timeout_s), *probe["exec"]["command"])
-    elif "httpGet" in probe:
+def _says_yes(pods: Pods, name: str, probe: Object, ports: dict[str, int]) -> bool:
+    if "httpGet" in probe:
         url = f"http://{pods.address(name)}:{ports[probe['httpGet']['port']]}{probe['httpGet']['path']}"
-        assert requests.get(url, timeout=timeout_s).status_code == requests.codes.ok, name
+        return requests.get(url, timeout=probe["timeoutSeconds"]).ok
+    if "tcpSocket" in probe:
+        command = ["bash", "-c", f"</dev/tcp/127.0.0.1/{ports[probe['tcpSocket']['port']]}"]
     else:
-        docker("exec", f"signet-pods-{name}", "bash", "-c", f"</dev/tcp/127.0.0.1/{ports[probe['tcpSocket']['port']]}")
+        command = ["timeout", str(probe["timeoutSeconds"]), *probe["exec"]["command"]]
+    command = ["docker", "exec", f"signet-pods-{name}", *command]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
 
 @pytest.mark.usefixtures("jobs")
@@ -184,10 +192,15 @@ def test_what_no_pod_should_listen_at_is_shut(objects: list[Object]) -> None:
 
 
 @pytest.mark.usefixtures("jobs")
-def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods) -> None:
-    """Though it is the only one, so that the gateway could ask no other; and what comes then waits for the next one."""
+def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods, secrets: dict[str, dict[str, str]]) -> None:
+    """Though it is the only one, so that the gateway could ask no other."""
     trainer = pods.container("trainer")["image"]
-    words = ("--env=MLFLOW_TRACKING_URI=http://mlflow-server:5000", "--entrypoint=python", trainer, "-")
+    account = {
+        "MLFLOW_TRACKING_URI": "http://mlflow-server:5000",
+        "MLFLOW_TRACKING_USERNAME": "trainer",
+        "MLFLOW_TRACKING_PASSWORD": secrets["trainer-secrets"]["mlflow_password"],
+    }
+    words = [*(f"--env={name}={value}" for name, value in account.items()), "--entrypoint=python", trainer, "-"]
     docker("run", "--rm", "--interactive", "--network=signet-pods-training", *words, stdin=SLOW)
     url = f"http://{pods.address('gateway')}:8080/predictions/slow"
     until("the slow model is served", lambda: _answer(url), timeout_s=120)
@@ -198,9 +211,8 @@ def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods) -> N
         docker("stop", "--time=90", "signet-pods-torchserve")
         assert asked.done(), "the replica ends when it has answered"
         assert asked.result() == ANSWER
-        asked = threads.submit(_answer, url)
-        docker("start", "signet-pods-torchserve")
-        assert asked.result() == ANSWER
+    docker("start", "signet-pods-torchserve")
+    until("the replica is back", lambda: _answer(url) == ANSWER, timeout_s=120)
 
 
 def _answer(url: str) -> Any:

@@ -27,4 +27,7 @@ def test_wrong_setting_is_one_line_and_exit_code_2() -> None:
         text=True,
         check=False,
     )
-    assert (run.returncode, run.stderr) == (2, "Setting 'MLFLOW_PORT' has value 'none'. Not a port from 1 to 65535.\n")
+    assert (run.returncode, run.stderr) == (
+        2,
+        "Setting MLFLOW_PORT has value 'none'. Expected a port from 1 to 65535.\n",
+    )

@@ -92,4 +92,4 @@ def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected:
     """The message has the setting, its value and what was expected."""
     with pytest.raises(InvalidSetting) as caught:
         Settings.from_environment({"TS_CONFIG_FILE": config_file, name: value})
-    assert str(caught.value) == f"Setting {name} has value {value!r}: expected {expected}."
+    assert str(caught.value) == f"Setting {name} has value {value!r}. Expected {expected}."

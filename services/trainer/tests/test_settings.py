@@ -4,7 +4,7 @@ import re
 
 import pytest
 from signet_trainer.errors import BadOptions
-from signet_trainer.settings import Settings, read_environment, read_options
+from signet_trainer.settings import Environment, Settings, read_options
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_help_comes_from_the_docstrings(capsys: pytest.CaptureFixture[str]) -> N
 def test_tracking_uri_is_needed() -> None:
     """Without an address MLflow would start a store in the working directory, which nobody would find."""
     with pytest.raises(BadOptions, match="MLFLOW_TRACKING_URI is not set"):
-        read_environment({})
+        Environment.from_environment({})
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_tracking_uri_is_needed() -> None:
 def test_addresses_that_are_not_obeyed_are_named(environ: dict[str, str], message: str) -> None:
     """An address without a scheme, and a registry other than the tracking server."""
     with pytest.raises(BadOptions, match=re.escape(message)):
-        read_environment(environ)
+        Environment.from_environment(environ)
 
 
 def test_no_password_stays_in_the_address() -> None:
     """What is shown has none, and MLflow finds it where it looks for it."""
-    environment = read_environment({"MLFLOW_TRACKING_URI": "http://me:secret@host:5000"})
+    environment = Environment.from_environment({"MLFLOW_TRACKING_URI": "http://me:secret@host:5000"})
     assert environment.tracking_uri == "http://host:5000"
     assert environment.credentials["MLFLOW_TRACKING_PASSWORD"] == "secret"  # noqa: S105 -- a test's
     assert "secret" not in repr(environment)
@@ -116,4 +116,4 @@ def test_no_password_stays_in_the_address() -> None:
 )
 def test_ranks(environ: dict[str, str], main: bool) -> None:  # noqa: FBT001
     """Only the first process of a distributed training talks to MLflow."""
-    assert read_environment({"MLFLOW_TRACKING_URI": "http://x", **environ}).main_process is main
+    assert Environment.from_environment({"MLFLOW_TRACKING_URI": "http://x", **environ}).main_process is main

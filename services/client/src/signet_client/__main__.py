@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Namespace) -> int:
     if arguments.subcommand == "deploy":
         return deploy(DeployOptions(**vars(arguments.deploy)))
-    settings = Settings.from_environ(os.environ)
+    settings = Settings.from_environment(os.environ)
     if arguments.subcommand in door.COMMANDS:
         return door.chosen(arguments).run(Folder(settings.door))
     server = PredictionServer(settings.url, settings.timeout_s, settings.url_credentials)

@@ -60,7 +60,7 @@ class TorchServeClient(BaseDeploymentClient):
     @as_mlflow_tells
     def __init__(self, target_uri: str) -> None:
         super().__init__(target_uri)  # type: ignore[no-untyped-call]
-        settings = Settings.from_environ(os.environ)
+        settings = Settings.from_environment(os.environ)
         address = target_uri.partition(":")[2].lstrip("/")
         if address:
             url, credentials = server_url("target", address)
@@ -261,7 +261,7 @@ def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapp
     _refuse_foreign(flavor, None)
     deployment_name.check(name)
     parsed = Config.parse(config)
-    settings = Settings.from_environ(os.environ)
+    settings = Settings.from_environment(os.environ)
     _use_registry(settings)
     local_server.serve(name, model_uri, parsed, settings)
 

@@ -37,16 +37,16 @@ class Settings:
     """User and password of SIGNET_URL."""
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the variables named above; an empty value is the default. Raises InvalidSetting."""
-        url, url_credentials = server_url("SIGNET_URL", environ.get("SIGNET_URL") or cls.url)
+        url, url_credentials = server_url("SIGNET_URL", environment.get("SIGNET_URL") or cls.url)
         return cls(
             url=url,
             url_credentials=url_credentials,
-            timeout_s=_timeout(environ.get("SIGNET_TIMEOUT_S") or str(cls.timeout_s)),
-            tracking_uri=environ.get("MLFLOW_TRACKING_URI") or cls.tracking_uri,
-            alias=environ.get("SIGNET_ALIAS") or cls.alias,
-            door=environ.get("SIGNET_DOOR") or cls.door,
+            timeout_s=_timeout(environment.get("SIGNET_TIMEOUT_S") or str(cls.timeout_s)),
+            tracking_uri=environment.get("MLFLOW_TRACKING_URI") or cls.tracking_uri,
+            alias=environment.get("SIGNET_ALIAS") or cls.alias,
+            door=environment.get("SIGNET_DOOR") or cls.door,
         )
 
 

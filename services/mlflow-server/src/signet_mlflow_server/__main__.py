@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from signet_mlflow_server.settings import Settings, SettingsError
+from signet_mlflow_server.settings import InvalidSetting, Settings
 
 
 def main() -> int:
@@ -13,8 +13,8 @@ def main() -> int:
     for name in [name for name, value in os.environ.items() if not value]:
         del os.environ[name]  # an empty variable means "not set", for the libraries too
     try:
-        settings = Settings.from_env(os.environ)
-    except SettingsError as error:
+        settings = Settings.from_environment(os.environ)
+    except InvalidSetting as error:
         print(error, file=sys.stderr)
         return 2
     # MLflow takes 2 s to import; a wrong setting is said at once.

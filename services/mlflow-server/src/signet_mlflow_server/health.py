@@ -26,7 +26,7 @@ def check(port: int) -> str | None:
 
 def main() -> int:
     """Check once and print what is wrong."""
-    problem = check(Settings.from_env(os.environ).port)
+    problem = check(Settings.from_environment(os.environ).port)
     if problem:
         print(problem, file=sys.stderr)  # noqa: T201
     return 1 if problem else 0

@@ -30,12 +30,12 @@ HIGHEST_PORT = 65535
 OWN_HOSTS = "localhost,localhost:*,127.0.0.1,127.0.0.1:*,[::1],[[]::1]:*,mlflow-server,mlflow-server:*"
 
 
-class SettingsError(ValueError):
+class InvalidSetting(ValueError):
     """A variable has a value that the server cannot use."""
 
     def __init__(self, name: str, value: str, expected: str) -> None:
         """Name the variable, its value and what was expected."""
-        super().__init__(f"Setting '{name}' has value '{value}'. Not {expected}.")
+        super().__init__(f"Setting {name} has value {value!r}. Expected {expected}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +52,35 @@ class Settings:
     is_streaming: bool = True
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Read `env`, where an empty value counts as unset, as it does in a .env file."""
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read `environment`, where an empty value counts as unset, as it does in a .environment file."""
         default = cls()
         return cls(
-            host=env.get("MLFLOW_HOST") or default.host,
-            port=_port("MLFLOW_PORT", env.get("MLFLOW_PORT") or str(default.port)),
-            backend_store_uri=env.get("MLFLOW_BACKEND_STORE_URI") or default.backend_store_uri,
-            artifacts_destination=env.get("MLFLOW_ARTIFACTS_DESTINATION") or default.artifacts_destination,
-            allowed_hosts=",".join(filter(None, [OWN_HOSTS, env.get("MLFLOW_SERVER_ALLOWED_HOSTS")])),
-            accounts_file=_file("SIGNET_ACCOUNTS_FILE", env.get("SIGNET_ACCOUNTS_FILE")),
-            is_streaming=_is_true(env, "SIGNET_STREAMING", "true") and not _is_true(env, "SIGNET_PLAIN", "false"),
+            host=environment.get("MLFLOW_HOST") or default.host,
+            port=_port("MLFLOW_PORT", environment.get("MLFLOW_PORT") or str(default.port)),
+            backend_store_uri=environment.get("MLFLOW_BACKEND_STORE_URI") or default.backend_store_uri,
+            artifacts_destination=environment.get("MLFLOW_ARTIFACTS_DESTINATION") or default.artifacts_destination,
+            allowed_hosts=",".join(filter(None, [OWN_HOSTS, environment.get("MLFLOW_SERVER_ALLOWED_HOSTS")])),
+            accounts_file=_file("SIGNET_ACCOUNTS_FILE", environment.get("SIGNET_ACCOUNTS_FILE")),
+            is_streaming=_is_true(environment, "SIGNET_STREAMING", "true")
+            and not _is_true(environment, "SIGNET_PLAIN", "false"),
         )
 
 
-def _is_true(env: Mapping[str, str], name: str, default: str) -> bool:
-    value = env.get(name) or default
+def _is_true(environment: Mapping[str, str], name: str, default: str) -> bool:
+    value = environment.get(name) or default
     if value not in {"true", "false"}:
-        raise SettingsError(name, value, "true or false")
+        raise InvalidSetting(name, value, "true or false")
     return value == "true"
 
 
 def _file(name: str, value: str | None) -> Path | None:
     if value and not os.access(value, os.R_OK):
-        raise SettingsError(name, value, "a file that can be read")
+        raise InvalidSetting(name, value, "a file that can be read")
     return Path(value) if value else None
 
 
 def _port(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and 0 < int(value) <= HIGHEST_PORT):
-        raise SettingsError(name, value, f"a port from 1 to {HIGHEST_PORT}")
+        raise InvalidSetting(name, value, f"a port from 1 to {HIGHEST_PORT}")
     return int(value)

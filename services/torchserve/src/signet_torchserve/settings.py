@@ -16,7 +16,7 @@ class InvalidSetting(ValueError):
     """A setting whose value cannot be used."""
 
     def __init__(self, name: str, value: str, expected: str) -> None:
-        super().__init__(f"Setting {name} has value {value!r}: expected {expected}.")
+        super().__init__(f"Setting {name} has value {value!r}. Expected {expected}.")
 
 
 @dataclass(frozen=True, slots=True)

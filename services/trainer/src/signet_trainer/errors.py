@@ -1,7 +1,8 @@
 """What can stop a training, each with the exit code that the shell sees.
 
 TrainerError
-├─ BadOptions            2  a command-line option or a variable has an unusable value
+├─ BadOptions            2  a command-line option has an unusable value
+│  └─ InvalidSetting     2  an environment variable has one
 ├─ ExperimentDeleted     2  the experiment that runs are logged to is deleted
 ├─ MlflowUnreachable     2  no MLflow server answers before the training starts
 ├─ MlflowLost            1  MLflow failed a request after the training started
@@ -24,6 +25,13 @@ class BadOptions(TrainerError):
     """An option or environment variable whose value cannot be used."""
 
     exit_code = 2
+
+
+class InvalidSetting(BadOptions):
+    """An environment variable whose value cannot be used."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"Setting {name} has value {value!r}. Expected {expected}.")
 
 
 class ExperimentDeleted(TrainerError):

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, Self, get_args, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt, restricted_number_type
 
 from signet_trainer.address import credentials_in_files, without_credentials
-from signet_trainer.errors import BadOptions
+from signet_trainer.errors import BadOptions, InvalidSetting
 
 # torch's and numpy's common range for seeds.
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<=", 2**32 - 1)])
@@ -76,43 +76,41 @@ class Environment:
     main_process: bool = True
     """False in the helpers of a distributed training: RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID above 0."""
 
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables; an empty one is not set.
 
-def read_environment(environ: Mapping[str, str]) -> Environment:
-    """Read the variables; an empty one is not set.
-
-    Raise BadOptions where MLFLOW_TRACKING_URI is no address, for a store in the working directory helps nobody, and
-    where MLFLOW_REGISTRY_URI names another registry or a file with a password or token cannot be read.
-    """
-    uri, credentials = without_credentials(environ.get("MLFLOW_TRACKING_URI", ""))
-    if not uri:
-        raise BadOptions(
-            "MLFLOW_TRACKING_URI is not set. Expected the address of MLflow, such as http://127.0.0.1:5000."
+        Raise BadOptions where MLFLOW_TRACKING_URI is no address, for a store in the working directory helps nobody, and
+        where MLFLOW_REGISTRY_URI names another registry or a file with a password or token cannot be read.
+        """
+        uri, credentials = without_credentials(environment.get("MLFLOW_TRACKING_URI", ""))
+        if not uri:
+            raise BadOptions(
+                "MLFLOW_TRACKING_URI is not set. Expected the address of MLflow, such as http://127.0.0.1:5000."
+            )
+        if "://" not in uri:
+            raise InvalidSetting("MLFLOW_TRACKING_URI", uri, f"a scheme, too, such as http://{uri}")
+        registry, _ = without_credentials(environment.get("MLFLOW_REGISTRY_URI") or uri)
+        if registry != uri:
+            expected = f"it unset: models are registered where they are logged, at MLFLOW_TRACKING_URI ({uri})"
+            raise InvalidSetting("MLFLOW_REGISTRY_URI", registry, expected)
+        try:
+            in_files = credentials_in_files(environment)
+        except OSError as error:
+            raise BadOptions(
+                f"The file '{error.filename}' with MLflow's password or token cannot be read: {error.strerror}."
+            ) from error
+        ranks = (environment.get(name) or "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+        return cls(
+            tracking_uri=uri,
+            credentials={**in_files, **credentials},
+            alias=environment.get("SIGNET_ALIAS") or cls.alias,
+            run_id=environment.get("MLFLOW_RUN_ID") or None,
+            experiment_id=environment.get("MLFLOW_EXPERIMENT_ID") or None,
+            experiment_name=environment.get("MLFLOW_EXPERIMENT_NAME") or None,
+            git_commit=environment.get("GIT_COMMIT") or None,
+            main_process=all(rank == "0" for rank in ranks),
         )
-    if "://" not in uri:
-        raise BadOptions(f"MLFLOW_TRACKING_URI has value '{uri}'. Expected a scheme, too, such as http://{uri}.")
-    registry, _ = without_credentials(environ.get("MLFLOW_REGISTRY_URI") or uri)
-    if registry != uri:
-        raise BadOptions(
-            f"MLFLOW_REGISTRY_URI has value '{registry}'. Expected it unset: models are registered where they are "
-            f"logged, at MLFLOW_TRACKING_URI ({uri})."
-        )
-    try:
-        in_files = credentials_in_files(environ)
-    except OSError as error:
-        raise BadOptions(
-            f"The file '{error.filename}' with MLflow's password or token cannot be read: {error.strerror}."
-        ) from error
-    ranks = (environ.get(name) or "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
-    return Environment(
-        tracking_uri=uri,
-        credentials={**in_files, **credentials},
-        alias=environ.get("SIGNET_ALIAS") or Environment.alias,
-        run_id=environ.get("MLFLOW_RUN_ID") or None,
-        experiment_id=environ.get("MLFLOW_EXPERIMENT_ID") or None,
-        experiment_name=environ.get("MLFLOW_EXPERIMENT_NAME") or None,
-        git_commit=environ.get("GIT_COMMIT") or None,
-        main_process=all(rank == "0" for rank in ranks),
-    )
 
 
 def read_options(argv: Sequence[str]) -> Settings:
@@ -185,4 +183,4 @@ def _choices(hint: object) -> list[object]:
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, Environment]:
     """Options first, so that --help and a mistyped option need no MLflow."""
-    return read_options(argv), read_environment(environ)
+    return read_options(argv), Environment.from_environment(environ)
