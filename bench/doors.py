@@ -29,6 +29,7 @@ from embedded import ports
 IMAGE = "haproxy:3.2-trixie"
 WAYS = ("own port", "token", "door")
 """Neither; a token without TLS, which nothing but this bench opens; both."""
+_DOCKER = ("docker",)
 _GATEWAY = Path(__file__).resolve().parents[1] / "gateway"
 _HOST = "127.0.0.1"
 _CONFIGURATION = "/usr/local/etc/haproxy"
@@ -113,13 +114,13 @@ def _gateway(served: Contender, folder: Path) -> Iterator[list[Contender]]:
         for file in _GATEWAY.iterdir():
             (configuration / file.name).write_bytes(_moved(file.read_text("utf-8"), served, at, ready).encode())
         mounts = [f"--volume={configuration}:{_CONFIGURATION}:ro", f"--volume={keys}:/run/door:ro"]
-        run = ["docker", "run", "--detach", "--rm", "--network=host", *mounts, IMAGE, *_COMMAND]
+        run = [*_DOCKER, "run", "--detach", "--rm", "--network=host", *mounts, IMAGE, *_COMMAND]
         container = subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
         try:
             _wait(ways)
             yield ways
         finally:
-            subprocess.run(["docker", "kill", container], check=False, capture_output=True)
+            subprocess.run([*_DOCKER, "kill", container], check=False, capture_output=True)
 
 
 def _moved(text: str, served: Contender, at: dict[str, int], ready: int) -> str:
