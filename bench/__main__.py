@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import behind, hop, load, many, micro, model, pieces, report, rollouts
+from bench import behind, doors, hop, load, many, micro, model, pieces, report, rollouts
 from bench.contenders import NAMES, Contender, running
+from bench.plot import plot
 from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
-PARTS = (*NAMES, "pieces", "micro", "middleware", "hop", "rollouts", "many")
+PARTS = (*NAMES, "pieces", "micro", "middleware", "hop", "doors", "rollouts", "many")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     results = Results()
     names = set(options.only) & set(NAMES)
-    if names or {"middleware", "pieces", "hop"} & set(options.only):
-        try:
+    try:
+        if names or {"middleware", "pieces", "hop", "doors"} & set(options.only):
             load.require_wrk()
-        except load.MissingTool as error:
-            print(error, file=sys.stderr)
-            return 2
+    except load.MissingTool as error:
+        print(error, file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory(prefix="signet-bench-") as temporary:
         saved = model.save(Path(temporary, "model"))
         (program,) = saved.rglob("*.pt2")
@@ -47,19 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "bench.json").write_text(json.dumps(results.as_json(), indent=1), "utf-8")
     if results.bulk:
-        report.plot(results.bulk, OUTPUT / "linear.svg")
+        plot(results.bulk, OUTPUT / "linear.svg")
     print(report.markdown(results))
     return 0
 
 
 def _measure_parts(results: Results, options: argparse.Namespace, saved: Path, folder: Path) -> None:
+    """Whatever else is asked for, one after the other."""
     load_options = (options.connections, options.seconds, options.rounds)
     if "pieces" in options.only:
         _say("Signet with all clever pieces, without each, and without any")
         results.pieces = pieces.measure(saved, folder, *load_options)
     if "micro" in options.only:
+        (program,) = saved.rglob("*.pt2")
         _say("one row, and bodies of 1 to 1,000,000 rows")
-        results.one_row = micro.one_row(next(saved.rglob("*.pt2")))
+        results.one_row = micro.one_row(program)
         results.bulk = list(micro.bulk())
     if "middleware" in options.only:
         _say("three servers with the contract's middleware and without it")
@@ -70,12 +73,15 @@ def _measure_parts(results: Results, options: argparse.Namespace, saved: Path, f
             results.hop = hop.measure(saved, folder, *load_options)
         except load.MissingTool as error:
             print(error, file=sys.stderr)
+    if "doors" in options.only:
+        _say("the gateway's own port, and its door")
+        results.doors = doors.measure(saved, folder, *load_options)
     if "rollouts" in options.only:
         _say("rollouts under a steady load")
-        results.rollouts = rollouts.measure(Path(folder, "stack"))
+        results.rollouts = rollouts.measure(folder / "stack")
     if "many" in options.only:
         _say("a hundred models on one replica")
-        results.many = many.measure(Path(folder, "many"))
+        results.many = many.measure(folder / "many")
 
 
 def _measure(results: Results, connections: Sequence[int], seconds: int, rounds: int) -> None:

@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
-from bench import hop, many, pieces, rollouts
+from bench import doors, hop, many, pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
+from bench.doors import Doors
 from bench.hop import Hop
 from bench.load import Memory, Rate, median
 from bench.many import Many
@@ -40,6 +40,7 @@ class Results:
     one_row: OneRow | None = None
     bulk: list[Bulk] = field(default_factory=list)
     behind: Behind | None = None
+    doors: Doors | None = None
     rollouts: Rollouts | None = None
     many: Many | None = None
     pieces: Pieces | None = None
@@ -78,6 +79,7 @@ class Results:
             "one_row": self.one_row and asdict(self.one_row),
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
             "behind": self.behind and asdict(self.behind),
+            "doors": self.doors and doors.document(self.doors),
             "rollouts": self.rollouts and asdict(self.rollouts),
             "many": self.many and asdict(self.many),
             "pieces": self.pieces and pieces.document(self.pieces),
@@ -109,7 +111,8 @@ def bars(results: Results) -> list[Bar]:
     found: list[Bar] = []
     for connections in results.connections:
         found += _of_rates(results, connections)
-    return [*found, *_of_memory(results), *_of_steps(results), *_of_the_middleware(results), *_of_rollouts(results)]
+    found += [*_of_memory(results), *_of_steps(results), *_of_the_middleware(results), *_of_rollouts(results)]
+    return [*found, *_of_doors(results)]
 
 
 def _of_rates(results: Results, connections: int) -> Iterator[Bar]:
@@ -171,6 +174,11 @@ def _of_the_middleware(results: Results) -> Iterator[Bar]:
         yield Bar("the middleware on a request, µs", results.behind.cost_us, most=15)
 
 
+def _of_doors(results: Results) -> Iterator[Bar]:
+    if results.doors:
+        yield from (Bar(what, value, least=least) for what, value, least in doors.bars(results.doors))
+
+
 def _of_rollouts(results: Results) -> Iterator[Bar]:
     if results.hop:
         yield from (Bar(*bar) for bar in hop.bars(results.hop))
@@ -188,6 +196,7 @@ def markdown(results: Results) -> str:
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []
+    parts += [_table(*doors.table(results.doors))] if results.doors else []
     parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
     parts += [_table(*many.table(results.many)), many.summary(results.many)] if results.many else []
     parts.append(_bars(bars(results)))
@@ -277,19 +286,3 @@ def _bars(found: Sequence[Bar]) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def plot(bulk: Sequence[Bulk], path: Path) -> None:
-    """Draw time over rows, ours and the parser's, both axes logarithmic: a straight line of slope 1 is linear."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 -- a second that the other parts need not spend
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="rows in one request", ylabel="seconds")
-    for number, name in enumerate(dict.fromkeys(each.format for each in bulk)):
-        of_format = [each for each in bulk if each.format == name]
-        rows = [each.rows for each in of_format]
-        axes.plot(rows, [each.check_s for each in of_format], "o-", color=f"C{number}", label=f"{name}: body to input")
-        axes.plot(rows, [each.parse_s for each in of_format], ":", color=f"C{number}", label=f"{name}: parsing alone")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path)
