@@ -5,8 +5,10 @@ No cluster runs here: what only a cluster does (policies, probes' consequences, 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,13 +54,30 @@ ANSWER = {"predictions": [2.0]}
 @pytest.fixture(scope="module")
 def objects(render: Callable[..., list[Object]]) -> list[Object]:
     """With SeaweedFS, whose image needs no registry, and with all else that needs no cluster."""
-    return render("trial", "seaweedfs", "metrics", "autoscaling", "accounts")
+    return render("trial", "seaweedfs", "metrics", "autoscaling", "accounts", "door")
 
 
 @pytest.fixture(scope="module")
-def secrets() -> dict[str, dict[str, str]]:
-    """Of a stack with accounts."""
-    return made_secrets("accounts")
+def door(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
+    """A token, and the files of the Secret `door`."""
+    folder = tmp_path_factory.mktemp("door")
+
+    def signet(*words: str) -> str:
+        command, environment = (
+            [Path(sys.executable).with_name("signet"), *words],
+            {**os.environ, "SIGNET_DOOR": str(folder)},
+        )
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    signet("certificate", "make", "--hosts", "localhost")
+    token = signet("token", "create", "billing").split()[-1]
+    return token, {name: (folder / name).read_text("utf-8") for name in ("tokens.map", "certificate.pem")}
+
+
+@pytest.fixture(scope="module")
+def secrets(door: tuple[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Of a stack with accounts and a door."""
+    return {**made_secrets("accounts"), "door": door[1]}
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +150,16 @@ def test_predictions_are_answered(pods: Pods) -> None:
     body = (ROOT / "sample.json").read_bytes()
     url = f"http://{pods.address('gateway')}:8080/predictions/iris_classification"
     assert requests.post(url, body, timeout=30).text == "SETOSA"
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_door_opens_to_a_token(pods: Pods, door: tuple[str, dict[str, str]]) -> None:
+    """The Secret is what the gateway reads: who has the token gets predictions over TLS, and nobody else does."""
+    url = f"https://{pods.address('gateway')}:8443/predictions/iris_classification"
+    ask = ["curl", "--silent", "--insecure", "--upload-file", str(ROOT / "sample.json"), url]
+    for words, answer in ((["--header", f"Authorization: Bearer {door[0]}"], "SETOSA"), ([], "TokenMissing")):
+        done = subprocess.run([*ask, *words], capture_output=True, text=True, check=True, timeout=60)
+        assert answer in done.stdout
 
 
 @pytest.mark.usefixtures("jobs")
