@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import behind, load, many, micro, model, pieces, report, rollouts
+from bench import behind, doors, load, many, micro, model, pieces, report, rollouts
 from bench.contenders import NAMES, Contender, running
 from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
-PARTS = (*NAMES, "pieces", "micro", "middleware", "rollouts", "many")
+PARTS = (*NAMES, "pieces", "micro", "middleware", "doors", "rollouts", "many")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     results = Results()
     names = set(options.only) & set(NAMES)
-    if names or {"middleware", "pieces"} & set(options.only):
-        try:
+    try:
+        if names or {"middleware", "pieces", "doors"} & set(options.only):
             load.require_wrk()
-        except load.MissingTool as error:
-            print(error, file=sys.stderr)
-            return 2
+    except load.MissingTool as error:
+        print(error, file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory(prefix="signet-bench-") as temporary:
         saved = model.save(Path(temporary, "model"))
         (program,) = saved.rglob("*.pt2")
@@ -43,29 +43,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with running(saved, Path(temporary), names) as contenders:
                 results.contenders = contenders
                 _measure(results, options.connections, options.seconds, options.rounds)
-        load_options = (options.connections, options.seconds, options.rounds)
-        if "pieces" in options.only:
-            _say("Signet with all clever pieces, without each, and without any")
-            results.pieces = pieces.measure(saved, Path(temporary), *load_options)
-        if "micro" in options.only:
-            _say("one row, and bodies of 1 to 1,000,000 rows")
-            results.one_row = micro.one_row(program)
-            results.bulk = list(micro.bulk())
-        if "middleware" in options.only:
-            _say("three servers with the contract's middleware and without it")
-            results.behind = behind.measure(saved, Path(temporary), *load_options)
-        if "rollouts" in options.only:
-            _say("rollouts under a steady load")
-            results.rollouts = rollouts.measure(Path(temporary, "stack"))
-        if "many" in options.only:
-            _say("a hundred models on one replica")
-            results.many = many.measure(Path(temporary, "many"))
+        _measure_parts(results, options, saved, Path(temporary))
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "bench.json").write_text(json.dumps(results.as_json(), indent=1), "utf-8")
     if results.bulk:
         report.plot(results.bulk, OUTPUT / "linear.svg")
     print(report.markdown(results))
     return 0
+
+
+def _measure_parts(results: Results, options: argparse.Namespace, saved: Path, folder: Path) -> None:
+    """Whatever else is asked for, one after the other."""
+    load_options = (options.connections, options.seconds, options.rounds)
+    if "pieces" in options.only:
+        _say("Signet with all clever pieces, without each, and without any")
+        results.pieces = pieces.measure(saved, folder, *load_options)
+    if "micro" in options.only:
+        (program,) = saved.rglob("*.pt2")
+        _say("one row, and bodies of 1 to 1,000,000 rows")
+        results.one_row = micro.one_row(program)
+        results.bulk = list(micro.bulk())
+    if "middleware" in options.only:
+        _say("three servers with the contract's middleware and without it")
+        results.behind = behind.measure(saved, folder, *load_options)
+    if "doors" in options.only:
+        _say("the gateway's own port, and its door")
+        results.doors = doors.measure(saved, folder, *load_options)
+    if "rollouts" in options.only:
+        _say("rollouts under a steady load")
+        results.rollouts = rollouts.measure(folder / "stack")
+    if "many" in options.only:
+        _say("a hundred models on one replica")
+        results.many = many.measure(folder / "many")
 
 
 def _measure(results: Results, connections: Sequence[int], seconds: int, rounds: int) -> None:

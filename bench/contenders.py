@@ -48,6 +48,10 @@ class Contender:
     """The processes that hold a model; of MLflow's server all that it has."""
     start_s: float = 0.0
     """Seconds until the workers of a TorchServe's model were ready."""
+    headers: Mapping[str, str] = NOTHING
+    """Those that each request has besides its media type."""
+    authority: str = ""
+    """File of the certificate that it shows, if it does."""
 
     @property
     def is_noop(self) -> bool:

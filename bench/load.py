@@ -64,18 +64,26 @@ def run(contender: Contender, body: bytes, connections: int, seconds: int, *, va
         WrongAnswer: a valid request was refused, or an invalid one got something else than a 400.
     """
     expected = 200 if valid or contender.is_noop else 400
-    status = requests.post(contender.url, body, headers={"Content-Type": "application/json"}, timeout=60).status_code
-    if status != expected:
-        raise WrongAnswer(f"{contender.name} answers {status} to {body!r}: expected {expected}.")
+    if (got := status(contender, body)) != expected:
+        raise WrongAnswer(f"{contender.name} answers {got} to {body!r}: expected {expected}.")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_SCRIPT.format(body=body.decode()))
         script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name, contender.url]
+        headers = [f"-H{name}: {value}" for name, value in contender.headers.items()]
+        options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name, *headers]
+        command = ["wrk", *options, contender.url]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     told = json.loads(output.splitlines()[-1])
     if told["broken"] or told["refused"] != (told["requests"] if expected != requests.codes.ok else 0):
         raise WrongAnswer(f"{contender.name} over {connections} connections: {told}; expected {expected} each time.")
     return Rate(told["requests"] / told["duration_us"] * 1e6, told["p50_us"] / 1e3, told["p99_us"] / 1e3)
+
+
+def status(contender: Contender, body: bytes) -> int:
+    """What one request is answered with."""
+    headers = {"Content-Type": "application/json", **contender.headers}
+    verify = contender.authority or True
+    return requests.post(contender.url, body, headers=headers, timeout=60, verify=verify).status_code
 
 
 def median(rates: Sequence[Rate]) -> Rate:

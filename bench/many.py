@@ -11,13 +11,16 @@ from statistics import fmean, median
 import psutil
 import requests
 
+from bench.first import bars as bars_of_first
+from bench.first import measure as measure_first
 from bench.moves import Move, move, wrong
 from bench.numbered import NumberedModel, wait
 from bench.steady import Load, p99_by_ms
 from embedded import torchserve
 from embedded.stack import Stack, running
 
-NEW_VERSIONS = 5
+NEW_VERSIONS = 10
+WARM = "warm"
 AT_ONCE = 40
 ALL = 100
 QUIET_S = 20
@@ -49,6 +52,8 @@ class Many:
     """Median of a request to one model."""
     each_ms: float
     """Median of requests to all models in turn."""
+    first: dict[str, float]
+    """Time of the first requests of a worker / the median of those that follow, by which they are."""
 
 
 def measure(folder: Path) -> Many:
@@ -59,6 +64,11 @@ def measure(folder: Path) -> Many:
         model.serve(first)
         time.sleep(_SETTLED_S)
         alone = memory(stack)
+        _deployed(model, first, [WARM])
+        firsts = measure_first(stack, model, WARM, (first, others[0]))
+        model.serve(first)
+        model.client.delete_registered_model(WARM)
+        time.sleep(_SETTLED_S)
         names = [f"{model.name}-{number:03}" for number in range(ALL)]
         with model.load() as load:
             times = [time.monotonic()]
@@ -76,7 +86,7 @@ def measure(folder: Path) -> Many:
         restart_s = _restarted(stack, model, names)
     exchanges = load.exchanges
     p99 = p99_by_ms(exchanges, times, {"quiet": 0, f"{AT_ONCE} at once": 2})
-    return Many(alone, further, new, at_once_s, wrong(exchanges, first, new), p99, restart_s, one_ms, each_ms)
+    return Many(alone, further, new, at_once_s, wrong(exchanges, first, new), p99, restart_s, one_ms, each_ms, firsts)
 
 
 def memory(stack: Stack) -> dict[str, float]:
@@ -160,6 +170,7 @@ def bars(measured: Many) -> Iterator[tuple[str, float, float]]:
     yield f"{ALL} models: all answer after a restart, s", measured.restart_s, 30
     yield f"p50 of a request, {ALL} models in turn / one model", measured.each_ms / measured.one_ms, 1.5
     yield "alias to a new version's answer, mean, s", fmean(it.duration_s for it in measured.new), 0.9
+    yield from bars_of_first(measured.first)
 
 
 def table(measured: Many) -> tuple[list[str], list[list[str]]]:

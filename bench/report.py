@@ -9,9 +9,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bench import many, pieces, rollouts
+from bench import doors, many, pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
+from bench.doors import Doors
 from bench.load import Memory, Rate, median
 from bench.many import Many
 from bench.micro import SIZES, Bulk, OneRow
@@ -39,6 +40,7 @@ class Results:
     one_row: OneRow | None = None
     bulk: list[Bulk] = field(default_factory=list)
     behind: Behind | None = None
+    doors: Doors | None = None
     rollouts: Rollouts | None = None
     many: Many | None = None
     pieces: Pieces | None = None
@@ -76,6 +78,7 @@ class Results:
             "one_row": self.one_row and asdict(self.one_row),
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
             "behind": self.behind and asdict(self.behind),
+            "doors": self.doors and doors.document(self.doors),
             "rollouts": self.rollouts and asdict(self.rollouts),
             "many": self.many and asdict(self.many),
             "pieces": self.pieces and pieces.document(self.pieces),
@@ -106,7 +109,8 @@ def bars(results: Results) -> list[Bar]:
     found: list[Bar] = []
     for connections in results.connections:
         found += _of_rates(results, connections)
-    return [*found, *_of_memory(results), *_of_steps(results), *_of_the_middleware(results), *_of_rollouts(results)]
+    found += [*_of_memory(results), *_of_steps(results), *_of_the_middleware(results), *_of_rollouts(results)]
+    return [*found, *_of_doors(results)]
 
 
 def _of_rates(results: Results, connections: int) -> Iterator[Bar]:
@@ -168,6 +172,11 @@ def _of_the_middleware(results: Results) -> Iterator[Bar]:
         yield Bar("the middleware on a request, µs", results.behind.cost_us, most=15)
 
 
+def _of_doors(results: Results) -> Iterator[Bar]:
+    if results.doors:
+        yield from (Bar(what, value, least=least) for what, value, least in doors.bars(results.doors))
+
+
 def _of_rollouts(results: Results) -> Iterator[Bar]:
     if results.rollouts:
         yield from (Bar(what, value, most=most) for what, value, most in rollouts.bars(results.rollouts))
@@ -182,6 +191,7 @@ def markdown(results: Results) -> str:
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
     parts += [_behind(results.behind)] if results.behind else []
+    parts += [_table(*doors.table(results.doors))] if results.doors else []
     parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
     parts += [_table(*many.table(results.many)), many.summary(results.many)] if results.many else []
     parts.append(_bars(bars(results)))

@@ -8,7 +8,7 @@ import re
 import signet_client.config as client_config
 import signet_client.tags as of_client
 import signet_torchserve.revision as of_controller
-import signet_trainer.names as of_trainer
+import signet_trainer as of_trainer
 from signet_contract import contract, middleware
 from signet_torchserve import deadlines
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from pandas import DataFrame
-from signet_trainer import artifact, digest, registry, tracking, training
+from signet_trainer import MODEL, artifact, registry, tracking, training
 from signet_trainer.data import Iris
-from signet_trainer.names import MODEL
 from signet_trainer.network import IrisNet, Labeller
 from signet_trainer.settings import Settings
 
@@ -74,7 +73,7 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
         fetched = mlflow.artifacts.download_artifacts(
             f"models:/{MODEL}/{version}", dst_path=str(tmp_path / f"fetched-{version}")
         )
-        assert tags["serving.digest"] == digest.of_model(Path(fetched)), "who serves it finds the files unchanged"
+        assert tags["serving.digest"] == registry.digest(Path(fetched)), "who serves it finds the files unchanged"
         return promotion.promoted, tracking.champion_version(client, ALIAS)
 
     measured = registry.measure(logged, iris.test, tmp_path)

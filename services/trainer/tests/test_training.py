@@ -33,3 +33,13 @@ def test_lightning_refusals_are_one_line() -> None:
     """What only Lightning can decide on is refused in its words."""
     with pytest.raises(BadOptions, match=r"^Lightning refuses .* --strategy foo: You selected an invalid strategy"):
         training.make_trainer(Settings(strategy="foo"))
+
+
+@pytest.mark.parametrize(("epochs", "lines"), [(1, 1), (25, 9)])
+def test_a_log_gets_some_ten_lines(iris: Iris, capsys: pytest.CaptureFixture[str], epochs: int, lines: int) -> None:
+    """Without a terminal there is no bar; the last epoch always has its line."""
+    settings = Settings(max_epochs=epochs)
+    train(iris, settings)
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == lines
+    assert out[-1].startswith(f"epoch {epochs}/{epochs}  train_loss ")

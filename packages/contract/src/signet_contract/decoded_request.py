@@ -41,11 +41,3 @@ class DecodedRequest:
     """What it was decoded from."""
     is_exact: bool = field(default=False, compare=False, repr=False)
     """Whether it has been read, into dicts, lists and texts only, and integers beyond 64 bits are integers."""
-
-    def exact(self) -> DecodedRequest:
-        """The same, exact.
-
-        Raises:
-            MalformedPayload: it had not been read, and cannot be.
-        """
-        return self if self.is_exact or self.source is None else self.source.exact()

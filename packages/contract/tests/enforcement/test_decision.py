@@ -119,3 +119,24 @@ def test_depth_is_that_of_the_values(start: str, leaf: str, end: str) -> None:
 def _depth(value: Any) -> int:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if items is None else 1 + max(map(_depth, items), default=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "least"),
+    [
+        (b'{"inputs": {"a": [18446744073709551616]}}', 1 << 16),
+        (b'{"inputs": {"a": [18446744073709551616]}}', 8),
+        (b'{"inputs": {"a": [1.5]}, "params": {"p": 1}}', 8),
+        (b'{"inputs": {"a": [%s]}}' % b",".join([b"0.5"] * 999), 64),
+        (b"[%s]" % b",".join([b'{"a": 1.5}'] * 999), 64),
+    ],
+)
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_request_that_is_not_refused_is_read_exactly(body: bytes, least: int, *, is_read: bool) -> None:
+    """Whether it was looked through before or not, and what is exact already is not read again."""
+    inputs = oracle.signature_document(oracle.columns_schema(("double", "a")))["inputs"]
+    source = request.RawBody(body)
+    exact = decision.exact(inputs, None, None, source.decode() if is_read else source.unread(), least=least)
+    assert exact == source.exact()
+    assert exact.is_exact
+    assert decision.exact(inputs, None, None, exact) is exact

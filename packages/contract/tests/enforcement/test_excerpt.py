@@ -133,7 +133,7 @@ def test_a_long_body_is_refused_as_the_whole(data: st.DataObject) -> None:
     decoded = source.decode() if data.draw(st.booleans()) else source.unread()
     refused = None
     try:
-        decision.refuse_long(inputs, None, None, decoded, allow, least=64)
+        decision.exact(inputs, None, None, decoded, allow, least=64)
     except Rejected as rejection:
         refused = rejection.document()
     event("refused" if refused else "left to who looks at all")
@@ -150,8 +150,8 @@ def test_an_excerpt_of_csv_is_refused_as_the_whole(data: st.DataObject) -> None:
     cells = st.sampled_from(["1.5", "2", "", "inf", "-7", "x", "1e39", "1" + "0" * 30])
     values = data.draw(st.lists(st.tuples(cells, cells), min_size=1, max_size=3))
     lines = [",".join(values[row % len(values)]) for row in range(100)]
-    content = request.RawBody("\n".join(["a,b", *lines]).encode(), is_csv=True).decode()
-    frame = content.exact()
+    source = request.RawBody("\n".join(["a,b", *lines]).encode(), is_csv=True)
+    content, frame = source.decode(), source.exact()
     try:
         frame = replace(frame, content=columns.read(schema, frame, frozenset()))
     except MalformedPayload:
@@ -291,7 +291,7 @@ def test_a_wrong_body_is_never_there_as_a_whole(form: str, wrong: Any) -> None:
     schema = columns_schema(("double", None), ("double", None)) if form == "lists" else TWO
     tracemalloc.start()
     with pytest.raises(Rejected):
-        decision.refuse_long(signature_document(schema)["inputs"], None, None, source.unread())
+        decision.exact(signature_document(schema)["inputs"], None, None, source.unread())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8_000_000

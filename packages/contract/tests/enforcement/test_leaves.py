@@ -45,7 +45,7 @@ def test_a_long_tensor_is_refused_as_the_whole(data: st.DataObject, spec: Tensor
     decoded = source.decode() if data.draw(st.booleans()) else source.unread()
     refused = None
     try:
-        decision.refuse_long(inputs, None, None, decoded, data.draw(drawn.allowances), least=64)
+        decision.exact(inputs, None, None, decoded, data.draw(drawn.allowances), least=64)
     except Rejected as rejection:
         refused = rejection.document()
     event("refused" if refused else "left to who looks at all")

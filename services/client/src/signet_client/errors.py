@@ -22,7 +22,8 @@ ClientError
     ├── TooManyTokens
     ├── UnknownToken
     ├── NoToken
-    └── UnusableCertificate
+    ├── UnusableCertificate
+    └── UnusableKeys
 """
 
 from __future__ import annotations
@@ -187,4 +188,14 @@ class UnusableCertificate(DoorError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             f"The certificate can't be used: {problem}. Expected a chain and its unencrypted key in the PEM format."
+        )
+
+
+class UnusableKeys(DoorError):
+    """What was given are no public keys that the gateway could verify a signature with."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The issuer's keys can't be used: {problem}. "
+            "Expected public RSA or EC keys as a JSON Web Key Set or in the PEM format."
         )

@@ -17,6 +17,7 @@ import mlflow.db
 import uvicorn
 
 from signet_mlflow_server import accounts, scratch
+from signet_mlflow_server.changes import Changes
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -79,7 +80,7 @@ def serve(settings: Settings) -> None:
     if settings.is_streaming:
         _stream(settings, fastapi_app, app)
     # No access log: health checks and the serving controllers' polls would be nearly all of it.
-    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False)
+    uvicorn.run(Changes(app), host=settings.host, port=settings.port, access_log=False)
 
 
 def _stream(settings: Settings, fastapi_app: Any, app: FastAPI) -> None:

@@ -20,6 +20,7 @@ from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import RegistryDenied, RegistryRefused, RegistryUnreachable
+from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServerError
@@ -32,6 +33,7 @@ class SaidRegistry:
         self.said: dict[str, Revision] = {}
         self.error: Exception | None = None
         self.models: frozenset[str] = frozenset()
+        self.changes = RegistryChanges("of no server")
         self.troubles: dict[str, str] = {}
         self.marked: dict[tuple[str, str], tuple[str, str]] = {}
         self.download_error: Exception | None = None

@@ -6,16 +6,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from signet_trainer import signals
-from signet_trainer.console import complain, say
+from signet_trainer import MODEL, terminal
 from signet_trainer.errors import TrainerError, TrainingStopped
-from signet_trainer.names import MODEL
 from signet_trainer.settings import Environment, Settings, read
+from signet_trainer.terminal import complain, say
 
 
 def main() -> int:
     """Exit code: 0 trained and registered (or nothing to do), 1 MLflow was lost, 2 bad options, 128+n by a signal."""
-    signals.stop_on_signals()
+    terminal.stop_on_signals()
     for name in [name for name, value in os.environ.items() if not value]:
         del os.environ[name]  # an empty variable means "not set", for the libraries too
     try:
@@ -28,7 +27,7 @@ def main() -> int:
         complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        complain(str(stop := TrainingStopped(signals.received())))
+        complain(str(stop := TrainingStopped(terminal.received())))
         return stop.exit_code
     return 0
 

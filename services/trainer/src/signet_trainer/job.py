@@ -5,12 +5,11 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from signet_trainer import artifact, data, registry, report, tracking, training
-from signet_trainer.console import say
+from signet_trainer import MODEL, artifact, data, registry, report, tracking, training
 from signet_trainer.history import History
-from signet_trainer.names import MODEL
 from signet_trainer.network import Labeller
 from signet_trainer.settings import Environment, Settings
+from signet_trainer.terminal import say
 
 
 def assist(settings: Settings) -> None:
@@ -32,7 +31,7 @@ def run(client: MlflowClient, settings: Settings, environment: Environment, scra
         classes = training.classify(labeller, iris.test)
         accuracy = training.accuracy(classes, iris.test.labels)
         say(f"test accuracy {accuracy:.3f} on {len(iris.test.labels)} rows; logging the model")
-        report.log_pictures(history.curves, iris, classes, accuracy, scratch)
+        report.log_pictures(history.curves, iris, classes, scratch)
         model = artifact.log(labeller, iris, scratch)
         report.log_datasets(iris, model.model_id, accuracy)
         version = registry.register(model.model_uri, accuracy, scratch)

@@ -1,5 +1,6 @@
 """The registered model: its versions, and the alias that says which of them serves."""
 
+import hashlib
 import math
 import os
 from pathlib import Path
@@ -11,17 +12,18 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from signet_trainer import digest
-from signet_trainer.console import say
+from signet_trainer import ACCURACY_TAG, DIGEST_TAG, GATE_TAG, MODEL
 from signet_trainer.data import Rows
 from signet_trainer.errors import root_cause
-from signet_trainer.names import ACCURACY_TAG, DIGEST_TAG, GATE_TAG, MODEL
 from signet_trainer.promotion import Champion, Promotion, decide
+from signet_trainer.terminal import say
 from signet_trainer.tracking import champion_version
 from signet_trainer.training import accuracy
 
 # Each round that another trainer's promotion spoils compares again; this many in a row do not happen.
 ROUNDS = 5
+# MLflow's client writes it into what it downloads.
+_NOT_LOGGED = "registered_model_meta"
 
 
 def register(model_uri: str, test_accuracy: float, scratch: Path) -> str:
@@ -29,9 +31,23 @@ def register(model_uri: str, test_accuracy: float, scratch: Path) -> str:
     logged = scratch / "logged"
     logged.mkdir(exist_ok=True)
     folder = mlflow.artifacts.download_artifacts(model_uri, dst_path=str(logged))
-    tags = {ACCURACY_TAG: str(test_accuracy), DIGEST_TAG: digest.of_model(Path(folder))}
+    tags = {ACCURACY_TAG: str(test_accuracy), DIGEST_TAG: digest(Path(folder))}
     version = mlflow.register_model(model_uri, MODEL, tags=tags)
     return str(version.version)
+
+
+def digest(folder: Path) -> str:
+    """The digest of the list that `sha256sum` prints of a model's files, in the order of their paths.
+
+    The controller beside TorchServe makes the same one of what it has downloaded, and serves it only if they are equal.
+    """
+    files = sorted(
+        (path.relative_to(folder).as_posix().encode(), hashlib.sha256(path.read_bytes()).hexdigest().encode())
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != _NOT_LOGGED
+    )
+    listed = b"".join(b"%s  %s\n" % (sha256, name) for name, sha256 in files)
+    return f"sha256:{hashlib.sha256(listed).hexdigest()}"
 
 
 def promote(  # noqa: PLR0913, PLR0917  # all that the decision rests on

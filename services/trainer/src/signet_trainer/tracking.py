@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from requests import RequestException
 
+from signet_trainer import EXPERIMENT, MODEL
 from signet_trainer.errors import ExperimentDeleted, MlflowLost, MlflowUnreachable, TrainingStopped
-from signet_trainer.names import EXPERIMENT, MODEL
 from signet_trainer.settings import Environment, Settings
 
 # MLflow's own defaults, 7 retries and 120 s, keep a person waiting for minutes. These sum up to some 10 s before the

@@ -2,9 +2,10 @@
 
 import logging
 import signal
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
+from tqdm import tqdm  # type: ignore[import-untyped]  # tqdm ships no types
 
-from signet_trainer import signals
+from signet_trainer import terminal
 from signet_trainer.data import Iris, IrisDataModule, Rows
 from signet_trainer.errors import BadOptions, TrainingStopped, root_cause
 from signet_trainer.network import IrisClassifier, IrisNet, Labeller
-from signet_trainer.progress import EpochProgress
 from signet_trainer.settings import Settings
+
+LINES_IN_A_LOG = 10
 
 
 def make_trainer(settings: Settings, logger: Logger | None = None) -> Trainer:
@@ -58,7 +62,7 @@ def train(trainer: Trainer, settings: Settings, iris: Iris) -> IrisNet:
         try:
             trainer.fit(classifier, datamodule=data)
         except SystemExit as stop:  # Lightning's answer to KeyboardInterrupt
-            raise TrainingStopped(signals.received()) from stop
+            raise TrainingStopped(terminal.received()) from stop
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # else its threads may abort a process that ends
     return net.cpu().eval()
@@ -92,7 +96,52 @@ class StopOnSigterm(Callback):
         """The first moment at which Lightning's handler is in place."""
         del pl_module
         if trainer.is_global_zero:
-            signals.stop_on_signals()
+            terminal.stop_on_signals()
+
+
+class EpochProgress(ProgressBar):
+    """Counts epochs, not batches: an epoch of Iris takes some 20 ms, and a bar for each would only flicker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._bar: tqdm | None = None
+
+    def disable(self) -> None:
+        """Lightning calls this in every process but the first."""
+        self._enabled = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar, where there is a terminal to draw it on."""
+        super().on_train_start(trainer, pl_module)
+        if self._enabled and sys.stderr.isatty():
+            self._bar = tqdm(total=trainer.max_epochs, unit="epoch", desc="training", dynamic_ncols=True)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Advance the bar, or write a line each tenth of the way."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if not self._enabled:
+            return
+        epochs = trainer.max_epochs or 1
+        done = trainer.current_epoch + 1
+        if self._bar is not None:
+            self._bar.set_postfix_str(figures(trainer.callback_metrics), refresh=False)
+            self._bar.update()
+        elif done == epochs or done % -(-epochs // LINES_IN_A_LOG) == 0:
+            terminal.say(f"epoch {done:>{len(str(epochs))}}/{epochs}  {figures(trainer.callback_metrics)}")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the last state of the bar on the screen, also after Ctrl-C."""
+        super().teardown(trainer, pl_module, stage)
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def figures(metrics: Mapping[str, Any]) -> str:
+    """`train_loss 0.123  train_acc 0.967  …`, in the order in which a person compares them."""
+    names = ("train_loss", "train_acc", "val_loss", "val_acc")
+    return "  ".join(f"{name} {float(metrics[name]):.3f}" for name in names if name in metrics)
 
 
 def quieten() -> None:

@@ -55,23 +55,23 @@ def decide(
     Raises:
         Rejected: with MLflow's message where MLflow refuses.
     """
-    refuse_long(inputs, outputs, params, decoded, policy)
+    decoded = exact(inputs, outputs, params, decoded, policy)
     with without_collector():
-        decoded = decoded.exact()
         _require_shallow(decoded)
         return _explained(_signature(inputs, outputs, params), decoded, policy)
 
 
-def refuse_long(  # noqa: PLR0913 -- those of `decide`
+def exact(  # noqa: PLR0913 -- those of `decide`
     inputs: str,
     outputs: str | None,
     params: str | None,
     decoded: DecodedRequest,
     policy: frozenset[str] = frozenset(),
     *,
+    has_arrays: bool = True,
     least: int = MIN_BYTES,
-) -> None:
-    """Refuse a long body as `decide` would, where that can be told without an object for each of its values.
+) -> DecodedRequest:
+    """The request, exact, with an object for each of its values; a long one may be refused before it comes to that.
 
     Args:
         inputs: as of `decide`; so are the others.
@@ -79,21 +79,31 @@ def refuse_long(  # noqa: PLR0913 -- those of `decide`
         params: likewise.
         decoded: the request, read or not.
         policy: likewise.
+        has_arrays: whether it may be read into arrays, if it has not been read.
         least: bytes from which on it is a long one.
 
     Raises:
-        Rejected: it is refused.
+        Rejected: it cannot be read, or it is long and refused, as `decide` would refuse it.
     """
     signature, source = _signature(inputs, outputs, params), decoded.source
-    if source is None or decoded.is_exact or source.is_csv or len(source.text) <= least:
-        return
+    if source is None or decoded.is_exact:
+        return decoded
     with without_collector():
+        if source.is_csv or len(source.text) <= least:
+            return source.exact()
+        if decoded.content is None and has_arrays:
+            decoded = source.decode()
         if lists.has_long_lists(decoded.content) and not has_many_digits(source.text):
             with suppress(Unsliced):
                 _explained(signature, decoded, policy)
-                return
+                return source.exact()
         with suppress(Unsliced):
-            _explained(signature, source.sliced(least), policy)
+            decoded = source.sliced(least)
+            if not lists.has_long_lists(decoded.content):
+                decoded.is_exact = True
+                return decoded
+            _explained(signature, decoded, policy)
+        return source.exact()
 
 
 def _explained(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:

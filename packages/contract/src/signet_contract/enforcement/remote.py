@@ -104,10 +104,7 @@ def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread:
 
     policy = frozenset(contract.get("policy", ()))
     parts = contract["inputs"], contract.get("outputs"), contract.get("params")
-    is_read_elsewhere = decoded.content is None and not is_unread
-    read = decoded.source.decode() if decoded.source and is_read_elsewhere else decoded
-    decision.refuse_long(*parts, read, policy)
-    exact = decoded.exact()
+    exact = decision.exact(*parts, decoded, policy, has_arrays=not is_unread)
     decoded.content, decoded.wrapped = exact.content, exact.wrapped
     model_input = Contract(contract, policy).fast_path(exact) if is_unread else None
     if model_input is not None:

@@ -1,4 +1,4 @@
-"""`signet token …`, `signet certificate …` and `signet door`: the commands on the folder that the gateway reads."""
+"""The commands on the folder that the gateway reads: tokens, an issuer of tokens, the certificate, the door itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from signet_client.door import certificate, tokens
+from signet_client.door import certificate, issuer, tokens
 from signet_client.errors import NoToken
 
 if TYPE_CHECKING:
@@ -89,6 +89,42 @@ class RevokeOptions:
 
 
 @dataclass(frozen=True)
+class TrustOptions:
+    """Take the JSON Web Tokens of an issuer, whose public keys come on standard input: a JWKS, or PEM.
+
+    Args:
+        issuer: What the tokens say in `iss`.
+        audience: What they say in `aud`.
+        rate: Requests that each of its subjects may send, such as 100/s; any number if there is none.
+        rows: Rows for each of its subjects, such as 5000/s; any number if there is none.
+    """
+
+    issuer: str
+    audience: str
+    rate: str = ""
+    rows: str = ""
+
+    def run(self, folder: Folder) -> int:
+        """Trust it, and nobody else. Raises ClientError."""
+        limits = tokens.rate("--rate", self.rate), tokens.rate("--rows", self.rows)
+        keys = issuer.keys(sys.stdin.read())
+        issuer.trust(folder, issuer.Issuer(self.issuer, self.audience, *limits, keys))
+        print(f"Tokens of {self.issuer} are taken, {_RELOAD}")
+        return 0
+
+
+@dataclass(frozen=True)
+class ForgetOptions:
+    """Take no JSON Web Tokens any more."""
+
+    def run(self, folder: Folder) -> int:
+        """Forget the issuer. Raises ClientError."""
+        issuer.forget(folder)
+        print(f"No issuer's tokens are taken, {_RELOAD}")
+        return 0
+
+
+@dataclass(frozen=True)
 class MakeOptions:
     """Make a self-signed certificate, in place of what is there.
 
@@ -126,6 +162,7 @@ class DoorOptions:
         return 0
 
 
+_RELOAD = "once the gateway has read its configuration anew: docker compose kill --signal SIGUSR2 gateway"
 _Options = type[Any]  # of a dataclass that is a `Command`
 
 COMMANDS: dict[str, tuple[str, _Options | dict[str, tuple[str, _Options]]]] = {
@@ -135,6 +172,13 @@ COMMANDS: dict[str, tuple[str, _Options | dict[str, tuple[str, _Options]]]] = {
             "create": ("make a token and print it, once", CreateOptions),
             "list": ("list the tokens", ListOptions),
             "revoke": ("revoke a token", RevokeOptions),
+        },
+    ),
+    "issuer": (
+        "take the JSON Web Tokens of an issuer",
+        {
+            "trust": ("take them, with the keys from standard input", TrustOptions),
+            "forget": ("take none any more", ForgetOptions),
         },
     ),
     "certificate": (

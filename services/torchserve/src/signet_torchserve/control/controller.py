@@ -89,7 +89,7 @@ class Controller:
         """Wait so long, or until a rollout ends, or until `stop` is set."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not (stop and stop.is_set()):
-            if self._wake.wait(min(left, STOP_S)):
+            if self._wake.wait(min(left, STOP_S)) or self._follower.has_news():
                 break
         self._wake.clear()
 

@@ -17,6 +17,10 @@ from signet_torchserve.revision import Revision
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_S = 5.0
+ASK_S = 0.5  # between two questions whether the registry has changed
+WHOLE_S = 30.0  # between two whole looks, if it has not: a database may be changed behind its server
+IDLE_SHARE = 0.01  # of the time that whole looks take at most, while nothing changes
+LONGEST_S = 600.0
 MAX_DENIED_S = (
     60.0  # an account that is wrong stays so until somebody acts, and servers lock one that is tried too often
 )
@@ -57,6 +61,18 @@ class Follower:
         self.failures = 0
         self._is_denied = False
         self.look_took_s = 0.0
+        self._listed: dict[str, Revision] | None = None
+        self._whole_due = self._asked_at = 0.0
+
+    def has_news(self) -> bool:
+        """Whether the registry has changed since the last look; False, too, where it cannot tell."""
+        now = time.monotonic()
+        if self.failures or not self._registry.changes.can_be_told or now - self._asked_at < ASK_S:
+            return False
+        self._asked_at = now
+        if self._registry.changes.are_there():
+            self._listed = None
+        return self._listed is None
 
     def look(self, serving: Mapping[str, Revision]) -> Desired:
         """What is desired now.
@@ -66,7 +82,7 @@ class Follower:
         """
         began = time.monotonic()
         try:
-            revisions = self._registry.desired()
+            revisions = self._list()
             left_out = self._left_out(revisions, serving)
         except RegistryUnreachable as error:
             if not self.failures:
@@ -74,7 +90,7 @@ class Follower:
             self.failures += 1
             self._is_denied = isinstance(error.__cause__, RegistryDenied)
             self._status.registry = str(error)
-            self._unlisted_since = {}
+            self._unlisted_since, self._listed = {}, None
             return Desired({**serving, **self._store.remembered()}, is_known=False)
         if self.failures:
             logger.info("The registry answers again.")
@@ -90,10 +106,23 @@ class Follower:
     def backoff_s(self, interval_s: float) -> float:
         """Seconds until the next look: more and more, and another number for each replica, while the look fails."""
         if not self.failures:
-            return interval_s
+            can_be_told = self._registry.changes.can_be_told
+            return interval_s if can_be_told else max(interval_s, min(self.look_took_s / IDLE_SHARE, LONGEST_S))
         limit = MAX_DENIED_S if self._is_denied else MAX_BACKOFF_S
         longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
+
+    def _list(self) -> dict[str, Revision]:
+        """What the registry lists: what it has listed last, if nothing has changed since."""
+        began = time.monotonic()
+        if self._listed is not None and began < self._whole_due and not self._registry.changes.are_there():
+            return self._listed
+        if not self.failures:  # a server that refuses is asked for one thing only
+            self._registry.changes.begin()
+        self._listed = self._registry.desired()
+        self._asked_at = time.monotonic()
+        self._whole_due = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, LONGEST_S))
+        return self._listed
 
     def _left_out(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:
         """What goes on being desired although the registry's list names no version of it that could be read."""

@@ -27,6 +27,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 MAX_TAG_LENGTH = 4000
@@ -67,6 +68,7 @@ class Registry:
     Attributes:
         models: all that the registry had at the last look.
         troubles: models whose version with the alias could not be read at the last look, and why.
+        changes: of the registry since it was last asked.
 
     Args:
         tracking_uri: the MLflow server.
@@ -80,6 +82,7 @@ class Registry:
         self._presence = f"signet.{alias}.replica."
         self.models: frozenset[str] = frozenset()
         self.troubles: dict[str, str] = {}
+        self.changes = RegistryChanges(tracking_uri)
 
     def desired(self) -> dict[str, Revision]:
         """Version that carries the alias, with its tags, by name of the registered model.
@@ -135,8 +138,9 @@ class Registry:
 
     def last_served(self, name: str) -> Revision | None:
         """The version of a model that has come into service last, on any replica."""
+        quoted = name.replace("'", "''")
         with self._reached():
-            versions = self._client.search_model_versions(f"name = {_quoted(name)}", max_results=1000)
+            versions = self._client.search_model_versions(f"name = '{quoted}'", max_results=1000)
             created = self._client.get_registered_model(name).creation_timestamp
         revisions = (_revision(version, created) for version in versions)
         served = [revision for revision in revisions if revision.has_served]
@@ -229,9 +233,7 @@ class Registry:
         with self._reached():
             self._client.set_experiment_tag(EXPERIMENT, self._presence + replica, now)
             tags = self._client.get_experiment(EXPERIMENT).tags
-        return {
-            tag.removeprefix(self._presence): value for tag, value in tags.items() if tag.startswith(self._presence)
-        }
+        return {tag.removeprefix(self._presence): at for tag, at in tags.items() if tag.startswith(self._presence)}
 
     def leave(self, replica: str) -> None:
         """Say that a replica is not there any more."""
@@ -296,7 +298,3 @@ def _has_cause(error: BaseException, *kinds: type[BaseException]) -> bool:
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER]}…"
-
-
-def _quoted(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""Warm-up: a program answers requests of one, two and three rows before it serves."""
+"""Warm-up: a program answers requests of one, two and three rows before it serves, and its worker whole batches."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ ROWS = (1, 2, 3)
 
 # A program that takes longer for what it is asked is not asked more.
 _ENOUGH_S = 5.0
+
+BATCHES = (1, 8, 32)  # and the largest that there can be
+_TIMES = 4
+_LONGEST_S = 0.5  # for all batches of one size
 
 Spec = dict[str, Any]
 
@@ -76,3 +80,24 @@ def _of_rows(model_input: ModelInput, rows: int, free: Container[str | None]) ->
 
 def _repeated(array: Array, rows: int) -> Array:
     return np.resize(array, (rows, *array.shape[1:]))
+
+
+def answer_batches(is_answered: Callable[[int], bool], batch_size: int) -> None:
+    """Ask for batches of each size, several times if that takes no time to speak of.
+
+    Args:
+        is_answered: asks for as many requests as a batch; whether all get a prediction. What follows is then left out.
+        batch_size: the largest.
+    """
+    one_s = 0.0
+    for size in sorted({*(size for size in BATCHES if size < batch_size), batch_size}):
+        if one_s * size > _LONGEST_S:  # as long as it takes where requests share no forward pass
+            return
+        deadline = time.monotonic() + _LONGEST_S
+        for _ in range(_TIMES):
+            began = time.monotonic()
+            if not is_answered(size):
+                return
+            one_s = time.monotonic() - began if size == 1 else one_s
+            if time.monotonic() > deadline:
+                break

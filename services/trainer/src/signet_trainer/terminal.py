@@ -1,9 +1,20 @@
-"""Ctrl-C and `docker stop`: both end a training the same way, at once."""
+"""The trainer and whoever started it: lines on its two streams, and Ctrl-C and `docker stop`, which end it at once."""
 
 import signal
+import sys
 from types import FrameType
 
 _received: list[int] = []
+
+
+def say(message: str) -> None:
+    """One line on stdout, at once: container logs are read while the training runs."""
+    print(message, flush=True)  # noqa: T201  # the one place that prints
+
+
+def complain(message: str) -> None:
+    """One line on stderr, with the program's name as compilers and shells do it."""
+    print(f"signet-train: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def stop_on_signals() -> None:

@@ -1,0 +1,119 @@
+"""The first requests that a worker gets, beside those that follow: after a rollout, and after it was forked anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from urllib.parse import urlsplit
+
+import psutil
+from signet_torchserve.worker import forking
+
+from bench.numbered import ALIAS, NumberedModel, wait
+from embedded import torchserve
+from embedded.stack import Stack
+
+TIMES = 5
+SIZES = (1, 8, 32)
+_AFTERWARDS = 15
+_OTHERS = 10
+"""Requests to another model before each: a worker that was at rest is slower, the first time and later."""
+_SETTLED_S = 1.0
+_BODY = b'{"inputs": [[1, 2]]}'
+
+
+def measure(stack: Stack, model: NumberedModel, warm: str, versions: Sequence[str]) -> dict[str, float]:
+    """Time of a worker's first requests / the median of those after them, the median of `TIMES` workers each.
+
+    Args:
+        stack: serves both.
+        model: what is rolled out.
+        warm: name of another model of the kind, which is asked first: connections and TorchServe are no part of it.
+        versions: two of `model`, to and fro.
+    """
+    first: dict[str, float] = {}
+    asked = {size: _Connections(stack.urls.torchserve, size) for size in SIZES}
+    version = 0
+
+    def roll_out() -> None:
+        nonlocal version
+        version = 1 - version
+        model.client.set_registered_model_alias(model.name, ALIAS, versions[version])
+        wait("the version is ready", lambda: model.tags(versions[version]).get("serving.status") == "ready")
+
+    def restart() -> None:
+        workers = _workers(stack)
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        wait("there are others", lambda: len(_workers(stack) - workers) == len(workers))
+
+    for what, make_new in (("rollout", roll_out), ("fork", restart)):
+        for size, connections in asked.items():
+            ratios = [_ratio(connections, model.name, warm, make_new) for _ in range(TIMES)]
+            first[f"first {size} after a {what}"] = median(ratios)
+    return first
+
+
+def _ratio(connections: _Connections, name: str, warm: str, make_new: Callable[[], object]) -> float:
+    def asked_s() -> float:
+        for _ in range(_OTHERS):
+            connections.ask(warm)
+        return connections.ask(name)
+
+    make_new()
+    time.sleep(_SETTLED_S)
+    first_s = asked_s()
+    return first_s / median(asked_s() for _ in range(_AFTERWARDS))
+
+
+def _workers(stack: Stack) -> set[int]:
+    """Process ids of the workers; the process that forks them has the same command."""
+    below = psutil.Process(stack.pid(torchserve.NAME)).children(recursive=True)
+    forkers = {it.pid for it in below if forking.__name__ in " ".join(_command(it))}
+    return {it.pid for it in below if it.pid in forkers and it.ppid() in forkers}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
+
+
+class _Connections:
+    """As many connections, over which requests are sent at once."""
+
+    def __init__(self, url: str, count: int) -> None:
+        address = urlsplit(url)
+        self._host = address.netloc
+        self._sockets = [socket.create_connection((address.hostname, address.port), 30) for _ in range(count)]
+
+    def ask(self, name: str) -> float:
+        """Seconds until all are answered."""
+        head = f"POST /predictions/{name} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+        request = f"{head}Content-Length: {len(_BODY)}\r\n\r\n".encode() + _BODY
+        began = time.perf_counter()
+        for each in self._sockets:
+            each.sendall(request)
+        for each in self._sockets:
+            _receive(each)
+        return time.perf_counter() - began
+
+
+def _receive(connection: socket.socket) -> None:
+    answer = connection.recv(1 << 16)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    if not answer.startswith(b"HTTP/1.1 200 ") or not lengths:
+        raise ConnectionError(f"Expected a prediction, got {answer[:300]!r}")
+    while len(body) < int(lengths[0]):
+        body += connection.recv(1 << 16)
+
+
+def bars(first: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """What, the figure, and the most that it may be."""
+    return [(f"{what} / the median of those that follow", ratio, 1.5) for what, ratio in first.items()]

@@ -1,0 +1,75 @@
+"""How often the registry is asked for all that it has."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from etag_server import Search, Server
+from signet_torchserve.archive.store import Store
+from signet_torchserve.control import desired
+from signet_torchserve.control.controller_status import Status
+from signet_torchserve.control.desired import Follower
+from signet_torchserve.registry_changes import RegistryChanges
+from signet_torchserve.revision import Revision
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Search) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def lists() -> list[dict[str, Revision]]:
+    """What the registry has listed, look by look."""
+    return []
+
+
+@pytest.fixture
+def follower(server: Server, tmp_path: Path, lists: list[dict[str, Revision]]) -> Iterator[Follower]:
+    def listed() -> dict[str, Revision]:
+        lists.append({"iris": Revision(str(1 + len(lists)))})
+        return lists[-1]
+
+    changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
+    registry = SimpleNamespace(desired=listed, changes=changes, troubles={}, models=frozenset({"iris"}))
+    store = Store(tmp_path)
+    yield Follower(registry, store, Status())  # type: ignore[arg-type]
+    store.close()
+
+
+def test_an_unchanged_registry_is_not_listed_again(
+    follower: Follower, server: Server, lists: list[dict[str, Revision]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has changed, which is news, or a while has passed in which its database may have been changed."""
+    monkeypatch.setattr(desired, "ASK_S", 0.0)
+    for _ in range(3):
+        assert follower.look({}).revisions == {"iris": Revision("1")}
+        assert not follower.has_news()
+    server.etag = '"2"'
+    assert follower.has_news()
+    assert follower.look({}).revisions == {"iris": Revision("2")}
+    assert not follower.has_news()
+    assert len(lists) == 2
+    monkeypatch.setattr(desired.time, "monotonic", lambda now=desired.time.monotonic: now() + desired.WHOLE_S)
+    assert follower.look({}).revisions == {"iris": Revision("3")}
+
+
+def test_a_server_that_does_not_tell_is_listed_each_time_but_not_all_the_time(
+    follower: Follower, server: Server, lists: list[dict[str, Revision]]
+) -> None:
+    """What takes the server long is asked for less often."""
+    server.etag = None
+    for _ in range(3):
+        follower.look({})
+        assert not follower.has_news()
+    assert len(lists) == 3
+    for took_s, wait_s in ((0.01, 2), (0.1, 10), (4, 400), (60, desired.LONGEST_S)):
+        follower.look_took_s = took_s
+        assert follower.backoff_s(2.0) == pytest.approx(wait_s)
