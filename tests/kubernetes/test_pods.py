@@ -5,10 +5,8 @@ No cluster runs here: what only a cluster does (policies, probes' consequences, 
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,40 +51,17 @@ ANSWER = {"predictions": [2.0]}
 
 @pytest.fixture(scope="module")
 def objects(render: Callable[..., list[Object]]) -> list[Object]:
-    """With SeaweedFS, whose image needs no registry, and with all else that needs no cluster."""
-    return render("trial", "seaweedfs", "metrics", "autoscaling", "accounts", "door")
+    """With SeaweedFS, whose image needs no registry, and metrics that can be reached."""
+    return render("trial", "seaweedfs", "metrics", "autoscaling")
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
-    """A token, and the files of the Secret `door`."""
-    folder = tmp_path_factory.mktemp("door")
-
-    def signet(*words: str) -> str:
-        command, environment = (
-            [Path(sys.executable).with_name("signet"), *words],
-            {**os.environ, "SIGNET_DOOR": str(folder)},
-        )
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
-
-    signet("certificate", "make", "--hosts", "localhost")
-    token = signet("token", "create", "billing").split()[-1]
-    return token, {name: (folder / name).read_text("utf-8") for name in ("tokens.map", "certificate.pem")}
-
-
-@pytest.fixture(scope="module")
-def secrets(door: tuple[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Of a stack with accounts and a door."""
-    return {**made_secrets("accounts"), "door": door[1]}
-
-
-@pytest.fixture(scope="module")
-def pods(objects: list[Object], secrets: dict[str, dict[str, str]]) -> Iterator[Pods]:
+def pods(objects: list[Object]) -> Iterator[Pods]:
     """All of them, started at once."""
     services = named(objects, "Deployment", "StatefulSet", "Job").keys() - {"postgres"}
     build = ["docker", "compose", *(f"--file={file}" for file in BUILT), "build", "--quiet", "secrets", *services]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=1500)
-    with running(objects, secrets, "python:3.11-slim-bookworm") as pods:
+    with running(objects, made_secrets(), "python:3.11-slim-bookworm") as pods:
         yield pods
 
 
@@ -153,16 +128,6 @@ def test_predictions_are_answered(pods: Pods) -> None:
 
 
 @pytest.mark.usefixtures("jobs")
-def test_the_door_opens_to_a_token(pods: Pods, door: tuple[str, dict[str, str]]) -> None:
-    """The Secret is what the gateway reads: who has the token gets predictions over TLS, and nobody else does."""
-    url = f"https://{pods.address('gateway')}:8443/predictions/iris_classification"
-    ask = ["curl", "--silent", "--insecure", "--upload-file", str(ROOT / "sample.json"), url]
-    for words, answer in ((["--header", f"Authorization: Bearer {door[0]}"], "SETOSA"), ([], "TokenMissing")):
-        done = subprocess.run([*ask, *words], capture_output=True, text=True, check=True, timeout=60)
-        assert answer in done.stdout
-
-
-@pytest.mark.usefixtures("jobs")
 def test_prometheus_reads_what_keda_asks_for(pods: Pods, objects: list[Object]) -> None:
     """TorchServe tells at the ServiceMonitor's port what the ScaledObject's query is about, of each deployment."""
     (scaled,) = named(objects, "ScaledObject").values()
@@ -221,15 +186,10 @@ def test_what_no_pod_should_listen_at_is_shut(objects: list[Object]) -> None:
 
 
 @pytest.mark.usefixtures("jobs")
-def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods, secrets: dict[str, dict[str, str]]) -> None:
+def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods) -> None:
     """Though it is the only one, so that the gateway could ask no other."""
     trainer = pods.container("trainer")["image"]
-    account = {
-        "MLFLOW_TRACKING_URI": "http://mlflow-server:5000",
-        "MLFLOW_TRACKING_USERNAME": "trainer",
-        "MLFLOW_TRACKING_PASSWORD": secrets["trainer-secrets"]["mlflow_password"],
-    }
-    words = [*(f"--env={name}={value}" for name, value in account.items()), "--entrypoint=python", trainer, "-"]
+    words = ("--env=MLFLOW_TRACKING_URI=http://mlflow-server:5000", "--entrypoint=python", trainer, "-")
     docker("run", "--rm", "--interactive", "--network=signet-pods-training", *words, stdin=SLOW)
     url = f"http://{pods.address('gateway')}:8080/predictions/slow"
     until("the slow model is served", lambda: _answer(url), timeout_s=120)
