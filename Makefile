@@ -37,6 +37,14 @@ logs: ## its logs' last lines; SERVICE=torchserve FOLLOW=1 follows one
 down: ## stops it; the data stays in .signet
 	@$(IF_MADE) $(EMBEDDED) down
 
+.PHONY: backup
+backup: ## saves the database and the bucket of `make up`; TO=a new folder
+	@$(IF_MADE) $(EMBEDDED) backup '$(TO)'
+
+.PHONY: restore
+restore: venv ## puts back what was saved, after make down; FROM=that folder
+	@exec $(EMBEDDED) restore '$(FROM)'
+
 .PHONY: test
 test: venv ## lint, types, unit tests, integration tests; the containers too where a Docker engine answers
 	@scripts/test.sh

@@ -10,7 +10,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -48,7 +48,7 @@ class Contender:
     """The processes that hold a model; of MLflow's server all that it has."""
     start_s: float = 0.0
     """Seconds until the workers of a TorchServe's model were ready."""
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
     """Those that each request has besides its media type."""
     authority: str = ""
     """File of the certificate that it shows, if it does."""

@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from embedded import background, demo
+from embedded import background, backup, demo
 from embedded.errors import EmbeddedError
 from embedded.interruption import Interrupted, interruptible
 from embedded.settings import Settings
@@ -21,6 +23,8 @@ def main() -> int:
     commands.add_parser("down", help="stop it")
     supervise = commands.add_parser("supervise", help="what `up` and `serve` start")
     supervise.add_argument("way")
+    commands.add_parser("backup", help="save its database and bucket").add_argument("folder", type=Path)
+    commands.add_parser("restore", help="put back what was saved").add_argument("folder", type=Path)
     logs = commands.add_parser("logs", help="what the services say")
     logs.add_argument("service", nargs="?")
     logs.add_argument("--follow", action="store_true")
@@ -28,16 +32,15 @@ def main() -> int:
     try:
         with interruptible():
             settings = Settings.from_environment()
-            match options.command:
-                case "demo":
-                    return demo.run(settings)
-                case "logs":
-                    return background.logs(settings, options.service, follow=options.follow)
-                case "supervise":
-                    return background.supervise(settings, options.way)
-                case command:
-                    code: int = getattr(background, command)(settings)
-                    return code
+            given: dict[str, Callable[[], int]] = {
+                "demo": lambda: demo.run(settings),
+                "logs": lambda: background.logs(settings, options.service, follow=options.follow),
+                "supervise": lambda: background.supervise(settings, options.way),
+                "backup": lambda: backup.save(settings, options.folder),
+                "restore": lambda: backup.load(settings, options.folder),
+            }
+            plain: dict[str, Callable[[Settings], int]] = vars(background)
+            return given.get(options.command, lambda: plain[options.command](settings))()
     except EmbeddedError as error:
         print(f"\n{options.command}: {error}", file=sys.stderr)
         return 1

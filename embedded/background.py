@@ -21,7 +21,7 @@ from embedded.journal import Journal, Step
 from embedded.keeper import Keeper
 from embedded.service import tail
 from embedded.settings import ROOT, Settings
-from embedded.stack import Stack, opened
+from embedded.stack import Stack, opened, serving, whole
 
 _CHECK_S = 0.5
 _STOP_TIMEOUT_S = 40.0
@@ -100,7 +100,7 @@ def supervise(settings: Settings, way: str) -> int:
         wishes = {"inference": ports.wished("TORCHSERVE_PORT", settings.torchserve_port)}
         if way == _UP:
             wishes["mlflow"] = ports.wished("MLFLOW_PORT", settings.mlflow_port)
-        with opened(place.path, wishes, journal, registry=settings.registry if way == _SERVE else None) as stack:
+        with opened(place.path, wishes, journal, parts=whole if way == _UP else serving(settings.registry)) as stack:
             if way == _UP:
                 _bring_up(stack, state)
             else:

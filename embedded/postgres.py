@@ -74,6 +74,11 @@ def service(folder: DataDir, port: int, *, throwaway: bool) -> Service:
     )
 
 
+def program(name: str) -> str:
+    """One of PostgreSQL's own, such as `pg_dump`."""
+    return str(_BIN / name)
+
+
 def env(folder: DataDir, port: int) -> dict[str, str]:
     """Libpq's own variables for a client of that database; the password stays in a file."""
     line = f"127.0.0.1:{port}:{DATABASE}:{USER}:{folder.key('postgres-password')}\n"

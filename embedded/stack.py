@@ -203,14 +203,32 @@ def _addresses(folder: DataDir, wishes: Mapping[str, int]) -> dict[str, int]:
     return chosen
 
 
-def _registry(folder: DataDir, addresses: dict[str, int], short: Path, *, throwaway: bool) -> list[Service]:
-    """MLflow and what it keeps its data in."""
-    env = {**postgres.env(folder, addresses[postgres.NAME]), **seaweedfs.env(folder, addresses["s3"])}
+Parts = Callable[[DataDir, dict[str, int], Path, bool], list[Service]]
+"""Which services a stack has, on these ports; the last argument says whether it is a throwaway one."""
+
+
+def stores(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: bool) -> list[Service]:  # noqa: FBT001
+    """The database and the S3 store alone."""
     return [
         postgres.service(folder, addresses[postgres.NAME], throwaway=throwaway),
         seaweedfs.service(folder, addresses, short),
+    ]
+
+
+def whole(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: bool) -> list[Service]:  # noqa: FBT001
+    """All of it."""
+    env = {**postgres.env(folder, addresses[postgres.NAME]), **seaweedfs.env(folder, addresses["s3"])}
+    registry = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{addresses['mlflow']}"}
+    return [
+        *stores(folder, addresses, short, throwaway),
+        torchserve.service(folder, addresses, registry),
         mlflow_server.service(folder, addresses["mlflow"], env),
     ]
+
+
+def serving(registry: Mapping[str, str]) -> Parts:
+    """TorchServe alone, at the MLflow server elsewhere to which these variables lead."""
+    return lambda folder, addresses, *_: [torchserve.service(folder, addresses, registry)]
 
 
 @contextmanager
@@ -220,12 +238,11 @@ def opened(
     journal: Journal | None = None,
     *,
     throwaway: bool = False,
-    registry: Mapping[str, str] | None = None,
+    parts: Parts = whole,
 ) -> Iterator[Stack]:
     """A stack of which nothing runs yet; `wait_ready` starts it. Holds the folder, and stops everything at the end.
 
     A throwaway one gains speed where data would be at stake: it does not wait for the disk, and is killed at the end.
-    With `registry`, the variables that lead to an MLflow server elsewhere, it is TorchServe alone.
     """
     folder, journal = DataDir(path), journal or Journal()
     folder.make()
@@ -233,11 +250,7 @@ def opened(
         orphans.end(folder.path)
         addresses = _addresses(folder, wishes or {})
         short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
-        own = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{addresses['mlflow']}"}
-        services = [torchserve.service(folder, addresses, registry or own)]
-        if not registry:
-            services += _registry(folder, addresses, short, throwaway=throwaway)
-        stack = Stack(folder, addresses, services, journal, short)
+        stack = Stack(folder, addresses, parts(folder, addresses, short, throwaway), journal, short)
         try:
             yield stack
         except BaseException:

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -6,7 +7,7 @@ import pytest
 
 from embedded import background
 from embedded.background import State
-from embedded.errors import EmbeddedError
+from embedded.errors import EmbeddedError, InvalidSetting
 from embedded.settings import Settings
 
 
@@ -90,3 +91,33 @@ def test_logs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert "    ready" in capsys.readouterr().out
     with pytest.raises(EmbeddedError, match=r"no log of 'x': there are postgres"):
         background.logs(settings, "x", follow=False)
+
+
+def test_what_was_started_last_is_what_status_and_down_are_about(tmp_path: Path) -> None:
+    """`make up` and `make serve` have folders of their own."""
+    settings = Settings(home=tmp_path)
+    assert background.folder(settings).path.name == "up"
+    for way in ("up", "serve", "up"):
+        place = background.folder(settings, way)
+        place.make()
+        State(phase="stopped").write(place)
+        os.utime(State.file(place), (0, 1 + 2 * len(way)) if way == "serve" else None)
+    assert background.folder(settings).path.name == "up"
+    os.utime(State.file(background.folder(settings, "up")), (0, 1))
+    assert background.folder(settings).path.name == "serve"
+
+
+def test_up_and_serve_are_not_run_both(settings: Settings) -> None:
+    """Who starts one is told that the other runs, and how it is stopped."""
+    serving = replace(settings, registry={"MLFLOW_TRACKING_URI": "http://ml.example.org"})
+    with background.folder(settings, "up").locked(), pytest.raises(EmbeddedError, match="`make up` is running: `make"):
+        background.serve(serving)
+
+
+@pytest.mark.parametrize("uri", ["", "ml.example.org:5000"])
+def test_serve_needs_an_mlflow_server(settings: Settings, uri: str) -> None:
+    """Without an address, or a scheme, the message says what is expected."""
+    with pytest.raises(
+        InvalidSetting, match=r"setting MLFLOW_TRACKING_URI has value '.*': expected the address of an ML"
+    ):
+        background.serve(replace(settings, registry={"MLFLOW_TRACKING_URI": uri}))

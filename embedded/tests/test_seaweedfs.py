@@ -1,8 +1,14 @@
+import base64
+import hashlib
+import hmac
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
+import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -38,6 +44,14 @@ def client(stack: Stack, secret: str | None = None) -> Any:
     )
 
 
+def _signed(key: str) -> str:
+    """A token that the filer takes for a minute."""
+    parts = ({"alg": "HS256", "typ": "JWT"}, {"exp": int(time.time()) + 60})
+    signed = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+    digest = hmac.new(key.encode(), signed, hashlib.sha256).digest()
+    return (signed + b"." + base64.urlsafe_b64encode(digest).rstrip(b"=")).decode()
+
+
 def test_the_bucket_takes_and_gives(stack: Stack) -> None:
     """The key writes, reads, lists and deletes in its bucket."""
     s3 = client(stack)
@@ -53,6 +67,23 @@ def test_the_key_reaches_no_other_bucket(stack: Stack) -> None:
     for ask in (s3.create_bucket, s3.list_objects_v2):
         with pytest.raises(ClientError):
             ask(Bucket="other")
+
+
+def test_a_copy_reaches_no_other_bucket(stack: Stack) -> None:
+    """What an object is copied from must be the key's, too, although the request names a bucket that is."""
+    filer = f"http://127.0.0.1:{stack.addresses['filer']}/buckets/other/secret"
+    token = {"Authorization": f"Bearer {_signed(stack.folder.key('jwt.filer_signing'))}"}
+    assert requests.post(filer, files={"file": b"text"}, headers=token, timeout=10).status_code == 201
+    s3 = client(stack)
+    upload = s3.create_multipart_upload(Bucket="mlflow", Key="stolen")["UploadId"]
+    source = {"Bucket": "mlflow", "Key": "stolen", "CopySource": "other/secret"}
+    for ask in (
+        lambda: s3.copy_object(**source),
+        lambda: s3.upload_part_copy(**source, PartNumber=1, UploadId=upload),
+        lambda: s3.copy_object(**source | {"CopySource": "mlflow/../other/secret"}),
+    ):
+        with pytest.raises(ClientError):
+            ask()
 
 
 def test_a_wrong_key_reaches_nothing(stack: Stack) -> None:

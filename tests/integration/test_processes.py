@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -151,6 +152,27 @@ def test_up_status_logs_down(checkout: Checkout) -> None:
     assert (second.text, second.headers["X-Model-Version"]) == ("SETOSA", "1")
     down = checkout.make("down", env=env)
     assert down.returncode == 0, _output(down)
+
+
+def test_backup_and_restore(checkout: Checkout) -> None:
+    """What `make backup` has saved of a stack that runs is put back on an empty one, which need not train then."""
+    env = {"MLFLOW_PORT": str(free_port()), "TORCHSERVE_PORT": str(free_port())}
+    url = f"http://127.0.0.1:{env['TORCHSERVE_PORT']}/predictions/{MODEL}"
+    steps = [["backup", "TO=saved"], ["up"], ["backup", "TO=saved"], ["restore", "FROM=saved"], ["down"]]
+    done = [checkout.make(*step, env=env, umask=0o077) for step in steps]
+    assert [it.returncode == 0 for it in done] == [False, True, True, False, True], "\n".join(map(_output, done))
+    assert "`make up` comes first" in _output(done[0])
+    assert "`make down` comes first" in _output(done[3])
+    for service in ("postgres", "seaweedfs", "torchserve"):
+        shutil.rmtree(checkout.root / ".signet" / "up" / service)
+    for step in (["restore", "FROM=saved"], ["up"]):
+        done = [checkout.make(*step, env=env, umask=0o077)]
+        assert done[0].returncode == 0, _output(done[0])
+    answer = requests.put(url, data=(SAMPLES / "sample.json").read_bytes(), timeout=10)
+    assert (answer.text, answer.headers["X-Model-Version"]) == ("SETOSA", "1")
+    down = checkout.make("down", env=env)
+    assert down.returncode == 0, _output(down)
+    assert not checkout.orphans()
 
 
 def test_port_taken(checkout: Checkout) -> None:

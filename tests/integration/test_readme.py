@@ -282,6 +282,16 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in _anchors(linked.read_text("utf-8")), link
 
 
+def test_every_known_hole_has_its_test() -> None:
+    """The list of docs/doors.md names tests that are there."""
+    text = PAGES[ROOT / "docs" / "doors.md"]
+    named = re.findall(r"\| `([\w/-]+\.py)`, `(test_\w+)` \|$", text, re.MULTILINE)
+    rows = text.partition("| hole |")[2].strip().splitlines()[2:]
+    assert len(named) == len(rows) >= 4
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text("utf-8"), test
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_what_is_named_is_there(path: Path) -> None:
     """Each file and folder that a page names in backticks lies in the repository."""

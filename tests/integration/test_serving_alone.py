@@ -39,10 +39,10 @@ class Processes:
 
     @contextmanager
     def signed_in(self, account: Mapping[str, str]) -> Iterator[str]:
-        from embedded.stack import opened
+        from embedded.stack import opened, serving
 
         where = {"MLFLOW_TRACKING_URI": self._server.url, "MLFLOW_TRACKING_SERVER_CERT_PATH": str(self._server.ca)}
-        with opened(self._folder, registry={**where, **self._stores, **account}) as stack:
+        with opened(self._folder, parts=serving({**where, **self._stores, **account})) as stack:
             stack.wait_ready()
             self._urls = stack.urls
             yield stack.urls.torchserve

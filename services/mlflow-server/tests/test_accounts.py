@@ -138,3 +138,12 @@ def test_another_password_in_the_file_takes_the_place_of_the_accounts(url: str, 
         assert ask(server.url, "controller", *READ).status_code == 401
         tell = f"{server.url}/api/2.0/mlflow/{TELL[1]}"
         assert requests.post(tell, json=TELL[2], auth=("controller", changed["controller"]), timeout=30).ok
+
+
+def test_accounts_leave_the_other_guards_in_place(url: str) -> None:
+    """A page of another name, or of another origin, gets nothing with a browser that has signed in."""
+    auth = ("admin", PASSWORDS["admin"])
+    search, move = (f"{url}/api/2.0/mlflow/{question[1]}" for question in (READ, MOVE))
+    assert requests.get(search, headers={"Host": "rebound.example.org"}, auth=auth, timeout=30).status_code == 403
+    foreign = {"Origin": "https://elsewhere.example.org"}
+    assert requests.post(move, json=MOVE[2], headers=foreign, auth=auth, timeout=30).status_code == 403

@@ -360,3 +360,23 @@ def test_only_predictions_and_metrics_have_a_port(server: SmallServer) -> None:
     folder = server.store.sockets
     assert (folder / "management.sock").is_socket()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_management_asks_nobody_who_he_is(server: SmallServer) -> None:
+    """Whoever reaches it registers models and workflows, so it listens at a socket that its own user alone reaches.
+
+    A hole of TorchServe, in the list of docs/doors.md: its tokens end after an hour, and `enable_model_api` says
+    nothing of workflows.
+    """
+    for path in ("models", "workflows"):
+        answer = server.api._session.post(f"http://management/{path}", params={"url": "none.war"}, timeout=30)
+        assert answer.status_code in {400, 404}, "401 or 403: the hole is mended, and leaves the list"
+    assert isinstance(server.store.management, Path)
+    folder = server.store.management.parent.stat()
+    assert (stat.S_IMODE(folder.st_mode) & 0o077, folder.st_uid) == (0, os.getuid())
+    listening = {
+        connection.laddr.ip
+        for connection in psutil.Process(server.pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
