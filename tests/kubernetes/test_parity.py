@@ -48,7 +48,12 @@ def test_a_service_is_the_same_in_compose_and_in_kubernetes(render: Render, over
 
 
 @pytest.mark.parametrize(
-    ("component", "file"), [("seaweedfs", "docker-compose.seaweedfs.yml"), ("accounts", "compose/accounts.yml")]
+    ("component", "file"),
+    [
+        ("seaweedfs", "docker-compose.seaweedfs.yml"),
+        ("accounts", "compose/accounts.yml"),
+        ("door", "docker-compose.public.yml"),
+    ],
 )
 def test_a_component_is_what_compose_lays_over(render: Render, component: str, file: str) -> None:
     """What Compose has in a file of its own, Kubernetes has as a component."""

@@ -51,23 +51,17 @@ ANSWER = {"predictions": [2.0]}
 
 @pytest.fixture(scope="module")
 def objects(render: Callable[..., list[Object]]) -> list[Object]:
-    """With SeaweedFS, whose image needs no registry, and with all else that needs no cluster."""
-    return render("trial", "seaweedfs", "metrics", "autoscaling", "accounts")
+    """With SeaweedFS, whose image needs no registry, and metrics that can be reached."""
+    return render("trial", "seaweedfs", "metrics", "autoscaling")
 
 
 @pytest.fixture(scope="module")
-def secrets() -> dict[str, dict[str, str]]:
-    """Of a stack with accounts."""
-    return made_secrets("accounts")
-
-
-@pytest.fixture(scope="module")
-def pods(objects: list[Object], secrets: dict[str, dict[str, str]]) -> Iterator[Pods]:
+def pods(objects: list[Object]) -> Iterator[Pods]:
     """All of them, started at once."""
     services = named(objects, "Deployment", "StatefulSet", "Job").keys() - {"postgres"}
     build = ["docker", "compose", *(f"--file={file}" for file in BUILT), "build", "--quiet", "secrets", *services]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=1500)
-    with running(objects, secrets, "python:3.11-slim-bookworm") as pods:
+    with running(objects, made_secrets(), "python:3.11-slim-bookworm") as pods:
         yield pods
 
 
@@ -192,15 +186,10 @@ def test_what_no_pod_should_listen_at_is_shut(objects: list[Object]) -> None:
 
 
 @pytest.mark.usefixtures("jobs")
-def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods, secrets: dict[str, dict[str, str]]) -> None:
+def test_a_replica_that_is_told_to_end_answers_what_it_computes(pods: Pods) -> None:
     """Though it is the only one, so that the gateway could ask no other."""
     trainer = pods.container("trainer")["image"]
-    account = {
-        "MLFLOW_TRACKING_URI": "http://mlflow-server:5000",
-        "MLFLOW_TRACKING_USERNAME": "trainer",
-        "MLFLOW_TRACKING_PASSWORD": secrets["trainer-secrets"]["mlflow_password"],
-    }
-    words = [*(f"--env={name}={value}" for name, value in account.items()), "--entrypoint=python", trainer, "-"]
+    words = ("--env=MLFLOW_TRACKING_URI=http://mlflow-server:5000", "--entrypoint=python", trainer, "-")
     docker("run", "--rm", "--interactive", "--network=signet-pods-training", *words, stdin=SLOW)
     url = f"http://{pods.address('gateway')}:8080/predictions/slow"
     until("the slow model is served", lambda: _answer(url), timeout_s=120)
