@@ -34,10 +34,7 @@ wait
 last=2
 part "integration, embedded" pytest -q tests/integration --stack embedded
 if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
-    last=4
     part "integration, containers" pytest -q tests/integration --stack compose
-    part "pods, containers" pytest -q tests/kubernetes --pods
-    part "Swarm, three engines" pytest -q -s tests/swarm
 elif [ "${SIGNET_REQUIRE_CONTAINERS:-}" = 1 ]; then
     echo "  integration, containers: FAILED, SIGNET_REQUIRE_CONTAINERS=1 and no Docker engine with Compose v2 answers" >>"$logs/summary"
 else

@@ -3,7 +3,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -77,11 +77,12 @@ def test_a_copy_reaches_no_other_bucket(stack: Stack) -> None:
     s3 = client(stack)
     upload = s3.create_multipart_upload(Bucket="mlflow", Key="stolen")["UploadId"]
     source = {"Bucket": "mlflow", "Key": "stolen", "CopySource": "other/secret"}
-    for ask in (
+    asks: list[Callable[[], object]] = [
         lambda: s3.copy_object(**source),
         lambda: s3.upload_part_copy(**source, PartNumber=1, UploadId=upload),
         lambda: s3.copy_object(**source | {"CopySource": "mlflow/../other/secret"}),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(ClientError):
             ask()
 

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     if arguments not in (["save"], ["load"]):
         print("Expected one argument: save or load.", file=sys.stderr)  # noqa: T201
         return 2
-    bucket = Bucket(Settings.from_env(os.environ).artifacts_destination)
+    bucket = Bucket(Settings.from_environment(os.environ).artifacts_destination)
     count = bucket.save(sys.stdout.buffer) if arguments == ["save"] else bucket.load(sys.stdin.buffer)
     print(f"{count} files", file=sys.stderr)  # noqa: T201
     return 0
