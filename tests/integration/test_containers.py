@@ -101,7 +101,9 @@ def test_limits(compose: ComposeStack, service: str) -> None:
 @pytest.mark.parametrize("service", LONG_RUNNING)
 def test_processes_have_no_privileges(compose: ComposeStack, service: str) -> None:
     """The kernel agrees: no process of a service is root's or has a capability."""
-    for pid, command in compose.processes(service).items():
+    # A health check that only begins still is the engine's own; it has gone, or is what it will be, when asked again.
+    before, after = compose.processes(service), compose.processes(service)
+    for pid, command in ((pid, after[pid]) for pid in before.keys() & after.keys()):
         with open(f"/proc/{pid}/status", encoding="utf-8") as file:  # noqa: PTH123 -- /proc
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
         assert "0" not in status["Uid"].split(), command
@@ -289,7 +291,7 @@ def test_a_full_container_refuses_another_model(compose: ComposeStack, registry:
         registry.set_registered_model_alias("table", ALIAS, "1")
         until("it is refused", lambda: _said(registry).get("serving.status") == "refused", timeout_s=60)
         reason = _said(registry)["serving.reason"]
-        assert re.search(r"needs 2\d\d MiB, and \d?\d MiB are free", reason), reason
+        assert re.search(r"needs 2\d\d MiB, and 1?\d?\d MiB are free", reason), reason
         assert requests.put(url, (SAMPLES / "sample.json").read_bytes(), timeout=10).text == "SETOSA"
         _limit(compose, limit_mib)
         until("it is served", lambda: _said(registry).get("serving.status") == "ready", timeout_s=60)
