@@ -118,6 +118,6 @@ def test_up_and_serve_are_not_run_both(settings: Settings) -> None:
 def test_serve_needs_an_mlflow_server(settings: Settings, uri: str) -> None:
     """Without an address, or a scheme, the message says what is expected."""
     with pytest.raises(
-        InvalidSetting, match=r"setting MLFLOW_TRACKING_URI has value '.*': expected the address of an ML"
+        InvalidSetting, match=r"Setting MLFLOW_TRACKING_URI has value '.*'. Expected the address of an ML"
     ):
         background.serve(replace(settings, registry={"MLFLOW_TRACKING_URI": uri}))
