@@ -198,14 +198,7 @@ def _of_long_list(
     if Policy.MIXED_TYPES in policy:  # what a value may be depends on all
         raise Unsliced
     found = LongLeaves(spec.type, content)
-    column = name if isinstance(name, (str, type(None))) else str(name)
-    broken = []
-    if found.unfit:
-        first = [
-            Violation("type", str(spec.type), column_values.kind_name(value), row=row, column=column)
-            for row, value in found.unfit
-        ]
-        broken.append(_Broken(first, found.unfit_count))
+    broken = [_unfit(spec, name, found.unfit, found.unfit_count)] if found.unfit else []
     if found.non_finite and found.dtype.kind == "f":
         first = [
             Violation("finite", "a finite number", str(value), row=row, column=name) for row, value in found.non_finite
@@ -222,19 +215,19 @@ def _broken_by_types(
     places = leaves.unfit(spec.type, fitting)
     if not places:
         return []
-    column = name if isinstance(name, (str, type(None))) else str(name)
     of_a_row = len(values) // shape[0] if shape else 0
-    first = [
-        Violation(
-            "type",
-            str(spec.type),
-            column_values.kind_name(values[place]),
-            row=place // of_a_row if shape else None,
-            column=column,
-        )
-        for place in places[:MAX_VIOLATIONS]
+    first = [(place // of_a_row if shape else None, values[place]) for place in places[:MAX_VIOLATIONS]]
+    return [_unfit(spec, name, first, len(places))]
+
+
+def _unfit(spec: Any, name: Any, first: Iterable[tuple[int | None, Any]], count: int) -> _Broken:
+    """That values are not of the spec's dtype: the first of them, each with its row, and how many there are."""
+    column = name if isinstance(name, (str, type(None))) else str(name)
+    violations = [
+        Violation("type", str(spec.type), column_values.kind_name(value), row=row, column=column)
+        for row, value in first
     ]
-    return [_Broken(first, len(places))]
+    return _Broken(violations, count)
 
 
 def _unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
