@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -26,3 +28,11 @@ class Search(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def started() -> Iterator[Server]:
+    """Such a server, which answers until the test has ended."""
+    with Server(("127.0.0.1", 0), Search) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server
+        server.shutdown()

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-
 import pytest
-from etag_server import Search, Server
+from etag_server import Server, started
 from signet_torchserve.registry_changes import RegistryChanges
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Search) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield server
-        server.shutdown()
+server = pytest.fixture(started)
 
 
 def test_a_server_that_tells(server: Server) -> None:

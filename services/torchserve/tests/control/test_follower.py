@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from etag_server import Search, Server
+from etag_server import Server, started
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import desired
 from signet_torchserve.control.controller_status import Status
@@ -16,13 +15,7 @@ from signet_torchserve.control.desired import Follower
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import Revision
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Search) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield server
-        server.shutdown()
+server = pytest.fixture(started)
 
 
 @pytest.fixture
