@@ -69,7 +69,7 @@ def test_this_machine_tells() -> None:
 
 
 def test_taken(tmp_path: Path) -> None:
-    """What a forked process has alone counts, and its share of the model's files, but not what it was forked with."""
+    """What a forked process has alone counts, and the model's files, read or not; not what it was forked with."""
     folder = tmp_path / "model@1"
     folder.mkdir()
     file = folder / "model.pt2"
@@ -81,15 +81,17 @@ def test_taken(tmp_path: Path) -> None:
     for _ in pids:
         assert os.read(reading, 1) == b"."
     try:
-        one, both = memory.taken_mib(pids[:1], folder), memory.taken_mib(pids, folder)
+        one, both = memory.taken(pids[:1], folder), memory.taken(pids, folder)
     finally:
         os.write(ended, b"..")
         for pid in pids:
             os.waitpid(pid, 0)
     assert len(inherited) == 64 * MIB
-    assert 24 + 16 <= one < 24 + 16 + 12
-    assert 2 * 24 + 32 <= both < 2 * (24 + 12) + 32
-    assert memory.taken_mib(pids, folder) == 0, "they are gone"
+    assert 24 <= one.alone_mib < 24 + 12
+    assert 2 * 24 <= both.alone_mib < 2 * (24 + 12)
+    assert (round(one.share_mib), round(both.share_mib)) == (8, 16), "two read half of it"
+    assert (round(one.files_mib), round(both.files_mib)) == (32, 32)
+    assert memory.taken(pids, folder) == (0, 0, 0), "they are gone"
 
 
 def _forked(file: Path, writing: int, ending: int) -> int:
@@ -99,7 +101,7 @@ def _forked(file: Path, writing: int, ending: int) -> int:
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
             own = bytearray(b"z" * 24 * MIB)
-            assert mapped[:: mmap.PAGESIZE]
+            assert mapped[: 16 * MIB : mmap.PAGESIZE]
             os.write(writing, b".")
             os.read(ending, len(own) and 1)
     finally:

@@ -13,13 +13,13 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from signet_torchserve import machine
 
 _MIB = 1 << 20
 _UNLIMITED = 1 << 60  # version 1 has a number near 2**63 for no limit
 _MAPPING = re.compile(rb"[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+ *(.*)\n")
-_PRIVATE = b"Private_Clean:", b"Private_Dirty:"
 
 
 def free_mib(root: Path = Path("/")) -> float:
@@ -36,30 +36,52 @@ def free_mib(root: Path = Path("/")) -> float:
     return max(0, min([available, *_below_limits(root)])) / _MIB
 
 
-def taken_mib(pids: Iterable[int], shared: Path) -> float:
-    """What would be free without these processes: what is theirs alone, and their share of the files in `shared`.
+class Taken(NamedTuple):
+    """What processes take, in MiB. What a process shares with the one that forked it is not counted."""
 
-    What a process shares with the one that forked it is not counted. One that is gone takes nothing.
+    alone_mib: float
+    """What is theirs alone, files of the model apart."""
+    share_mib: float
+    """Their share of those of the model's files that are in memory now."""
+    files_mib: float
+    """All of the model's files that they have mapped, each once: what is in memory after requests have read them."""
+
+
+def taken(pids: Iterable[int], files: Path) -> Taken:
+    """What these processes take. One that is gone takes nothing.
+
+    Args:
+        pids: of the processes.
+        files: the folder with the model's files.
     """
-    return sum(_taken(pid, bytes(shared)) for pid in pids) / _MIB
+    each = [_taken(pid, bytes(files)) for pid in pids]
+    files_mib = max((it.files_mib for it in each), default=0)
+    return Taken(sum(it.alone_mib for it in each), sum(it.share_mib for it in each), files_mib)
 
 
-def _taken(pid: int, shared: bytes) -> int:
+def _taken(pid: int, files: bytes) -> Taken:
     if not machine.IS_LINUX:
         import psutil  # noqa: PLC0415 -- as above
 
         with suppress(psutil.Error):
-            return int(psutil.Process(pid).memory_full_info().uss)
-        return 0
-    taken = 0
-    counted: tuple[bytes, ...] = _PRIVATE
+            return Taken(psutil.Process(pid).memory_full_info().uss / _MIB, 0, 0)
+        return Taken(0, 0, 0)
+    alone = share = mapped = 0
+    is_of_model = False
     with suppress(FileNotFoundError, ProcessLookupError), Path("/proc", str(pid), "smaps").open("rb") as lines:
         for line in lines:
-            if line.startswith(counted):
-                taken += int(line.split()[1]) << 10
-            elif found := _MAPPING.fullmatch(line):
-                counted = (b"Pss:",) if found[1].startswith(shared) else _PRIVATE
-    return taken
+            if found := _MAPPING.fullmatch(line):
+                is_of_model = found[1].startswith(files)
+            elif is_of_model:
+                share += _kib(line, b"Pss:")
+                mapped += _kib(line, b"Size:")
+            else:
+                alone += _kib(line, b"Private_Clean:") + _kib(line, b"Private_Dirty:")
+    return Taken(alone / 1024, share / 1024, mapped / 1024)
+
+
+def _kib(line: bytes, name: bytes) -> int:
+    return int(line.split()[1]) if line.startswith(name) else 0
 
 
 def _below_limits(root: Path) -> Iterator[int]:

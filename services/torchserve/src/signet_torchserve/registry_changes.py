@@ -27,15 +27,18 @@ class RegistryChanges:
         self._tracking_uri = tracking_uri
         self._is_server = tracking_uri.startswith(("http://", "https://"))
         self._etag: str | None = None
+        self.have_been_told = False
+        """Whether the server has ever told."""
 
     def begin(self) -> None:
         """From now on there are none yet."""
         answer = self._ask({})
         self._etag = answer.headers.get("ETag") if answer is not None and answer.ok else None
+        self.have_been_told |= self._etag is not None
 
     @property
     def can_be_told(self) -> bool:
-        """Whether the server tells."""
+        """Whether the server tells what changes from now on."""
         return self._etag is not None
 
     def are_there(self) -> bool:

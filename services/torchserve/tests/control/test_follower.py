@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import desired
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import Follower
+from signet_torchserve.control.registry import RegistryUnreachable
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import Revision
 
@@ -25,8 +27,29 @@ def lists() -> list[dict[str, Revision]]:
 
 
 @pytest.fixture
-def follower(server: Server, tmp_path: Path, lists: list[dict[str, Revision]]) -> Iterator[Follower]:
+def away() -> list[RegistryUnreachable]:
+    """What looks at the registry raise, one after the other; once there is no more, it answers."""
+    return []
+
+
+@pytest.fixture
+def tardy() -> list[float]:
+    """Seconds that looks at the registry take, one after the other; then they take none."""
+    return []
+
+
+@pytest.fixture
+def follower(
+    server: Server,
+    tmp_path: Path,
+    lists: list[dict[str, Revision]],
+    away: list[RegistryUnreachable],
+    tardy: list[float],
+) -> Iterator[Follower]:
     def listed() -> dict[str, Revision]:
+        time.sleep(tardy.pop() if tardy else 0)
+        if away:
+            raise away.pop()
         lists.append({"iris": Revision(str(1 + len(lists)))})
         return lists[-1]
 
@@ -52,6 +75,32 @@ def test_an_unchanged_registry_is_not_listed_again(
     assert len(lists) == 2
     monkeypatch.setattr(desired.time, "monotonic", lambda now=desired.time.monotonic: now() + desired.WHOLE_S)
     assert follower.look({}).revisions == {"iris": Revision("3")}
+
+
+def test_a_server_that_was_away_tells_from_the_first_look_at_which_it_answers(
+    follower: Follower, server: Server, away: list[RegistryUnreachable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is changed right after it is back is news, also for a replica that has started without it."""
+    monkeypatch.setattr(desired, "ASK_S", 0.0)
+    away += [RegistryUnreachable("it starts")] * 2
+    server.etag = None
+    assert [follower.look({}).is_known for _ in range(2)] == [False, False]
+    server.etag = '"1"'
+    assert follower.look({}).is_known
+    assert not follower.has_news()
+    server.etag = '"2"'
+    assert follower.has_news()
+
+
+def test_a_look_that_takes_long_once_does_not_put_the_next_one_off(
+    follower: Follower, server: Server, tardy: list[float]
+) -> None:
+    """A server that has just started is slow at first."""
+    server.etag = None
+    for took_s, waits in ((0.1, False), (0.0, False), (0.1, False), (0.1, True)):
+        tardy.append(took_s)
+        follower.look({})
+        assert (follower.backoff_s(2.0) > 9) is waits
 
 
 def test_a_server_that_does_not_tell_is_listed_each_time_but_not_all_the_time(

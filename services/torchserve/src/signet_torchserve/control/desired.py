@@ -45,7 +45,7 @@ class Follower:
 
     Attributes:
         failures: looks in a row at which the registry did not answer.
-        look_took_s: how long the last look took.
+        look_took_s: how long the last two looks took, the shorter: a server that has just started is slow at first.
 
     Args:
         registry: is asked.
@@ -60,7 +60,7 @@ class Follower:
         self._unlisted_since: dict[str, float] = {}
         self.failures = 0
         self._is_denied = False
-        self.look_took_s = 0.0
+        self.look_took_s = self._last_took_s = 0.0
         self._listed: dict[str, Revision] | None = None
         self._whole_due = self._asked_at = 0.0
 
@@ -95,7 +95,8 @@ class Follower:
         if self.failures:
             logger.info("The registry answers again.")
         self.failures = 0
-        self.look_took_s = time.monotonic() - began
+        took_s = time.monotonic() - began
+        self.look_took_s, self._last_took_s = min(took_s, self._last_took_s), took_s
         self._status.registry = "reachable"
         last_desired = self._store.remembered()
         self._store.remember({**revisions, **{name: last_desired.get(name, it) for name, it in left_out.items()}})
@@ -106,8 +107,8 @@ class Follower:
     def backoff_s(self, interval_s: float) -> float:
         """Seconds until the next look: more and more, and another number for each replica, while the look fails."""
         if not self.failures:
-            can_be_told = self._registry.changes.can_be_told
-            return interval_s if can_be_told else max(interval_s, min(self.look_took_s / IDLE_SHARE, LONGEST_S))
+            tells = self._registry.changes.have_been_told
+            return interval_s if tells else max(interval_s, min(self.look_took_s / IDLE_SHARE, LONGEST_S))
         limit = MAX_DENIED_S if self._is_denied else MAX_BACKOFF_S
         longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
@@ -117,8 +118,9 @@ class Follower:
         began = time.monotonic()
         if self._listed is not None and began < self._whole_due and not self._registry.changes.are_there():
             return self._listed
-        if not self.failures:  # a server that refuses is asked for one thing only
-            self._registry.changes.begin()
+        if self.failures:  # a server that refuses is asked for one thing only
+            self._registry.desired()
+        self._registry.changes.begin()
         self._listed = self._registry.desired()
         self._asked_at = time.monotonic()
         self._whole_due = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, LONGEST_S))

@@ -191,7 +191,8 @@ class Rollout:
         if golden is not None:
             with self._step("golden"):
                 self._hold_to_golden(golden)
-        self.tags[MEMORY] = f"{self._taken_mib(folder):.0f}"
+        taken = self._taken(folder)
+        self.tags[MEMORY] = f"{taken.alone_mib + taken.files_mib:.0f}"
 
     def _make(self, mar: Path) -> None:
         with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
@@ -236,16 +237,16 @@ class Rollout:
         with self._step("workers"):
             self._start(folder, 1)
             if workers > 1:
-                with self._room.promised((workers - 1) * self._taken_mib(folder)):
+                with self._room.promised((workers - 1) * self._taken(folder).alone_mib):
                     self._start(folder, workers)
 
     def _start(self, folder: Path, workers: int) -> None:
         self._server.ensure(self.name, self.revision.id, folder, replace(self._options, workers=workers))
         wait_until_ready(self._server, self.name, self.revision.id, workers, self._go_on_loading)
 
-    def _taken_mib(self, folder: Path) -> float:
+    def _taken(self, folder: Path) -> memory.Taken:
         served = self._server.version(self.name, self.revision.id)
-        return memory.taken_mib(served.pids if served else (), folder)
+        return memory.taken(served.pids if served else (), folder)
 
     def _hold_to_golden(self, golden: Golden) -> None:
         """Ask for the golden answers, and whether they are the same again, alone and among other requests."""

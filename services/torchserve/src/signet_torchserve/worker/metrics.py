@@ -131,6 +131,6 @@ class Metrics:
                 self._published[series] = total
         if time.monotonic() - self._measured_at >= MEMORY_INTERVAL_S:
             self._measured_at = time.monotonic()
-            taken = memory.taken_mib([os.getpid()], self._shared) * 2**20
+            taken = memory.taken([os.getpid()], self._shared)
             gauge = self._declared.get_metric("signet_worker_memory_bytes", MetricTypes.GAUGE)
-            gauge.add_or_update(taken, self._labels)
+            gauge.add_or_update((taken.alone_mib + taken.share_mib) * 2**20, self._labels)
