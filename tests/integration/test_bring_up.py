@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signet_client.scenarios import SCENARIOS
+from signet_client.scenarios.runner import SCENARIOS
 
 from stack import ALIAS, MODEL
 

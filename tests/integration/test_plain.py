@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from bench.numbered import NumberedModel
-from signet_client.scenarios import SCENARIOS
+from signet_client.scenarios.runner import SCENARIOS
 
 from polling import until
 from stack import MODEL, ROOT, free_port

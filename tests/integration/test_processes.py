@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import requests
-from signet_client.scenarios import SCENARIOS
+from signet_client.scenarios.runner import SCENARIOS
 
 from checkout import Checkout
 from polling import until

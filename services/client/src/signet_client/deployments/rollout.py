@@ -14,9 +14,9 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, DEADLINE_EXCEEDED, INTERNA
 from rich.console import Console
 from rich.text import Text
 
-from signet_client.failure import DeploymentError, is_unanswered
+from signet_client.deployments.failure import DeploymentError, is_unanswered
+from signet_client.deployments.tags import FAILED, PENDING, READY, REASON, REFUSED, REPLICA, STATUS
 from signet_client.predict import is_unknown_deployment
-from signet_client.tags import FAILED, PENDING, READY, REASON, REFUSED, REPLICA, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

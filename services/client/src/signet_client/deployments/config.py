@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from signet_client.failure import DeploymentError
-from signet_client.tags import PREFIX
+from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.tags import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,10 +1,10 @@
-"""signet_client.report"""
+"""signet_client.scenarios.report"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signet_client.report import Row, print_report
+from signet_client.scenarios.report import Row, print_report
 
 if TYPE_CHECKING:
     import pytest

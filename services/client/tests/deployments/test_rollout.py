@@ -1,4 +1,4 @@
-"""signet_client.rollout, with a real registry in which the test says what the controllers of two replicas would"""
+"""A rollout's wait, with a real registry in which the test says what the controllers of two replicas would."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow import MlflowClient
 
-from signet_client import rollout
+from signet_client.deployments import rollout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,7 +1,4 @@
-"""The plugin `torchserve` of `mlflow.deployments`: whoever moves the alias deploys, and this moves it.
-
-MLflow finds three things in this module: the one subclass of BaseDeploymentClient, `run_local` and `target_help`.
-"""
+"""The deployment client of MLflow's plugin `torchserve`: whoever moves the alias deploys, and this client moves it."""
 
 from __future__ import annotations
 
@@ -22,16 +19,16 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
-from signet_client import deployment_name, local_server, rollout, sources
-from signet_client import inputs as request
 from signet_client.address import credentials_in_files, without_credentials
-from signet_client.config import Config, configured
+from signet_client.deployments import deployment_name, rollout, sources
+from signet_client.deployments import inputs as request
+from signet_client.deployments.config import Config, configured
+from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
+from signet_client.deployments.tags import PENDING, REASON, STATUS
 from signet_client.errors import InvalidSetting, OtherRegistry
-from signet_client.failure import DeploymentError, as_mlflow_tells
 from signet_client.predict import ask
 from signet_client.server import PredictionServer
 from signet_client.settings import Settings, server_url
-from signet_client.tags import PENDING, REASON, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +62,7 @@ class TorchServeClient(BaseDeploymentClient):
         if address:
             url, credentials = server_url("target", address)
             settings = replace(settings, url=url, url_credentials=credentials)
-        _use_registry(settings)
+        use_registry(settings)
         self._alias = settings.alias
         self._server = PredictionServer(settings.url, settings.timeout_s, settings.url_credentials)
 
@@ -89,7 +86,7 @@ class TorchServeClient(BaseDeploymentClient):
                 it may break clients of the live version; with `wait` false the call returns at once.
             endpoint: None, there are none.
         """
-        _refuse_foreign(flavor, endpoint)
+        refuse_foreign(flavor, endpoint)
         deployment_name.check(name)
         parsed = Config.parse(config)
         champion = self._champion(name)
@@ -114,7 +111,7 @@ class TorchServeClient(BaseDeploymentClient):
 
         A new config alone is a new version, too: it is rolled out beside the live one, and can be rolled back.
         """
-        _refuse_foreign(flavor, endpoint)
+        refuse_foreign(flavor, endpoint)
         parsed = Config.parse(config)
         champion = self._champion(name)
         if champion is None:
@@ -133,7 +130,7 @@ class TorchServeClient(BaseDeploymentClient):
 
         The registered model and its versions stay.
         """
-        _refuse_foreign(None, endpoint)
+        refuse_foreign(None, endpoint)
         parsed = Config.parse(config)
         if parsed.tags:
             raise DeploymentError("Nothing is configured by a delete. Expected wait alone.", INVALID_PARAMETER_VALUE)
@@ -146,7 +143,7 @@ class TorchServeClient(BaseDeploymentClient):
     @as_mlflow_tells
     def list_deployments(self, endpoint: str | None = None) -> list[dict[str, Any]]:
         """Name, version, status, reason, config and replicas of every deployment, by name."""
-        _refuse_foreign(None, endpoint)
+        refuse_foreign(None, endpoint)
         client = MlflowClient()
         deployed: list[dict[str, Any]] = []
         token = None
@@ -164,7 +161,7 @@ class TorchServeClient(BaseDeploymentClient):
     @as_mlflow_tells
     def get_deployment(self, name: str, endpoint: str | None = None) -> dict[str, Any]:
         """Name, version, status, reason, config and, by its name, each replica's status of a deployment."""
-        _refuse_foreign(None, endpoint)
+        refuse_foreign(None, endpoint)
         champion = self._champion(name)
         if champion is None:
             raise self._unknown(name)
@@ -182,7 +179,7 @@ class TorchServeClient(BaseDeploymentClient):
             inputs: a DataFrame, a tensor, an array, a dict, a list or a JSON text in any format that is served.
             endpoint: None, there are none.
         """
-        _refuse_foreign(None, endpoint)
+        refuse_foreign(None, endpoint)
         if not deployment_name:
             raise DeploymentError(
                 "No deployment is named. Expected a registered model's name.", INVALID_PARAMETER_VALUE
@@ -252,55 +249,7 @@ class TorchServeClient(BaseDeploymentClient):
         )
 
 
-@as_mlflow_tells
-def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, object] | None = None) -> None:
-    """Serve one model on this machine, at SIGNET_URL's port, until interrupted; no registry of anybody's is touched.
-
-    Needs the package signet-torchserve beside this one. Arguments as for `create_deployment`.
-    """
-    _refuse_foreign(flavor, None)
-    deployment_name.check(name)
-    parsed = Config.parse(config)
-    settings = Settings.from_environment(os.environ)
-    _use_registry(settings)
-    local_server.serve(name, model_uri, parsed, settings)
-
-
-def target_help() -> str:
-    """What `mlflow deployments help -t torchserve` prints."""
-    return """
-Deploys to every TorchServe whose controller follows the Model Registry at MLFLOW_TRACKING_URI (http://127.0.0.1:5000).
-A deployment is a registered model whose alias 'champion' is set (SIGNET_ALIAS); its name is the registered model's.
-
-Target:
-  torchserve                    predictions are asked for at SIGNET_URL (http://127.0.0.1:8080)
-  torchserve:/http://HOST:PORT  predictions are asked for there
-
-Models (-m):
-  models:/NAME/VERSION, models:/NAME@ALIAS, models:/MODEL_ID, runs:/RUN_ID/PATH, an address such as s3://BUCKET/PATH
-  (with boto3 and your own keys), or a folder. A version of the registered model --name itself is deployed as it is;
-  of anything else a new version is made first. A model needs a signature, an input example and the format pt2.
-
-Config (-C name=value), kept on the model version:
-  batch_size       requests that may share one pass through the model
-  max_batch_delay  milliseconds that a request may wait for others
-  workers          processes that serve the model
-  timeout_s        seconds that the model may take for one pass, up to 600; a request that takes longer gets a 504
-  allow_breaking   true: the version may go live though it breaks what clients of the live one send or read
-  wait=false       create, update and delete return at once
-
-create, update   move the alias and wait until every replica serves the version. One that is refused, or fails, on
-                 all of them gives the alias back, and the message says why; where some replicas serve it, it stays, and
-                 the others are named. update with -C alone rolls the same model out with the new config.
-delete           takes the alias away and waits until the deployment is withdrawn; no version is deleted.
-list, get        version, status (pending, ready, refused, failed), reason, config, and the status on each replica.
-predict          --input-path is a JSON file in any format that the server takes.
-explain          is refused: exported programs hold no explainer.
-run-local        serves one model on this machine until interrupted; needs the package signet-torchserve.
-"""
-
-
-def _use_registry(settings: Settings) -> None:
+def use_registry(settings: Settings) -> None:
     """Ask the registry that MLflow was told of, else ours: MLflow's own default is a file that no server reads.
 
     Raises InvalidSetting and OtherRegistry.
@@ -321,7 +270,8 @@ def _use_registry(settings: Settings) -> None:
         raise OtherRegistry(registry, address)
 
 
-def _refuse_foreign(flavor: str | None, endpoint: str | None) -> None:
+def refuse_foreign(flavor: str | None, endpoint: str | None) -> None:
+    """Refuse a flavor that is not served and an endpoint, which there are none of. Raises DeploymentError."""
     if flavor not in {None, _FLAVOR}:
         raise DeploymentError(f"Flavor {flavor!r} can't be served. Expected {_FLAVOR!r}.", INVALID_PARAMETER_VALUE)
     if endpoint is not None:

@@ -1,4 +1,4 @@
-"""signet_client.inputs"""
+"""signet_client.deployments.inputs"""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import torch
 from mlflow.deployments import cli
 
-from signet_client.failure import DeploymentError
-from signet_client.inputs import as_written, body
+from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.inputs import as_written, body
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import re
 
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from signet_client.failure import DeploymentError
+from signet_client.deployments.failure import DeploymentError
 
 # As signet_torchserve.deployment_name has them; tests/integration holds both equal.
 MAX_LENGTH = 246

@@ -13,13 +13,12 @@ import pytest
 from mlflow.deployments import get_deploy_client, interface
 from mlflow.exceptions import MlflowException
 
-from signet_client import sources
-from signet_client.deployments import TorchServeClient, run_local, target_help
+from signet_client.deployments import TorchServeClient, run_local, sources, target_help
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,10 @@
-"""signet_client.expectation"""
+"""signet_client.scenarios.expectation"""
 
 from __future__ import annotations
 
 import pytest
 
-from signet_client.expectation import Expectation, Labels, NotServed, Predictions, Refusal
+from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Refusal
 from signet_client.server import Answer
 
 HEADERS = {"Content-Type": "application/json", "X-Model-Version": "1"}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from signet_client.errors import UnknownDeployment
-from signet_client.expectation import Expectation, Labels, NotServed, Predictions, Refusal
 from signet_client.predict import is_unknown_deployment
-from signet_client.report import Row, print_report
+from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Refusal
+from signet_client.scenarios.report import Row, print_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

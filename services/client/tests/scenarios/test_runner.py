@@ -1,4 +1,4 @@
-"""signet_client.scenarios"""
+"""signet_client.scenarios.runner"""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from signet_client.errors import ServerUnreachable, UnknownDeployment
-from signet_client.expectation import Expectation, Labels, NotServed, Predictions, Refusal
-from signet_client.scenarios import SCENARIOS, ScenarioOptions, run_scenarios
+from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Refusal
+from signet_client.scenarios.runner import SCENARIOS, ScenarioOptions, run_scenarios
 from signet_client.server import PredictionServer
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from conftest import Asked, LocalServer, Reply
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 EXCHANGES = {exchange.body: exchange for scenario in SCENARIOS[:-1] for exchange in scenario.exchanges}
 
 

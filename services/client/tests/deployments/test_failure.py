@@ -1,4 +1,4 @@
-"""signet_client.failure"""
+"""signet_client.deployments.failure"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 
 from signet_client import errors
-from signet_client.failure import DeploymentError, as_mlflow_tells
+from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
 
 
 def _told(error: Exception) -> DeploymentError:

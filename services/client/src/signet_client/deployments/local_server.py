@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 from mlflow import MlflowClient
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, INVALID_STATE
 
-from signet_client import machine, rollout, sources
-from signet_client.failure import DeploymentError
+from signet_client.deployments import machine, rollout, sources
+from signet_client.deployments.failure import DeploymentError
 
 if TYPE_CHECKING:
-    from signet_client.config import Config
+    from signet_client.deployments.config import Config
     from signet_client.settings import Settings
 
 _COMMAND = "signet-torchserve"

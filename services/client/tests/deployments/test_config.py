@@ -1,11 +1,11 @@
-"""signet_client.config"""
+"""signet_client.deployments.config"""
 
 from __future__ import annotations
 
 import pytest
 
-from signet_client.config import Config, configured
-from signet_client.failure import DeploymentError
+from signet_client.deployments.config import Config, configured
+from signet_client.deployments.failure import DeploymentError
 
 
 @pytest.mark.parametrize(

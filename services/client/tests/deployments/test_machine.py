@@ -11,7 +11,7 @@ import pytest
 
 PARENT = """
 import signal, subprocess, sys
-from signet_client import machine
+from signet_client.deployments import machine
 machine.IS_LINUX = sys.argv[1] == "True"
 child = subprocess.Popen(["sleep", "60"], preexec_fn=machine.with_parent(signal.SIGTERM))
 print(child.pid, flush=True)
