@@ -35,7 +35,7 @@ words() {
 
 check "ruff check" ruff check .
 check "ruff format" ruff format --check .
-for package in bench embedded packages/*/src/*/ services/*/src/*/; do
+for package in bench embedded testing packages/*/src/*/ services/*/src/*/; do
     case $package in *.egg-info/) continue ;; esac
     check "mypy $package" mypy --strict "$package"
 done

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from signet_client.scenarios.runner import SCENARIOS
 
-from stack import ALIAS, MODEL
+from testing.repository import ALIAS, MODEL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
     from stack import BringUp, Stack
 
 

@@ -12,7 +12,7 @@ import signet_trainer as of_trainer
 from signet_contract import contract, middleware
 from signet_torchserve import deadlines
 
-from stack import ROOT
+from testing.repository import ROOT
 
 CONFIG = (ROOT / "config.properties").read_text("utf-8")
 HAPROXY = (ROOT / "gateway" / "haproxy.cfg").read_text("utf-8")

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from stack import MODEL, SAMPLES
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

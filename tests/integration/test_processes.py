@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import requests
+from checkout import Checkout
 from signet_client.scenarios.runner import SCENARIOS
 
-from checkout import Checkout
-from polling import until
-from stack import MODEL, SAMPLES, free_port
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

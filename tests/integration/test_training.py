@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stack import MODEL, ROOT
+from testing.repository import MODEL, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
     from stack import Stack
 
 MAY_FAIL_THE_GATE = ("--lr", "0.000001")

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path[:0] = [
-    str(Path(__file__).parent),
-    str(Path(__file__).parents[1] / "integration"),
-    str(Path(__file__).parents[2]),
-]  # these helpers, those of the integration suite, and the package `embedded`
+sys.path.insert(0, str(Path(__file__).parent))  # these helpers
 
 from swarm import Swarm
 

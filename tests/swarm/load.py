@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import requests
-from stack import MODEL, SAMPLES
+
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polling import until
-
 from images import hand_over
+
+from testing.polling import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,7 +8,6 @@ import sys
 import threading
 
 import pytest
-
 from signet_client.interruption import interruptible
 
 _COMMAND = """

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-# models.py and the like, which several test modules share, and oracle.py and the like, which the contract's tests have.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "packages" / "contract" / "tests")]
+sys.path.insert(0, str(Path(__file__).parent))  # models.py and the like, which several test modules share
 
-import hypothesis_profile  # noqa: E402, F401 -- found by the lines above
+import testing.hypothesis_profile  # noqa: F401 -- which draws the cases
 
 # As the TorchServe does for which the tests call a handler.
 os.environ["SIGNET_UNDECIDED"] = "true"

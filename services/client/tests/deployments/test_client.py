@@ -1,4 +1,4 @@
-"""signet_client.deployments; tests/integration/test_deployments_plugin.py proves the rest against real servers"""
+"""tests/integration/test_deployments_plugin.py proves the rest against real servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import mlflow
 import pytest
 from mlflow.deployments import get_deploy_client, interface
 from mlflow.exceptions import MlflowException
-
 from signet_client.deployments import TorchServeClient, run_local, sources, target_help
 
 if TYPE_CHECKING:

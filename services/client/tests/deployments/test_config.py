@@ -1,9 +1,6 @@
-"""signet_client.deployments.config"""
-
 from __future__ import annotations
 
 import pytest
-
 from signet_client.deployments.config import Config, configured
 from signet_client.deployments.failure import DeploymentError
 

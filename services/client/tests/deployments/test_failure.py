@@ -1,5 +1,3 @@
-"""signet_client.deployments.failure"""
-
 from __future__ import annotations
 
 import os
@@ -10,7 +8,6 @@ from click import ClickException
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
-
 from signet_client import errors
 from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
 

@@ -1,5 +1,3 @@
-"""signet_client.deployments.inputs"""
-
 from __future__ import annotations
 
 import datetime as dt
@@ -12,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.deployments import cli
-
 from signet_client.deployments.failure import DeploymentError
 from signet_client.deployments.inputs import as_written, body
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
-
 from signet_client.deployments import rollout
 
 if TYPE_CHECKING:

@@ -1,9 +1,6 @@
-"""signet_client.scenarios.expectation"""
-
 from __future__ import annotations
 
 import pytest
-
 from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Refusal
 from signet_client.server import Answer
 

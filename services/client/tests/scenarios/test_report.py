@@ -1,5 +1,3 @@
-"""signet_client.scenarios.report"""
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,5 +1,3 @@
-"""signet_client.scenarios.runner"""
-
 from __future__ import annotations
 
 import json
@@ -7,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from signet_client.errors import ServerUnreachable, UnknownDeployment
 from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Refusal
 from signet_client.scenarios.runner import SCENARIOS, ScenarioOptions, run_scenarios

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from memory_server import MemoryServer
-from models import wait_until
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
@@ -24,6 +23,8 @@ from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServerError
+
+from testing.polling import until
 
 
 class SaidRegistry:
@@ -101,7 +102,7 @@ class Replica:
             self.controller.reconcile()
             return is_so()
 
-        wait_until(look)
+        until("it has converged", look, interval_s=0.02)
 
     def serve(self, name: str, version: str, **tags: str) -> Revision:
         """Have the registry ask for a version, and look until it answers and all else has ended."""

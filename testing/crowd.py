@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.moves import Move, move
-from bench.numbered import NumberedModel, wait
-from bench.steady import Load
+from testing.moves import Move, move
+from testing.numbered import NumberedModel
+from testing.polling import until
+from testing.steady import Load
 
 SIZE = 30
-_SERVED_WITHIN_S = 300
-_INTERVAL_S = 1
+_PATIENCE = {"timeout_s": 300.0, "interval_s": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ def deploy(model: NumberedModel, to: str, load: Load) -> Crowd:
         waiting[:] = [name for name in waiting if model.answering(name) is None]
         return SIZE - len(waiting) >= at_least
 
-    wait("a third of the crowd is served", lambda: come_into_service(SIZE // 3), _SERVED_WITHIN_S, _INTERVAL_S)
+    until("a third of the crowd is served", lambda: come_into_service(SIZE // 3), **_PATIENCE)
     rollback = move(model, to, load)
     come_into_service(SIZE)
     served_before = SIZE - len(waiting)
-    wait("the crowd is served", lambda: come_into_service(SIZE), _SERVED_WITHIN_S, _INTERVAL_S)
+    until("the crowd is served", lambda: come_into_service(SIZE), **_PATIENCE)
     return Crowd(names, time.monotonic() - asked, rollback, served_before)
 
 
@@ -62,5 +62,5 @@ def withdraw(model: NumberedModel, crowd: Crowd) -> float:
         remaining[:] = [name for name in remaining if model.answering(name) is not None]
         return not remaining
 
-    wait("the crowd is gone", are_gone, _SERVED_WITHIN_S, _INTERVAL_S)
+    until("the crowd is gone", are_gone, **_PATIENCE)
     return time.monotonic() - began

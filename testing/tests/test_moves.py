@@ -1,15 +1,11 @@
 """Who answers out of turn: two moves, from version 1 to 2 at second 10 and back at second 20."""
 
-import sys
 from http import HTTPStatus
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `bench` is run from the repository's root, not installed
-
-from bench.moves import Move, out_of_turn
-from bench.steady import Exchange, Question
+from testing.moves import Move, out_of_turn
+from testing.steady import Exchange, Question
 
 QUESTION = Question(b"{}", HTTPStatus.OK, lambda version: version)
 MOVES = [Move("2", asked=10, answered=12, steps={}), Move("1", asked=20, answered=22, steps={})]

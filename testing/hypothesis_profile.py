@@ -1,4 +1,4 @@
-"""How the tests that draw their cases draw them, here and in services/torchserve."""
+"""How the tests that draw their cases draw them."""
 
 from __future__ import annotations
 

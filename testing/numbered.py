@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from typing import Any
 import requests
 from mlflow import MlflowClient
 
-from bench.steady import Load, Question
-
-ALIAS = "champion"
-SERVED_WITHIN_S = 60
+from testing.polling import until
+from testing.repository import ALIAS
+from testing.steady import Load, Question
 
 
 class NumberedModel:
@@ -80,7 +78,7 @@ class NumberedModel:
             TimeoutError: it does not in time.
         """
         self.client.set_registered_model_alias(self.name, ALIAS, version)
-        wait(f"{self.name} version {version} answers", lambda: self.answering(self.name) == version)
+        until(f"{self.name} version {version} answers", lambda: self.answering(self.name) == version)
 
     def wait_until_ended(self, version: str) -> None:
         """Return when TorchServe knows the version no more, asked for by its number.
@@ -88,7 +86,7 @@ class NumberedModel:
         Raises:
             TimeoutError: it goes on.
         """
-        wait(f"{self.name} version {version} has ended", lambda: self.answering(f"{self.name}/{version}") is None)
+        until(f"{self.name} version {version} has ended", lambda: self.answering(f"{self.name}/{version}") is None)
 
     def answering(self, name: str) -> str | None:
         """Version of the deployment of this name that answers; None if there is none."""
@@ -103,15 +101,6 @@ class NumberedModel:
     def load(self) -> Load:
         """Valid and invalid requests for whichever version is served."""
         return Load(f"{self._predictions_url}/predictions/{self.name}", _questions(self.name))
-
-
-def wait(what: str, is_so: Callable[[], bool], timeout_s: float = SERVED_WITHIN_S, interval_s: float = 0.1) -> None:
-    """Return when it is so; TimeoutError if it is not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not so within {timeout_s:g} s.")
-        time.sleep(interval_s)
 
 
 def _questions(name: str) -> list[Question]:

@@ -11,7 +11,6 @@ from typing import IO
 
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
-from models import free_addresses, wait_until_up
 from signet_torchserve.archive.store import Store
 from signet_torchserve.options import Options
 from signet_torchserve.server import launch
@@ -19,7 +18,10 @@ from signet_torchserve.server.client import TorchServe
 from signet_torchserve.server.model_server import wait_until_ready
 from signet_torchserve.settings import Settings
 
-ROOT = Path(__file__).parents[3]
+from testing.polling import until
+from testing.ports import free_addresses
+from testing.repository import ROOT
+
 ECHO = """
 class Echo:
     def initialize(self, context):
@@ -89,7 +91,7 @@ def small_server(
     processes.append(process)
     api = launch.client(settled, store, environment)
     try:
-        wait_until_up(api)
+        until("TorchServe answers", api.is_up)
         forking_pid = processes[0].pid if is_forked else None
         urls = environment["TS_INFERENCE_ADDRESS"], f"{environment['TS_METRICS_ADDRESS']}/metrics"
         yield SmallServer(api, process.pid, forking_pid, store, *urls)

@@ -111,7 +111,7 @@ def decide_array(spec: TensorSpec, content: Any, allow: frozenset[str] = frozens
         return Decision(message=error.message, stricter=stricter)
 
 
-def _types(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, DataType]]:
+def _types(schema: Schema, frame: pd.DataFrame) -> list[tuple[Any, Any]]:
     if schema.has_input_names():
         return [(spec.name, spec.type) for spec in schema.inputs if spec.name in frame.columns]
     return list(zip(frame.columns, schema.input_types(), strict=False))
@@ -140,8 +140,9 @@ def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- 
         with contextlib.suppress(ValueError):
             return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
         return series
+    frame, schema = pd.DataFrame({"x": series}), Schema([ColSpec(type_, "x")])
     try:
-        result = cast_df_types_according_to_schema(pd.DataFrame({"x": series}), Schema([ColSpec(type_, "x")]))["x"]
+        result: pd.Series = cast_df_types_according_to_schema(frame, schema)["x"]  # type: ignore[no-untyped-call]
     except MlflowFailedTypeConversion:
         return series
     if type_ == DataType.integer and [int(value) for value in present] != [int(value) for value in result]:

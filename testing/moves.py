@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from signet_torchserve.revision import REASON, STATUS
 
-from bench.numbered import ALIAS, NumberedModel, wait
-from bench.steady import Exchange, Load
+from testing.numbered import NumberedModel
+from testing.polling import until
+from testing.repository import ALIAS
+from testing.steady import Exchange, Load
 
 _INTERVAL_S = 0.02
 _STEP = re.compile(r"(\w+) (\d+\.\d+)")
@@ -50,9 +52,8 @@ def move(model: NumberedModel, version: str, load: Load) -> Move:
     def answers() -> list[float]:
         return [it.done for it in load.since(asked) if it.version == version]
 
-    wait(f"{model.name} version {version} answers", lambda: bool(answers()), interval_s=_INTERVAL_S)
-    answered = answers()[0]
-    wait(f"{model.name} version {version} is marked as ready", lambda: _is_ready(model.tags(version), reason_before))
+    answered = until(f"{model.name} version {version} answers", answers, interval_s=_INTERVAL_S)[0]
+    until(f"{model.name} version {version} is marked as ready", lambda: _is_ready(model.tags(version), reason_before))
     told = model.tags(version)[REASON].partition("(")[2]
     steps = {step: float(seconds) for step, seconds in _STEP.findall(told)}
     return Move(version, asked, answered, {"poll": answered - asked - sum(steps.values())} | steps)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from signet_contract.enforcement.service import MEMORY_BYTES
+
+from testing.polling import until
 
 _PROGRAM = """
 import sys
@@ -25,10 +26,7 @@ def service_at(address: Path, memory_bytes: int = MEMORY_BYTES, *, is_linux: boo
     """An enforcement service, with so much memory for a request, until the context ends."""
     with subprocess.Popen([sys.executable, "-c", _PROGRAM, str(address), str(is_linux), str(memory_bytes)]) as running:
         try:
-            deadline = time.monotonic() + 60
-            while not address.with_suffix(".large").exists():
-                assert time.monotonic() < deadline, "The enforcement service did not start."
-                time.sleep(0.1)
+            until("the enforcement service answers", address.with_suffix(".large").exists)
             yield address
         finally:
             running.kill()

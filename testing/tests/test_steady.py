@@ -1,18 +1,15 @@
 """The load against a server of this process."""
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `bench` is run from the repository's root, not installed
-
-from bench.steady import CONNECTIONS, REQUESTS_PER_S, Load, Question, p99_ms
+from testing.polling import until
+from testing.steady import CONNECTIONS, REQUESTS_PER_S, Load, Question, p99_ms
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,11 +44,8 @@ def url() -> Iterator[str]:
 
 
 def _ask(url: str, *questions: Question, count: int) -> Load:
-    deadline = time.monotonic() + 30
     with Load(url, questions) as load:
-        while len(load.exchanges) < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(f"{count} exchanges are done", lambda: len(load.exchanges) >= count, interval_s=0.01)
     return load
 
 
