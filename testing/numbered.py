@@ -34,8 +34,8 @@ class NumberedModel:
     def log(self) -> str:
         """Log and register the next version, with a golden answer; its number."""
         import mlflow.pytorch  # noqa: PLC0415 -- seconds that those who log nothing need not spend
-        import torch  # noqa: PLC0415
-        from mlflow.models import infer_signature  # noqa: PLC0415
+        import torch  # noqa: PLC0415 -- as above
+        from mlflow.models import infer_signature  # noqa: PLC0415 -- as above
 
         class Numbered(torch.nn.Module):
             thousands: torch.Tensor

@@ -142,7 +142,7 @@ def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- 
         return series
     frame, schema = pd.DataFrame({"x": series}), Schema([ColSpec(type_, "x")])
     try:
-        result: pd.Series = cast_df_types_according_to_schema(frame, schema)["x"]  # type: ignore[no-untyped-call]
+        result: pd.Series = cast_df_types_according_to_schema(frame, schema)["x"]  # type: ignore[no-untyped-call]  # MLflow types it in part
     except MlflowFailedTypeConversion:
         return series
     if type_ == DataType.integer and [int(value) for value in present] != [int(value) for value in result]:

@@ -27,7 +27,7 @@ MOVES = [Move("2", asked=10, answered=12, steps={}), Move("1", asked=20, answere
         (None, 12.1, 13, True),  # no answer is nobody's: it fails, and is counted there
     ],
 )
-def test_turns(version: str | None, sent: float, done: float, is_in_turn: bool) -> None:  # noqa: FBT001 -- a column
+def test_turns(version: str | None, sent: float, done: float, is_in_turn: bool) -> None:
     """An answer is in turn if its version had the alias, or was still answering, when it was asked or given."""
     exchange = Exchange(QUESTION, sent, done, HTTPStatus.OK, version, "")
     assert (out_of_turn([exchange], "1", MOVES) == []) == is_in_turn

@@ -18,8 +18,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # these helpers
 
 with warnings.catch_warnings(action="ignore"):  # both leave their version.txt open
-    import model_archiver.model_archiver  # noqa: F401
-    import ts.service  # noqa: F401
+    import model_archiver.model_archiver  # noqa: F401 -- only to be loaded here
+    import ts.service  # noqa: F401 -- as above
     from signet_torchserve.archive import builder
     from signet_torchserve.revision import Revision
     from signet_torchserve.server.launch import start_enforcement, stop

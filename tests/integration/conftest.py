@@ -68,7 +68,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, None, None]:
     """Add the services' state and logs to the first failures."""
     global _diagnosed  # noqa: PLW0603 -- one count per session
     outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy types it in part
     stack = getattr(item, "funcargs", {}).get("stack")
     if report.failed and stack is not None and _diagnosed < 2:
         _diagnosed += 1

@@ -41,7 +41,7 @@ def test_first_up_ends_with_the_table(stack: Stack) -> None:
 def test_second_up_changes_nothing(stack: Stack, registry: MlflowClient) -> None:
     """A second `up` neither trains again nor loses anything, and its scenarios hold as well."""
     before = _registered(registry)
-    assert before["aliases"][ALIAS], "there is a champion"  # type: ignore[index]
+    assert before["aliases"][ALIAS], "there is a champion"  # type: ignore[index]  # JSON
     _assert_all_hold(stack.up_again())
     assert _registered(registry) == before
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from signet_client.scenarios.runner import SCENARIOS
 from test_predictions import test_form_field, test_mlflow_formats, test_sample  # noqa: F401 -- run here, too
-from test_refusals import (  # noqa: F401
+from test_refusals import (  # noqa: F401 -- run here, too
     test_bad_requests_never_harm_their_neighbours,
     test_refusal,
     test_row_is_named,

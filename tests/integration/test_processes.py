@@ -91,7 +91,7 @@ def _output(done: CompletedProcess[str]) -> str:
 
 def _temporary() -> set[Path]:
     """What lies in /tmp, Java's own folder there included, that a stack may have made."""
-    found = {*Path("/tmp").glob("*"), *Path("/tmp").glob("hsperfdata_*/*")}  # noqa: S108
+    found = {*Path("/tmp").glob("*"), *Path("/tmp").glob("hsperfdata_*/*")}  # noqa: S108 -- only listed
     return {path for path in found if any(_TEMPORARY.match(part) for part in path.parts[2:3])}
 
 

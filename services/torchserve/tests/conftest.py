@@ -19,8 +19,8 @@ import testing.hypothesis_profile  # noqa: F401 -- which draws the cases
 os.environ["SIGNET_UNDECIDED"] = "true"
 
 with warnings.catch_warnings(action="ignore"):  # both leave their version.txt open
-    import model_archiver.model_archiver  # noqa: F401
-    import ts.service  # noqa: F401
+    import model_archiver.model_archiver  # noqa: F401 -- only to be loaded here
+    import ts.service  # noqa: F401 -- as above
 
 logging.getLogger("mlflow.models.utils").setLevel(logging.ERROR)  # the oracle asks it about extra columns all the time
 

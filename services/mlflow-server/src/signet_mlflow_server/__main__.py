@@ -18,7 +18,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     # MLflow takes 2 s to import; a wrong setting is said at once.
-    from signet_mlflow_server import server  # noqa: PLC0415
+    from signet_mlflow_server import server  # noqa: PLC0415 -- as said above
 
     server.migrate(settings)
     server.serve(settings)

@@ -85,7 +85,7 @@ class Replica:
         self.store = Store(home)
         self.measured_mib = 10_000.0
         room = Room(measured_mib=lambda: self.measured_mib)
-        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05, room)  # type: ignore[arg-type]
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05, room)  # type: ignore[arg-type]  # a registry in memory
 
     def cache(self, name: str, version: str, **tags: str) -> Revision:
         """A revision that has served before and whose archive lies on disk."""
@@ -240,7 +240,7 @@ def test_a_registry_that_suddenly_lists_nothing_is_not_believed_at_once(
 def test_a_restart_proves_what_served_before_the_registry_is_asked(replica: Replica) -> None:
     """And what served last serves while the registry is away."""
     revision = replica.serve("iris", "1")
-    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, Room())  # type: ignore[arg-type]
+    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, Room())  # type: ignore[arg-type]  # as above
     replica.registry.error = RegistryUnreachable("http://mlflow-server:5000: refused")
     again.resume()
     assert status.deployments == {"iris": revision.id}

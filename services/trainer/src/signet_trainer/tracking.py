@@ -130,5 +130,5 @@ def _git_commit(folder: Path) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    answer = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603
+    answer = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603 -- every word of it is ours
     return answer.stdout.strip() or None

@@ -99,7 +99,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
         orient = decoded.format.value.removeprefix("dataframe_")
         _refuse_ragged(content.get("data") if isinstance(content, dict) else content)
-        frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]
+        frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]  # MLflow types it in part
     elif isinstance(content, dict):
         frame = _frame_of_columns(schema, content)
     elif isinstance(content, list):

@@ -56,7 +56,7 @@ class TorchServeClient(BaseDeploymentClient):
 
     @as_mlflow_tells
     def __init__(self, target_uri: str) -> None:
-        super().__init__(target_uri)  # type: ignore[no-untyped-call]
+        super().__init__(target_uri)  # type: ignore[no-untyped-call]  # MLflow types it in part
         settings = Settings.from_environment(os.environ)
         address = target_uri.partition(":")[2].lstrip("/")
         if address:
@@ -254,7 +254,7 @@ def use_registry(settings: Settings) -> None:
 
     Raises InvalidSetting and OtherRegistry.
     """
-    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]  # MLflow types it in part
     address, credentials = without_credentials(mlflow.get_tracking_uri() if is_set else settings.tracking_uri)
     if "://" not in address:
         raise InvalidSetting("MLFLOW_TRACKING_URI", address, f"a scheme, too, such as http://{address}")

@@ -55,7 +55,7 @@ _MANNERS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 _MANNERS_IN_A_LOG = {**_MANNERS, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
-class DeploymentError(MlflowException, ClickException):  # type: ignore[misc] # both set `message`, to the same
+class DeploymentError(MlflowException, ClickException):  # type: ignore[misc]  # both set `message`, to the same
     """MLflow's exception with its error code, and click's, so that `mlflow deployments` prints no traceback."""
 
     def format_message(self) -> str:

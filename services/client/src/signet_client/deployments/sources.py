@@ -33,7 +33,7 @@ def registered(client: MlflowClient, name: str, model_uri: str) -> str:
     Raises MlflowException where there is no such model.
     """
     if model_uri.startswith("models:/") and not _LOGGED_MODEL.fullmatch(model_uri):
-        source_name, source_version = get_model_name_and_version(client, model_uri)  # type: ignore[no-untyped-call]
+        source_name, source_version = get_model_name_and_version(client, model_uri)  # type: ignore[no-untyped-call]  # MLflow types it in part
         source = client.get_model_version(source_name, source_version)
         if source.name == name:
             return str(source.version)
