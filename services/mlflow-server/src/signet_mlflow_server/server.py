@@ -33,7 +33,7 @@ _QUEUED = 2  # pieces of an answer
 
 
 def migrate(settings: Settings) -> None:
-    """Create the schema in an empty database, or upgrade it; 0.1 s where it is up to date."""
+    """Create the schema in an empty database, or upgrade it."""
     mlflow.db.commands.main(["upgrade", settings.backend_store_uri], standalone_mode=False)
 
 

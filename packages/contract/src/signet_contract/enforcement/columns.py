@@ -114,7 +114,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
 
 
 def _refuse_wide(text: str, columns: int) -> None:
-    """Pandas takes minutes over a header of a million names, or over a row of as many more cells than that."""
+    """Refuse a table over whose header or first row pandas would take very long."""
     for line in islice(re.finditer(r"[^\r\n]+", text), 3):
         if line[0].count(",") > columns + _MANY_COLUMNS:
             cells = len(next(csv.reader([line[0]])))
