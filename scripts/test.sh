@@ -19,7 +19,7 @@ part() { # NAME COMMAND…
 
 # Two at a time, as the smallest machine has two cores; each prints when it is done.
 units=0
-for name in lint packages/*/tests services/*/tests embedded/tests tests/compose tests/kubernetes tests/conformance bench/tests; do
+for name in lint packages/*/tests services/*/tests embedded/tests tests/compose tests/kubernetes tests/conformance bench/tests testing/tests; do
     units=$((units + 1))
     while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
     {

@@ -49,7 +49,7 @@ def test_the_same_services(configuration: Read, files: tuple[str, ...]) -> None:
         assert environment.pop("RES_OPTIONS", "") == " ".join(of_compose.get("dns_opt", [])), name
         assert environment == of_compose.get("environment", {}), name
         assert _mounts(service, "volume") == _mounts(of_compose, "volume"), name
-        in_memory = {target for _, target, _ in _mounts(service, "tmpfs")} - {"/dev/shm"}  # noqa: S108
+        in_memory = {target for _, target, _ in _mounts(service, "tmpfs")} - {"/dev/shm"}  # noqa: S108 -- of a container
         assert in_memory == {entry.partition(":")[0] for entry in of_compose.get("tmpfs", [])}, name
         assert service["deploy"]["resources"]["limits"]["memory"] == of_compose["mem_limit"], name
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from polling import until
-from stack import MODEL, SAMPLES
+from testing.polling import until
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from compose_stack import ComposeStack

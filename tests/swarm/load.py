@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import requests
-from stack import MODEL, SAMPLES
+
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,7 +94,7 @@ class Load:
         assert all(sum(it.answered.values()) > 10 for it in self.outcomes.values()), "each address has answered"
         return {address: it for address, it in self.outcomes.items() if it.lost or it.turned_away}
 
-    def _ask(self, address: str, keep: bool) -> None:  # noqa: FBT001 -- a thread's argument
+    def _ask(self, address: str, keep: bool) -> None:
         outcomes, session = self.outcomes[address], requests.Session()
         while not self._done.wait(0.05):  # a load, not all that the machine has
             began = time.monotonic()

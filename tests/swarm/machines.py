@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polling import until
-
 from images import hand_over
+
+from testing.polling import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "signet-swarm"
 # Images and volumes: on a disk, which /tmp need not be.
-FOLDER = Path("/var/tmp") / NAME  # noqa: S108
+FOLDER = Path("/var/tmp") / NAME  # noqa: S108 -- a Docker engine's data is too large for memory
 # Of RFC 2544, for tests of networks.
 _NETWORK = "198.18.44"
 _UNTIL_WE_END = ("setpriv", "--pdeathsig", "KILL")

@@ -9,11 +9,11 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from polling import until
-from stack import MODEL, ROOT
-
 from load import PORT, Caller
 from machines import Lab, Machine
+
+from testing.polling import until
+from testing.repository import MODEL, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ class Swarm:
         print(f"swarm: the stack is deployed after {time.monotonic() - began:.0f} s")
         try:
             until("the scenarios pass", lambda: "Complete" in self._states("client"), timeout_s=400, interval_s=1)
-        except AssertionError as error:
+        except TimeoutError as error:
             raise AssertionError(self.diagnosis()) from error
         print(f"swarm: the scenarios have passed after {time.monotonic() - began:.0f} s")
         self._authority.write_text(ssl.get_server_certificate((first.address, PORT), timeout=5), "utf-8")

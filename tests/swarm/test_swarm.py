@@ -9,11 +9,11 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from polling import until
-from stack import ALIAS, MODEL, ROOT
-
 from load import PORT, THREADS, Load
 from swarm import NEXT
+
+from testing.polling import until
+from testing.repository import ALIAS, MODEL, ROOT
 
 if TYPE_CHECKING:
     from machines import Machine
