@@ -19,8 +19,9 @@ from signet_contract import Contract
 from signet_contract.middleware import ContractMiddleware
 
 from bench import load, model
-from bench.contenders import Contender, wait_until_up
-from embedded import ports
+from bench.contenders import Contender
+from testing.polling import until_up
+from testing.ports import free_port
 
 SERVERS = {"mlflow": "`mlflow models serve`", "fastapi": "FastAPI", "litserve": "LitServe"}
 _CALLS, _ROUNDS = 2000, 15
@@ -80,7 +81,7 @@ async def _cost_us() -> float:
 
 @contextlib.contextmanager
 def _running(name: str, saved: Path, folder: Path) -> Iterator[list[Contender]]:
-    port = ports.free([name])[name]
+    port = free_port()
     log = folder / f"{name}.behind.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -92,7 +93,7 @@ def _running(name: str, saved: Path, folder: Path) -> Iterator[list[Contender]]:
         )
     try:
         urls = [f"http://127.0.0.1:{port}/{which}" for which in ("with", "without")]
-        wait_until_up(lambda: all(map(_answers, urls)), server, log)
+        until_up(server, log, lambda: all(map(_answers, urls)))
         yield [Contender(name, SERVERS[name], url, (server.pid,)) for url in urls]
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -100,6 +101,4 @@ def _running(name: str, saved: Path, folder: Path) -> Iterator[list[Contender]]:
 
 
 def _answers(url: str) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        return requests.post(url, model.VALID, headers={"Content-Type": "application/json"}, timeout=10).ok
-    return False
+    return requests.post(url, model.VALID, headers={"Content-Type": "application/json"}, timeout=10).ok

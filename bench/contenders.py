@@ -9,13 +9,12 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 import psutil
-import requests
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve.archive import builder
@@ -27,11 +26,11 @@ from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import wait_until_ready
 from signet_torchserve.settings import Settings
 
-from embedded import ports
+from testing.polling import answers, until_up
+from testing.ports import free_addresses, free_port
+from testing.repository import ROOT
 
-CONFIG_FILE = Path(__file__).resolve().parents[1] / "config.properties"
 SOURCES = Path(__file__).with_name("handlers")
-START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
 VERSION = "1"
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -116,10 +115,8 @@ def _in_torchserve(
     handlers: Mapping[str, _Handler], saved: Path, folder: Path, told: Mapping[str, str] = NOTHING
 ) -> Iterator[list[Contender]]:
     store = Store(folder / "torchserve")
-    environment = dict(os.environ)
-    for name, port in ports.free(["INFERENCE", "METRICS"]).items():
-        environment[f"TS_{name}_ADDRESS"] = f"http://127.0.0.1:{port}"
-    ours = {"SIGNET_HOME": str(store.home), "TS_CONFIG_FILE": str(CONFIG_FILE)}
+    environment = os.environ | free_addresses()
+    ours = {"SIGNET_HOME": str(store.home), "TS_CONFIG_FILE": str(ROOT / "config.properties")}
     settings = Settings.from_environment({**ours, **told})
     log = folder / "torchserve.log"
     with log.open("wb") as output:
@@ -127,7 +124,7 @@ def _in_torchserve(
         others = [begin(store, environment) for piece, _, begin in launch.BESIDE if piece in settings.pieces]
     try:
         api = launch.client(settings, store, environment)
-        wait_until_up(api.is_up, server, log)
+        until_up(server, log, api.is_up)
         contenders = []
         for name, handler in handlers.items():
             mar = store.archive(name, Revision(VERSION))
@@ -172,7 +169,7 @@ def _build(mar: Path, name: str, source: Path | None, saved: Path) -> None:
 
 @contextlib.contextmanager
 def _mlflow_server(saved: Path, folder: Path) -> Iterator[Contender]:
-    port = ports.free(["mlflow"])["mlflow"]
+    port = free_port()
     command = ["-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri", str(saved)]
     log = folder / "mlflow.log"
     with log.open("wb") as output:
@@ -184,7 +181,7 @@ def _mlflow_server(saved: Path, folder: Path) -> Iterator[Contender]:
             stderr=output,
         )
     try:
-        wait_until_up(lambda: _answers(f"http://127.0.0.1:{port}/ping"), server, log)
+        until_up(server, log, lambda: answers(f"http://127.0.0.1:{port}/ping"))
         pids = (server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True)))
         url = f"http://127.0.0.1:{port}/invocations"
         yield Contender("mlflow", "`mlflow models serve`", url, pids)
@@ -193,22 +190,3 @@ def _mlflow_server(saved: Path, folder: Path) -> Iterator[Contender]:
             child.kill()
         server.kill()
         server.wait()
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        return requests.get(url, timeout=10).ok
-    return False
-
-
-def wait_until_up(is_up: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when a server that has just been started answers.
-
-    Raises:
-        RuntimeError: it has ended, or does not answer in time; the message has its log.
-    """
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not is_up():
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"Expected an answer within {START_TIMEOUT_S} s. {log.name}:\n{log.read_text()}")
-        time.sleep(0.2)

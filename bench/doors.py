@@ -10,14 +10,12 @@ import re
 import statistics
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
 from signet_client.door import certificate, tokens
 from signet_client.door.folder import Folder
 
@@ -25,12 +23,13 @@ from bench import load, model
 from bench.contenders import Contender, signet
 from bench.load import Rate
 from embedded import ports
+from testing.repository import ROOT
 
 IMAGE = "haproxy:3.2-trixie"
 WAYS = ("own port", "token", "door")
 """Neither; a token without TLS, which nothing but this bench opens; both."""
 _DOCKER = ("docker",)
-_GATEWAY = Path(__file__).resolve().parents[1] / "gateway"
+_GATEWAY = ROOT / "gateway"
 _HOST = "127.0.0.1"
 _CONFIGURATION = "/usr/local/etc/haproxy"
 _COMMAND = ("haproxy", "-db", "-f", f"{_CONFIGURATION}/haproxy.cfg", "-f", f"{_CONFIGURATION}/public.cfg")
@@ -117,7 +116,8 @@ def _gateway(served: Contender, folder: Path) -> Iterator[list[Contender]]:
         run = [*_DOCKER, "run", "--detach", "--rm", "--network=host", *mounts, IMAGE, *_COMMAND]
         container = subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
         try:
-            _wait(ways)
+            for way in ways:
+                load.until_it_answers(way, model.VALID)
             yield ways
         finally:
             subprocess.run([*_DOCKER, "kill", container], check=False, capture_output=True)
@@ -137,18 +137,6 @@ def _moved(text: str, served: Contender, at: dict[str, int], ready: int) -> str:
         r'server-template torchserve 100 "[^"]*" resolvers names resolve-prefer ipv4 init-addr none init-state down'
     )
     return re.sub(template, f"server torchserve {urlsplit(served.url).netloc}", text)
-
-
-def _wait(ways: list[Contender]) -> None:
-    deadline = time.monotonic() + 30
-    for contender in ways:
-        while True:
-            with contextlib.suppress(requests.RequestException):
-                if load.status(contender, model.VALID) == requests.codes.ok:
-                    break
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"Expected an answer from {contender.url} within 30 s.")
-            time.sleep(0.2)
 
 
 @contextlib.contextmanager

@@ -11,21 +11,20 @@ import re
 import shutil
 import statistics
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 
 import psutil
-import requests
 
 from bench import load, model
 from bench.contenders import Contender, signet
 from bench.load import MissingTool, Rate
-from embedded import ports
+from testing.ports import free_port
+from testing.repository import ROOT
 
-_GATEWAY = Path(__file__).resolve().parents[1] / "gateway"
+_GATEWAY = ROOT / "gateway"
 _IMAGE = "signet/gateway:0.1.0"
 _LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 _BARE = """
@@ -70,13 +69,13 @@ def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int,
         target, _, path = direct.url.removeprefix("http://").partition("/")
         ways: dict[str, tuple[Contender, psutil.Process | None]] = {DIRECT: (direct, None)}
         for way, config in ((GATEWAY, _as_in_the_gateway), (BARE, _BARE.format)):
-            port = ports.free(["PREDICTIONS"])["PREDICTIONS"]
+            port = free_port()
             file = folder / f"{port}.cfg"
             file.write_text(config(port=port, target=target), "utf-8")
             haproxy = stack.enter_context(_running([*command, "-db", "-f", str(file)]))
             ways[way] = replace(direct, name=way, url=f"http://127.0.0.1:{port}/{path}"), haproxy
         for contender, _ in ways.values():
-            _wait_until_it_answers(contender.url)
+            load.until_it_answers(contender, model.VALID)
         for count in connections:
             for _ in range(rounds):
                 for way, (contender, process) in ways.items():
@@ -125,14 +124,6 @@ def _running(command: list[str]) -> Iterator[psutil.Process]:
     finally:
         process.kill()
         process.wait()
-
-
-def _wait_until_it_answers(url: str) -> None:
-    for _ in range(100):
-        with contextlib.suppress(requests.ConnectionError):
-            if requests.post(url, model.VALID, headers={"Content-Type": "application/json"}, timeout=10).ok:
-                return
-        time.sleep(0.1)
 
 
 def _cpu_s(process: psutil.Process | None) -> float:

@@ -14,6 +14,7 @@ import psutil
 import requests
 
 from bench.contenders import Contender
+from testing.polling import until
 
 _SCRIPT = """
 wrk.method = "POST"
@@ -84,6 +85,11 @@ def status(contender: Contender, body: bytes) -> int:
     headers = {"Content-Type": "application/json", **contender.headers}
     verify = contender.authority or True
     return requests.post(contender.url, body, headers=headers, timeout=60, verify=verify).status_code
+
+
+def until_it_answers(contender: Contender, body: bytes) -> None:
+    """Return when it predicts for a valid body."""
+    until(f"{contender.url} answers", lambda: status(contender, body) == requests.codes.ok)
 
 
 def median(rates: Sequence[Rate]) -> Rate:

@@ -13,11 +13,12 @@ import requests
 
 from bench.first import bars as bars_of_first
 from bench.first import measure as measure_first
-from bench.moves import Move, move, wrong
-from bench.numbered import NumberedModel, wait
-from bench.steady import Load, p99_by_ms
 from embedded import torchserve
 from embedded.stack import Stack, running
+from testing.moves import Move, move, wrong
+from testing.numbered import NumberedModel
+from testing.polling import until
+from testing.steady import Load, p99_by_ms
 
 NEW_VERSIONS = 10
 WARM = "warm"
@@ -144,7 +145,7 @@ def _all_answer(model: NumberedModel, names: Sequence[str], since: float) -> flo
         waiting[:] = [name for name in waiting if model.answering(name) is None]
         return not waiting
 
-    wait(f"{len(names)} models answer", do_all, _SERVED_WITHIN_S, _INTERVAL_S)
+    until(f"{len(names)} models answer", do_all, timeout_s=_SERVED_WITHIN_S, interval_s=_INTERVAL_S)
     return time.monotonic() - since
 
 

@@ -163,7 +163,7 @@ def _of_steps(results: Results) -> Iterator[Bar]:
     for name in dict.fromkeys(each.format for each in results.bulk):
         of_format = [each for each in results.bulk if each.format == name]
         # Where the parser itself takes microseconds, the bar in µs is the one that counts.
-        worst = max((each for each in of_format if each.rows >= 1000), key=lambda each: each.ratio)  # noqa: PLR2004
+        worst = max((each for each in of_format if each.rows >= 1000), key=lambda each: each.ratio)  # noqa: PLR2004 -- as the bar has it
         yield Bar(f"{name}, 1,000 rows and more: body to input / parsing alone", worst.ratio, most=1.6)
         per_row = {each.rows: each.check_s / each.rows for each in of_format}
         yield Bar(f"{name}: a row among 1,000,000 / a row among 1,000", per_row[SIZES[-1]] / per_row[1000], most=2)

@@ -9,12 +9,12 @@ from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
-from bench import crowd
-from bench.crowd import Crowd
-from bench.moves import Move, move, wrong
-from bench.numbered import NumberedModel
-from bench.steady import p99_by_ms
 from embedded.stack import running
+from testing import crowd
+from testing.crowd import Crowd
+from testing.moves import Move, move, wrong
+from testing.numbered import NumberedModel
+from testing.steady import p99_by_ms
 
 NEW_VERSIONS = 10
 QUIET_S = 60

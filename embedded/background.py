@@ -212,7 +212,7 @@ def _follow(place: DataDir, supervisor: "subprocess.Popen[bytes] | None") -> Sta
             gone = supervisor.poll() is not None if supervisor else not place.is_locked()
             state = State.read(place)
             if state:
-                journal.steps = [Step(**step) for step in state.steps]  # type: ignore[arg-type] # as asdict() made them
+                journal.steps = [Step(**step) for step in state.steps]  # type: ignore[arg-type]  # as asdict() made them
                 journal.tick()
                 if state.phase != "starting":
                     return state

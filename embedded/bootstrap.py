@@ -140,7 +140,7 @@ def bring_about() -> None:
     if before == [fingerprint(), place().replace("\n", " ")]:
         return
     LOG.write_bytes(b"")  # fails where nothing can be written, before anything is taken apart
-    if VENV.exists() and (len(before) < 2 or before[1] != place().replace("\n", " ")):  # noqa: PLR2004 - two lines
+    if VENV.exists() and (len(before) < 2 or before[1] != place().replace("\n", " ")):  # noqa: PLR2004 -- two lines
         print(f".venv {'was made for another place or Python' if before else 'is half-made'}: making it anew.")
         shutil.rmtree(VENV)
     elif VENV.exists():
@@ -160,7 +160,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGINT))
     try:
-        import ensurepip  # noqa: F401, PLC0415 - Debian keeps it in a package of its own
+        import ensurepip  # noqa: F401, PLC0415 -- Debian keeps it in a package of its own
     except ImportError:
         print(f"{sys.executable} cannot make a .venv: install {VERSION}-venv (Debian, Ubuntu).", file=sys.stderr)
         return 1

@@ -22,7 +22,7 @@ def wait(stack: Stack) -> None:
     def serves() -> bool:
         nonlocal answer
         answer = http.ask(url(stack), "POST", sample, timeout_s=10)
-        return answer is not None and answer.status == 200  # noqa: PLR2004 - HTTP's OK
+        return answer is not None and answer.status == 200  # noqa: PLR2004 -- HTTP's OK
 
     stack.journal.begin("deployment")
     if not stack.wait(serves, _TIMEOUT_S):

@@ -89,6 +89,6 @@ def describe(returncode: int) -> str:
     """Exit status in words; the shim reports a signal n as 128 + n, as a shell does."""
     if returncode < 0:
         return f"its shim was killed by signal {-returncode}"
-    if returncode > 128:  # noqa: PLR2004 - the shell's convention
+    if returncode > 128:  # noqa: PLR2004 -- the shell's convention
         return f"killed by signal {returncode - 128}"
     return f"exit code {returncode}"

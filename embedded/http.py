@@ -33,4 +33,4 @@ def ask(url: str, method: str = "GET", body: bytes | None = None, timeout_s: flo
 def answers(url: str) -> bool:
     """Whether the server answers with 200."""
     answer = ask(url)
-    return answer is not None and answer.status == 200  # noqa: PLR2004 - HTTP's OK
+    return answer is not None and answer.status == 200  # noqa: PLR2004 -- HTTP's OK

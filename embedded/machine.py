@@ -32,7 +32,7 @@ def spawn(command: list[str], stop_signal: int) -> "subprocess.Popen[bytes]":
         if os.getppid() != parent:  # killed before the line above
             os._exit(1)
 
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509 -- one call, which takes no lock
 
 
 def kill_children(command: int) -> None:

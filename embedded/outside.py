@@ -20,7 +20,7 @@ def begin(folder: Path, *others: Path) -> Path:
     """Makes the short folder of the stack whose data is in `folder`; `others` are sockets that lie elsewhere."""
     temporary = tempfile.gettempdir()
     if len(os.fsencode(temporary + _NAME)) > _LONGEST:
-        temporary = "/tmp"  # noqa: S108 - mkdtemp makes it private
+        temporary = "/tmp"  # noqa: S108 -- mkdtemp makes it private
     short = Path(tempfile.mkdtemp(prefix="signet-", dir=temporary))
     (folder / _LIST).write_text(json.dumps([str(short), *map(str, others)]), encoding="utf-8")
     return short

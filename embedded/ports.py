@@ -14,7 +14,7 @@ _RANGE = range(20000, 32000)
 
 def is_free(port: int) -> bool:
     """Whether a server could listen there now, on 127.0.0.1 and on all addresses."""
-    for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104 - only tried, never listened on
+    for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104 -- only tried, never listened on
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

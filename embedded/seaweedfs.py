@@ -34,7 +34,7 @@ def sockets(ports: Mapping[str, int]) -> list[Path]:
     Source: https://github.com/seaweedfs/seaweedfs/blob/4.48/weed/command/mini.go
     """
     names = [name for name in PORTS if name.endswith("-grpc")]
-    return [Path(f"/tmp/seaweedfs-{name}-{ports[name]}.sock") for name in names]  # noqa: S108 - deleted, never made
+    return [Path(f"/tmp/seaweedfs-{name}-{ports[name]}.sock") for name in names]  # noqa: S108 -- deleted, never made
 
 
 def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
@@ -85,7 +85,7 @@ def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
 
 def _behind_certificate(folder: DataDir) -> dict[str, str]:
     """Weed's own variables by which its parts know each other: one certificate, its key, and no other authority."""
-    from signet_client.door import certificate  # noqa: PLC0415 - only a start needs what it imports
+    from signet_client.door import certificate  # noqa: PLC0415 -- only a start needs what it imports
 
     file = str(folder.secret_file("grpc.pem", certificate.made_for(["127.0.0.1"]).pem))
     parts = ("ADMIN", "CLIENT", "FILER", "MASTER", "S3", "VOLUME", "WORKER")
@@ -108,7 +108,7 @@ def env(folder: DataDir, port: int) -> dict[str, str]:
 
 def _answers(url: str, access_key: str, secret_key: str) -> bool:
     """Whether the key stores an object and reads it back: the bucket is there before the volumes that hold its data."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow: imported while the store starts
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 -- slow: imported while the store starts
 
     s3 = _client(url, access_key, secret_key)
     probe = {"Bucket": BUCKET, "Key": ".signet-probe"}
@@ -123,8 +123,8 @@ def _answers(url: str, access_key: str, secret_key: str) -> bool:
 
 @cache
 def _client(url: str, access_key: str, secret_key: str) -> Any:
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+    import boto3  # noqa: PLC0415 -- as above
+    from botocore.config import Config  # noqa: PLC0415 -- as above
 
     config = Config(connect_timeout=1, read_timeout=2, retries={"max_attempts": 1}, proxies={})
     return boto3.client(

@@ -207,7 +207,7 @@ Parts = Callable[[DataDir, dict[str, int], Path, bool], list[Service]]
 """Which services a stack has, on these ports; the last argument says whether it is a throwaway one."""
 
 
-def stores(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: bool) -> list[Service]:  # noqa: FBT001
+def stores(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: bool) -> list[Service]:  # noqa: FBT001 -- as the settings have it
     """The database and the S3 store alone."""
     return [
         postgres.service(folder, addresses[postgres.NAME], throwaway=throwaway),
@@ -215,7 +215,7 @@ def stores(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: b
     ]
 
 
-def whole(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: bool) -> list[Service]:  # noqa: FBT001
+def whole(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: bool) -> list[Service]:  # noqa: FBT001 -- as the settings have it
     """All of it."""
     env = {**postgres.env(folder, addresses[postgres.NAME]), **seaweedfs.env(folder, addresses["s3"])}
     registry = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{addresses['mlflow']}"}

@@ -33,14 +33,20 @@ words() {
     ! git grep -nIPi "(?<![a-z])($old)(?![a-z])" -- ':!scripts/lint.sh' ':!LICENSE'
 }
 
+# Each ignore says why: `# noqa: CODE -- reason`, `# type: ignore[code]  # reason`.
+reasons() {
+    ! git grep -nP '# noqa(?!: [A-Z0-9, ]+ -- \S)|type: ignore(?!\[[a-z, -]+\]  # \S)' -- '*.py'
+}
+
 check "ruff check" ruff check .
 check "ruff format" ruff format --check .
-for package in bench embedded packages/*/src/*/ services/*/src/*/; do
+for package in bench embedded testing packages/*/src/*/ services/*/src/*/; do
     case $package in *.egg-info/) continue ;; esac
     check "mypy $package" mypy --strict "$package"
 done
 check lint-imports lint-imports --no-cache
 check "words of the glossary" words
+check "reasons of ignores" reasons
 # shellcheck disable=SC2046 # one argument for each file
 check hadolint hadolint $(git ls-files '*Dockerfile')
 check compose-lint compose

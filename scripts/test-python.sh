@@ -11,4 +11,4 @@ grep -vE '^(torch|torchmetrics|lightning|pytorch-lightning)==' constraints.txt >
 install -r "$venv/locked.txt"
 install --no-build-isolation -e packages/contract -e services/client -e services/mlflow-server -e services/torchserve -e embedded
 "$venv/bin/pytest" -q packages/contract/tests services/client/tests services/mlflow-server/tests embedded/tests tests/compose \
-    --ignore services/client/tests/test_inputs.py # of inputs that are torch's
+    --ignore services/client/tests/deployments/test_inputs.py # of inputs that are torch's

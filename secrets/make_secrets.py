@@ -1,4 +1,4 @@
-# noqa: INP001 - a script, no package
+# noqa: INP001 -- a script, no package
 """Makes the stack's passwords: random at the first start, the .env file's where it sets them, else those of before.
 
 Each folder below `/secrets`, or below the folder that is named, is a volume that one service reads. `docker compose up`
@@ -131,7 +131,7 @@ def main() -> int:
         if arguments.what == "accounts":
             make_accounts(arguments.folder, os.environ)
     except UnusablePassword as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command's output
+        print(error, file=sys.stderr)  # noqa: T201 -- a command's output
         return 2
     return 0
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # `bench` is run from the repository's root, not installed
+from testing.repository import ROOT
 
 with warnings.catch_warnings(action="ignore"):  # TorchServe leaves its version.txt open
     from signet_torchserve.pieces import Piece

@@ -56,7 +56,7 @@ def service(of_compose: dict[str, Any]) -> dict[str, Any]:
     # Owner and mode can't be said: everyone in the container may write there.
     mounts += [{"type": "tmpfs", "target": entry.partition(":")[0]} for entry in said.pop("tmpfs", [])]
     if size := said.pop("shm_size", None):
-        mounts.append({"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": int(size)}})  # noqa: S108
+        mounts.append({"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": int(size)}})  # noqa: S108 -- of the container
     said["volumes"] = mounts
     if options := said.pop("dns_opt", None):
         said["environment"]["RES_OPTIONS"] = " ".join(options)

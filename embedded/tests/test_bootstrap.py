@@ -113,7 +113,7 @@ def script(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(os.path.exists("/usr/local/bin/python3.11"), reason="bootstrap.sh would find that one")  # noqa: PTH110
+@pytest.mark.skipif(os.path.exists("/usr/local/bin/python3.11"), reason="bootstrap.sh would find that one")  # noqa: PTH110 -- one word
 def test_no_python(tmp_path: Path) -> None:
     """One message says what is missing and how to get it."""
     done = script(tmp_path)
@@ -128,7 +128,7 @@ def test_wrong_python(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "PYTHON=/bin/false is not a Python from 3.11 to 3.13.\n")
 
 
-@pytest.mark.skipif(os.path.exists("/usr/local/bin/python3.11"), reason="bootstrap.sh would find that one")  # noqa: PTH110
+@pytest.mark.skipif(os.path.exists("/usr/local/bin/python3.11"), reason="bootstrap.sh would find that one")  # noqa: PTH110 -- one word
 @pytest.mark.parametrize(
     ("there", "chosen"),
     [

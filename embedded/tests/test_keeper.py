@@ -12,6 +12,7 @@ from embedded.journal import Journal
 from embedded.keeper import Keeper
 from embedded.service import Service
 from embedded.stack import Stack
+from testing.polling import until
 
 
 class Kept:
@@ -46,11 +47,12 @@ class Kept:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Lets the keeper look until the condition holds."""
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < deadline
+
+        def holds() -> bool:
             self.keeper.look()
-            time.sleep(0.02)
+            return condition()
+
+        until("the condition holds", holds, timeout_s=20, interval_s=0.02)
 
     def is_down(self) -> bool:
         return not self.stack.is_ready("postgres")

@@ -1,12 +1,14 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+
+from testing.polling import until
 
 SHIM = Path(__file__).parents[1] / "shim.py"
 ELSEWHERE = f"""
@@ -16,7 +18,6 @@ from embedded import machine, shim
 machine.IS_LINUX = False
 sys.exit(shim.main(sys.argv[1:]))
 """
-Eventually = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture(params=["Linux", "elsewhere"])
@@ -44,8 +45,8 @@ def gone(pid: int) -> bool:
         return True
 
 
-def pid_in(file: Path, eventually: Eventually) -> int:
-    eventually(lambda: file.exists() and file.read_text().strip() != "")
+def pid_in(file: Path) -> int:
+    until("the process id is there", lambda: file.exists() and file.read_text().strip() != "")
     return int(file.read_text())
 
 
@@ -64,62 +65,62 @@ def test_unknown_command(program: list[str]) -> None:
         assert process.stderr.read() == b"cannot run /no/such/command: No such file or directory\n"
 
 
-def test_stops_when_the_supervisor_is_gone(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
+def test_stops_when_the_supervisor_is_gone(program: list[str], tmp_path: Path) -> None:
     """The end of the pipe brings the command's own stop signal."""
     script = (
         f"trap 'echo stopped > {tmp_path}/stopped; exit 3' INT; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     )
     with shim(program, "sh", "-c", script, stop_signal=signal.SIGINT) as process:
-        pid_in(tmp_path / "pid", eventually)
+        pid_in(tmp_path / "pid")
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(10) == 3
     assert (tmp_path / "stopped").exists()
 
 
-def test_kills_after_the_grace_time(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
+def test_kills_after_the_grace_time(program: list[str], tmp_path: Path) -> None:
     """A command that ignores its stop signal is killed when the grace time is over."""
     script = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     with shim(program, "sh", "-c", script, grace_s=0.3) as process:
-        pid_in(tmp_path / "pid", eventually)
+        pid_in(tmp_path / "pid")
         process.terminate()
         assert process.wait(10) == 137
 
 
-def test_descendants(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
+def test_descendants(program: list[str], tmp_path: Path) -> None:
     """What the command leaves running ends with it."""
     with shim(program, "sh", "-c", f"sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & sleep 0.3") as process:
-        pid = pid_in(tmp_path / "pid", eventually)
+        pid = pid_in(tmp_path / "pid")
         assert process.wait(10) == 0
     assert gone(pid)
 
 
-def test_descendants_in_sessions_of_their_own(tmp_path: Path, eventually: Eventually) -> None:
+def test_descendants_in_sessions_of_their_own(tmp_path: Path) -> None:
     """Nothing that the command started outlives it, not even what left its session and its parent."""
     script = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 60' & until [ -s {tmp_path}/pid ]; do sleep 0.05; done"
     with shim([str(SHIM)], "sh", "-c", script) as process:
-        pid = pid_in(tmp_path / "pid", eventually)
+        pid = pid_in(tmp_path / "pid")
         assert process.wait(10) == 0
     assert gone(pid)
 
 
-def test_kill_at_once(program: list[str], tmp_path: Path, eventually: Eventually) -> None:
+def test_kill_at_once(program: list[str], tmp_path: Path) -> None:
     """SIGUSR1 skips the stop signal and the grace time."""
     script = (
         f"trap 'echo stopped > {tmp_path}/stopped; exit' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
     )
     with shim(program, "sh", "-c", script) as process:
-        pid = pid_in(tmp_path / "pid", eventually)
+        pid = pid_in(tmp_path / "pid")
         process.send_signal(signal.SIGUSR1)
         assert process.wait(10) == 137
     assert gone(pid)
     assert not (tmp_path / "stopped").exists()
 
 
-def test_killed_shim(tmp_path: Path, eventually: Eventually) -> None:
+def test_killed_shim(tmp_path: Path) -> None:
     """A shim that is killed itself takes its command with it."""
     with shim([str(SHIM)], "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60") as process:
-        pid = pid_in(tmp_path / "pid", eventually)
+        pid = pid_in(tmp_path / "pid")
         process.kill()
         process.wait(10)
-        eventually(lambda: gone(pid))
+        until("the process is gone", lambda: gone(pid), interval_s=0.02)

@@ -7,28 +7,28 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
-import requests
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "services" / "torchserve" / "tests")]
+sys.path.insert(0, str(Path(__file__).parent))  # these helpers
 
 with warnings.catch_warnings(action="ignore"):  # both leave their version.txt open
-    import model_archiver.model_archiver  # noqa: F401
-    import ts.service  # noqa: F401
-    from models import free_port
+    import model_archiver.model_archiver  # noqa: F401 -- only to be loaded here
+    import ts.service  # noqa: F401 -- as above
     from signet_torchserve.archive import builder
     from signet_torchserve.revision import Revision
     from signet_torchserve.server.launch import start_enforcement, stop
-    from small_server import small_server
 
-START_S = 120
+    from testing.polling import answers, until_up
+    from testing.ports import free_port
+    from testing.repository import ROOT
+    from testing.small_server import small_server
+
 SERVERS = ["TorchServe", "mlflow models serve", "LitServe", "FastAPI"]
 
 
@@ -56,17 +56,19 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         enforcement = start_enforcement(torchserve.store, environment)
         stack.callback(stop, enforcement, 10)
         assert saving.wait() == 0
+        pages = {"apps": f"http://127.0.0.1:{apps}/fastapi/docs", "litserve": f"http://127.0.0.1:{litserve}/health"}
+        servers = {}
         for kind, port in (("apps", apps), ("litserve", litserve)):
             command = [sys.executable, str(Path(__file__).with_name("servers.py")), kind, str(port)]
             log = stack.enter_context((folder / f"{kind}.log").open("wb"))
-            server = subprocess.Popen(
+            servers[kind] = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-            stack.callback(_end, server)
+            stack.callback(_end, servers[kind])
         builder.build(folder / "ride", "ride", Revision("1"), torchserve.store.archives / "ride.mar")
         torchserve.deploy("ride")
-        _wait_for(f"http://127.0.0.1:{apps}/fastapi/docs", folder / "apps.log")
-        _wait_for(f"http://127.0.0.1:{litserve}/health", folder / "litserve.log")
+        for kind, page in pages.items():
+            until_up(servers[kind], folder / f"{kind}.log", partial(answers, page))
         yield Running(
             {
                 "TorchServe": torchserve.url("ride"),
@@ -85,13 +87,3 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def _end(server: subprocess.Popen[bytes]) -> None:
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
-
-
-def _wait_for(url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(url, timeout=10).ok:
-                return
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)

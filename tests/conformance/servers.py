@@ -39,13 +39,13 @@ class Alone(Ride):
 
 def apps(port: int) -> None:
     """MLflow's and FastAPI's in one process."""
-    import fastapi_server  # noqa: PLC0415 -- LitServe's workers import this module, too
-    import mlflow.pyfunc.scoring_server as mlflow_alone  # noqa: PLC0415
-    import mlflow_server  # noqa: PLC0415
-    import uvicorn  # noqa: PLC0415
-    from fastapi import FastAPI  # noqa: PLC0415
-    from starlette.applications import Starlette  # noqa: PLC0415
-    from starlette.routing import Mount  # noqa: PLC0415
+    import fastapi_server
+    import mlflow.pyfunc.scoring_server as mlflow_alone
+    import mlflow_server
+    import uvicorn
+    from fastapi import FastAPI
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
 
     fastapi_alone = FastAPI()
 
@@ -66,9 +66,9 @@ def apps(port: int) -> None:
 
 def litserve(port: int) -> None:
     """Two endpoints of one LitServe, the first behind the contract."""
-    from litserve import LitServer  # noqa: PLC0415
-    from signet_contract import Contract  # noqa: PLC0415
-    from signet_contract.middleware import ContractMiddleware  # noqa: PLC0415
+    from litserve import LitServer
+    from signet_contract import Contract
+    from signet_contract.middleware import ContractMiddleware
 
     served = [
         Ride(api_path="/invocations"),

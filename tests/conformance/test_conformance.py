@@ -13,7 +13,8 @@ import requests
 from conftest import SERVERS, Running
 from table import BOTH, OTHERS, SPLIT, Case, split
 
-ROOT = Path(__file__).parents[2]
+from testing.repository import ROOT
+
 README = ROOT / "packages" / "contract" / "README.md"
 EXAMPLES = ROOT / "examples"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from stack import ROOT
+from testing.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

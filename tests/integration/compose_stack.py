@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from stack import BringUp, head_commit, part_of, resident
 
-from polling import until
-from stack import ROOT, BringUp, free_port, head_commit, part_of, resident
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

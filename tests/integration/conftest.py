@@ -11,25 +11,24 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-sys.path[:0] = [
-    str(Path(__file__).parent),
-    str(Path(__file__).parents[2]),
-]  # these helpers, and the packages `bench` and `embedded`
+sys.path.insert(0, str(Path(__file__).parent))  # these helpers
 
-from polling import until
-from stack import ALIAS, MODEL, SAMPLES, Stack
+from stack import Stack
+
+from testing.polling import until
+from testing.repository import ALIAS, MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
 
-    from bench.numbered import NumberedModel
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
-
     from compose_stack import ComposeStack
     from door import Door
     from embedded_stack import EmbeddedStack
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from testing.numbered import NumberedModel
 
 KINDS = ("embedded", "compose")
 _diagnosed = 0
@@ -69,7 +68,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, None, None]:
     """Add the services' state and logs to the first failures."""
     global _diagnosed  # noqa: PLW0603 -- one count per session
     outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy types it in part
     stack = getattr(item, "funcargs", {}).get("stack")
     if report.failed and stack is not None and _diagnosed < 2:
         _diagnosed += 1
@@ -154,7 +153,7 @@ def made_here(registry: MlflowClient) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def numbered(stack: Stack) -> Iterator[NumberedModel]:
     """A deployment of the module's own whose answers tell their version; versions 1 and 2, of which 1 is served."""
-    from bench.numbered import NumberedModel
+    from testing.numbered import NumberedModel
 
     model = NumberedModel(stack.mlflow_url, stack.predictions_url)
     first, _ = model.log(), model.log()

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from polling import until
-from stack import free_port
+from testing.polling import until
+from testing.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

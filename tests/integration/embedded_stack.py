@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 import requests
+from stack import BringUp, head_commit, part_of, resident
+
 from embedded import orphans
 from embedded.errors import ServiceDied
 from embedded.stack import Stack as Processes
 from embedded.stack import running
-
-from polling import until
-from stack import MODEL, SAMPLES, BringUp, head_commit, part_of, resident
+from testing.polling import until
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

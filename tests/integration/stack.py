@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
-from embedded import ports
+
+from testing.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from subprocess import CompletedProcess
-
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = ROOT / "services" / "client" / "samples"
-MODEL = "iris_classification"
-ALIAS = "champion"
 
 
 @dataclass(frozen=True)
@@ -116,8 +112,3 @@ def head_commit() -> str | None:
     """The commit that is checked out, None where this is no clone."""
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return head.stdout.strip() if head.returncode == 0 else None
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    return ports.free(["any"])["any"]

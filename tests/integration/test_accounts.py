@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 import yaml
-
 from compose_stack import PROJECT
 from elsewhere import certify
-from polling import until
-from stack import MODEL, ROOT, SAMPLES, free_port
+
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import MODEL, ROOT, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ class MlflowDoor:
         with requests.Session() as session:
             session.trust_env = False  # a bundle that the environment names would go before ours
             return session.request(
-                method, self.url + path, timeout=10, verify=str(self.authority), allow_redirects=False, **more  # type: ignore[arg-type]
+                method, self.url + path, timeout=10, verify=str(self.authority), allow_redirects=False, **more  # type: ignore[arg-type]  # requests' own names
             )  # fmt: skip
 
     def sent(self, path: str, *headers: tuple[str, str]) -> tuple[int, str | None, str | None]:

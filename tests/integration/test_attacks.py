@@ -7,10 +7,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import http2
 import pytest
 
-import http2
-from polling import until
+from testing.polling import until
 
 if TYPE_CHECKING:
     import ssl

@@ -17,21 +17,20 @@ from typing import TYPE_CHECKING
 import mlflow
 import pytest
 import requests
+from compose_stack import PROJECT
+
 from embedded import backup
 from embedded.errors import EmbeddedError
 from embedded.settings import Settings
 from embedded.stack import opened, stores, whole
-
-from compose_stack import PROJECT
-from polling import until
-from stack import ALIAS, MODEL, ROOT, SAMPLES
+from testing.polling import until
+from testing.repository import ALIAS, MODEL, ROOT, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlflow import MlflowClient
-
     from compose_stack import ComposeStack
+    from mlflow import MlflowClient
 
 pytestmark = pytest.mark.compose
 
@@ -97,7 +96,8 @@ def _script(compose: ComposeStack, name: str, folder: Path) -> None:
 
 def _lose(compose: ComposeStack, services: list[str], volumes: list[str]) -> None:
     """Volumes go only with the containers that have them."""
-    compose.compose("rm", "--stop", "--force", *services, check=True)
+    compose.compose("kill", *services, check=True)
+    compose.compose("rm", "--force", *services, check=True)
     names = [f"{PROJECT}_{volume}" for volume in volumes]
     subprocess.run(["docker", "volume", "rm", *names], capture_output=True, check=True, timeout=60)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signet_client.scenarios import SCENARIOS
+from signet_client.scenarios.runner import SCENARIOS
 
-from stack import ALIAS, MODEL
+from testing.repository import ALIAS, MODEL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
     from stack import BringUp, Stack
 
 
@@ -42,7 +41,7 @@ def test_first_up_ends_with_the_table(stack: Stack) -> None:
 def test_second_up_changes_nothing(stack: Stack, registry: MlflowClient) -> None:
     """A second `up` neither trains again nor loses anything, and its scenarios hold as well."""
     before = _registered(registry)
-    assert before["aliases"][ALIAS], "there is a champion"  # type: ignore[index]
+    assert before["aliases"][ALIAS], "there is a champion"  # type: ignore[index]  # JSON
     _assert_all_hold(stack.up_again())
     assert _registered(registry) == before
 

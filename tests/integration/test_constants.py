@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 
-import signet_client.config as client_config
-import signet_client.tags as of_client
+import signet_client.deployments.config as client_config
+import signet_client.deployments.tags as of_client
 import signet_torchserve.revision as of_controller
 import signet_trainer as of_trainer
 from signet_contract import contract, middleware
 from signet_torchserve import deadlines
 
-from stack import ROOT
+from testing.repository import ROOT
 
 CONFIG = (ROOT / "config.properties").read_text("utf-8")
 HAPROXY = (ROOT / "gateway" / "haproxy.cfg").read_text("utf-8")

@@ -14,13 +14,13 @@ import requests
 import torch
 from mlflow.models import infer_signature
 
-from polling import until
-from stack import ALIAS, ROOT, SAMPLES, free_port
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import ALIAS, ROOT, SAMPLES
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from compose_stack import ComposeStack
+    from mlflow import MlflowClient
 
 pytestmark = pytest.mark.compose
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import signet_client.deployment_name as of_client
+import signet_client.deployments.deployment_name as of_client
 import signet_torchserve.deployment_name as of_controller
 from hypothesis import example, given
 from hypothesis import strategies as st
-from signet_client.failure import DeploymentError
+from signet_client.deployments.failure import DeploymentError
 from signet_torchserve.errors import NotServable
 
 

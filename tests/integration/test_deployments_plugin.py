@@ -16,17 +16,17 @@ import requests
 from click import ClickException
 from mlflow.exceptions import MlflowException
 
-from polling import until
-from stack import ALIAS, MODEL, ROOT, SAMPLES, free_port
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import ALIAS, MODEL, ROOT, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from subprocess import CompletedProcess
 
+    from embedded_stack import EmbeddedStack
     from mlflow import MlflowClient
     from mlflow.deployments import BaseDeploymentClient
-
-    from embedded_stack import EmbeddedStack
     from stack import Stack
 
 NAME = "parcel_size"
@@ -455,6 +455,7 @@ def test_s3(
 ) -> None:
     """A model in a bucket is fetched with the caller's own keys."""
     import boto3
+
     from embedded import seaweedfs
     from embedded.datadir import DataDir
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from signet_client.door import certificate
 
-from polling import until
+from testing.polling import until
 
 if TYPE_CHECKING:
     from door import Door

@@ -14,8 +14,9 @@ import pytest
 import requests
 import yaml
 
-from polling import until
-from stack import ROOT, free_port
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlflow import MlflowClient
-
     from compose_stack import ComposeStack
+    from mlflow import MlflowClient
     from stack import Stack
 
 MIB = 1 << 20

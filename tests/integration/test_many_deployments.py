@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bench import crowd
-from bench.moves import move, out_of_turn
-from bench.steady import p99_ms
+from testing import crowd
+from testing.moves import move, out_of_turn
+from testing.steady import p99_ms
 
 if TYPE_CHECKING:
-    from bench.numbered import NumberedModel
+    from testing.numbered import NumberedModel
 
 QUIET_S = 5
 PROMPTLY_S = 15

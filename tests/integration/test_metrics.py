@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from polling import until
-from stack import MODEL, SAMPLES
+from testing.polling import until
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlflow.entities.model_registry import ModelVersion
-
     from stack import Stack
 
 _SAMPLE = re.compile(r"^(signet_\w+)\{(.*?),?\} (\S+)$", re.MULTILINE)

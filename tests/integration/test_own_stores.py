@@ -7,9 +7,10 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-
 from compose_stack import PROJECT
-from stack import ROOT, free_port
+
+from testing.ports import free_port
+from testing.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from bench.numbered import NumberedModel
-from signet_client.scenarios import SCENARIOS
-
-from polling import until
-from stack import MODEL, ROOT, free_port
+from signet_client.scenarios.runner import SCENARIOS
 from test_predictions import test_form_field, test_mlflow_formats, test_sample  # noqa: F401 -- run here, too
-from test_refusals import (  # noqa: F401
+from test_refusals import (  # noqa: F401 -- run here, too
     test_bad_requests_never_harm_their_neighbours,
     test_refusal,
     test_row_is_named,
 )
+
+from testing.numbered import NumberedModel
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import MODEL, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

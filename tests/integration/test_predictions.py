@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from stack import MODEL, SAMPLES
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def test_query_is_no_input(url: str) -> None:
 def test_served_model_is_the_logged_model(url: str, champion: Callable[[], ModelVersion]) -> None:
     """All of Iris gets over HTTP exactly what mlflow.pyfunc predicts with the same version, and most of it is right."""
     import mlflow
-    from sklearn.datasets import load_iris  # type: ignore[import-untyped]
+    from sklearn.datasets import load_iris  # type: ignore[import-untyped]  # scikit-learn ships no types
 
     iris = load_iris(as_frame=True)
     frame = iris.data.astype("float64")

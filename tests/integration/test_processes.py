@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import requests
-from signet_client.scenarios import SCENARIOS
-
 from checkout import Checkout
-from polling import until
-from stack import MODEL, SAMPLES, free_port
+from signet_client.scenarios.runner import SCENARIOS
+
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def _output(done: CompletedProcess[str]) -> str:
 
 def _temporary() -> set[Path]:
     """What lies in /tmp, Java's own folder there included, that a stack may have made."""
-    found = {*Path("/tmp").glob("*"), *Path("/tmp").glob("hsperfdata_*/*")}  # noqa: S108
+    found = {*Path("/tmp").glob("*"), *Path("/tmp").glob("hsperfdata_*/*")}  # noqa: S108 -- only listed
     return {path for path in found if any(_TEMPORARY.match(part) for part in path.parts[2:3])}
 
 

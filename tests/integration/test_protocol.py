@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from polling import until
-from stack import MODEL, SAMPLES
+from testing.polling import until
+from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from stack import Stack

@@ -14,11 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from stack import ALIAS, MODEL, ROOT
+from testing.repository import ALIAS, MODEL, ROOT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
     from stack import Stack
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -216,8 +215,9 @@ def test_mlflow_server_settings() -> None:
 
 def test_embedded_settings() -> None:
     """The two ports of `make up` are the ones in the table; what it hands on is in there, too."""
-    from embedded.settings import HANDED_ON, REGISTRY, Settings
     from signet_torchserve.pieces import PLAIN, Piece
+
+    from embedded.settings import HANDED_ON, REGISTRY, Settings
 
     ports = {"MLFLOW_PORT": str(Settings.mlflow_port), "TORCHSERVE_PORT": str(Settings.torchserve_port)}
     assert _readers("embedded").items() >= ports.items()

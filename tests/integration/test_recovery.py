@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from bench.moves import move
 
-from polling import until
+from testing.moves import move
+from testing.polling import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.numbered import NumberedModel
-    from bench.steady import Load
-
     from stack import Stack
+
+    from testing.numbered import NumberedModel
+    from testing.steady import Load
 
 BACK_WITHIN_S = 20
 SERVED_WITHIN_S = 10

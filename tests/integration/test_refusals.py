@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from stack import MODEL, SAMPLES
+from testing.repository import MODEL, SAMPLES
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 GOOD = [5.0, 3.4, 1.5, 0.2]

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from polling import until
-from stack import ALIAS, MODEL, SAMPLES, free_port
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import ALIAS, MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlflow import MlflowClient
-
     from compose_stack import ComposeStack
+    from mlflow import MlflowClient
 
 pytestmark = pytest.mark.compose
 

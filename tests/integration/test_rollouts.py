@@ -6,16 +6,17 @@ import time
 from typing import TYPE_CHECKING
 
 import requests
-from bench.moves import move, out_of_turn
-from bench.steady import p99_ms
 
-from stack import ALIAS, MODEL, SAMPLES
+from testing.moves import move, out_of_turn
+from testing.repository import ALIAS, MODEL, SAMPLES
+from testing.steady import p99_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.numbered import NumberedModel
     from mlflow import MlflowClient
+
+    from testing.numbered import NumberedModel
 
 QUIET_S = 10
 NEW_VERSIONS = 10

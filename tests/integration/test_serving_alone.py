@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from bench.numbered import NumberedModel
-
 from elsewhere import ADMIN, TOKEN, Elsewhere, elsewhere
-from polling import until
-from stack import ROOT, free_port
+
+from testing.numbered import NumberedModel
+from testing.polling import until
+from testing.ports import free_port
+from testing.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ import pytest
 import requests
 import yaml
 
-from stack import MODEL, ROOT
+from testing.repository import MODEL, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
-
     from stack import Stack
 
 COLUMNS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]

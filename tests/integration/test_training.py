@@ -6,11 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stack import MODEL, ROOT
+from testing.repository import MODEL, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
     from stack import Stack
 
 MAY_FAIL_THE_GATE = ("--lr", "0.000001")
@@ -113,7 +113,7 @@ def test_mlflow_run(stack: Stack, registry: MlflowClient, champion: Callable[[],
     command = ["mlflow", "run", "services/trainer", "-P", "max_epochs=2", "--env-manager", "local"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_"))}
     environment["MLFLOW_TRACKING_URI"] = stack.mlflow_url
-    environment["PATH"] = os.pathsep.join([str(os.path.dirname(sys.executable)), environment["PATH"]])  # noqa: PTH120
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, _output(done)
     assert _newest(registry) == newest + 1

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # these helpers
-sys.path.append(str(Path(__file__).parents[1] / "integration"))  # polling
 
 from manifests import FOLDER, Object, kustomization, rendered
 

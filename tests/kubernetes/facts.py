@@ -140,7 +140,7 @@ def _user_of_image(dockerfile: str) -> str:
 
 
 def _bytes(size: str) -> int:
-    number, unit = re.fullmatch(r"(\d+)(\w+)", size).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"(\d+)(\w+)", size).groups()  # type: ignore[union-attr]  # one that does not match fails the test
     return int(number) * _UNITS[unit]
 
 

@@ -122,7 +122,7 @@ CHANGES: dict[str, tuple[str, Callable[[Object], object]]] = {
     "environment": ("torchserve", lambda it: _container(it)["env"].pop()),
     "settings": ("mlflow-server", lambda it: _container(it).pop("envFrom")),
     "volumes": ("mlflow-server", lambda it: _mount(it, "/run/secrets/mlflow-server").pop("readOnly")),
-    "in_memory": ("client", lambda it: _container(it)["volumeMounts"].remove(_mount(it, "/tmp"))),  # noqa: S108
+    "in_memory": ("client", lambda it: _container(it)["volumeMounts"].remove(_mount(it, "/tmp"))),  # noqa: S108 -- of a container
     "shared_memory": ("trainer", lambda it: _volume(it, "shm")["emptyDir"].update(sizeLimit="64Mi")),
     "memory": ("postgres", lambda it: _container(it)["resources"]["limits"].update(memory="1Gi")),
     "networks": ("client", lambda it: labels(it).update({f"{NETWORK}database": "member"})),

@@ -18,8 +18,9 @@ import pytest
 import requests
 from manifests import ROOT, Object, named, pod
 from pods import Pods, docker, running
-from polling import until
 from test_manifests import made_secrets
+
+from testing.polling import until
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -76,7 +77,7 @@ def jobs(pods: Pods) -> dict[str, Any]:
 
     try:
         return until("all jobs have ended well", ended, timeout_s=UP_S)
-    except AssertionError as error:
+    except TimeoutError as error:
         for name in names:
             error.add_note(f"{name}:\n{docker('logs', '--tail=20', f'signet-pods-{name}')}")
         raise

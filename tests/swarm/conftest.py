@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path[:0] = [
-    str(Path(__file__).parent),
-    str(Path(__file__).parents[1] / "integration"),
-    str(Path(__file__).parents[2]),
-]  # these helpers, those of the integration suite, and the package `embedded`
+sys.path.insert(0, str(Path(__file__).parent))  # these helpers
 
 from swarm import Swarm
 
@@ -45,7 +41,7 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, None, None]:
     """Add what the Swarm says of itself to each failure."""
     outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy types it in part
     swarm = getattr(item, "funcargs", {}).get("swarm")
     if report.failed and swarm is not None:
         report.sections.append(("the Swarm", swarm.diagnosis()))

@@ -10,13 +10,14 @@ import pytest
 import requests_drawn as drawn
 from hypothesis import currently_in_test_context, event
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract import request
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
+
+from testing.oracle import columns_schema, signature_document
 
 LARGE_BYTES = 1 << 11  # from there on lists are read into arrays
 

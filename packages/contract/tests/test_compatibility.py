@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType
-from oracle import columns_schema
 from signet_contract import Contract
+
+from testing.oracle import columns_schema
 
 AB = columns_schema(("double", "a"), ("double", "b"))
 

@@ -10,9 +10,10 @@ import pytest
 from fast_and_slow import PARAMS, SIGNATURES, TWO, outcome
 from hypothesis import event, given
 from hypothesis import strategies as st
-from oracle import columns_schema, signature_document
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
+
+from testing.oracle import columns_schema, signature_document
 
 _names = st.sampled_from(["a", "b", "double", "long", "t", "data", "columns", "index", "params", "inputs", "instances"])
 

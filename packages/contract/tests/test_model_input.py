@@ -9,9 +9,10 @@ from fast_and_slow import outcome
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract.contract import Contract
 from signet_contract.model_input import ModelInput
+
+from testing.oracle import columns_schema, signature_document
 
 
 def admitted(schema: Schema, content: Any) -> ModelInput:

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fast_and_slow import NAMED, UNSAFE, columns, outcome
-from oracle import columns_schema, signature_document
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
+
+from testing.oracle import columns_schema, signature_document
 
 
 @pytest.mark.parametrize(

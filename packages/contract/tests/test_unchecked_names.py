@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.types import Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract import request
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
 from signet_contract.policy import Policy
+
+from testing.oracle import columns_schema, signature_document
 
 UNNAMED = {
     "a tensor": Schema([TensorSpec(np.dtype("float32"), (-1, 2))]),

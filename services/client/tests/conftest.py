@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from testing.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -99,6 +101,5 @@ def reply() -> type[Reply]:
 
 @pytest.fixture
 def unused_url() -> str:
-    """An address where nothing listens: its port was just free."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        return f"http://127.0.0.1:{server.server_address[1]}"
+    """An address where nothing listens."""
+    return f"http://127.0.0.1:{free_port()}"

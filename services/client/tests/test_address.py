@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from signet_client.address import credentials_in_files, without_credentials
 
 

@@ -8,7 +8,6 @@ import sys
 import threading
 
 import pytest
-
 from signet_client.interruption import interruptible
 
 _COMMAND = """
@@ -25,7 +24,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("ignored", [True, False])
-def test_it_ends_on_both_signals(number: signal.Signals, ignored: bool) -> None:  # noqa: FBT001
+def test_it_ends_on_both_signals(number: signal.Signals, ignored: bool) -> None:
     """Also one that was started with SIGINT ignored, as a shell's `&` does."""
     ignoring = "trap '' INT; " if ignored else ""
     process = subprocess.Popen(

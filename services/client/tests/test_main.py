@@ -1,5 +1,3 @@
-"""signet_client.__main__"""
-
 from __future__ import annotations
 
 import os

@@ -1,5 +1,3 @@
-"""signet_client.predict"""
-
 from __future__ import annotations
 
 import io
@@ -10,7 +8,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-
 from signet_client.errors import (
     ClientError,
     InputEmpty,

@@ -1,11 +1,8 @@
-"""signet_client.server"""
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-
 from signet_client.errors import ServerTooSlow, ServerUnreachable
 from signet_client.server import Answer, PredictionServer
 

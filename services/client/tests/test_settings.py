@@ -1,9 +1,6 @@
-"""signet_client.settings"""
-
 from __future__ import annotations
 
 import pytest
-
 from signet_client.errors import InvalidSetting
 from signet_client.settings import Settings
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-import requests
+
+from testing.polling import answers, until_up
+from testing.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 Running = Callable[..., AbstractContextManager["RunningServer"]]
-DEADLINE_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,7 @@ def running() -> Running:
 @contextmanager
 def _running(folder: Path, **more: str) -> Iterator[RunningServer]:
     """Start the server on what the folder holds."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = os.environ | {
         "MLFLOW_PORT": str(port),
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
@@ -62,21 +59,9 @@ def _running(folder: Path, **more: str) -> Iterator[RunningServer]:
             [sys.executable, "-m", "signet_mlflow_server"], env=env, cwd=folder, stdout=stream, stderr=stream
         )
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + DEADLINE_S
-    while not _answers(url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f"the server did not come up; its log:\n{log.read_text()}")
-        time.sleep(0.1)
     try:
+        until_up(process, log, lambda: answers(f"{url}/health"))
         yield RunningServer(process, url)
     finally:
         process.kill()
         process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health", timeout=1).ok
-    except requests.RequestException:
-        return False

@@ -66,7 +66,7 @@ def ask(url: str, name: str | None, method: str, path: str, content: dict[str, A
     """Ask as that account."""
     sent = {"params": content} if method == "GET" else {"json": content}
     auth = (name, PASSWORDS[name]) if name else None
-    return requests.request(method, f"{url}/api/2.0/mlflow/{path}", auth=auth, timeout=30, **sent)  # type: ignore[arg-type]
+    return requests.request(method, f"{url}/api/2.0/mlflow/{path}", auth=auth, timeout=30, **sent)  # type: ignore[arg-type]  # whatever requests takes
 
 
 def _artifact(url: str, api: str) -> str:

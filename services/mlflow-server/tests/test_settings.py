@@ -21,7 +21,7 @@ def test_defaults_hold_no_secret_and_listen_on_loopback() -> None:
 def test_every_field_can_be_set() -> None:
     """Each setting has its variable, and each value arrives."""
     env = {
-        "MLFLOW_HOST": "0.0.0.0",  # noqa: S104 - a value that is read, not listened on
+        "MLFLOW_HOST": "0.0.0.0",  # noqa: S104 -- a value that is read, not listened on
         "MLFLOW_PORT": "5055",
         "MLFLOW_BACKEND_STORE_URI": "sqlite:///x.db",
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://other",
@@ -64,7 +64,7 @@ def test_empty_value_counts_as_unset() -> None:
         ({"SIGNET_PLAIN": "true", "SIGNET_STREAMING": "true"}, False),
     ],
 )
-def test_streaming_can_be_left_out(env: dict[str, str], is_streaming: bool) -> None:  # noqa: FBT001 -- a row's
+def test_streaming_can_be_left_out(env: dict[str, str], is_streaming: bool) -> None:
     """By its own setting, and by the one that leaves out all that is clever."""
     assert Settings.from_environment(env).is_streaming == is_streaming
 

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
-# models.py and the like, which several test modules share, and oracle.py and the like, which the contract's tests have.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "packages" / "contract" / "tests")]
+sys.path.insert(0, str(Path(__file__).parent))  # models.py and the like, which several test modules share
 
-import hypothesis_profile  # noqa: E402, F401 -- found by the lines above
+import testing.hypothesis_profile  # noqa: F401 -- which draws the cases
 
 # As the TorchServe does for which the tests call a handler.
 os.environ["SIGNET_UNDECIDED"] = "true"
 
 with warnings.catch_warnings(action="ignore"):  # both leave their version.txt open
-    import model_archiver.model_archiver  # noqa: F401
-    import ts.service  # noqa: F401
+    import model_archiver.model_archiver  # noqa: F401 -- only to be loaded here
+    import ts.service  # noqa: F401 -- as above
 
 logging.getLogger("mlflow.models.utils").setLevel(logging.ERROR)  # the oracle asks it about extra columns all the time
 

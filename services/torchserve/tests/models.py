@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,7 +16,6 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from signet_torchserve.archive import builder
 from signet_torchserve.revision import Revision
-from signet_torchserve.server.client import TorchServe
 from signet_torchserve.server.launch import METRICS_CONFIG
 from signet_torchserve.worker import worker_loop
 from signet_torchserve.worker.handler import SignatureHandler
@@ -177,35 +174,3 @@ def form(fields: Mapping[str, bytes]) -> Request:
 def rows(*shape: int, dtype: str = "float32") -> Any:
     """Numbers that differ from one another, of a shape."""
     return (np.arange(int(np.prod(shape))).reshape(shape) / 4 - 1).astype(dtype)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def free_addresses() -> dict[str, str]:
-    """Environment of a TorchServe whose ports nobody has."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    inference, metrics = (opened.getsockname()[1] for opened in sockets)
-    for opened in sockets:
-        opened.close()
-    return {
-        "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{inference}",
-        "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics}",
-    }
-
-
-def wait_until_up(server: TorchServe) -> None:
-    wait_until(server.is_up)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Return when it is so; fail if it is not within a minute."""
-    waiting = threading.Event()
-    for _ in range(3000):
-        if is_so():
-            return
-        waiting.wait(0.02)
-    raise AssertionError("It has not become so within a minute.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from signet_torchserve import __main__ as main
@@ -11,7 +10,7 @@ from signet_torchserve import deadlines
 from signet_torchserve.options import Options
 from signet_torchserve.revision import TIMEOUT
 
-ROOT = Path(__file__).parents[3]
+from testing.repository import ROOT
 
 
 def _number(path: str, pattern: str) -> float:

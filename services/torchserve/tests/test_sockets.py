@@ -11,7 +11,8 @@ import pytest
 import requests
 from signet_torchserve import sockets
 from signet_torchserve.archive.store import Store
-from small_server import ECHO, small_server
+
+from testing.small_server import ECHO, small_server
 
 BEGIN = """
 import os, signal, sys

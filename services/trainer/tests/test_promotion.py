@@ -18,7 +18,7 @@ from signet_trainer.promotion import Champion, decide
         (0.50, Champion("3", 0.40, "measured"), False, "below the threshold"),
     ],
 )
-def test_decide(accuracy: float, champion: Champion | None, promoted: bool, words: str) -> None:  # noqa: FBT001
+def test_decide(accuracy: float, champion: Champion | None, promoted: bool, words: str) -> None:
     """At least the threshold and not worse than the champion; the reason says which."""
     promotion = decide(accuracy, 0.9, champion)
     assert promotion.promoted is promoted

@@ -114,6 +114,6 @@ def test_no_password_stays_in_the_address() -> None:
         ({"RANK": "3"}, False),
     ],
 )
-def test_ranks(environ: dict[str, str], main: bool) -> None:  # noqa: FBT001
+def test_ranks(environ: dict[str, str], main: bool) -> None:
     """Only the first process of a distributed training talks to MLflow."""
     assert Environment.from_environment({"MLFLOW_TRACKING_URI": "http://x", **environ}).main_process is main

@@ -1,6 +1,5 @@
 """Runs and connections of `signet_trainer.tracking`."""
 
-import socket
 import time
 
 import pytest
@@ -10,12 +9,13 @@ from signet_trainer import tracking
 from signet_trainer.errors import ExperimentDeleted, MlflowLost, MlflowUnreachable, TrainingStopped
 from signet_trainer.settings import Environment, Settings
 
+from testing.ports import free_port
+
 
 def test_a_closed_port_is_reported_soon(tracking_uri: str) -> None:
     """Within ten seconds, in one line that names the address."""
     del tracking_uri
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     begin = time.monotonic()
     with pytest.raises(MlflowUnreachable, match=rf"^MLflow at http://127.0.0.1:{port} cannot be used: .*refused"):
         tracking.connect(f"http://127.0.0.1:{port}")
@@ -91,8 +91,7 @@ def test_a_deleted_experiment_is_named(tracking_uri: str) -> None:
 def test_a_proxy_that_refuses_is_named(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What refuses the connection is the proxy, not MLflow."""
     del tracking_uri
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(MlflowUnreachable, match=r"the proxy of HTTP_PROXY or HTTPS_PROXY cannot be used"):
         tracking.connect("http://mlflow.example.org")

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract.bulk import documents
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.contract import Contract
 from signet_contract.request import decode
+
+from testing.oracle import columns_schema, signature_document
 
 _floats = st.floats(allow_nan=False, allow_infinity=False)
 _scalars = st.one_of(_floats, st.integers(-(10**20), 10**20), st.none(), st.booleans(), st.text(max_size=3))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
-from oracle import columns_schema
 from signet_contract.enforcement import column_names
 from signet_contract.errors import MAX_VIOLATIONS, SignatureMismatch, Violation
+
+from testing.oracle import columns_schema
 
 _names = st.sampled_from(["a", "b", "c", "d", "", "é", "0", 0, 1, None])
 _specs = st.lists(

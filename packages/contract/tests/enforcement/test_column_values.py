@@ -10,9 +10,10 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.models.utils import _enforce_mlflow_datatype
 from mlflow.types import DataType
-from oracle import columns_schema
 from signet_contract.enforcement import column_values
 from signet_contract.policy import Policy
+
+from testing.oracle import columns_schema
 
 
 def examined(type_: str, values: list[Any], *policy: Policy, required: bool = True) -> tuple[list[Any], pd.Series]:

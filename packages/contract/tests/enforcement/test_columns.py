@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fast_and_slow import MISSING, SIGNATURES, TWO, UNSAFE, columns, outcome, signature
-from oracle import signature_document
 from signet_contract.contract import Contract
 from signet_contract.errors import MAX_VIOLATIONS, Rejected
 from signet_contract.model_input import ModelInput
+
+from testing.oracle import signature_document
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import numpy as np
-import oracle
 import pytest
 import requests_drawn as drawn
 from hypothesis import event, given
@@ -15,6 +14,8 @@ from signet_contract import json_text, request
 from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
+
+from testing import oracle
 
 
 def decided(schema: Schema, body: bytes, allow: frozenset[str] = frozenset()) -> ModelInput | Rejected:

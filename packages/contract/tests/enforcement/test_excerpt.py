@@ -11,12 +11,13 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract import errors, request
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values, columns, decision, tensors
 from signet_contract.enforcement.excerpt import Excerpt
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rejected
+
+from testing.oracle import columns_schema, signature_document
 
 ROWS = st.sampled_from([1, 30, 100, 300])
 TEXTS = ["", "a", "3.5", "1_0", " 7 ", "nan", "inf", "1e400", "0x1", "2020-01-02", "2020-01-02T03:04:05+02:00", "MS41"]

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from fast_and_slow import columns, outcome, signature
 from mlflow.types import ParamSchema, ParamSpec
-from oracle import columns_schema, signature_document
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
+
+from testing.oracle import columns_schema, signature_document
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e400"])

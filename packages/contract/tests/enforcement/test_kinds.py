@@ -10,8 +10,9 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import DataType
-from oracle import columns_schema, decide_table
 from signet_contract.enforcement.kinds import Kinds
+
+from testing.oracle import columns_schema, decide_table
 
 BEYOND = 2**128 - 2**103  # from here on a number is infinite in float32
 ENDS = sorted(sign * end for end in (0, 2, 2**31, 2**53, 2**63, 2**64, BEYOND, 2**128, 2**1023) for sign in (1, -1))

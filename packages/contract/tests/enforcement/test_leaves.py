@@ -9,11 +9,12 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
-from oracle import signature_document
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.enforcement import decision, leaves
 from signet_contract.errors import Rejected
 from signet_contract.request import RawBody
+
+from testing.oracle import signature_document
 
 
 @st.composite

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.types import Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract import request
 from signet_contract.codecs import mlflow
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
 from signet_contract.policy import Policy
+
+from testing.oracle import columns_schema, signature_document
 
 SCHEMAS = {
     "columns": columns_schema(("double", "a"), ("double", "b")),

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema
-from oracle import columns_schema, signature_document
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
@@ -17,6 +16,8 @@ from signet_contract.enforcement import columns, kinds, lists, regular
 from signet_contract.enforcement.regular import Irregular, Table
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
+
+from testing.oracle import columns_schema, signature_document
 
 NAMED = columns_schema(("double", "a"), ("string", "b", False), ("long", "c", False))
 UNNAMED = columns_schema(("double", None), ("double", None), ("double", None))

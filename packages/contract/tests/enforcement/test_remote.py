@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from enforcing import service_at
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import decision, remote, service
 from signet_contract.errors import DecidedTooLate, Rejected, SignatureMismatch, TooCostly
 from signet_contract.model_input import ModelInput
 from signet_contract.request import RawBody
+
+from testing.enforcing import service_at
+from testing.oracle import columns_schema, signature_document
 
 COLUMNS = signature_document(
     columns_schema(("double", "a"), ("string", "b", False)), ParamSchema([ParamSpec("p", "long", 3)])

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from enforcing import service_at
-from oracle import columns_schema, signature_document
 from signet_contract import machine
 from signet_contract.enforcement import remote, service
 from signet_contract.errors import SignatureMismatch
 from signet_contract.request import RawBody
+
+from testing.enforcing import service_at
+from testing.oracle import columns_schema, signature_document
 
 CONTRACT = signature_document(columns_schema(("double", "a")))
 COUNT = 2 * min(max(service.FEWEST, machine.cores()), service.MOST)

@@ -10,11 +10,12 @@ from fast_and_slow import IRIS, hold_to_the_slow_way, outcome, repeated, signatu
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract import request
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
+
+from testing.oracle import columns_schema, signature_document
 
 
 @pytest.mark.parametrize("body", [b'[{"a": [1.5]}]', b'{"instances": [{"a": {"0": 1.5}}]}', b'[{"a": [[1.5]]}]'])

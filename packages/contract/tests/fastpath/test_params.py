@@ -9,8 +9,9 @@ from fast_and_slow import hold_to_the_slow_way
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.types import ParamSchema, ParamSpec
-from oracle import columns_schema
 from signet_contract.fastpath.params import Params
+
+from testing.oracle import columns_schema
 
 SPECS = json.loads(
     ParamSchema([ParamSpec("t", "double", 1), ParamSpec("k", "long", 3), ParamSpec("words", "string", ["a"], (-1,))])

@@ -8,10 +8,11 @@ import requests_drawn as drawn
 from fast_and_slow import outcome, slowly
 from hypothesis import event, given
 from hypothesis import strategies as st
-from oracle import columns_schema, signature_document
 from signet_contract import request
 from signet_contract.contract import Contract
 from signet_contract.errors import Rejected
+
+from testing.oracle import columns_schema, signature_document
 
 
 def varied(draw: st.DrawFn, document: Any) -> Any:  # noqa: PLR0911 -- one for each kind

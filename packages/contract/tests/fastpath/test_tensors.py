@@ -10,9 +10,10 @@ from fast_and_slow import hold_to_the_slow_way
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
-from oracle import signature_document
 from signet_contract import request
 from signet_contract.contract import Contract
+
+from testing.oracle import signature_document
 
 
 @given(st.data())

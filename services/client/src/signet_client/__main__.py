@@ -14,7 +14,7 @@ from signet_client.door.folder import Folder
 from signet_client.errors import ClientError
 from signet_client.interruption import interruptible
 from signet_client.predict import PredictOptions, predict
-from signet_client.scenarios import ScenarioOptions, run_scenarios
+from signet_client.scenarios.runner import ScenarioOptions, run_scenarios
 from signet_client.server import PredictionServer
 from signet_client.settings import Settings
 

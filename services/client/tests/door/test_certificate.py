@@ -1,5 +1,3 @@
-"""signet_client.door.certificate"""
-
 from __future__ import annotations
 
 import ssl
@@ -7,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-
 from signet_client.door import certificate
 from signet_client.errors import InvalidOption, UnusableCertificate
 

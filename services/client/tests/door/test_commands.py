@@ -1,5 +1,3 @@
-"""signet_client.door.commands"""
-
 from __future__ import annotations
 
 import os

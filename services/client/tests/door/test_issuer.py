@@ -1,5 +1,3 @@
-"""signet_client.door.issuer"""
-
 from __future__ import annotations
 
 import base64
@@ -10,7 +8,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
 from signet_client.door import certificate, issuer
 from signet_client.door.folder import Folder
 from signet_client.errors import InvalidOption, UnusableKeys

@@ -1,5 +1,3 @@
-"""signet_client.door.tokens"""
-
 from __future__ import annotations
 
 import hashlib
@@ -8,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
 from signet_client.door.folder import Folder
 from signet_client.door.tokens import EVERY, FILE, NONE, Tokens, lifetime_s, rate
 from signet_client.errors import DoorUnreachable, InvalidOption, TokenExists, UnknownToken

@@ -17,8 +17,8 @@ def main() -> int:
     except InvalidSetting as error:
         print(error, file=sys.stderr)
         return 2
-    # MLflow takes 2 s to import; a wrong setting is said at once.
-    from signet_mlflow_server import server  # noqa: PLC0415
+    # MLflow is slow to import; a wrong setting is said at once.
+    from signet_mlflow_server import server  # noqa: PLC0415 -- as said above
 
     server.migrate(settings)
     server.serve(settings)

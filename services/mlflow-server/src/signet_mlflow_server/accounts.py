@@ -58,7 +58,7 @@ def app(settings: Settings, file: Path) -> FastAPI:
         }
     )
     # Imported this late because it reads its environment on import.
-    from mlflow.server import auth  # noqa: PLC0415
+    from mlflow.server import auth  # noqa: PLC0415 -- as said above
 
     application: FastAPI = auth.create_app()
     for name, password in passwords.items():

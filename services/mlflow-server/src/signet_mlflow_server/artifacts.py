@@ -55,7 +55,7 @@ class ProxiedS3ArtifactRepository(ArtifactRepository):
         """
         bucket, root = self._s3.parse_s3_compliant_uri(self._s3.artifact_uri)
         try:
-            found = self._s3._get_s3_client().get_object(Bucket=bucket, Key=posixpath.join(root, path))  # noqa: SLF001 - as below
+            found = self._s3._get_s3_client().get_object(Bucket=bucket, Key=posixpath.join(root, path))  # noqa: SLF001 -- as below
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
@@ -63,4 +63,4 @@ class ProxiedS3ArtifactRepository(ArtifactRepository):
         return found["ContentLength"], found["Body"].iter_chunks(_PIECE_BYTES)
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        self._s3._download_file(remote_file_path, local_path)  # noqa: SLF001 - what MLflow's plugins must implement
+        self._s3._download_file(remote_file_path, local_path)  # noqa: SLF001 -- what MLflow's plugins must implement

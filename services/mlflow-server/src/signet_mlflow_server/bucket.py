@@ -29,7 +29,7 @@ class Bucket:
         # Its methods are untyped, and one is private: it knows how MLflow reaches the store.
         repository: Any = S3ArtifactRepository(destination)
         self._name, self._root = repository.parse_s3_compliant_uri(destination)
-        self._client = repository._get_s3_client()  # noqa: SLF001
+        self._client = repository._get_s3_client()  # noqa: SLF001 -- the client that MLflow itself uses
 
     def save(self, stream: IO[bytes]) -> int:
         """Write every object as a file of a tar; one that is deleted meanwhile is left out. The number of files."""
@@ -65,11 +65,11 @@ class Bucket:
 def main(arguments: list[str]) -> int:
     """Save or load, as the one argument says, and say on standard error how much."""
     if arguments not in (["save"], ["load"]):
-        print("Expected one argument: save or load.", file=sys.stderr)  # noqa: T201
+        print("Expected one argument: save or load.", file=sys.stderr)  # noqa: T201 -- a command's output
         return 2
     bucket = Bucket(Settings.from_environment(os.environ).artifacts_destination)
     count = bucket.save(sys.stdout.buffer) if arguments == ["save"] else bucket.load(sys.stdin.buffer)
-    print(f"{count} files", file=sys.stderr)  # noqa: T201
+    print(f"{count} files", file=sys.stderr)  # noqa: T201 -- a command's output
     return 0
 
 

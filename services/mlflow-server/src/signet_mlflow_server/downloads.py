@@ -39,15 +39,15 @@ def stream(app: FastAPI) -> None:
 
 def _download(artifact_path: str) -> Response:
     try:
-        path = _mlflow._get_workspace_scoped_path(_mlflow.validate_path_is_safe(artifact_path))  # noqa: SLF001
-        size, pieces = _mlflow._get_artifact_repo().read(path)  # noqa: SLF001
+        path = _mlflow._get_workspace_scoped_path(_mlflow.validate_path_is_safe(artifact_path))  # noqa: SLF001 -- as MLflow's own route does
+        size, pieces = _mlflow._get_artifact_repo().read(path)  # noqa: SLF001 -- as MLflow's own route does
     except MlflowException as error:
         told: Any = error  # its methods are untyped
         return JSONResponse(json.loads(told.serialize_as_json()), told.get_http_status_code())
     headers = {
-        "Content-Type": _mlflow._guess_mime_type(path),  # noqa: SLF001
+        "Content-Type": _mlflow._guess_mime_type(path),  # noqa: SLF001 -- as MLflow's own route does
         "Content-Length": str(size),
-        "Content-Disposition": _mlflow._content_disposition(posixpath.basename(path)),  # noqa: SLF001
+        "Content-Disposition": _mlflow._content_disposition(posixpath.basename(path)),  # noqa: SLF001 -- as MLflow's own route does
         "X-Content-Type-Options": "nosniff",
     }
     return StreamingResponse(pieces, headers=headers)

@@ -28,7 +28,7 @@ def main() -> int:
     """Check once and print what is wrong."""
     problem = check(Settings.from_environment(os.environ).port)
     if problem:
-        print(problem, file=sys.stderr)  # noqa: T201
+        print(problem, file=sys.stderr)  # noqa: T201 -- a command's output
     return 1 if problem else 0
 
 

@@ -33,7 +33,7 @@ _QUEUED = 2  # pieces of an answer
 
 
 def migrate(settings: Settings) -> None:
-    """Create the schema in an empty database, or upgrade it; 0.1 s where it is up to date."""
+    """Create the schema in an empty database, or upgrade it."""
     mlflow.db.commands.main(["upgrade", settings.backend_store_uri], standalone_mode=False)
 
 
@@ -72,8 +72,8 @@ def serve(settings: Settings) -> None:
     os.environ.update(server_env(settings))
     scratch.begin()
     # Imported this late because the application reads its environment on import.
-    from mlflow.server import fastapi_app  # noqa: PLC0415
-    from mlflow.server.handlers import initialize_backend_stores  # noqa: PLC0415
+    from mlflow.server import fastapi_app  # noqa: PLC0415 -- as said above
+    from mlflow.server.handlers import initialize_backend_stores  # noqa: PLC0415 -- as said above
 
     initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
     app = accounts.app(settings, settings.accounts_file) if settings.accounts_file else fastapi_app.app
@@ -85,9 +85,9 @@ def serve(settings: Settings) -> None:
 
 def _stream(settings: Settings, fastapi_app: Any, app: FastAPI) -> None:
     """Hand artifacts on piece by piece, if this MLflow has what that needs; else its own routes stay."""
-    from mlflow.server import artifact_router  # noqa: PLC0415
+    from mlflow.server import artifact_router  # noqa: PLC0415 -- as in `serve`
 
-    from signet_mlflow_server import downloads  # noqa: PLC0415
+    from signet_mlflow_server import downloads  # noqa: PLC0415 -- as in `serve`
 
     needed = [(artifact_router, downloads.NEEDED), (fastapi_app, ("_EfficientWSGIResponder",))]
     if missing := [name for module, names in needed for name in names if not hasattr(module, name)]:
@@ -108,9 +108,9 @@ def _pace(fastapi_app: Any) -> None:
     The bridge to them queues an answer as a whole, in memory. Both names are private; a test counts what is queued.
     """
 
-    class Paced(fastapi_app._EfficientWSGIResponder):  # type: ignore[misc]  # noqa: SLF001
+    class Paced(fastapi_app._EfficientWSGIResponder):  # type: ignore[misc]  # noqa: SLF001 -- a test pins it, and MLflow types it in part
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             self.stream_send, self.stream_receive = anyio.create_memory_object_stream[Any](_QUEUED)
 
-    fastapi_app._EfficientWSGIResponder = Paced  # noqa: SLF001
+    fastapi_app._EfficientWSGIResponder = Paced  # noqa: SLF001 -- as above

@@ -90,8 +90,8 @@ def follow(
         Seconds to wait before it is done again.
     """
     # These imports (MLflow) take as long as TorchServe's own start: both at once.
-    from signet_torchserve.control.controller import Controller  # noqa: PLC0415
-    from signet_torchserve.control.registry import Registry  # noqa: PLC0415
+    from signet_torchserve.control.controller import Controller  # noqa: PLC0415 -- as said above
+    from signet_torchserve.control.registry import Registry  # noqa: PLC0415 -- as said above
 
     client = launch.client(settings, store, os.environ)
     registry = Registry(settings.tracking_uri, settings.alias)

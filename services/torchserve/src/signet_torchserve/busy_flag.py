@@ -3,7 +3,7 @@
 TorchServe counts the requests that wait for a version, not those that its workers are at work on. When it ends a
 worker, it forgets these: their clients never hear. So the controller looks here before it lets a version's workers end.
 
-The byte has no file on a disk: at 64 connections that made the 99th percentile 16.8 ms, where it is 6.2.
+The byte lies in memory. A file on a disk would slow a worker down that serves many connections.
 """
 
 from __future__ import annotations

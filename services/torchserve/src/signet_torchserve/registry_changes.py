@@ -52,8 +52,8 @@ class RegistryChanges:
         if not self._is_server:
             return None
         try:
-            return http_request(  # type: ignore[no-any-return, no-untyped-call]
-                get_default_host_creds(self._tracking_uri),  # type: ignore[no-untyped-call]
+            return http_request(  # type: ignore[no-any-return, no-untyped-call]  # MLflow types it in part
+                get_default_host_creds(self._tracking_uri),  # type: ignore[no-untyped-call]  # as above
                 _SEARCH,
                 "GET",
                 params={"max_results": 1},

@@ -18,12 +18,13 @@ import torch
 import yaml
 from mlflow.models import ModelSignature
 from models import Formula, rows
-from oracle import columns_schema
 from signet_torchserve.archive import builder
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.errors import FilesIncomplete, NotServable
 from signet_torchserve.model import pt2_schema
 from signet_torchserve.revision import Revision
+
+from testing.oracle import columns_schema
 
 LABELS = {"0": "SETOSA", "1": "VIRGINICA"}
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": ["SETOSA"]}}

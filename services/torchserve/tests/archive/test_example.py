@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_torchserve.archive import example
 from signet_torchserve.errors import NotServable
+
+from testing.oracle import columns_schema, signature_document
 
 INFO = {"saved_input_example_info": {"serving_input_path": "serving_input_example.json"}}
 

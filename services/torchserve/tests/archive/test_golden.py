@@ -24,7 +24,7 @@ from signet_torchserve.archive.golden import Golden, are_about
         (None, {"predictions": ["whatever"]}, True),
     ],
 )
-def test_an_answer_is_right_up_to_rounding(expected: Any, answer: Any, is_right: bool) -> None:  # noqa: FBT001
+def test_an_answer_is_right_up_to_rounding(expected: Any, answer: Any, is_right: bool) -> None:
     """Structure, labels and whole numbers must be the same, other numbers about the same."""
     mismatch = Golden({}, expected).mismatch(answer)
     assert (mismatch is None) is is_right
@@ -42,7 +42,7 @@ def test_an_answer_is_right_up_to_rounding(expected: Any, answer: Any, is_right:
         ({"predictions": [[1, 2]]}, {"predictions": [[1, 2]]}, True),
     ],
 )
-def test_answers_are_the_same_up_to_rounding(answer: Any, other: Any, is_so: bool) -> None:  # noqa: FBT001
+def test_answers_are_the_same_up_to_rounding(answer: Any, other: Any, is_so: bool) -> None:
     """A sum is as exact as its greatest terms are."""
     assert are_about(answer, other) is is_so
 

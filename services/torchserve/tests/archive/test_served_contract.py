@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mlflow.types import Schema, TensorSpec
-from oracle import columns_schema, signature_document
 from signet_contract import Contract
 from signet_torchserve.archive.served_contract import ServedContract
+
+from testing.oracle import columns_schema, signature_document
 
 
 @pytest.mark.parametrize(

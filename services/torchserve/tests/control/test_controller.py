@@ -23,8 +23,7 @@ import requests
 import torch
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
-from models import NAME, Formula, free_addresses, rewrite, rows, wait_until, wait_until_up
-from oracle import columns_schema
+from models import NAME, Formula, rewrite, rows
 from signet_torchserve import busy_flag
 from signet_torchserve.archive import digest
 from signet_torchserve.archive.store import Store
@@ -39,7 +38,11 @@ from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServerError
 from signet_torchserve.settings import Settings
 
-ROOT = Path(__file__).parents[4]
+from testing.oracle import columns_schema
+from testing.polling import until
+from testing.ports import free_addresses
+from testing.repository import ROOT
+
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
@@ -82,7 +85,7 @@ class Replica:
         self.controller = Controller(self.registry, self.server, self.store, self.status, 1.0, self.room)
         self.health = Health(self.status, self.server, self.store)
         self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
-        wait_until_up(self.server)
+        until("TorchServe answers", self.server.is_up)
         self.controller.resume()
 
     def leave(self) -> None:
@@ -336,9 +339,13 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
         served = replica.server.version(NAME, slow)
         assert served is not None
         begun = pool.submit(replica.ask, name=f"{NAME}/{slow}")
-        wait_until(lambda: any(busy_flag.is_busy(pid) for pid in served.pids))
+        until("a worker is busy", lambda: any(busy_flag.is_busy(pid) for pid in served.pids), interval_s=0.01)
         waiting = [pool.submit(replica.ask, name=f"{NAME}/{slow}") for _ in range(2)]
-        wait_until(lambda: bool((served := replica.server.version(NAME, slow)) and served.pending_requests))
+        until(
+            "a request waits",
+            lambda: (served := replica.server.version(NAME, slow)) and served.pending_requests,
+            interval_s=0.01,
+        )
         assert not replica.server.remove(NAME, slow)
         assert [answer.result().status_code for answer in waiting] == [200, 200]
         assert begun.result().status_code in {200, 500}
@@ -506,7 +513,7 @@ def test_a_large_model_keeps_no_rollback_waiting(
     replica.client.set_registered_model_alias(other, "champion", versions.log(Formula(lambda x: x), name=other))
     replica.controller.reconcile()
     replica.tag("1", allow=None)
-    wait_until(lambda: replica.controller.reconcile() > 0 and replica.id() == "1")
+    until("version 1 serves", lambda: replica.controller.reconcile() > 0 and replica.id() == "1")
     assert replica.ask(name=other).status_code == 404
     held_download.set()
     replica.settle()
@@ -525,7 +532,7 @@ def test_what_is_changed_by_hand_is_set_right(replica: Replica) -> None:
     replica.server._call("PUT", f"{management}/1", params={"min_worker": 2, "max_worker": 2, "synchronous": "false"})
     replica.tag("1", status="refused", reason="somebody says so")
     look_twice()
-    wait_until(lambda: (it := replica.server.version(NAME, "1")) is not None and it.workers == 1)
+    until("it has one worker", lambda: (it := replica.server.version(NAME, "1")) is not None and it.workers == 1)
     assert replica.status_of("1")[0] == "ready"
     replica.settle()
     replica.server._call("DELETE", f"{management}/1")
@@ -548,7 +555,7 @@ def test_what_is_not_wanted_any_more_is_not_waited_for(
         replica.client.set_registered_model_alias(NAME, "champion", large)
         replica.controller.reconcile()
         replica.client.set_registered_model_alias(NAME, "champion", cached)
-        wait_until(lambda: replica.controller.reconcile() > 0 and replica.id() == cached)
+        until("what is cached serves", lambda: replica.controller.reconcile() > 0 and replica.id() == cached)
         assert replica.status_of(large) == ("failed", f"The alias has moved on to version {cached}.")
         held_download.set()
         replica.settle()

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from memory_server import MemoryServer
-from models import wait_until
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
@@ -24,6 +23,8 @@ from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServerError
+
+from testing.polling import until
 
 
 class SaidRegistry:
@@ -84,7 +85,7 @@ class Replica:
         self.store = Store(home)
         self.measured_mib = 10_000.0
         room = Room(measured_mib=lambda: self.measured_mib)
-        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05, room)  # type: ignore[arg-type]
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05, room)  # type: ignore[arg-type]  # a registry in memory
 
     def cache(self, name: str, version: str, **tags: str) -> Revision:
         """A revision that has served before and whose archive lies on disk."""
@@ -101,7 +102,7 @@ class Replica:
             self.controller.reconcile()
             return is_so()
 
-        wait_until(look)
+        until("it has converged", look, interval_s=0.02)
 
     def serve(self, name: str, version: str, **tags: str) -> Revision:
         """Have the registry ask for a version, and look until it answers and all else has ended."""
@@ -239,7 +240,7 @@ def test_a_registry_that_suddenly_lists_nothing_is_not_believed_at_once(
 def test_a_restart_proves_what_served_before_the_registry_is_asked(replica: Replica) -> None:
     """And what served last serves while the registry is away."""
     revision = replica.serve("iris", "1")
-    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, Room())  # type: ignore[arg-type]
+    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, Room())  # type: ignore[arg-type]  # as above
     replica.registry.error = RegistryUnreachable("http://mlflow-server:5000: refused")
     again.resume()
     assert status.deployments == {"iris": revision.id}

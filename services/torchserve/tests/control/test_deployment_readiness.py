@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from models import wait_until
 from signet_torchserve.control import deployment_readiness
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
-from small_server import SmallServer, small_server
+
+from testing.polling import until
+from testing.small_server import SmallServer, small_server
 
 HANDLER = """
 import time
@@ -76,28 +77,28 @@ def test_a_long_request_makes_nobody_unready(server: SmallServer, health: Health
             assert time.monotonic() - began < deployment_readiness.WAIT_S + 0.5
             assert requests.post(server.url("other"), data=b"x", timeout=5).status_code == 200
         assert request.result().status_code == 504
-    wait_until(lambda: not _degraded(health))
+    until("none is degraded", lambda: not _degraded(health))
 
 
 def test_a_deployment_without_a_worker_is_told(server: SmallServer, health: Health) -> None:
     """While the worker of one deployment is away, the replica is ready for the others, and names that one."""
-    wait_until(lambda: not _degraded(health))
+    until("none is degraded", lambda: not _degraded(health))
     served = server.api.version("one")
     assert served is not None
     for pid in served.pids:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: _degraded(health) == {"one": "version 1: None of its workers is up."})
+    until("one is degraded", lambda: _degraded(health) == {"one": "version 1: None of its workers is up."})
     assert health.ready()[0]
-    wait_until(lambda: not _degraded(health))
+    until("none is degraded", lambda: not _degraded(health))
 
 
 def test_a_wrong_golden_answer(server: SmallServer, health: Health) -> None:
     """A deployment that answers wrongly is named; when all do, the replica is not ready."""
-    wait_until(lambda: not _degraded(health))
+    until("none is degraded", lambda: not _degraded(health))
     _expect(server, "one", 2)
-    wait_until(lambda: "one" in _degraded(health))
+    until("one is degraded", lambda: "one" in _degraded(health))
     assert _degraded(health) == {"one": "version 1: The golden rows are answered with 1: expected 2."}
     assert health.ready()[0]
     _expect(server, "other", 2)
-    wait_until(lambda: not health.ready()[0])
+    until("the replica is not ready", lambda: not health.ready()[0])
     assert str(health.ready()[1]["message"]).startswith("No deployment can answer. one version 1: The golden rows")

@@ -56,7 +56,7 @@ def follower(
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
     registry = SimpleNamespace(desired=listed, changes=changes, troubles={}, models=frozenset({"iris"}))
     store = Store(tmp_path)
-    yield Follower(registry, store, Status())  # type: ignore[arg-type]
+    yield Follower(registry, store, Status())  # type: ignore[arg-type]  # a registry in memory
     store.close()
 
 

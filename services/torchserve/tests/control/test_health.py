@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import requests
-from models import free_port
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
 from signet_torchserve.server.client import TorchServe
+
+from testing.ports import free_port
 
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": [3.0]}}
 

@@ -156,7 +156,7 @@ class Two(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("outputs", "fits"), [([tensor(-1, 1)], True), ([tensor(-1)], False)])
-def test_without_an_example_zeros_are_tried(outputs: list[Any], fits: bool, tmp_path: Path) -> None:  # noqa: FBT001 -- a row of the table
+def test_without_an_example_zeros_are_tried(outputs: list[Any], fits: bool, tmp_path: Path) -> None:
     """A program of several inputs is held to its outputs, too."""
     signature = ModelSignature(Schema([tensor(-1, 2, name="b"), tensor(-1, 2, name="a")]), Schema(outputs))
     model = models.save(tmp_path / "model", Two(), (rows(3, 2), rows(3, 2)), signature)

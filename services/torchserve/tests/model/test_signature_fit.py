@@ -12,10 +12,11 @@ from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType, Map, Object, Property
 from models import Difference, Formula, rows
-from oracle import columns_schema
 from signet_torchserve.archive import builder
 from signet_torchserve.errors import NotServable
 from signet_torchserve.revision import Revision
+
+from testing.oracle import columns_schema
 
 
 def tensors(*shapes: tuple[int, ...], names: str = "ab", dtype: Any = "float32") -> Schema:

@@ -21,10 +21,11 @@ import pytest
 import requests
 from signet_torchserve.options import Options
 from signet_torchserve.server import frontend
-from small_server import SmallServer, small_server
 from ts.model_server import load_properties
 
-ROOT = Path(__file__).parents[4]
+from testing.repository import ROOT
+from testing.small_server import SmallServer, small_server
+
 SLOW_S = 5
 BATCH_SIZE, QUEUE_SIZE = 16, 32
 HANDLER = """

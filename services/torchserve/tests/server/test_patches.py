@@ -10,7 +10,8 @@ import pytest
 import requests
 from signet_torchserve.server import frontend
 from signet_torchserve.server.patches import PATCHES, Patch
-from small_server import small_server
+
+from testing.small_server import small_server
 
 JAR = frontend.JARS / "model-server.jar"
 NETTY_UTILS = "org/pytorch/serve/util/NettyUtils.class"

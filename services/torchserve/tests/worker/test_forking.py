@@ -16,8 +16,7 @@ import psutil
 import pytest
 import requests
 from mlflow.models import ModelSignature
-from models import Formula, rows, wait_until
-from oracle import columns_schema
+from models import Formula, rows
 from signet_torchserve.archive import builder
 from signet_torchserve.archive.file_names import PROGRAM
 from signet_torchserve.archive.load_failure import LoadFailure
@@ -25,7 +24,10 @@ from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import wait_until_ready
-from small_server import SmallServer, small_server
+
+from testing.oracle import columns_schema
+from testing.polling import until
+from testing.small_server import SmallServer, small_server
 
 TIMEOUT_S = 3
 HANDLER = """
@@ -65,7 +67,7 @@ class Asked:
 
     def pid(self, name: str = "mortal") -> int:
         """Of the worker that answers, once one does."""
-        wait_until(lambda: isinstance(self.told(name), list))
+        until(f"{name} answers", lambda: isinstance(self.told(name), list))
         return int(self.told(name)[0])
 
 
@@ -130,7 +132,7 @@ def test_a_worker_that_ends_is_followed_by_another(asked: Asked, way: str) -> No
             started.send_signal(number)
         case _:
             assert isinstance(asked.told(body=way), int)
-    wait_until(lambda: is_gone(pid))
+    until("the worker is gone", lambda: is_gone(pid))
     assert asked.pid() != pid
     assert asked.pid("other") == other
     assert len(started_by_torchserve(asked.server)) == len(before)
@@ -139,7 +141,7 @@ def test_a_worker_that_ends_is_followed_by_another(asked: Asked, way: str) -> No
 def test_what_a_worker_writes_is_in_the_log(asked: Asked) -> None:
     """What it writes as an error; its output holds its counters, and is seen in those."""
     asked.told(body="print")
-    wait_until(lambda: "a line of its errors" in asked.log.read_text())
+    until("the line is logged", lambda: "a line of its errors" in asked.log.read_text())
 
 
 def test_a_worker_that_is_stopped(asked: Asked) -> None:
@@ -148,7 +150,7 @@ def test_a_worker_that_is_stopped(asked: Asked) -> None:
     pid = asked.pid("late")
     count = len(started_by_torchserve(asked.server))
     assert asked.server.api.remove("late", "1")
-    wait_until(lambda: is_gone(pid) and len(started_by_torchserve(asked.server)) == count - 1)
+    until("one worker is gone", lambda: is_gone(pid) and len(started_by_torchserve(asked.server)) == count - 1)
 
 
 def test_a_model_is_served_measured_and_refused(asked: Asked, saved: Path) -> None:
@@ -168,8 +170,8 @@ def test_a_model_is_served_measured_and_refused(asked: Asked, saved: Path) -> No
     answer = requests.post(asked.server.url("sum"), json={"inputs": {"a": [1.5], "b": [2.0]}}, timeout=10)
     assert answer.json() == {"predictions": [{"0": 3.5}]}
     counted = 'signet_predictions_total{model="sum",version="1"'
-    wait_until(lambda: counted in requests.get(asked.server.metrics_url, timeout=10).text)
-    wait_until(lambda: LoadFailure.of(store.unpacked("broken", "2")) is not None)
+    until("the metric is told", lambda: counted in requests.get(asked.server.metrics_url, timeout=10).text)
+    until("the reason is left", lambda: LoadFailure.of(store.unpacked("broken", "2")) is not None)
     api.remove("broken", "2", at_any_cost=True)
 
 
@@ -194,7 +196,7 @@ def test_the_forking_process_may_die(tmp_path: Path) -> None:
         pid = asked.pid()
         assert server.forking_pid is not None
         os.kill(server.forking_pid, signal.SIGKILL)
-        wait_until(lambda: parent(pid) != server.forking_pid)
+        until("the worker has another parent", lambda: parent(pid) != server.forking_pid)
         assert asked.pid() == pid
         server.deploy("other")
         assert parent(asked.pid("other")) == server.pid
@@ -204,7 +206,7 @@ def test_the_forking_process_may_die(tmp_path: Path) -> None:
         address.unlink()
         again = launch.start_forking(server.store, os.environ)
         try:
-            wait_until(address.is_socket)
+            until("the forking process listens", address.is_socket)
             server.deploy("late")
             assert parent(asked.pid("late")) == again.pid
         finally:

@@ -15,8 +15,9 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from models import Difference, Formula, Server, Weighted, body, form, rows
-from oracle import columns_schema
 from signet_torchserve.worker.worker_loop import Request
+
+from testing.oracle import columns_schema
 
 IRIS = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 LABELS = {"0": "SETOSA", "1": "VERSICOLOR", "2": "VIRGINICA"}

@@ -12,16 +12,17 @@ import models
 import numpy as np
 import pytest
 import torch
-from enforcing import service_at
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
-from oracle import columns_schema
 from signet_contract.enforcement import remote
 from signet_torchserve.worker import undecided_requests
 from signet_torchserve.worker.undecided_requests import ARE_KEPT
 from signet_torchserve.worker.worker_loop import Request
+
+from testing.enforcing import service_at
+from testing.oracle import columns_schema
 
 COLUMNS = ["a", "b"]
 GOOD = body({"dataframe_split": {"columns": COLUMNS, "data": [[1.5, 2.5]]}})

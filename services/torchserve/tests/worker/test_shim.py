@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from models import wait_until
 from signet_torchserve.worker import shim
+
+from testing.polling import until
 
 FORKING = """
 import sys
@@ -57,7 +58,7 @@ def forks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """The socket of a forking process: with what only Linux has, and with what does instead of it."""
     address = tmp_path_factory.mktemp("sockets") / "fork.sock"
     with subprocess.Popen([sys.executable, "-c", FORKING, str(address), str(request.param == "Linux")]) as process:
-        wait_until(address.is_socket)
+        until("the forking process listens", address.is_socket)
         yield address
         process.kill()
 
@@ -117,11 +118,11 @@ def test_signals(address: Path, script: Path, number: signal.Signals, code: int,
     process.stdin = None
     worker = int(process.stdout.readline().split()[0])
     if worker != process.pid:
-        wait_until(lambda: waits(process.pid))
+        until("the shim waits", lambda: waits(process.pid))
     os.kill(process.pid if whom == "the shim" else worker, number)
     process.communicate(timeout=10)
     assert process.returncode == code
-    wait_until(lambda: not psutil.pid_exists(worker))
+    until("the worker is gone", lambda: not psutil.pid_exists(worker))
 
 
 def test_other_programs_are_python_s(forks: Path) -> None:
@@ -146,7 +147,7 @@ def test_it_is_small(forks: Path, script: Path) -> None:
     """While it waits, what stands in for a worker takes less than a MiB of its own."""
     process = started(forks, script, "wait")
     try:
-        wait_until(lambda: waits(process.pid))
+        until("the shim waits", lambda: waits(process.pid))
         assert psutil.Process(process.pid).memory_full_info().uss < 1 << 20
     finally:
         process.kill()

@@ -34,7 +34,7 @@ def main() -> int:
 
 def lead(settings: Settings, environment: Environment) -> None:
     """MLflow first: a server that is down, or a champion that exists, shows before PyTorch is loaded."""
-    from signet_trainer import tracking  # noqa: PLC0415  # MLflow takes 2 s to load, which --help need not wait for
+    from signet_trainer import tracking  # noqa: PLC0415 -- MLflow is slow to load, and --help need not wait for it
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings announce retries, one by one
     os.environ.update(environment.credentials)
@@ -43,7 +43,7 @@ def lead(settings: Settings, environment: Environment) -> None:
         say(f"{MODEL} version {version} is {environment.alias} already: nothing to train.")
         return
     say("loading PyTorch and Lightning")
-    from signet_trainer import job  # noqa: PLC0415  # takes 5 s to load
+    from signet_trainer import job  # noqa: PLC0415 -- slow to load
 
     with tempfile.TemporaryDirectory(prefix="signet-train-") as scratch:
         job.run(client, settings, environment, Path(scratch))
@@ -51,7 +51,7 @@ def lead(settings: Settings, environment: Environment) -> None:
 
 def assist(settings: Settings) -> None:
     """What Lightning starts of this command to take part in a distributed training."""
-    from signet_trainer import job  # noqa: PLC0415  # as above
+    from signet_trainer import job  # noqa: PLC0415 -- as above
 
     job.assist(settings)
 

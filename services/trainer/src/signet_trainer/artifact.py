@@ -19,7 +19,7 @@ from signet_trainer.network import FEATURES, Labeller
 
 GOLDEN_ROWS = 2
 EXAMPLE_ROWS = 5
-# What mlflow.pyfunc needs to load and run the program; naming it saves MLflow's search, which takes 20 s.
+# What mlflow.pyfunc needs to load and run the program; naming it saves MLflow's search, which runs the model.
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from pandas import DataFrame
 from sklearn.datasets import load_iris  # type: ignore[import-untyped]  # scikit-learn ships no types
-from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]  # scikit-learn ships no types
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 

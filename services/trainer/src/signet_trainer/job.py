@@ -1,4 +1,4 @@
-"""A whole training, from the rows to the gate. This module loads PyTorch, Lightning and scikit-learn: some 5 s."""
+"""A whole training, from the rows to the gate. This module loads PyTorch, Lightning and scikit-learn, which is slow."""
 
 from functools import partial
 from pathlib import Path

@@ -50,7 +50,7 @@ def digest(folder: Path) -> str:
     return f"sha256:{hashlib.sha256(listed).hexdigest()}"
 
 
-def promote(  # noqa: PLR0913, PLR0917  # all that the decision rests on
+def promote(  # noqa: PLR0913, PLR0917 -- all that the decision rests on
     version: str, alias: str, test_accuracy: float, threshold: float, test: Rows, scratch: Path
 ) -> Promotion:
     """Move the alias to `version` if the gate lets it, and write the reason on the version.
@@ -79,7 +79,7 @@ def assess(version: ModelVersion, test: Rows, scratch: Path) -> Champion:
     number = str(version.version)
     try:
         measured = measure(f"models:/{MODEL}/{number}", test, scratch)
-    except Exception as error:  # noqa: BLE001  # anybody's model: loading and running it can raise anything
+    except Exception as error:  # noqa: BLE001 -- anybody's model: loading and running it can raise anything
         say(f"champion version {number} cannot be evaluated: {root_cause(error)}")
     else:
         return Champion(number, measured, "measured on the same test rows")

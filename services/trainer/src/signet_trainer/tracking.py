@@ -19,8 +19,8 @@ from signet_trainer import EXPERIMENT, MODEL
 from signet_trainer.errors import ExperimentDeleted, MlflowLost, MlflowUnreachable, TrainingStopped
 from signet_trainer.settings import Environment, Settings
 
-# MLflow's own defaults, 7 retries and 120 s, keep a person waiting for minutes. These sum up to some 10 s before the
-# training, and let the server restart (2 + 4 + 8 s between tries) during it.
+# MLflow's own defaults keep a person waiting for minutes. These end soon before the training, and let the server
+# restart during it.
 PROBE_RETRIES, PROBE_TIMEOUT_S = 1, 4
 RETRIES, TIMEOUT_S = 3, 30
 
@@ -130,5 +130,5 @@ def _git_commit(folder: Path) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    answer = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603
+    answer = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603 -- every word of it is ours
     return answer.stdout.strip() or None

@@ -100,7 +100,7 @@ class StopOnSigterm(Callback):
 
 
 class EpochProgress(ProgressBar):
-    """Counts epochs, not batches: an epoch of Iris takes some 20 ms, and a bar for each would only flicker."""
+    """Counts epochs, not batches: an epoch of Iris is short, and a bar for each would only flicker."""
 
     def __init__(self) -> None:
         super().__init__()

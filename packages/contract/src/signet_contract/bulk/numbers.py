@@ -163,7 +163,7 @@ def _blocks(
     for text in texts:
         count = _require_alike(_look(text, ignored, has_bools=has_bools) + b",", look)
         if has_bools:
-            text = text.replace(b"true", b" 1 ").replace(b"false", b" 0 ")  # noqa: PLW2901
+            text = text.replace(b"true", b" 1 ").replace(b"false", b" 0 ")  # noqa: PLW2901 -- the same text, as numbers
         if int in all_kinds and not are_mixed and (b"e" in text or b"E" in text):
             raise Unlike("Some of its integers may be floats.")
         blocks.append(_parsed(parser, text, len(kinds)))

@@ -87,7 +87,7 @@ def _reader(names: tuple[str, ...], types: tuple[type, ...]) -> Callable[[bytes]
     record = msgspec.defstruct(
         "Record", list(zip(fields, types, strict=True)), rename=fields.get, forbid_unknown_fields=True, gc=False
     )
-    decoder = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+    decoder = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]  # made at run time
 
     def read(records: bytes) -> Array:
         rows = decoder.decode(b"[" + records + b"]")

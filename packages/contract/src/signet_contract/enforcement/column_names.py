@@ -49,7 +49,7 @@ def require(schema: Schema, columns: Sequence[Any]) -> list[Violation]:
 
 def _repeated(columns: Sequence[Any]) -> list[Any]:
     seen: set[Any] = set()
-    return [name for name in columns if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    return [name for name in columns if name in seen or seen.add(name)]  # type: ignore[func-returns-value]  # `add` returns None, which is false
 
 
 def missing_message(missing: Sequence[Any], extra: Sequence[Any]) -> str:

@@ -99,7 +99,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
         orient = decoded.format.value.removeprefix("dataframe_")
         _refuse_ragged(content.get("data") if isinstance(content, dict) else content)
-        frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]
+        frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]  # MLflow types it in part
     elif isinstance(content, dict):
         frame = _frame_of_columns(schema, content)
     elif isinstance(content, list):
@@ -114,7 +114,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
 
 
 def _refuse_wide(text: str, columns: int) -> None:
-    """Pandas takes minutes over a header of a million names, or over a row of as many more cells than that."""
+    """Refuse a table over whose header or first row pandas would take very long."""
     for line in islice(re.finditer(r"[^\r\n]+", text), 3):
         if line[0].count(",") > columns + _MANY_COLUMNS:
             cells = len(next(csv.reader([line[0]])))

@@ -1,4 +1,4 @@
-"""Enforcement by other processes, so that no worker loads MLflow and pandas: they take 120 MB and seconds.
+"""Enforcement by other processes, so that no worker loads MLflow and pandas.
 
 One enforcement service (`service`) decides for all workers of a TorchServe, over two Unix sockets: one for small
 bodies, one for large ones, so that these keep none of those waiting. A worker that was told of none decides by itself:

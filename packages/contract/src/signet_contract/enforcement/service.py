@@ -25,7 +25,7 @@ from signet_contract.enforcement import remote
 from signet_contract.request import RawBody
 
 MEMORY_BYTES = 768 << 20
-"""What a process may take for a request, beyond what it has loaded: several times what 6.5 MB of valid rows take."""
+"""What a process may take for a request, beyond what it has loaded; `bench.wrong` shows what large bodies take."""
 FEWEST, MOST = 2, 4  # processes at each of the two sockets: one for each core
 _BACKLOG = 1024
 _PAUSE_S = 0.1

@@ -99,7 +99,7 @@ class Named:
         try:
             if decoded.format is Format.SPLIT:
                 (row,) = content["data"]
-                is_plain = content["columns"] == self._names and type(row) is list and len(content) == 2  # noqa: PLR2004
+                is_plain = content["columns"] == self._names and type(row) is list and len(content) == 2  # noqa: PLR2004 -- columns and data
                 return row if is_plain and len(row) == width else None
             if decoded.format is Format.RECORDS or decoded.format is Format.INSTANCES:
                 (record,) = content

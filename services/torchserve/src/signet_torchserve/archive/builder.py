@@ -191,7 +191,7 @@ def _mlmodel(model: Path) -> dict[str, Any]:
 
 def _copy_contract(model: Path, folder: Path) -> None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds that the health check need not spend
-    from mlflow.models import ModelSignature  # noqa: PLC0415
+    from mlflow.models import ModelSignature  # noqa: PLC0415 -- as above
 
     signature = _mlmodel(model).get("signature")
     if not signature or not signature.get("inputs") or signature["inputs"] == "[]":

@@ -242,7 +242,7 @@ def _read(path: Path) -> dict[str, Any]:
     if found != _FORMAT:
         logger.warning("%s has the format %s: expected %s. It is discarded.", path.name, found, _FORMAT)
         return {}
-    return document  # type: ignore[no-any-return]
+    return document  # type: ignore[no-any-return]  # json.loads returns Any
 
 
 def _keep(path: Path, document: Mapping[str, Any]) -> None:

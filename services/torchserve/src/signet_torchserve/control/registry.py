@@ -185,8 +185,8 @@ class Registry:
                     files += repository.list_artifacts(file.path)
                 else:
                     # Both are private: the public way asks before each file, by a list, if it is a folder.
-                    path = repository._create_download_destination(file.path, str(folder))  # noqa: SLF001
-                    repository._download_file(file.path, path)  # noqa: SLF001
+                    path = repository._create_download_destination(file.path, str(folder))  # noqa: SLF001 -- as said above
+                    repository._download_file(file.path, path)  # noqa: SLF001 -- as said above
         return folder
 
     @contextmanager

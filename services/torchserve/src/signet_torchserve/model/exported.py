@@ -29,7 +29,7 @@ class Exported:
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- seconds and 100 MB, for few programs
+        from torch.export.passes import move_to_device_pass  # noqa: PLC0415 -- slow and large, for few programs
 
         exported = _loaded(path)
         if any(weight.device != device for weight in exported.state_dict.values()):

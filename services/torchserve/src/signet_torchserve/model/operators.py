@@ -38,7 +38,7 @@ def refuse_unknown(path: Path) -> None:
                 f"The program calls {target}, which torch {torch.__version__} does not have: export it with that torch."
             ) from error
         if isinstance(function, torch._ops.OpOverload):  # noqa: SLF001 -- has no public name
-            known = {argument.name for argument in function._schema.arguments}  # noqa: SLF001
+            known = {argument.name for argument in function._schema.arguments}  # noqa: SLF001 -- has no public name
             if unknown := sorted(arguments - known):
                 raise NotServable(
                     f"The program calls {target} with {unknown}, which torch {torch.__version__} does not know: "

@@ -214,4 +214,4 @@ def client(settings: Settings, store: Store, environment: Mapping[str, str]) -> 
     """What reaches the TorchServe that `start` starts."""
     properties = load_properties(str(settings.config_file))
     inference = environment.get("TS_INFERENCE_ADDRESS", properties["inference_address"])
-    return TorchServe(store.management, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
+    return TorchServe(store.management, inference.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104 -- asked, not listened on

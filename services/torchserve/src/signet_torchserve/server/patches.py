@@ -63,15 +63,7 @@ _ERRORS = _class("org/pytorch/serve/util/NettyUtils", "signet/Errors")
 # `Model.pollBatch` takes the first request of the queue and then, up to `batch_size`, those that come within
 # `max_batch_delay` milliseconds. So a request that is alone waits out the delay, and with a delay of 0 the loop ends
 # after the second request, for `if (maxDelay <= 0) break` comes after each. Left out, a delay of 0 means: take all that
-# is queued, wait for nothing. Requests per second of a no-op handler, one worker, two cores, at 1, 8 and 64
-# connections:
-#
-# | batch_size | max_batch_delay  |     1 |      8 |     64 |
-# | ---------- | ---------------- | ----- | ------ | ------ |
-# |          1 |                0 | 3,980 |  6,120 |  6,130 |
-# |         32 |             1 ms |   690 |  4,680 | 21,190 |
-# |         32 |     0, as it was | 3,860 |  9,120 |  9,170 |
-# |         32 |     0, as it is  | 3,660 | 12,780 | 21,070 |
+# is queued, wait for nothing. `make bench BENCH='--only noop,noop_batched,noop_waiting'` shows what each way gains.
 _BATCHES = Patch(
     name="batches",
     purpose="A batch is all that is queued, and nobody waits for more.",
@@ -122,8 +114,7 @@ UNDECIDED = Patch(
 )
 
 # `NettyUtils.sendHttpResponse` closes the connection after every status from 400 on, so a client whose request was
-# refused connects anew for each. Now it closes it after those beyond 400: refusals went from half the rate of
-# predictions to nearly the same.
+# refused connects anew for each. Now it closes it after those beyond 400.
 _CONNECTIONS = Patch(
     name="connections",
     purpose="A refusal does not cost the connection.",
@@ -227,8 +218,8 @@ _BODY_LIMIT = Patch(
     },
 )
 
-# The management API unzips an archive, and waits for its workers, in one of the few threads that serve all clients: a
-# quarter of 16 connections, on two cores, stood still for as long as a worker took to start.
+# The management API unzips an archive, and waits for its workers, in one of the few threads that serve all clients:
+# those of its clients stand still for as long as a worker takes to start.
 # `ModelServer.startRESTserver` gives the metrics API a thread of its own, and the management API one of the clients':
 # now it is the other way round. (Without `enable_metrics_api`, which is on by default, there would be no management
 # API.)

@@ -1,7 +1,7 @@
 """The forking process: it has imported what a worker needs, and forks each worker, whose memory they share.
 
-A worker that Python starts anew takes more than a second and 150 MiB of its own, nearly all of it imports. A forked one
-takes 80 ms and 11 MiB. This process asks neither for CUDA nor for a pool of threads: none outlives a fork.
+Nearly all of the time and memory that a worker takes to start are imports, which a forked one need not repeat
+(`make bench BENCH='--only many'`). This process asks neither for CUDA nor for a pool of threads: none outlives a fork.
 
 It is asked by `shim` programs, which tell what a worker is to be, over a Unix socket in a folder that only its own
 user can enter. A worker doesn't need it afterwards: where it ends, the workers go on, and their shims wait on.

@@ -237,7 +237,7 @@ class SignatureHandler:
         return worker_loop.Answer(body, content_type, rows=model_input.rows)
 
     def _serve(self, connection: socket.socket) -> NoReturn:
-        with torch.inference_mode():  # for good: to enter it for each batch costs a lone request 4 µs
+        with torch.inference_mode():  # for good: to enter it for each batch costs time
             worker_loop.serve(connection, self.answer, self._headers, self._busy_flag)
 
     def _decode(self, request: worker_loop.Request) -> DecodedRequest:

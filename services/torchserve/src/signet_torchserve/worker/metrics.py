@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ts.context import Context
 
 INTERVAL_S = 1.0
-MEMORY_INTERVAL_S = 60.0  # to look costs a worker 8 ms
+MEMORY_INTERVAL_S = 60.0  # to look keeps a worker from its requests
 
 # Seconds. From the fastest batch of one row to what a client hardly waits for.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, float("inf"))

@@ -6,8 +6,8 @@ the program becomes a shell that waits for the worker and ends as it has ended. 
 however that does: it watches a pipe that ends with the shell. Where nobody forks, this program becomes the worker
 itself: it runs Python.
 
-Each worker has one of these, so that it is small: it runs with `python -I -S`, loads no module that Python itself has
-not loaded, for 15 ms, and the shell takes 0.3 MiB, where Python would take 5.
+Each worker has one of these, so that it is small: it runs with `python -I -S` and loads no module that Python itself
+has not loaded, and the shell that waits takes less memory than Python would.
 
 One message goes to the forking process, with the descriptors 0 to 2 and the pipe: 4 bytes of length, and then, with a
 zero byte between them, the working folder, the number of arguments, these, and the environment. Two lines come back:

@@ -48,7 +48,7 @@ class Steps(torch.nn.Module):
 class StepsOfTwo(Steps):
     """The same of two inputs."""
 
-    def forward(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # two inputs
         return self.run(x, other)
 
 
@@ -203,7 +203,7 @@ def test_sizes_that_a_branch_did_not_see_are_refused(
 
 @pytest.mark.parametrize("is_generated", [True, False])
 @pytest.mark.parametrize("step", [even, lambda x: even(_conditional(x))])
-def test_a_refusal_names_the_size_and_what_is_expected(step: Step, is_generated: bool, tmp_path: Path) -> None:  # noqa: FBT001 -- a row's
+def test_a_refusal_names_the_size_and_what_is_expected(step: Step, is_generated: bool, tmp_path: Path) -> None:
     """The guard is said as people write it, with the shapes that came."""
     _, archived = export(tmp_path, Steps([step]), rows(4))
     expected = r"Expected inputs with x\.shape\[0\] % 2 == 0, for which the program was exported, but got x \[3, 2\]"

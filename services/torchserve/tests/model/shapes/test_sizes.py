@@ -34,7 +34,7 @@ class OfOne(torch.nn.Module):
 class OfTwo(OfOne):
     """A function of two inputs."""
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # two inputs
         return self.function(x, y) * self.one
 
 

@@ -1,7 +1,7 @@
 """A torch.export program that is read from its own JSON and run as straight calls of PyTorch's operators.
 
-`torch.export.load` first imports a compiler, which costs each worker seconds and some 100 MB, and its modules compare
-each call with the example that was exported. A program of ATen operators on plain tensors needs neither. One that
+`torch.export.load` first imports a compiler, which costs each worker time and memory, and its modules compare each
+call with the example that was exported. A program of ATen operators on plain tensors needs neither. One that
 holds anything else is `Unsupported`, and is left to PyTorch.
 
 The format is that of torch/_export/serde/schema.py.

@@ -83,7 +83,7 @@ class Source:
         else:
             overload = _operator(target)
             function = overload._op  # noqa: SLF001 -- the builtin: the public object wraps it in a Python call each time
-            arguments = self._by_schema(overload._schema, {entry["name"]: entry["arg"] for entry in given})  # noqa: SLF001
+            arguments = self._by_schema(overload._schema, {entry["name"]: entry["arg"] for entry in given})  # noqa: SLF001 -- has no public name
         call = f"{self._constant(function)}({', '.join(arguments)})"
         targets = ", ".join(map(self._target, node["outputs"])) or "_"
         self._lines.append(f"{targets} = {call}")
