@@ -1,4 +1,4 @@
-"""What became of the versions, for the registry. It follows what is so: a note that says anything else is put right.
+"""Tells the registry what became of each version, and corrects what it says otherwise.
 
 Each replica tells for itself on the registered model (`serving.replica.<name>`); what all of them have told comes to
 the version's `serving.status` and `serving.reason`, which any of them writes.
