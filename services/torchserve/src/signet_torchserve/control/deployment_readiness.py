@@ -67,7 +67,7 @@ class Readiness:
             return str(error)
         if served is None:
             return "TorchServe does not know the version."
-        return None if served.ready_workers else "None of its workers is up."
+        return None if served.ready_workers else "None of the version's workers is up."
 
 
 class _Golden:

@@ -173,8 +173,9 @@ class Registry:
             files = repository.list_artifacts(None)
         if not files:
             raise RegistryRefused(
-                f"Files not complete: none of version {version} lies at {uri}, seen from here. If that is a folder "
-                "of the MLflow server's own, the server needs --serve-artifacts before the model is logged."
+                f"The version's files are not complete: none of version {version} lies at {uri}, seen from here. If "
+                "that is a folder of the MLflow server's own, the server needs --serve-artifacts before the model is "
+                "logged."
             )
         while files:
             file = files.pop()

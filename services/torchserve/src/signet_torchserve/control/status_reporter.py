@@ -144,7 +144,7 @@ class StatusReporter:
             act(*args)
         except RegistryRefused as error:
             if self._refused.get(name) != str(error):
-                logger.warning("What became of %s cannot be told, which changes nothing else: %s", name, error)
+                logger.warning("The registry refuses what is told of %s: %s", name, error)
             self._refused[name] = str(error)
             if isinstance(error, RegistryDenied):
                 self._denied[name] = time.monotonic() + DENIED_S
