@@ -49,10 +49,6 @@ restore: venv ## puts back what was saved, after make down; FROM=that folder
 test: venv ## lint, types, unit tests, integration tests; the containers too where a Docker engine answers
 	@scripts/test.sh
 
-.PHONY: test-clusters
-test-clusters: venv ## the pods of Kubernetes as containers, and a Swarm of three engines (as root); not a part of `make test` yet
-	@PATH="$$PWD/.venv/bin:$$PATH"; pytest -q tests/kubernetes --pods && pytest -q -s tests/swarm
-
 .PHONY: test-python
 test-python: ## the unit tests that need no torch on another Python; PYTHON=python3.13
 	@PYTHON='$(PYTHON)' scripts/test-python.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold: lint, types, unit tests, and the integration suite on both ways to run.
+# Everything that must hold: lint, types, unit tests, the integration suite on both ways to run, and a Swarm.
 # Without a Docker engine the containers are left out, unless SIGNET_REQUIRE_CONTAINERS=1 makes that an error.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -34,11 +34,17 @@ wait
 last=2
 part "integration, embedded" pytest -q tests/integration --stack embedded
 if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
+    last=3
     part "integration, containers" pytest -q tests/integration --stack compose
+    if [ "$(id -u)" = 0 ]; then
+        part Swarm pytest -q -s tests/swarm
+    else
+        echo "  Swarm: left out, only root can make machines of namespaces" >>"$logs/summary"
+    fi
 elif [ "${SIGNET_REQUIRE_CONTAINERS:-}" = 1 ]; then
-    echo "  integration, containers: FAILED, SIGNET_REQUIRE_CONTAINERS=1 and no Docker engine with Compose v2 answers" >>"$logs/summary"
+    echo "  containers: FAILED, SIGNET_REQUIRE_CONTAINERS=1 and no Docker engine with Compose v2 answers" >>"$logs/summary"
 else
-    echo "  integration, containers: left out, no Docker engine with Compose v2 answers" >>"$logs/summary"
+    echo "  containers: left out, no Docker engine with Compose v2 answers" >>"$logs/summary"
 fi
 echo "=== summary"
 cat "$logs/summary"

@@ -1,4 +1,4 @@
-"""The stack for a Swarm is made from docker-compose.yml, and says the same in Swarm's words."""
+"""The stack for a Swarm is made from Compose's files, the door's too, and says the same in Swarm's words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CPU = ("docker-compose.yml",)
-SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml")
+CPU = ("docker-compose.yml", "docker-compose.public.yml")
+SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml", "docker-compose.public.yml")
 WAYS = pytest.mark.parametrize("files", [CPU, SEAWEEDFS], ids=["cpu", "seaweedfs"])
+# What Compose's door does by a job, Swarm's does by a service on each machine.
+RUN = {"command", "entrypoint", "networks", "init"}
 Read = Callable[..., dict[str, Any]]
 
 _script = runpy.run_path(str(ROOT / "deploy" / "swarm" / "stack.py"))
@@ -41,7 +43,7 @@ def test_the_same_services(configuration: Read, files: tuple[str, ...]) -> None:
     assert stack.keys() == compose.keys() - {"secrets"}
     for name, service in stack.items():
         of_compose = compose[name]
-        for same in ("image", "command", "entrypoint", "user", "networks", "init", "stop_grace_period", "logging"):
+        for same in {"image", "user", "stop_grace_period", "logging"} | (set() if name == "door" else RUN):
             assert service.get(same) == of_compose.get(same), f"{name}: {same}"
         environment = dict(service.get("environment", {}))
         assert environment.pop("RES_OPTIONS", "") == " ".join(of_compose.get("dns_opt", [])), name
@@ -51,19 +53,22 @@ def test_the_same_services(configuration: Read, files: tuple[str, ...]) -> None:
         assert in_memory == {entry.partition(":")[0] for entry in of_compose.get("tmpfs", [])}, name
         assert service["deploy"]["resources"]["limits"]["memory"] == of_compose["mem_limit"], name
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
-        assert (service["deploy"].get("mode") == "replicated-job") == (of_compose["restart"] == "no"), name
+        is_job = of_compose["restart"] == "no" and name != "door"
+        assert (service["deploy"].get("mode") == "replicated-job") == is_job, name
 
 
 @WAYS
 def test_the_same_walls(configuration: Read, files: tuple[str, ...]) -> None:
-    """The networks are Compose's, as far out of reach; nothing but the predictions is published."""
+    """The networks are Compose's, as far out of reach; nothing but the door is published."""
     compose, stack = configuration(*files), _stack(configuration, files)
-    assert {name: network.get("internal") for name, network in stack["networks"].items()} == {
-        name: network.get("internal") for name, network in compose["networks"].items()
-    }
+    of_compose = {name: network.get("internal") for name, network in compose["networks"].items()}
+    networks = {name: network.get("internal") for name, network in stack["networks"].items()}
+    # Compose's door has no network, which a stack has no words for: it is alone in one.
+    assert networks == {**of_compose, "door": True}
+    assert [name for name, service in stack["services"].items() if "door" in service["networks"]] == ["door"]
     assert {network["driver"] for network in stack["networks"].values()} == {"overlay"}
     ports = {name: service["ports"] for name, service in stack["services"].items() if service["ports"]}
-    assert ports == {"gateway": [{"mode": "host", "target": 8080, "published": 8080, "protocol": "tcp"}]}
+    assert ports == {"gateway": [{"mode": "host", "target": 8443, "published": 8443, "protocol": "tcp"}]}
 
 
 @WAYS
@@ -75,6 +80,9 @@ def test_the_same_secrets(configuration: Read, files: tuple[str, ...], tmp_path:
     runpy.run_path(str(script))["make"](tmp_path, {})
     made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     compose, stack = configuration(*files)["services"], _stack(configuration, files)
+    assert stack["secrets"].pop("door") == {"name": "signet-door", "external": True}
+    (door,) = stack["services"].pop("door")["secrets"]
+    assert (door["source"], door["uid"], door["mode"]) == ("door", "10005", 0o400)
     read = set()
     for name, service in stack["services"].items():
         folders = {
@@ -89,6 +97,15 @@ def test_the_same_secrets(configuration: Read, files: tuple[str, ...], tmp_path:
             }
             read.add(secret["target"])
     assert read == made
+
+
+@WAYS
+def test_each_machine_has_its_door(configuration: Read, files: tuple[str, ...]) -> None:
+    """Gateway and door are on each machine, at one volume; the gateway writes nothing there."""
+    services = _stack(configuration, files)["services"]
+    assert [name for name, it in services.items() if it["deploy"].get("mode") == "global"] == ["door", "gateway"]
+    assert _mounts(services["door"], "volume") == {("door", "/run/door", False)}
+    assert _mounts(services["gateway"], "volume") == {("door", "/run/door", True)}
 
 
 @WAYS

@@ -1,4 +1,4 @@
-"""A steady load on several addresses at once, and what became of each request."""
+"""Who asks for predictions from outside; a load on several addresses at once, and what became of each request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,36 @@ from testing.repository import MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-PATIENCE_S = 40
+PORT = 8443
+_PATIENCE_S = 20
 THREADS = 2
 """That ask at each address: at most so many requests are under way there."""
 _BODY = (SAMPLES / "sample.json").read_bytes()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Someone who has a token, and trusts one certificate."""
+
+    token: str
+    authority: Path
+
+    def ask(self, address: str, session: requests.Session | None = None) -> requests.Response:
+        """Ask for a prediction at a machine's address, on the session's connection or on a new one."""
+        return (session or requests).put(
+            f"https://{address}:{PORT}/predictions/{MODEL}",
+            data=_BODY,
+            headers={"Authorization": f"Bearer {self.token}"},
+            verify=str(self.authority),
+            timeout=(3, _PATIENCE_S),
+        )
+
+    def predict(self, address: str) -> str:
+        """Return the version that answers there, or what is said instead."""
+        answer = self.ask(address)
+        return answer.headers.get("X-Model-Version", answer.text)
 
 
 @dataclass
@@ -37,7 +62,8 @@ class Outcomes:
 class Load:
     """While it is entered each address gets requests, one on a kept connection and one on a new one at a time."""
 
-    def __init__(self, addresses: Iterable[str]) -> None:
+    def __init__(self, caller: Caller, addresses: Iterable[str]) -> None:
+        self._caller = caller
         self.outcomes = {address: Outcomes() for address in addresses}
         self._done = threading.Event()
         self._began = time.monotonic()
@@ -70,10 +96,10 @@ class Load:
 
     def _ask(self, address: str, keep: bool) -> None:
         outcomes, session = self.outcomes[address], requests.Session()
-        while not self._done.wait(0.02):  # a load, not all that the machine has
+        while not self._done.wait(0.05):  # a load, not all that the machine has
             began = time.monotonic()
             try:
-                answer = (session if keep else requests).put(url(address), data=_BODY, timeout=(3, PATIENCE_S))
+                answer = self._caller.ask(address, session if keep else None)
             except requests.exceptions.ConnectTimeout:
                 outcomes.turned_away += 1
             except requests.RequestException as error:
@@ -87,14 +113,3 @@ class Load:
                 else:
                     outcomes.lost.append(f"{answer.status_code} {answer.text[:300]} at {began - self._began:.1f} s")
             outcomes.slowest_s = max(outcomes.slowest_s, round(time.monotonic() - began, 1))
-
-
-def url(address: str) -> str:
-    """Where a machine answers predictions."""
-    return f"http://{address}:8080/predictions/{MODEL}"
-
-
-def predict(address: str) -> str:
-    """Return the version that answers at a machine's address, or what it says instead."""
-    answer = requests.put(url(address), data=_BODY, timeout=10)
-    return answer.headers.get("X-Model-Version", answer.text)

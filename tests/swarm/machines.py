@@ -65,18 +65,24 @@ class Lab:
         _clean()
         self._switch = subprocess.Popen([*_UNTIL_WE_END, "unshare", "--net", "sleep", "infinity"])
         _wait_for_network(self._switch)
-        self._port(NAME, os.getpid(), port="host", address=1)
+        self._port(NAME, os.getpid(), port="host", address=_address(1))
         self.ip(self._switch, "link", "add", "switch", "type", "bridge")
         self.ip(self._switch, "link", "set", "switch", "up")
         self._plug("host")
+
+    @property
+    def addresses(self) -> list[str]:
+        """Those of its machines, and of more that may come."""
+        return [_address(port) for port in range(10, 20)]
 
     def machine(self, name: str, images: Iterable[str]) -> Machine:
         """Start a machine that has these images."""
         folder = FOLDER / name
         layers = hand_over(images, folder / "data")
-        machine = Machine(name, f"{_NETWORK}.{10 + len(self._machines)}", folder, layers)
+        address = self.addresses[len(self._machines)]
+        machine = Machine(name, address, folder, layers)
         self._machines.append(machine)
-        self._port("eth0", machine.process.pid, port=name, address=10 + len(self._machines) - 1)
+        self._port("eth0", machine.process.pid, port=name, address=address)
         self._plug(name)
         machine.wait_for_engine()
         return machine
@@ -95,11 +101,11 @@ class Lab:
         _clean()
         self._lock.close()
 
-    def _port(self, interface: str, pid: int, *, port: str, address: int) -> None:
+    def _port(self, interface: str, pid: int, *, port: str, address: str) -> None:
         link = ("ip", "link", "add", port, "netns", str(self._switch.pid), "type", "veth")
         _run(*link, "peer", "name", interface, "netns", str(pid))
         inside = ("nsenter", f"--net=/proc/{pid}/ns/net", "ip")
-        _run(*inside, "address", "add", f"{_NETWORK}.{address}/24", "dev", interface)
+        _run(*inside, "address", "add", f"{address}/24", "dev", interface)
         _run(*inside, "link", "set", interface, "up")
 
     def _plug(self, port: str) -> None:
@@ -161,6 +167,10 @@ class Machine:
         """End every process of the machine at once."""
         self.process.kill()
         self.process.wait()
+
+
+def _address(port: int) -> str:
+    return f"{_NETWORK}.{port}"
 
 
 def _wait_for_network(process: subprocess.Popen[bytes]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+from load import PORT, Caller
 from machines import Lab, Machine
 
 from testing.polling import until
@@ -15,10 +17,12 @@ from testing.repository import MODEL, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from subprocess import CompletedProcess
 
 STACK = "signet"
 _TORCHSERVE = "signet/torchserve:0.1.0"
 NEXT = f"{_TORCHSERVE}-next"
+_FOLDER = ROOT / "deploy" / "swarm"
 _SEAWEEDFS = "docker-compose.seaweedfs.yml"
 _STORE = "signet/minio:0.1.0"
 
@@ -33,6 +37,7 @@ class Swarm:
     def __init__(self, folder: Path) -> None:
         self._env_file = folder / "empty.env"
         self._env_file.touch()
+        self._authority = folder / "door.pem"
         self.lab = Lab()
         self.machines: dict[str, Machine] = {}
 
@@ -48,22 +53,32 @@ class Swarm:
         for machine in list(self.machines.values())[1:]:
             self._join(machine)
         first.docker("node", "update", "--label-add", "signet.data=true", first.name)
-        make_secrets = ROOT / "deploy" / "swarm" / "make-secrets"
-        subprocess.run([make_secrets], env={**os.environ, "DOCKER_HOST": first.host}, check=True, timeout=60)
-        first.docker(
-            "stack", "deploy", "--compose-file", "-", "--resolve-image", "never", STACK, stdin=json.dumps(stack)
-        )
+        _script("make-secrets", of=first)
+        self.refusal = self._deploy(stack)
+        self.signet("certificate", "make", "--hosts", ",".join(self.lab.addresses))
+        self.caller = self.token("caller")
+        done = self._deploy(stack)
+        assert done.returncode == 0, done.stderr
         print(f"swarm: the stack is deployed after {time.monotonic() - began:.0f} s")
         try:
             until("the scenarios pass", lambda: "Complete" in self._states("client"), timeout_s=400, interval_s=1)
         except TimeoutError as error:
             raise AssertionError(self.diagnosis()) from error
         print(f"swarm: the scenarios have passed after {time.monotonic() - began:.0f} s")
+        self._authority.write_text(ssl.get_server_certificate((first.address, PORT), timeout=5), "utf-8")
 
     @property
     def first(self) -> Machine:
         """The machine with the data, which is asked about the Swarm."""
         return self.machines["one"]
+
+    def signet(self, *words: str, of: Machine | None = None) -> str:
+        """Run one of the door's commands on a machine, the first one if none is named; what it printed."""
+        return _script("signet", *words, of=of or self.first)
+
+    def token(self, name: str, of: Machine | None = None) -> Caller:
+        """Someone with a new token."""
+        return Caller(self.signet("token", "create", name, of=of), self._authority)
 
     def join(self, name: str) -> Machine:
         """Start one more machine and have it join."""
@@ -90,13 +105,13 @@ class Swarm:
             machine.docker("rm", "next")
 
     def update(self, service: str, image: str) -> None:
-        """Give a service another image, until the Swarm says that it is done."""
-        options = ("--quiet", "--no-resolve-image", "--image", image)
-        self.first.docker("service", "update", *options, f"{STACK}_{service}", timeout_s=300)
+        """Give a service another image, some time."""
+        options = ("--quiet", "--detach", "--no-resolve-image", "--image", image)
+        self.first.docker("service", "update", *options, f"{STACK}_{service}")
 
     def roll_back(self, service: str) -> None:
-        """Give a service its last image again, until the Swarm says that it is done."""
-        self.first.docker("service", "rollback", "--quiet", f"{STACK}_{service}", timeout_s=300)
+        """Give a service its last image again, some time."""
+        self.first.docker("service", "rollback", "--quiet", "--detach", f"{STACK}_{service}")
 
     def scale(self, service: str, replicas: int) -> None:
         """Have this many replicas, some time."""
@@ -104,8 +119,7 @@ class Swarm:
 
     def images(self, service: str) -> set[str]:
         """The images of the service's running containers."""
-        found = self.containers(service)
-        return {machine.docker("inspect", "--format", "{{.Config.Image}}", container) for machine, container in found}
+        return {self._inspect(*found, "{{.Config.Image}}") for found in self.containers(service)}
 
     def containers(self, service: str, of: Machine | None = None) -> list[tuple[Machine, str]]:
         """The service's running containers, of one machine or of all, each with its machine."""
@@ -118,11 +132,8 @@ class Swarm:
 
     def healthy(self, service: str) -> list[tuple[Machine, str]]:
         """Those of its containers that say that they are well."""
-        return [
-            (machine, container)
-            for machine, container in self.containers(service)
-            if machine.docker("inspect", "--format", "{{.State.Health.Status}}", container) == "healthy"
-        ]
+        found = self.containers(service)
+        return [it for it in found if self._inspect(*it, "{{.State.Health.Status}}") == "healthy"]
 
     def versions(self) -> list[str]:
         """The version that each healthy replica answers with, asked at its own address."""
@@ -143,6 +154,15 @@ class Swarm:
         asked = (("node", "ls"), ("stack", "ps", "--no-trunc", STACK))
         return "\n".join(self.first.try_docker(*args).stdout for args in asked)
 
+    def _deploy(self, stack: dict[str, Any]) -> CompletedProcess[str]:
+        command = ("stack", "deploy", "--compose-file", "-", "--resolve-image", "never", STACK)
+        return self.first.try_docker(*command, stdin=json.dumps(stack))
+
+    @staticmethod
+    def _inspect(machine: Machine, container: str, template: str) -> str:
+        """What the engine knows of a container; nothing of one that has just gone."""
+        return machine.try_docker("inspect", "--format", template, container).stdout.strip()
+
     def _states(self, service: str) -> str:
         return self.first.docker("service", "ps", "--format", "{{.CurrentState}} {{.Error}}", f"{STACK}_{service}")
 
@@ -153,7 +173,8 @@ class Swarm:
         )
 
     def _compose(self, *args: str) -> str:
-        files = ["docker-compose.yml", *([] if _has_image(_STORE) else [_SEAWEEDFS]), "deploy/swarm/stack.yml"]
+        store = [] if _has_image(_STORE) else [_SEAWEEDFS]
+        files = ["docker-compose.yml", *store, "docker-compose.public.yml", "deploy/swarm/stack.yml"]
         command = ["docker", "compose", "--env-file", self._env_file, *(f"--file={file}" for file in files), *args]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
         assert done.returncode == 0, done.stderr[-4000:]
@@ -162,10 +183,17 @@ class Swarm:
     def _stack_file(self) -> dict[str, Any]:
         self._compose("build", "--quiet")
         configuration = self._compose("config", "--format", "json")
-        script = ROOT / "deploy" / "swarm" / "stack.py"
-        done = subprocess.run([script], input=configuration, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run([_FOLDER / "stack.py"], input=configuration, capture_output=True, text=True, check=True)
         document: dict[str, Any] = json.loads(done.stdout)
         return document
+
+
+def _script(name: str, *words: str, of: Machine) -> str:
+    """Run one of deploy/swarm's scripts as on that machine; what it printed."""
+    command, environment = [_FOLDER / name, *words], {**os.environ, "DOCKER_HOST": of.host}
+    done = subprocess.run(command, env=environment, input="", capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"{name} {' '.join(words)}: {done.stderr}"
+    return done.stdout.strip()
 
 
 def _has_image(name: str) -> bool:
