@@ -116,7 +116,7 @@ class Controller:
         try:
             observed = self._observe(desired.revisions)
         except ModelServerError as error:
-            logger.warning("TorchServe does not say what it serves: %s", error)
+            logger.warning("What is served cannot be seen now: %s", error)
             return self._poll_interval_s
         if desired.is_known:
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
