@@ -60,7 +60,7 @@ class TorchServe:
         return found
 
     def versions(self, name: str) -> dict[str, ServedVersion]:
-        """All versions of one model but the one that holds its place; none if it is unknown."""
+        """All versions of one model but the placeholder; none if the model is unknown."""
         served = (_served(model) for model in self._describe(name, "all"))
         return {it.version: it for it in served if it.version != PLACEHOLDER}
 
@@ -178,7 +178,7 @@ def _served(model: dict[str, Any]) -> ServedVersion:
 
 
 def _place_of(name: str, folder: Path) -> Path:
-    """Folder, beside those of a model's versions, of the one that holds their place: nothing but a manifest."""
+    """Folder of a model's placeholder version: nothing but a manifest."""
     place = folder.with_name(f"{folder.name.rpartition('@')[0]}@{PLACEHOLDER}")
     # TorchServe takes a folder's only folder for the model itself: MAR-INF must not be that.
     manifest = place / "model" / "MAR-INF" / "MANIFEST.json"
