@@ -19,10 +19,11 @@ from embedded.stack import Stack
 
 TIMES = 5
 SIZES = (1, 8, 32)
-_AFTERWARDS = 15
+_AFTERWARDS = 5
 _OTHERS = 10
-"""Requests to another model before each: a worker that was at rest is slower, the first time and later."""
-_SETTLED_S = 1.0
+"""Requests to another model before each: TorchServe itself is not at rest."""
+_AT_REST_S = 0.5
+"""Before each request: a worker that was at rest is slower, the first time and later."""
 _BODY = b'{"inputs": [[1, 2]]}'
 
 
@@ -60,12 +61,12 @@ def measure(stack: Stack, model: NumberedModel, warm: str, versions: Sequence[st
 
 def _ratio(connections: _Connections, name: str, warm: str, make_new: Callable[[], object]) -> float:
     def asked_s() -> float:
+        time.sleep(_AT_REST_S)
         for _ in range(_OTHERS):
             connections.ask(warm)
         return connections.ask(name)
 
     make_new()
-    time.sleep(_SETTLED_S)
     first_s = asked_s()
     return first_s / median(asked_s() for _ in range(_AFTERWARDS))
 
