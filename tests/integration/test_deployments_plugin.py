@@ -345,7 +345,7 @@ _CANNOT: dict[str, tuple[Callable[[BaseDeploymentClient], object], str, str]] = 
     "update nothing": (
         lambda plugin: plugin.update_deployment(NAME, config={"wait": False}),
         _BAD,
-        f"Nothing is to be updated on '{NAME}'.",
+        f"The update of '{NAME}' changes nothing.",
     ),
     "another flavor": (
         lambda plugin: plugin.update_deployment(NAME, f"models:/{MODEL}/1", flavor="sklearn"),

@@ -52,7 +52,7 @@ def test_it_ends_when_it_has_answered(server: BusyServer, store: Store) -> None:
     is_ready, document = health.ready()
     assert (is_ready, document["message"]) == (
         False,
-        "This replica ends: it answers what it has begun with, and takes nothing new.",
+        "This replica ends: it answers the requests that it has, and takes no new ones.",
     )
     assert drained.is_alive()
     server.pending = 0

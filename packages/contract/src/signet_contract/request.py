@@ -32,7 +32,7 @@ class RawBody:
     is_csv: bool = False
 
     def decode(self) -> DecodedRequest:
-        """The decoded request, as fast as it can be had.
+        """The decoded request, by the fastest way that fits the body.
 
         Raises:
             MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
@@ -45,7 +45,7 @@ class RawBody:
         return decoded
 
     def unread(self) -> DecodedRequest:
-        """The decoded request, not read yet: until then all but the source is unknown."""
+        """A decoded request whose body has not been read: only its source is known."""
         return DecodedRequest(Format.INPUTS, None, source=self)
 
     def exact(self) -> DecodedRequest:
@@ -62,7 +62,7 @@ class RawBody:
         """The decoded request, exact, but with `LongList`s where it has lists of more than `least` bytes.
 
         Raises:
-            Unsliced: that is not to be had; the body may be malformed.
+            Unsliced: the body cannot be read so; it may be malformed.
         """
         try:
             decoded = codecs.of_json(self.text, Reader(partial(_sliced_json, least), json_text.exact))
@@ -102,14 +102,14 @@ def decode_form(fields: Mapping[str, bytes]) -> DecodedRequest:
 
 
 def _csv(body: bytes) -> str | Table:
-    """The text, or what is in it if there is no doubt."""
+    """The table of a CSV text, or the text itself where it is not plainly a table."""
     with contextlib.suppress(ValueError):
         return tables.of_csv(body)
     return json_text.of_utf8(body)
 
 
 class _Unread(Exception):
-    """To read a large text takes long, and whatever is in it is for enforcement to decide, which reads it again."""
+    """A very large body was not read: enforcement has to decide on it, and reads it anyway."""
 
 
 def _json(body: bytes) -> Any:

@@ -80,4 +80,4 @@ class FilesIncomplete(Exception):
     """A model version some of whose files are missing, as while they are uploaded."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"Files not complete: {what}.")
+        super().__init__(f"The version's files are not complete: {what}.")

@@ -151,7 +151,7 @@ def test_files_that_are_yet_to_come_are_told_from_what_must_not_be_served(
     spoil(model)
     with pytest.raises(FilesIncomplete) as caught:
         builder.refuse_incomplete(model)
-    assert str(caught.value) == f"Files not complete: {what}."
+    assert str(caught.value) == f"The version's files are not complete: {what}."
 
 
 @pytest.mark.parametrize(

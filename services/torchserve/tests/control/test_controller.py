@@ -362,11 +362,19 @@ def _call_what_torch_lacks(program: Any) -> None:
         (
             lambda model: (model / "serving_input_example.json").unlink(),
             "failed",
-            "Files not complete: serving_input_e",
+            "The version's files are not complete: serving_input_e",
         ),
-        (lambda model: (model / "data/model.pt2").unlink(), "failed", "Files not complete: model.pt2 is missing."),
-        (lambda model: (model / "MLmodel").unlink(), "failed", "Files not complete: MLmodel is missing."),
-        (shutil.rmtree, "failed", "Files not complete: none of version "),
+        (
+            lambda model: (model / "data/model.pt2").unlink(),
+            "failed",
+            "The version's files are not complete: model.pt2 is missing.",
+        ),
+        (
+            lambda model: (model / "MLmodel").unlink(),
+            "failed",
+            "The version's files are not complete: MLmodel is missing.",
+        ),
+        (shutil.rmtree, "failed", "The version's files are not complete: none of version "),
         (
             lambda model: (model / "data/model.pt2").rename(model / "data/model.pth"),
             "refused",
@@ -718,7 +726,7 @@ def test_files_that_come_later_are_served(replica: Replica, versions: Versions, 
     content = program.read_bytes()
     program.unlink()
     replica.promote(version)
-    assert replica.status_of(version) == ("failed", "Files not complete: model.pt2 is missing.")
+    assert replica.status_of(version) == ("failed", "The version's files are not complete: model.pt2 is missing.")
     assert (replica.status.failed, replica.id()) == ([NAME], "1")
     program.write_bytes(content)
     clock[0] += 60

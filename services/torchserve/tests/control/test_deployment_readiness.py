@@ -87,7 +87,7 @@ def test_a_deployment_without_a_worker_is_told(server: SmallServer, health: Heal
     assert served is not None
     for pid in served.pids:
         os.kill(pid, signal.SIGKILL)
-    until("one is degraded", lambda: _degraded(health) == {"one": "version 1: None of its workers is up."})
+    until("one is degraded", lambda: _degraded(health) == {"one": "version 1: None of the version's workers is up."})
     assert health.ready()[0]
     until("none is degraded", lambda: not _degraded(health))
 

@@ -1,6 +1,6 @@
 """MLflow's own decision on a request, and the name of everything that is wrong with it.
 
-Slow (pandas, some hundred microseconds) and exact: what MLflow's scoring server would build from the request, with the
+Slow (pandas) and exact: what MLflow's scoring server would build from the request, with the
 values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Six rules are stricter than MLflow's,
 each for what it would let through silently, and are applied to what the model gets (see `floats`):
 

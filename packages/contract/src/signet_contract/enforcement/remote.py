@@ -1,8 +1,8 @@
 """Enforcement by other processes, so that no worker loads MLflow and pandas.
 
 One enforcement service (`service`) decides for all workers of a TorchServe, over two Unix sockets: one for small
-bodies, one for large ones, so that these keep none of those waiting. A worker that was told of none decides by itself:
-the same, but while it does, its other requests wait.
+bodies, one for large ones, so that no small one waits for a large one. A worker without an enforcement service decides
+in its own process, with the same result; its other requests wait meanwhile.
 
 Each question has a connection of its own. The process that takes it says so, with an empty message, and then is sent
 three: the contract as JSON, the body as it came, and what it is (`request.RawBody`), whether the worker has not read
@@ -56,8 +56,8 @@ def decide(
 ) -> ModelInput:
     """The decision on a request.
 
-    A process that ends without one, as when the system ends it for its memory, was perhaps not ended by this request:
-    it is asked about once more.
+    Where a process ends without a decision, as when the system ends it for its memory, another request may have been
+    the cause: this one is asked about once more.
 
     Args:
         contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `policy` the words
@@ -163,7 +163,7 @@ def _taken(address: str, deadline: float) -> Connection:
 
 
 def answered(contract: dict[str, Any], decoded: DecodedRequest, size: int, *, is_unread: bool) -> list[bytes]:
-    """The service's answer about a request of so many bytes, that the worker has perhaps not read, as messages."""
+    """The service's answer about a request of `size` bytes, as messages; `is_unread`: the worker has not read it."""
     try:
         model_input = decide_here(contract, decoded, is_unread=is_unread)
         named = model_input.inputs if isinstance(model_input.inputs, dict) else {None: model_input.inputs}

@@ -2,7 +2,7 @@
 
 Each decides on one request at a time and has bounds: it is ended at the request's deadline, and a request that takes
 more memory than `MEMORY_BYTES` is refused. Those for small bodies stay; one for large bodies ends with its request, and
-so gives back what it took. A new one costs 11 ms and some 10 MiB.
+so gives its memory back.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class TorchServeClient(BaseDeploymentClient):
             raise self._unknown(name)
         if model_uri is None and not parsed.tags:
             raise DeploymentError(
-                f"Nothing is to be updated on {name!r}. Expected a model URI or config.", INVALID_PARAMETER_VALUE
+                f"The update of {name!r} changes nothing. Expected a model URI or config.", INVALID_PARAMETER_VALUE
             )
         return self._deploy(name, model_uri or f"models:/{name}/{champion}", parsed, champion)
 
@@ -133,7 +133,7 @@ class TorchServeClient(BaseDeploymentClient):
         refuse_foreign(None, endpoint)
         parsed = Config.parse(config)
         if parsed.tags:
-            raise DeploymentError("Nothing is configured by a delete. Expected wait alone.", INVALID_PARAMETER_VALUE)
+            raise DeploymentError("A delete takes no config. Expected wait alone.", INVALID_PARAMETER_VALUE)
         if self._champion(name) is None:
             return
         MlflowClient().delete_registered_model_alias(name, self._alias)

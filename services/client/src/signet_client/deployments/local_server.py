@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from mlflow import MlflowClient
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, INVALID_STATE
 
-from signet_client.deployments import machine, rollout, sources
+from signet_client.deployments import rollout, sources
 from signet_client.deployments.failure import DeploymentError
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ _CONFIG_FILE = "config.properties"
 def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None:
     """Serve the model until interrupted. Raises DeploymentError if it can't be, and if the server ends by itself."""
     command = shutil.which(_COMMAND, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    if command is None:
+    if command is None or importlib.util.find_spec("signet_contract") is None:
         raise DeploymentError(
             f"The command {_COMMAND} is not installed. Expected the package {_COMMAND} beside this one"
             " (pip install services/torchserve).",
             INVALID_STATE,
         )
+    from signet_contract import machine  # noqa: PLC0415 -- comes with that package, and is needed here alone
+
     properties = Path(os.environ.get("TS_CONFIG_FILE", _CONFIG_FILE)).absolute()
     if not properties.is_file():
         raise DeploymentError(

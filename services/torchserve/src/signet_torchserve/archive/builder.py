@@ -1,7 +1,7 @@
 """Turns a logged MLflow model into a .mar, or says why it must not be served.
 
 The .mar holds data only: the signature (MLmodel), the exported program, the labels, the golden rows and the options.
-Where training logged no golden rows, the model's own example takes their place, to which any prediction will do.
+Where training logged no golden rows, the model's own example takes their place, and any answer to it is right.
 TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
 that runs.
 

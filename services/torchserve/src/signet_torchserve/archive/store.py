@@ -152,7 +152,7 @@ class Store:
     def unpack_last_good(
         self, has_room: Callable[[Path, Revision], bool] = lambda _archive, _revision: True
     ) -> dict[str, Revision]:
-        """Of what served last, all that can serve again at once; its files lie unpacked.
+        """The versions that served last and can serve again at once; their files lie unpacked.
 
         Args:
             has_room: whether a version, whose archive it gets, may start beside those before.
@@ -207,7 +207,7 @@ def _replica(home: Path) -> str:
 
 
 def stem(name: str) -> str:
-    """What the files of a deployment are named by: short, and another one for each name, whatever its characters."""
+    """The stem of a deployment's file names: short, and another one for each name, whatever its characters."""
     if _SHORT_NAME.fullmatch(name):
         return name
     return f"{_UNUSUAL.sub('_', name)[:32]}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
@@ -246,7 +246,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _keep(path: Path, document: Mapping[str, Any]) -> None:
-    """Write what is good to know after a restart; without it, on a full disk, what is served goes on being served."""
+    """Write a state file. Where that fails, as on a full disk, what is served goes on being served."""
     try:
         _write(path, document)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Which deployments of this replica can answer: seen beside the answers to who asks, which never wait for it.
+"""Which deployments of this replica can answer. `/ready` never waits for this: it tells what was seen last.
 
 TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request is asked,
-too, but it waits in the clients' own queue, and what keeps it waiting says nothing about the replica. So a golden
-request says that a deployment answers wrongly; that it is not answered is told, and has no consequence.
+too, and shows that a deployment answers wrongly. It waits in the clients' own queue, where waiting says nothing about
+the replica: that it is not answered is told, and has no consequence.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Readiness:
     def of(self, deployments: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """Why some deployments cannot answer, and why others are not at their best, by name.
 
-        One that was not looked at yet can: the controller has just had its golden answers.
+        A deployment that was not looked at yet can: the controller has just had its golden answers.
 
         Args:
             deployments: revision by name.
@@ -67,7 +67,7 @@ class Readiness:
             return str(error)
         if served is None:
             return "TorchServe does not know the version."
-        return None if served.ready_workers else "None of its workers is up."
+        return None if served.ready_workers else "None of the version's workers is up."
 
 
 class _Golden:

@@ -73,7 +73,7 @@ class Health:
     def _is_ready(self) -> tuple[bool, str, dict[str, str]]:
         status = self._status
         if status.is_ending:
-            return False, "This replica ends: it answers what it has begun with, and takes nothing new.", {}
+            return False, "This replica ends: it answers the requests that it has, and takes no new ones.", {}
         registry = "" if status.registry == "reachable" else f" The registry is not reachable: {status.registry}"
         if not status.has_caught_up and status.pending:
             return False, f"Not served yet: {', '.join(status.pending)}.{registry}", {}

@@ -66,7 +66,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All of it, as of one look."""
+    """What one replica has, as of one look."""
 
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     rollouts: Sequence[RunningRollout] = ()

@@ -16,7 +16,7 @@
 | a version of a model that was deleted and made anew      | `Drain`, though it is the default |
 | nothing but the placeholder is there, and nothing begins | `Remove` the placeholder |
 | the registry lists it no more                            | `Drain` |
-| the registry has no model of all that answer             | `Hold`, until it has said so for `HOLD_S`; then `Drain` |
+| the registry lists no model of those that answer         | `Hold`, until it has said so for `HOLD_S`; then `Drain` |
 | the registry is away                                     | no `Cancel`, no `Drain` of a default, no `DeleteArchives` |
 | archives lie on disk of a model that was deleted         | `DeleteArchives` |
 """
@@ -155,7 +155,7 @@ def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> 
 
 
 def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> Iterator[Begin | Wait | Recall]:
-    """What serves goes before what is new, what lies on disk before what must be fetched."""
+    """Rollouts to begin. Deployments that serve come before new ones, cached versions before those to be fetched."""
     running = {rollout.name for rollout in observed.rollouts if not rollout.is_cancelled}
     missing = []
     for name, revision in desired.revisions.items():

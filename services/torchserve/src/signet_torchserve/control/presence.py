@@ -79,4 +79,4 @@ class Presence:
         try:
             self._registry.leave(name)
         except RegistryError as error:
-            logger.warning("That the replica %s is gone cannot be told: %s", name, error)
+            logger.warning("The registry cannot be told that the replica %s is gone: %s", name, error)

@@ -165,7 +165,7 @@ class Registry:
             go_on: called before each file; what it raises ends the download.
 
         Raises:
-            RegistryRefused: the registry answers, and a file cannot be had, or not be written here.
+            RegistryRefused: the registry answers, but a file cannot be fetched, or cannot be written here.
         """
         with self._fetching(name, version):
             uri = self._versions.get_model_version_download_uri(name, version)
@@ -173,8 +173,9 @@ class Registry:
             files = repository.list_artifacts(None)
         if not files:
             raise RegistryRefused(
-                f"Files not complete: none of version {version} lies at {uri}, seen from here. If that is a folder "
-                "of the MLflow server's own, the server needs --serve-artifacts before the model is logged."
+                f"The version's files are not complete: none of version {version} lies at {uri}, seen from here. If "
+                "that is a folder of the MLflow server's own, the server needs --serve-artifacts before the model is "
+                "logged."
             )
         while files:
             file = files.pop()
@@ -191,7 +192,7 @@ class Registry:
 
     @contextmanager
     def _fetching(self, name: str, version: str) -> Iterator[None]:
-        """Say whose trouble it is if a file cannot be had: the registry tells, what a store's driver says does not."""
+        """Raise the right error if a file cannot be fetched: a store's driver does not say whether MLflow is away."""
         try:
             yield
         except Exception as error:  # every kind of store has a driver with errors of its own

@@ -49,7 +49,7 @@ class Rollout:
         name: the deployment.
         revision: the version.
         kind: which of the rollouts that may run at the same time it is one of (see `plan`).
-        tags: what there is to say of it in the registry, so far.
+        tags: what the registry is to be told of it, so far.
         is_proven: whether it has given its golden answers.
         is_over: whether its thread has done its work.
         error: what it ended with, if not with the version in service.
@@ -111,7 +111,6 @@ class Rollout:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._superseded is not None
 
     def cancel(self, superseded: Superseded) -> None:
@@ -122,14 +121,14 @@ class Rollout:
         """Let the version answer the deployment's requests.
 
         Args:
-            is_asked_for: the registry wants it, and is asked once more whether it still does before requests go there.
-                Else it is what served last, and does so again until what the registry wants can.
+            is_asked_for: the registry wants this version; it is asked once more before requests go there. False for the
+                version that served last, which serves again until the one that the registry wants can.
 
         Raises:
             NotServable: it must not be served, now or ever.
             NoRoom: there is no memory for it.
             FilesIncomplete: some of its files are missing.
-            RegistryError: its files cannot be had now.
+            RegistryError: its files cannot be fetched now.
             OSError: there is no room for its files.
             Superseded: the registry wants another version by now, or `cancel` was called.
             ModelServerError: its workers do not come up, or it does not give its golden answers.
@@ -209,7 +208,7 @@ class Rollout:
                 self._store.write_manifest(self.name, self.revision)
 
     def _hold_to_contract(self, folder: Path) -> None:
-        """Compare what clients may send and get with what they are used to, and note what is odd."""
+        """Compare the version's contract with the one that serves, and note what changes for clients."""
         serving = self._serving
         if self.revision.has_served:
             return
@@ -249,7 +248,7 @@ class Rollout:
         return memory.taken(served.pids if served else (), folder)
 
     def _hold_to_golden(self, golden: Golden) -> None:
-        """Ask for the golden answers, and whether they are the same again, alone and among other requests."""
+        """Ask for the golden answers, alone and among other requests, and compare them."""
         began = time.monotonic()
         answer = self._predict(golden.request)
         if mismatch := golden.mismatch(answer):

@@ -1,4 +1,4 @@
-"""What became of the versions, for the registry. It follows what is so: a note that says anything else is put right.
+"""Tells the registry what became of each version, and corrects what it says otherwise.
 
 Each replica tells for itself on the registered model (`serving.replica.<name>`); what all of them have told comes to
 the version's `serving.status` and `serving.reason`, which any of them writes.
@@ -144,7 +144,7 @@ class StatusReporter:
             act(*args)
         except RegistryRefused as error:
             if self._refused.get(name) != str(error):
-                logger.warning("What became of %s cannot be told, which changes nothing else: %s", name, error)
+                logger.warning("The registry refuses what is told of %s: %s", name, error)
             self._refused[name] = str(error)
             if isinstance(error, RegistryDenied):
                 self._denied[name] = time.monotonic() + DENIED_S

@@ -60,12 +60,11 @@ class TorchServe:
         return found
 
     def versions(self, name: str) -> dict[str, ServedVersion]:
-        """All versions of one model but the one that holds its place; none if it is unknown."""
+        """All versions of one model but the placeholder; none if the model is unknown."""
         served = (_served(model) for model in self._describe(name, "all"))
         return {it.version: it for it in served if it.version != PLACEHOLDER}
 
     def version(self, name: str, revision_id: str = "") -> ServedVersion | None:
-        """One version of a model, or its default; None if it is unknown."""
         found = self._describe(name, revision_id)
         return _served(found[0]) if found else None
 
@@ -94,7 +93,6 @@ class TorchServe:
                 self._scale(name, revision_id, options.workers)
 
     def set_default(self, name: str, revision_id: str) -> None:
-        """Let a version answer the requests that name none."""
         self._call("PUT", f"{_MANAGEMENT}/models/{name}/{revision_id}/set-default")
         self._give_place_up(name)
 
@@ -122,7 +120,6 @@ class TorchServe:
         return True
 
     def predict(self, name: str, revision_id: str, request: Any) -> Any:
-        """JSON answer of one version to a JSON request."""
         return self._call("POST", f"{self._inference}/predictions/{name}/{revision_id}", json=request)
 
     def _describe(self, name: str, revision_id: str) -> list[dict[str, Any]]:
@@ -178,7 +175,7 @@ def _served(model: dict[str, Any]) -> ServedVersion:
 
 
 def _place_of(name: str, folder: Path) -> Path:
-    """Folder, beside those of a model's versions, of the one that holds their place: nothing but a manifest."""
+    """Folder of a model's placeholder version: nothing but a manifest."""
     place = folder.with_name(f"{folder.name.rpartition('@')[0]}@{PLACEHOLDER}")
     # TorchServe takes a folder's only folder for the model itself: MAR-INF must not be that.
     manifest = place / "model" / "MAR-INF" / "MANIFEST.json"

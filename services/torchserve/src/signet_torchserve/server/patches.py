@@ -167,7 +167,7 @@ _REQUESTS = Patch(
 _OVERLOAD = Patch(
     name="overload",
     purpose="A full queue says that it is full: 429.",
-    lost="What finds the queue full gets the 503 of a version that has no worker.",
+    lost="A request that finds the queue full gets the 503 of a version that has no worker.",
     changes={
         _MODEL: [_text("offer", "add")],
         _REQUEST_HANDLER: [
@@ -192,7 +192,7 @@ _WORKERS = Patch(
 _TIME_OUTS = Patch(
     name="time-outs",
     purpose="A time-out is a 504.",
-    lost="What takes longer than serving.timeout_s gets a 500, and is asked once more.",
+    lost="A request that takes longer than serving.timeout_s gets a 500, and is asked once more.",
     changes={
         "org/pytorch/serve/wlm/WorkerThread.class": [
             # invokevirtual incrFailedInfReqs, | istore 17, and a line of the log | new WorkerInitializationException
@@ -210,7 +210,7 @@ _TIME_OUTS = Patch(
 _BODY_LIMIT = Patch(
     name="body limit",
     purpose="A body that is too large is told the limit.",
-    lost="Its 413 is empty, and may be lost with its connection.",
+    lost="The 413 of a body that is too large is empty, and may be lost with its connection.",
     changes={
         "org/pytorch/serve/ServerInitializer.class": [
             _class("io/netty/handler/codec/http/HttpObjectAggregator", "signet/Aggregator"),

@@ -3,8 +3,8 @@
 Nearly all of the time and memory that a worker takes to start are imports, which a forked one need not repeat
 (`make bench BENCH='--only many'`). This process asks neither for CUDA nor for a pool of threads: none outlives a fork.
 
-It is asked by `shim` programs, which tell what a worker is to be, over a Unix socket in a folder that only its own
-user can enter. A worker doesn't need it afterwards: where it ends, the workers go on, and their shims wait on.
+`shim` programs ask it for workers, over a Unix socket in a folder that only its own user can enter. A worker doesn't
+need the forking process afterwards: when that ends, the workers and their shims go on.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from signet_torchserve.worker import shim
 
 # All that a worker imports until it serves. TorchServe imports its own handlers only for models that name one.
 _IMPORTED = "ts.model_service_worker", "signet_torchserve.worker.handler"
-_BACKLOG = 1024  # a whole house of models may ask while this process imports
+_BACKLOG = 1024  # the shims of all models may ask while this process imports
 _MESSAGE_S = 5.0
 
 
 @dataclass(slots=True)
 class Worker:
-    """What a forked process is to be."""
+    """What a shim asks for: the program, arguments, environment and folder of a worker."""
 
     connection: socket.socket
     folder: bytes
@@ -90,9 +90,9 @@ class Workers:
         self._connections: dict[int, socket.socket] = {}
 
     def next_forked(self) -> Worker:
-        """Fork what is asked for.
+        """Fork a worker for each shim that asks.
 
-        The parent never returns; each forked child returns with what it is to be.
+        The parent never returns; each forked child returns the worker that it is to be.
         """
         with _ended_children() as ended, selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
@@ -129,7 +129,7 @@ class Workers:
         return worker
 
     def _tell_ends(self) -> None:
-        """Tell the shims of those that have ended how they have."""
+        """Tell each shim whose worker has ended how it ended."""
         with suppress(ChildProcessError):  # there is none left
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
@@ -168,7 +168,7 @@ def _ended_children() -> Iterator[socket.socket]:
 
 
 def main(address: str) -> None:
-    """Fork workers for those who ask at the Unix socket `address`, until this process is ended."""
+    """Fork workers for the shims that ask at the Unix socket `address`, until this process is ended."""
     Path(address).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(0o077)

@@ -95,7 +95,7 @@ class SignatureHandler:
         self._busy_flag = BusyFlag()
 
     def _hold_outputs(self, folder: Path) -> list[int] | None:
-        """Hold what the program returns to its signature; see `outputs.lost`."""
+        """Compare what the program returns with its signature; see `outputs.lost`."""
         golden = Golden.of(folder)
         example = None
         if golden is not None:
@@ -107,10 +107,10 @@ class SignatureHandler:
         return outputs.lost(promised, answers)
 
     def _warm_up(self, folder: Path, batch_size: int) -> None:
-        """Answer the golden request as clients' requests are answered, so that none of these is the first.
+        """Answer the golden request as clients' requests are answered, so that no client waits for a first time.
 
-        A batch of another size is a first one, too: of pages that are this process' own from then on, and of what
-        torch prepares for a shape. What enforcement would decide on is not asked for: its service may not be there yet.
+        Each size of batch has a first time: torch prepares something for each shape, and pages of memory become this
+        process' own. A golden request that enforcement would decide on is left out: its service may not run yet.
         """
         golden = Golden.of(folder)
         if golden is None:
@@ -136,10 +136,10 @@ class SignatureHandler:
             return torchserve_loop.answered(batch, context, self.answer, self._headers)
 
     def answer(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
-        """Answers to a batch, in its order; what becomes of a request is its own and leaves its neighbours as they are.
+        """Answers to a batch, in its order. What goes wrong with one request leaves the others of the batch alone.
 
-        None is the answer to a request on which enforcement has not decided yet: it is asked for again. TorchServe as
-        it is shipped cannot, and gets no such answer.
+        None is the answer to a request on which enforcement has not decided yet; TorchServe names that request again in
+        the next batch. TorchServe as it is shipped cannot do that, and gets no None.
         """
         began = time.perf_counter()
         tally = Tally()

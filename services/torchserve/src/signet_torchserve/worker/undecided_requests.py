@@ -32,18 +32,16 @@ class Question:
 
 
 class Undecided:
-    """Those of one worker, by TorchServe's identifiers."""
+    """The undecided requests of one worker, by TorchServe's identifiers."""
 
     def __init__(self) -> None:
         self.are_kept = os.environ.get(ARE_KEPT) == "true"
         self._questions: dict[bytes, Question] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._questions)
 
     def __contains__(self, identifier: bytes) -> bool:
-        """Whether a request is one of them."""
         return identifier in self._questions
 
     def ask(
@@ -62,9 +60,9 @@ class Undecided:
         return self._questions.pop(identifier)
 
     def wait(self) -> None:
-        """Wait until all are decided; if TorchServe keeps them, only briefly, because new requests wait as long.
+        """Wait until all are decided; only briefly where TorchServe keeps them, because new requests wait meanwhile.
 
-        What has just been asked is most often decided within `FRESH_S`; what is not may take long.
+        Most decisions take less than `FRESH_S`; the others may take long.
         """
         if not self.are_kept:
             wait([question.decision for question in self._questions.values()])

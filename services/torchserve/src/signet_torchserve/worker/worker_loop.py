@@ -1,8 +1,7 @@
 """TorchServe's messages to and from a worker, each taken and given whole.
 
-The worker that TorchServe ships asks its socket twice for each field of each request, keeps three objects and a dozen
-dictionaries for it, and writes two lines: some forty system calls, and more than all that serving the Iris model takes.
-Here a batch is cut out of what has arrived, and answered with one write.
+The worker that TorchServe ships asks its socket twice for each field of each request, makes many objects for it, and
+writes two log lines. Here a batch is cut out of what has arrived, and answered with one write.
 
 A request may stay undecided when its batch is answered. TorchServe (as `patches` change it) then names it again in
 the next batch, without its body, until it is answered or its client is gone.
@@ -58,7 +57,7 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """What it gets."""
+    """What a client gets."""
 
     body: bytes
     content_type: str
@@ -88,7 +87,7 @@ def serve(
         connection: to TorchServe's frontend.
         handle: answers a batch.
         headers: of every answer.
-        in_flight: entered with each batch, and left when all that came is answered.
+        in_flight: entered with each batch, and left when every request that came is answered.
     """
     fields = b"".join(_sized(text.encode()) for header in headers.items() for text in header)
     of_one_row = _pack(len(headers)) + fields
@@ -204,7 +203,7 @@ def _response(
 
 @functools.cache
 def _head(content_type: str, status: int, headers: bytes) -> bytes:
-    """What stands between the identifier and the body; a handful of them is all that there is."""
+    """The part of an answer between identifier and body. There are only a few different ones."""
     return _sized(content_type.encode()) + _pack(status) + _sized(HTTPStatus(status).phrase.encode()) + headers
 
 
