@@ -13,16 +13,19 @@ from urllib.parse import urlsplit
 import psutil
 from signet_torchserve.worker import forking
 
-from bench.numbered import ALIAS, NumberedModel, wait
 from embedded import torchserve
 from embedded.stack import Stack
+from testing.numbered import NumberedModel
+from testing.polling import until
+from testing.repository import ALIAS
 
 TIMES = 5
 SIZES = (1, 8, 32)
-_AFTERWARDS = 15
+_AFTERWARDS = 5
 _OTHERS = 10
-"""Requests to another model before each: a worker that was at rest is slower, the first time and later."""
-_SETTLED_S = 1.0
+"""Requests to another model before each: TorchServe itself is not at rest."""
+_AT_REST_S = 0.5
+"""Before each request: a worker that was at rest is slower, the first time and later."""
 _BODY = b'{"inputs": [[1, 2]]}'
 
 
@@ -43,13 +46,13 @@ def measure(stack: Stack, model: NumberedModel, warm: str, versions: Sequence[st
         nonlocal version
         version = 1 - version
         model.client.set_registered_model_alias(model.name, ALIAS, versions[version])
-        wait("the version is ready", lambda: model.tags(versions[version]).get("serving.status") == "ready")
+        until("the version is ready", lambda: model.tags(versions[version]).get("serving.status") == "ready")
 
     def restart() -> None:
         workers = _workers(stack)
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        wait("there are others", lambda: len(_workers(stack) - workers) == len(workers))
+        until("there are others", lambda: len(_workers(stack) - workers) == len(workers))
 
     for what, make_new in (("rollout", roll_out), ("fork", restart)):
         for size, connections in asked.items():
@@ -60,12 +63,12 @@ def measure(stack: Stack, model: NumberedModel, warm: str, versions: Sequence[st
 
 def _ratio(connections: _Connections, name: str, warm: str, make_new: Callable[[], object]) -> float:
     def asked_s() -> float:
+        time.sleep(_AT_REST_S)
         for _ in range(_OTHERS):
             connections.ask(warm)
         return connections.ask(name)
 
     make_new()
-    time.sleep(_SETTLED_S)
     first_s = asked_s()
     return first_s / median(asked_s() for _ in range(_AFTERWARDS))
 

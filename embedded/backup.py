@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from embedded.errors import EmbeddedError
 from embedded.settings import Settings, clean_environment
 from embedded.stack import opened, stores
 
-_RESTORE = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction")
+# What a newer MLflow has added goes, too; and if anything fails, all stays as it was.
+_REPLACE = (
+    "--no-psqlrc",
+    "--quiet",
+    "--set=ON_ERROR_STOP=1",
+    "--single-transaction",
+    "--command=DROP OWNED BY CURRENT_USER",
+)
 _BUCKET = (sys.executable, "-m", "signet_mlflow_server.bucket")
 
 
@@ -49,7 +57,10 @@ def load(settings: Settings, source: Path) -> int:
         stack.wait_ready()
         env = _env(place, stack.addresses)
         _run(env, *_BUCKET, "load", given=bucket)
-        _run(env, postgres.program("pg_restore"), f"--dbname={postgres.DATABASE}", *_RESTORE, given=database)
+        with tempfile.NamedTemporaryFile(dir=place.path) as script:
+            as_text = (f"--file={script.name}", "--no-owner", "--no-privileges")
+            _run(env, postgres.program("pg_restore"), *as_text, given=database)
+            _run(env, postgres.program("psql"), *_REPLACE, f"--file={script.name}")
     print(f"restored from {source}: `make up` goes on with it")
     return 0
 

@@ -38,7 +38,7 @@ def sockets(ports: Mapping[str, int]) -> list[Path]:
 
 
 def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
-    """`weed mini` on 127.0.0.1 only, its S3 door behind a key and its inner HTTP doors behind signed tokens.
+    """`weed mini` on 127.0.0.1 only: S3 behind a key, inner HTTP behind signed tokens, inner gRPC behind a certificate.
 
     What else it listens at lies in the folder `short`.
     """
@@ -75,9 +75,22 @@ def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
         command=(str(_WEED), "mini", *(f"-{name}={value}" for name, value in options.items())),
         log=folder.log(NAME),
         cwd=home,
-        env={"GOMEMLIMIT": "1GiB"},  # Go lets the heap double before it collects, which large uploads let grow for good
+        env={
+            "GOMEMLIMIT": "1GiB",  # Go lets the heap double before it collects, which large uploads let grow for good
+            **_behind_certificate(folder),
+        },
         ready=lambda: _answers(f"http://127.0.0.1:{ports['s3']}", access["accessKey"], access["secretKey"]),
     )
+
+
+def _behind_certificate(folder: DataDir) -> dict[str, str]:
+    """Weed's own variables by which its parts know each other: one certificate, its key, and no other authority."""
+    from signet_client.door import certificate  # noqa: PLC0415 -- only a start needs what it imports
+
+    file = str(folder.secret_file("grpc.pem", certificate.made_for(["127.0.0.1"]).pem))
+    parts = ("ADMIN", "CLIENT", "FILER", "MASTER", "S3", "VOLUME", "WORKER")
+    named = {f"WEED_GRPC_{part}_{kind}": file for part in parts for kind in ("CERT", "KEY")}
+    return {"WEED_GRPC_CA": file, **named}
 
 
 def env(folder: DataDir, port: int) -> dict[str, str]:

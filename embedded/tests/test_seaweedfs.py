@@ -2,8 +2,11 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -98,6 +101,23 @@ def test_the_inner_doors_are_shut(stack: Stack) -> None:
     answer = http.ask(f"http://127.0.0.1:{stack.addresses['filer']}/buckets/mlflow/")
     assert answer is not None
     assert answer.status == 401
+
+
+@pytest.mark.parametrize("port", [name for name in seaweedfs.PORTS if name.endswith("-grpc")])
+@pytest.mark.parametrize("way", ["plain", "tls"])
+def test_the_inner_grpc_is_shut(stack: Stack, port: str, way: str) -> None:
+    """SeaweedFS' own protocol, by which files are read and users made, is spoken with its own parts alone."""
+    connection = socket.create_connection(("127.0.0.1", stack.addresses[port]), timeout=5)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    with connection if way == "plain" else context.wrap_socket(connection) as asking:
+        asking.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        answer = b""
+        with suppress(ssl.SSLError, ConnectionResetError):
+            answer = asking.recv(9)
+        assert answer == b""
 
 
 def test_data_outlives_a_restart(stack: Stack) -> None:

@@ -7,13 +7,13 @@ import re
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from testing.repository import ROOT
+
 CPU = ("docker-compose.yml",)
 SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml")
 GPU = ("docker-compose.gpu.yml",)
@@ -194,6 +194,22 @@ def test_accounts_differ_in_what_signs_in(configuration: Read) -> None:
         plain[name].setdefault("volumes", [])
     assert other["mlflow-server"]["environment"].pop("SIGNET_ACCOUNTS_FILE").startswith("/run/secrets/mlflow-server/")
     assert {name for name in plain if plain[name] != other[name]} == {"secrets"}
+
+
+def test_mlflow_opens_at_the_gateway_and_nowhere_else(configuration: Read) -> None:
+    """Where both are public, the gateway alone has ports of a network, and reaches MLflow."""
+    files = (*PUBLIC, "compose/accounts.yml")
+    plain = configuration(*files)["services"]["gateway"]
+    services = configuration(*files, "compose/public-mlflow.yml")["services"]
+    opened = [
+        (name, it["target"])
+        for name, service in services.items()
+        for it in service.get("ports", [])
+        if "host_ip" not in it
+    ]
+    assert sorted(opened) == [("gateway", 8443), ("gateway", 8444)]
+    assert set(services["gateway"]["networks"]) - set(plain["networks"]) == {"deployment"}
+    assert services["gateway"]["command"] == [*plain["command"], "-f", "/usr/local/etc/haproxy/mlflow.cfg"]
 
 
 def test_gpu_differs_in_nothing_but_gpus(configuration: Read) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from stack import BringUp, head_commit, part_of, resident
 
+from testing.docker import docker
 from testing.polling import until
 from testing.ports import free_port
 from testing.repository import ROOT
@@ -141,6 +142,10 @@ class ComposeStack:
         """Remove containers and networks, and the data too if `volumes` says so."""
         data = ("--volumes", "--timeout", "1") if volumes else ()  # nothing is left to be closed in good order
         self.compose("--profile", "*", "down", "--remove-orphans", *data, check=True)
+        if volumes:  # those too that another set of files had made
+            own = ["--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"]
+            if names := docker("volume", "ls", *own).split():
+                docker("volume", "rm", *names)
 
     def config(self) -> dict[str, Any]:
         """The merged Compose configuration."""
@@ -189,9 +194,8 @@ class ComposeStack:
 
     def processes(self, service: str) -> dict[int, str]:
         """Command by process id on this machine, for all that runs in the service's container."""
-        command = ["docker", "top", self.containers()[service], "-eo", "pid,args"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-        rows = (line.split(maxsplit=1) for line in done.stdout.splitlines()[1:])
+        lines = docker("top", self.containers()[service], "-eo", "pid,args").splitlines()[1:]
+        rows = (line.split(maxsplit=1) for line in lines)
         return {int(pid): args for pid, args in rows}
 
     def python(self, service: str, code: str) -> CompletedProcess[str]:
@@ -236,9 +240,7 @@ class ComposeStack:
 
 
 def _inspect(*containers: str) -> list[dict[str, Any]]:
-    command = ["docker", "inspect", *containers]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    documents = json.loads(done.stdout)
+    documents = json.loads(docker("inspect", *containers))
     assert isinstance(documents, list)
     return documents
 

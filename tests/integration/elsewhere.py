@@ -93,7 +93,7 @@ class Elsewhere:
 @contextmanager
 def elsewhere(folder: Path, arguments: list[str], env: Mapping[str, str], *, behind_proxy: bool) -> Iterator[Elsewhere]:
     """`mlflow server` with accounts: behind HAProxy in a container, or with a path and TLS by itself."""
-    _certify(folder)
+    certify(folder)
     config = folder / "accounts.ini"
     config.write_text(_ACCOUNTS.format(folder=folder), "utf-8")
     port, own = free_port(), free_port()
@@ -158,7 +158,7 @@ def _proxy(folder: Path, port: int, mlflow: int) -> Iterator[None]:
         subprocess.run(["docker", "rm", "--force", started.stdout.strip()], capture_output=True, check=True, timeout=60)
 
 
-def _certify(folder: Path) -> None:
+def certify(folder: Path) -> None:
     """A certificate that is its own authority, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of its own")])

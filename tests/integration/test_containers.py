@@ -74,6 +74,26 @@ def test_trainer_reaches_mlflow_only(compose: ComposeStack) -> None:
     assert _reached(compose, "trainer", "mlflow-server:5000", "postgres:5432", "minio:9000") == ["mlflow-server:5000"]
 
 
+_SPEAK_GRPC = """
+import socket, ssl
+hello = b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes(3) + b"\\4" + bytes(5)
+tls = ssl._create_unverified_context()
+tls.set_alpn_protocols(["h2"])
+for wrap in (lambda plain: plain, tls.wrap_socket):
+    try:
+        with wrap(socket.create_connection(("minio", 19000), timeout=5)) as connection:
+            connection.sendall(hello)
+            print(connection.recv(9))
+    except OSError as error:  # of TLS, too
+        print(b"")
+"""
+
+
+def test_the_store_makes_no_users_for_others(compose: ComposeStack) -> None:
+    """SeaweedFS makes users at a gRPC port beside S3's, which it can't close: nobody has the certificate for it."""
+    assert compose.python("mlflow-server", _SPEAK_GRPC).stdout.split() == ["b''", "b''"]
+
+
 def test_published_ports(compose: ComposeStack) -> None:
     """Only MLflow and the predictions are published, on 127.0.0.1 only."""
     for service in LONG_RUNNING:

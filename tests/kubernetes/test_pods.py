@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import requests
 from manifests import ROOT, Object, named, pod
-from pods import Pods, docker, running
+from pods import Pods, running
 from test_manifests import made_secrets
 
+from testing.docker import docker
 from testing.polling import until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.timeout(1800)
 BUILT = ("docker-compose.yml", "docker-compose.seaweedfs.yml")
 UP_S = 420
 LISTENING = "0A"
-# SeaweedFS takes new users there from anybody; the NetworkPolicy `artifacts` lets nobody.
+# SeaweedFS makes users there, for who has a certificate that nobody has; the policy `artifacts` lets nobody there.
 SHUT = {"minio": {19000}}
 SLOW = """
 import mlflow, torch

@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mlflow.server
     from alembic import command
+    from alembic.util import CommandError
     from fastapi import FastAPI
     from mlflow.store.db import utils
     from signet_mlflow_server import server as module
@@ -90,6 +91,17 @@ def test_old_schema_is_upgraded(tmp_path: Path) -> None:
         assert database.execute("SELECT name FROM experiments WHERE experiment_id = 7").fetchall() == [("kept",)]
     database.close()
     engine.dispose()
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """A database that a newer MLflow has brought up to date stays as it is, and the server does not start."""
+    uri = f"sqlite:///{tmp_path}/newer.db"
+    module.migrate(Settings(backend_store_uri=uri))
+    with sqlite3.connect(tmp_path / "newer.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'of_the_next'")
+    database.close()
+    with pytest.raises(CommandError, match="of_the_next"):
+        module.migrate(Settings(backend_store_uri=uri))
 
 
 @pytest.mark.parametrize(
