@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import psutil
 from signet_torchserve.worker import forking
 
-from bench.numbered import ALIAS, NumberedModel, wait
 from embedded import torchserve
 from embedded.stack import Stack
+from testing.numbered import NumberedModel
+from testing.polling import until
+from testing.repository import ALIAS
 
 TIMES = 5
 SIZES = (1, 8, 32)
@@ -44,13 +46,13 @@ def measure(stack: Stack, model: NumberedModel, warm: str, versions: Sequence[st
         nonlocal version
         version = 1 - version
         model.client.set_registered_model_alias(model.name, ALIAS, versions[version])
-        wait("the version is ready", lambda: model.tags(versions[version]).get("serving.status") == "ready")
+        until("the version is ready", lambda: model.tags(versions[version]).get("serving.status") == "ready")
 
     def restart() -> None:
         workers = _workers(stack)
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        wait("there are others", lambda: len(_workers(stack) - workers) == len(workers))
+        until("there are others", lambda: len(_workers(stack) - workers) == len(workers))
 
     for what, make_new in (("rollout", roll_out), ("fork", restart)):
         for size, connections in asked.items():

@@ -49,28 +49,25 @@ class Params:
         if type(sent) is not dict:
             return None
         try:
-            known = {name: self._params[name].read(value) for name, value in sent.items() if name in self._params}
+            params = {name: self._params[name].read(value) for name, value in sent.items() if name in self._params}
         except ValueError:
             return None
-        # What was sent comes first.
-        return known | {name: default for name, default in self._defaults.items() if name not in known}
+        for name, default in self._defaults.items():  # behind what was sent
+            params.setdefault(name, default)
+        return params
 
 
 class _Param:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._types, self._convert = _TYPES[spec["type"]]
-        self._is_list = spec.get("shape") == [-1]
-        if not self._is_list and spec.get("shape") is not None:
+        self.read: Callable[[Any], Any] = self._scalar
+        """What MLflow makes of a value; ValueError where that is undecided."""
+        if spec.get("shape") == [-1]:
+            self.read = self._list
+        elif spec.get("shape") is not None:
             raise ValueError("It is of another shape.")
 
-    def read(self, value: Any) -> Any:
-        """What MLflow makes of a value.
-
-        Raises:
-            ValueError: that is undecided.
-        """
-        if not self._is_list:
-            return self._scalar(value)
+    def _list(self, value: Any) -> list[Any]:
         if type(value) is not list:
             raise ValueError("It is no list.")
         return list(map(self._scalar, value))

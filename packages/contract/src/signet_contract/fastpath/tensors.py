@@ -6,8 +6,7 @@ are far from where it ends. The rest is undecided, and left to `enforcement`.
 
 from __future__ import annotations
 
-from itertools import chain, repeat
-from operator import lt
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -63,14 +62,18 @@ class _Tensor:
         self._types = _TYPES[self._dtype.kind]
         self._read_as = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype
         self._limit = min(EXACT, _greatest(self._dtype))
+        self._is_below_limit = self._limit.__gt__
         self._least = -1.0 if self._dtype.kind == "u" else -self._limit
 
-    def read(self, values: Any) -> Array | None:  # noqa: PLR0911 -- each is a doubt
+    def read(self, values: Any) -> Array | None:
         if isinstance(values, Numbers):
             return self._of_numbers(values)
         shape = []
         for axis, size in enumerate(self._shape):
-            if axis:
+            if axis and len(values) == 1 and type(values[0]) is list:  # one row, as most requests have, is not copied
+                (values,) = values
+                shape.append(len(values))
+            elif axis:
                 lengths = set(map(len, values)) if set(map(type, values)) == {list} else set()
                 if len(lengths) != 1:
                     return None
@@ -80,15 +83,19 @@ class _Tensor:
                 shape.append(len(values))
             else:
                 return None
-            if size not in (-1, shape[-1]):
+            if size != -1 and size != shape[-1]:
                 return None
-        if not shape or not values or not self._types.issuperset(map(type, values)):
+        return self._array(values, shape) if shape and values and self._types.issuperset(map(type, values)) else None
+
+    def _array(self, values: list[Any], shape: list[int]) -> Array | None:
+        is_few = len(values) < _FEW
+        if is_few and not all(map(self._is_below_limit, map(abs, values))):
             return None
         try:
-            array = np.fromiter(values, self._read_as, len(values))
+            array = np.fromiter(values, self._dtype if is_few else self._read_as, len(values))
         except OverflowError:
             return None
-        return array.astype(self._dtype, copy=False).reshape(shape) if self._is_far(values, array) else None
+        return array.astype(self._dtype, copy=False).reshape(shape) if is_few or self._is_far(array) else None
 
     def _of_numbers(self, numbers: Numbers) -> Array | None:
         shape = (len(numbers), *numbers.shape)
@@ -96,16 +103,14 @@ class _Tensor:
             size in (-1, length) for size, length in zip(self._shape, shape, strict=True)
         )
         is_sure = fits and numbers.labels is None and self._types.issuperset(chain.from_iterable(numbers.kinds))
-        if not is_sure or not all(self._is_far([], block) for block in numbers.blocks):
+        if not is_sure or not all(self._is_far(block) for block in numbers.blocks):
             return None
         array = np.empty((len(numbers), len(numbers.kinds)), self._dtype)
         np.concatenate(numbers.blocks, out=array, casting="unsafe")
         return array.reshape(shape)
 
-    def _is_far(self, values: list[Any], array: Array) -> bool:
+    def _is_far(self, array: Array) -> bool:
         """Whether every value is well inside of the dtype, and none is NaN."""
-        if 0 < len(values) < _FEW:
-            return all(map(lt, map(abs, values), repeat(self._limit)))
         return bool(array.max() < self._limit and array.min() > self._least)
 
 

@@ -61,7 +61,6 @@ class ListOptions:
     """List the tokens."""
 
     def run(self, folder: Folder) -> int:
-        """Print a table. Raises ClientError."""
         table = Table("name", "deployment", "rate", "rows", "created", "expires", box=None, pad_edge=False)
         for token in tokens.Tokens(folder).all():
             limits = (f"{limit}/s" if limit else "-" for limit in (token.rate, token.row_rate))
@@ -82,7 +81,6 @@ class RevokeOptions:
     name: str
 
     def run(self, folder: Folder) -> int:
-        """Forget it. Raises ClientError."""
         tokens.Tokens(folder).revoke(self.name)
         print(f"Token {self.name} is revoked.")
         return 0
@@ -105,7 +103,6 @@ class TrustOptions:
     rows: str = ""
 
     def run(self, folder: Folder) -> int:
-        """Trust it, and nobody else. Raises ClientError."""
         limits = tokens.rate("--rate", self.rate), tokens.rate("--rows", self.rows)
         keys = issuer.keys(sys.stdin.read())
         issuer.trust(folder, issuer.Issuer(self.issuer, self.audience, *limits, keys))
@@ -118,7 +115,6 @@ class ForgetOptions:
     """Take no JSON Web Tokens any more."""
 
     def run(self, folder: Folder) -> int:
-        """Forget the issuer. Raises ClientError."""
         issuer.forget(folder)
         print(f"No issuer's tokens are taken, {_RELOAD}")
         return 0
@@ -135,7 +131,6 @@ class MakeOptions:
     hosts: str = ""
 
     def run(self, folder: Folder) -> int:
-        """Make it and say its fingerprint. Raises ClientError."""
         hosts = self.hosts.split(",") if self.hosts else certificate.own_hosts()
         return _install(folder, certificate.made_for(hosts))
 
@@ -145,7 +140,6 @@ class InstallOptions:
     """Install a certificate from standard input: the chain and the key, in the PEM format, one after the other."""
 
     def run(self, folder: Folder) -> int:
-        """Install it if the gateway can use it. Raises ClientError."""
         return _install(folder, certificate.of(sys.stdin.read()))
 
 

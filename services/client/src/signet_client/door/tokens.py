@@ -57,7 +57,6 @@ class Token:
     """In seconds since 1970."""
 
     def is_valid(self) -> bool:
-        """Whether it has not expired."""
         return self.expires == NONE or self.expires > time.time()
 
 

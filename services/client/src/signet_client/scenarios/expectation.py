@@ -31,7 +31,6 @@ class Labels:
         return self.labels[0] if len(self.labels) == 1 else f"{len(self.labels)} labels"
 
     def problem(self, answer: Answer) -> str | None:
-        """Compare status, version header and labels."""
         got = answer.text.strip() if len(self.labels) == 1 else answer.document
         expected = self.labels[0] if len(self.labels) == 1 else list(self.labels)
         return _status(answer, 200) or _version(answer) or (None if got == expected else f"{got}, not {expected}")
@@ -47,7 +46,6 @@ class Predictions:
         return f"predictions: {self.labels[0] if len(self.labels) == 1 else f'{len(self.labels)} labels'}"
 
     def problem(self, answer: Answer) -> str | None:
-        """Compare status, version header, content type and the whole document."""
         expected = {"predictions": list(self.labels)}
         return (
             _status(answer, 200)
@@ -67,7 +65,6 @@ class Refusal:
         return f"400 {self.begins}".rstrip()
 
     def problem(self, answer: Answer) -> str | None:
-        """Compare status, version header, content type, code and message."""
         return (
             _status(answer, 400)
             or _version(answer)
@@ -85,7 +82,6 @@ class NotServed:
         return "404 ModelNotFoundException"
 
     def problem(self, answer: Answer) -> str | None:
-        """Compare status, code and message."""
         return _status(answer, 404) or _code(answer, 404)
 
 

@@ -111,7 +111,6 @@ class Rollout:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
         return self._superseded is not None
 
     def cancel(self, superseded: Superseded) -> None:

@@ -65,7 +65,6 @@ class TorchServe:
         return {it.version: it for it in served if it.version != PLACEHOLDER}
 
     def version(self, name: str, revision_id: str = "") -> ServedVersion | None:
-        """One version of a model, or its default; None if it is unknown."""
         found = self._describe(name, revision_id)
         return _served(found[0]) if found else None
 
@@ -94,7 +93,6 @@ class TorchServe:
                 self._scale(name, revision_id, options.workers)
 
     def set_default(self, name: str, revision_id: str) -> None:
-        """Let a version answer the requests that name none."""
         self._call("PUT", f"{_MANAGEMENT}/models/{name}/{revision_id}/set-default")
         self._give_place_up(name)
 
@@ -122,7 +120,6 @@ class TorchServe:
         return True
 
     def predict(self, name: str, revision_id: str, request: Any) -> Any:
-        """JSON answer of one version to a JSON request."""
         return self._call("POST", f"{self._inference}/predictions/{name}/{revision_id}", json=request)
 
     def _describe(self, name: str, revision_id: str) -> list[dict[str, Any]]:

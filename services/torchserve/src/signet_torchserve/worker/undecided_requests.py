@@ -39,11 +39,9 @@ class Undecided:
         self._questions: dict[bytes, Question] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._questions)
 
     def __contains__(self, identifier: bytes) -> bool:
-        """Whether a request is one of them."""
         return identifier in self._questions
 
     def ask(

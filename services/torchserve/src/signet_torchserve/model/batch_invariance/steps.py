@@ -22,7 +22,6 @@ class Rows:
     inner: Size = ONE
 
     def at(self, dim: int) -> Rows:
-        """The same in another dimension."""
         return Rows(dim, self.outer, self.inner)
 
 
@@ -36,7 +35,6 @@ class Tensor:
 
     @property
     def ndim(self) -> int:
-        """Number of dimensions."""
         return len(self.sizes)
 
 
