@@ -41,7 +41,7 @@ _VALUE = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Unsliced(Exception):
-    """What is asked for is not to be had piece by piece: the text must be parsed whole."""
+    """The text cannot be read piece by piece: it must be parsed whole."""
 
 
 def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
