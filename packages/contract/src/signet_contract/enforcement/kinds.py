@@ -152,6 +152,8 @@ class Kinds:
         if len(rows) < len(values):
             values = [values[row] for row in rows.tolist()]
         if may_be_nan:
+            if all(values) or not any(values):
+                return int(bool(values[0]))
             return np.fromiter(map(bool, values), np.int64, len(values))
         if type_ is str:
             return self._texts(values)
