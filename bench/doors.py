@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 from signet_client.door import certificate, tokens
 from signet_client.door.folder import Folder
 
@@ -26,12 +27,13 @@ from embedded import ports
 from testing.repository import ROOT
 
 IMAGE = "haproxy:3.2-trixie"
-WAYS = ("own port", "token", "door")
-"""Neither; a token without TLS, which nothing but this bench opens; both."""
+WAYS = ("own port", "TLS", "token", "door")
+"""Neither; one of them, which nothing but this bench opens; both. The load generator pays for TLS, too."""
 _DOCKER = ("docker",)
 _GATEWAY = ROOT / "gateway"
 _HOST = "127.0.0.1"
 _CONFIGURATION = "/usr/local/etc/haproxy"
+_TLS = "ssl crt /run/door/certificate.pem alpn http/1.1"
 _COMMAND = ("haproxy", "-db", "-f", f"{_CONFIGURATION}/haproxy.cfg", "-f", f"{_CONFIGURATION}/public.cfg")
 
 
@@ -40,6 +42,8 @@ class Doors:
     """All that was measured, by way and connections."""
 
     rounds: dict[tuple[str, int], list[Rate]] = field(default_factory=dict)
+    cpu_us: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    """Time of a core that the gateway alone takes for a request."""
 
     def share(self, way: str, connections: int) -> float:
         """Median of the rounds' ratios of a way's throughput to that of the own port."""
@@ -62,24 +66,38 @@ class _Ready(BaseHTTPRequestHandler):
 def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int, rounds: int) -> Doors:
     """Measure with the MLflow model in `saved`; in each round each way has its turn, of so many seconds."""
     found = Doors()
-    with signet(saved, folder / "doors", {}) as served, _gateway(served, folder / "gateway") as ways:
+    with signet(saved, folder / "doors", {}) as served, _gateway(served, folder / "gateway") as (ways, gateway):
         for count in connections:
             for _ in range(rounds):
                 for contender in ways:
+                    before = gateway.cpu_times()
                     rate = load.run(contender, model.VALID, count, seconds, valid=True)
+                    after = gateway.cpu_times()
+                    taken_s = after.user + after.system - before.user - before.system
                     found.rounds.setdefault((contender.name, count), []).append(rate)
+                    found.cpu_us.setdefault((contender.name, count), []).append(
+                        1e6 * taken_s / (rate.requests_per_s * seconds)
+                    )
     return found
 
 
 def table(found: Doors) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: each way's throughput, and its share of the own port's."""
+    """Heads and rows: each way's throughput, its share of the own port's, and what a request takes of the gateway."""
     counts = sorted({count for _, count in found.rounds})
     rows = []
     for way in WAYS:
         medians = {count: load.median(found.rounds[way, count]) for count in counts}
-        shares = [f"{rate.requests_per_s:,.0f} ({found.share(way, count):.2f})" for count, rate in medians.items()]
-        rows.append([way, *shares])
-    return ["requests/s (share)", *(f"{count} connections" for count in counts)], rows
+        rows.append(
+            [
+                way,
+                *(
+                    f"{rate.requests_per_s:,.0f} ({found.share(way, count):.2f}, "
+                    f"{statistics.median(found.cpu_us[way, count]):.0f})"
+                    for count, rate in medians.items()
+                ),
+            ]
+        )
+    return ["requests/s (share, µs of the gateway's)", *(f"{count} connections" for count in counts)], rows
 
 
 def document(found: Doors) -> list[dict[str, str]]:
@@ -95,7 +113,7 @@ def bars(found: Doors) -> Iterator[tuple[str, float, float]]:
 
 
 @contextlib.contextmanager
-def _gateway(served: Contender, folder: Path) -> Iterator[list[Contender]]:
+def _gateway(served: Contender, folder: Path) -> Iterator[tuple[list[Contender], psutil.Process]]:
     at = ports.free([*WAYS, "metrics", "health"])
     configuration, keys = folder / "configuration", folder / "door"
     configuration.mkdir(parents=True)
@@ -106,6 +124,7 @@ def _gateway(served: Contender, folder: Path) -> Iterator[list[Contender]]:
     authority = str(keys / certificate.FILE)
     ways = [
         Contender("own port", "own port", f"http://{_HOST}:{at['own port']}{path}", ()),
+        Contender("TLS", "TLS", f"https://{_HOST}:{at['TLS']}{path}", (), authority=authority),
         Contender("token", "token", f"http://{_HOST}:{at['token']}{path}", (), headers=headers),
         Contender("door", "door", f"https://{_HOST}:{at['door']}{path}", (), headers=headers, authority=authority),
     ]
@@ -118,7 +137,9 @@ def _gateway(served: Contender, folder: Path) -> Iterator[list[Contender]]:
         try:
             for way in ways:
                 load.until_it_answers(way, model.VALID)
-            yield ways
+            inspect = [*_DOCKER, "inspect", "--format={{.State.Pid}}", container]
+            pid = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout
+            yield ways, psutil.Process(int(pid))
         finally:
             subprocess.run([*_DOCKER, "kill", container], check=False, capture_output=True)
 
@@ -126,7 +147,7 @@ def _gateway(served: Contender, folder: Path) -> Iterator[list[Contender]]:
 def _moved(text: str, served: Contender, at: dict[str, int], ready: int) -> str:
     """The gateway's own configuration, on free ports of the loopback and before the server that there is."""
     for old, new in (
-        ("bind :8080", f"bind {_HOST}:{at['own port']}"),
+        ("bind :8080", f"bind {_HOST}:{at['own port']}\n    bind {_HOST}:{at['TLS']} {_TLS}"),
         ("bind :8443", f"bind {_HOST}:{at['token']}\n    bind {_HOST}:{at['door']}"),
         ("bind :8405", f"bind {_HOST}:{at['metrics']}"),
         ("bind 127.0.0.1:8090", f"bind {_HOST}:{at['health']}"),

@@ -8,12 +8,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from testing.repository import ROOT
+
 Configuration = dict[str, Any]
 # Without an MLflow server the serving half is none; the whole stack has its own.
 ELSEWHERE = {"MLFLOW_TRACKING_URI": "https://ml.example.org/mlflow"}

@@ -7,13 +7,13 @@ import re
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from testing.repository import ROOT
+
 CPU = ("docker-compose.yml",)
 SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml")
 GPU = ("docker-compose.gpu.yml",)

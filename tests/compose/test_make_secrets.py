@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from testing.repository import ROOT
 
 FILES = {
     "postgres/superuser_password": 0o440,

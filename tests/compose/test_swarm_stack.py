@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from testing.repository import ROOT
+
 CPU = ("docker-compose.yml", "docker-compose.public.yml")
 SEAWEEDFS = ("docker-compose.yml", "docker-compose.seaweedfs.yml", "docker-compose.public.yml")
 WAYS = pytest.mark.parametrize("files", [CPU, SEAWEEDFS], ids=["cpu", "seaweedfs"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from stack import BringUp, head_commit, part_of, resident
 
+from testing.docker import docker
 from testing.polling import until
 from testing.ports import free_port
 from testing.repository import ROOT
@@ -143,8 +144,8 @@ class ComposeStack:
         self.compose("--profile", "*", "down", "--remove-orphans", *data, check=True)
         if volumes:  # those too that another set of files had made
             own = ["--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}"]
-            if names := _docker("volume", "ls", *own).split():
-                _docker("volume", "rm", *names)
+            if names := docker("volume", "ls", *own).split():
+                docker("volume", "rm", *names)
 
     def config(self) -> dict[str, Any]:
         """The merged Compose configuration."""
@@ -193,7 +194,7 @@ class ComposeStack:
 
     def processes(self, service: str) -> dict[int, str]:
         """Command by process id on this machine, for all that runs in the service's container."""
-        lines = _docker("top", self.containers()[service], "-eo", "pid,args").splitlines()[1:]
+        lines = docker("top", self.containers()[service], "-eo", "pid,args").splitlines()[1:]
         rows = (line.split(maxsplit=1) for line in lines)
         return {int(pid): args for pid, args in rows}
 
@@ -238,12 +239,8 @@ class ComposeStack:
         return image
 
 
-def _docker(*words: str) -> str:
-    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True, timeout=60).stdout
-
-
 def _inspect(*containers: str) -> list[dict[str, Any]]:
-    documents = json.loads(_docker("inspect", *containers))
+    documents = json.loads(docker("inspect", *containers))
     assert isinstance(documents, list)
     return documents
 

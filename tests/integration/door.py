@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from testing.docker import docker
 from testing.polling import until
 from testing.ports import free_port
 from testing.repository import ROOT
@@ -124,7 +125,7 @@ class Door:
         done = self.compose("up", "--detach", "gateway")
         assert done.returncode == 0, done.stderr
         mount, image = f"--volume={SMALL}:/small_replica.py:ro", "python:3.11-slim-bookworm"
-        _docker("run", "--detach", "--rm", f"--name={REPLICA}", f"--network={PROJECT}_serving",
+        docker("run", "--detach", "--rm", f"--name={REPLICA}", f"--network={PROJECT}_serving",
                 "--network-alias=torchserve", mount, image, "python", "/small_replica.py")  # fmt: skip
         self.trust()
         until("the door is open", lambda: self.ask("ok", self.master).status_code == 200, timeout_s=60)
@@ -146,14 +147,8 @@ class Door:
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "1")
 
 
-def _docker(*words: str) -> str:
-    done = subprocess.run(["docker", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
-    return done.stdout.strip()
-
-
 def _address(container: str) -> str:
-    networks = json.loads(_docker("inspect", container))[0]["NetworkSettings"]["Networks"]
+    networks = json.loads(docker("inspect", container))[0]["NetworkSettings"]["Networks"]
     return str(next(network["IPAddress"] for name, network in networks.items() if name.endswith("serving")))
 
 

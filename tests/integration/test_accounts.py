@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPSConnection
+from select import select
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,6 +144,14 @@ def test_a_path_is_what_it_stands_for(door: MlflowDoor, admin: tuple[str, str], 
     """What one part of MLflow might read otherwise than another is refused before both."""
     answer = door.sent(path + SEARCH, ("Authorization", requests.auth._basic_auth_str(*admin)))
     assert answer == (404, "NoSuchPath", None)
+
+
+def test_an_address_takes_no_more_than_its_part(door: MlflowDoor) -> None:
+    """Of 120 connections from one address 20 are closed, whichever of them come last; the others stay."""
+    with ExitStack() as stack:
+        connect = partial(socket.create_connection, ("127.0.0.1", door.port), timeout=5)
+        connections = [stack.enter_context(connect()) for _ in range(120)]
+        until("20 are closed", lambda: len(select(connections, [], [], 0)[0]) == 20, timeout_s=5)
 
 
 def test_pages_of_others_change_nothing(door: MlflowDoor, admin: tuple[str, str]) -> None:

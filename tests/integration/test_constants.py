@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+from types import ModuleType
 
+import signet_client.address
 import signet_client.deployments.config as client_config
 import signet_client.deployments.tags as of_client
+import signet_torchserve.address
 import signet_torchserve.revision as of_controller
 import signet_trainer as of_trainer
+import signet_trainer.address
 from signet_contract import contract, middleware
 from signet_torchserve import deadlines
 
@@ -25,6 +30,16 @@ def test_tags() -> None:
     assert of_trainer.DIGEST_TAG == of_controller.DIGEST
     assert {*of_controller.ANSWERS, of_controller.ALLOW_BREAKING} == of_client.OF_ONE_VERSION
     assert {of_client.PREFIX + name for name in client_config._LEAST} < set(of_controller.OPTIONS)
+
+
+def test_addresses() -> None:
+    """Who reaches MLflow reads its address and its passwords alike; the client's tests hold how."""
+
+    def read_by(address: ModuleType) -> tuple[str, str]:
+        return inspect.getsource(address.without_credentials), inspect.getsource(address.credentials_in_files)
+
+    expected = read_by(signet_client.address)
+    assert read_by(signet_torchserve.address) == read_by(signet_trainer.address) == expected
 
 
 def test_body_limit() -> None:

@@ -380,7 +380,7 @@ _CANNOT: dict[str, tuple[Callable[[BaseDeploymentClient], object], str, str]] = 
     "an address of an unknown kind": (
         lambda plugin: plugin.update_deployment(NAME, "gopher://host/model"),
         _BAD,
-        "Model 'gopher://host/model' can't be had: ",
+        "Model 'gopher://host/model' can't be fetched: ",
     ),
     "get what does not exist": (
         lambda plugin: plugin.get_deployment("no_such"),

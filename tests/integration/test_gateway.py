@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pytest
 import requests
 import yaml
 
+from testing.docker import docker
 from testing.polling import until
 from testing.ports import free_port
 from testing.repository import ROOT
@@ -26,12 +26,6 @@ pytestmark = pytest.mark.compose
 REPLICAS = 17
 NAME = "signet-test-gateway"
 SMALL = ROOT / "tests" / "integration" / "small_replica.py"
-
-
-def _docker(*words: str) -> str:
-    done = subprocess.run(["docker", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
-    return done.stdout.strip()
 
 
 @dataclass
@@ -53,10 +47,10 @@ class Gateway:
 def _before(replicas: int) -> Iterator[Gateway]:
     """A gateway that has seen so many replicas, the last of which lacks the deployment `new` if there are several."""
     port, containers, network = free_port(), list[str](), f"{NAME}-{replicas}"
-    _docker("compose", "build", "--quiet", "gateway")
+    docker("compose", "build", "--quiet", "gateway")
     image = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["gateway"]["image"]
-    _docker("network", "create", network)
-    run = partial(_docker, "run", "--detach", "--rm", f"--network={network}")
+    docker("network", "create", network)
+    run = partial(docker, "run", "--detach", "--rm", f"--network={network}")
     try:
         for number in range(replicas):
             lacks = f"--env=LACKS_NEW={int(0 < number == replicas - 1)}"
@@ -64,14 +58,14 @@ def _before(replicas: int) -> Iterator[Gateway]:
             program = ("python:3.11-slim-bookworm", "python", "/small_replica.py")
             containers.append(run("--network-alias=torchserve", lacks, mount, *program))
         addresses = [
-            json.loads(_docker("inspect", container))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
+            json.loads(docker("inspect", container))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
             for container in containers
         ]
         containers.append(run(f"--publish=127.0.0.1:{port}:8080", image))
         yield Gateway(f"http://127.0.0.1:{port}", addresses)
     finally:
-        _docker("rm", "--force", *containers)
-        until("the containers are gone", lambda: _docker("network", "rm", network), timeout_s=30, interval_s=0.5)
+        docker("rm", "--force", *containers)
+        until("the containers are gone", lambda: docker("network", "rm", network), timeout_s=30, interval_s=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from testing.repository import ROOT
+
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = tuple(sorted(path.name for path in (FOLDER / "overlays").iterdir()))
 COMPONENTS = tuple(sorted(path.name for path in (FOLDER / "components").iterdir()))

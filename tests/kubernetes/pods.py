@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,16 +14,11 @@ from typing import Any
 from facts import NETWORK, SHARED_MEMORY, variables
 from manifests import WORKLOADS, Object, labels, named, pod
 
+from testing.docker import docker
+
 PREFIX = "signet-pods"
 NAMESPACE = "signet"
 _UNITS = {"Mi": "m", "Gi": "g"}
-
-
-def docker(*words: str, stdin: str | None = None) -> str:
-    """What a command of Docker's says."""
-    done = subprocess.run(["docker", *words], input=stdin, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, f"docker {shlex.join(words)}: {done.stderr}"
-    return done.stdout.strip()
 
 
 class Pods:

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import requests
 from manifests import ROOT, Object, named, pod
-from pods import Pods, docker, running
+from pods import Pods, running
 from test_manifests import made_secrets
 
+from testing.docker import docker
 from testing.polling import until
 
 pytestmark = pytest.mark.timeout(1800)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from testing.docker import docker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,7 @@ def hand_over(images: Iterable[str], to: Path) -> list[tuple[Path, Path]]:
     Returns:
         What is to be mounted, and where, before that engine starts.
     """
-    root, driver = _docker("info", "--format", "{{.DockerRootDir}} {{.Driver}}").split()
+    root, driver = docker("info", "--format", "{{.DockerRootDir}} {{.Driver}}").split()
     assert driver == _DRIVER, f"the engine's storage driver is {driver}: expected {_DRIVER}"
     own, theirs = Path(root) / "image" / _DRIVER, to / "image" / _DRIVER
     layers = to / _DRIVER
@@ -37,7 +38,7 @@ def hand_over(images: Iterable[str], to: Path) -> list[tuple[Path, Path]]:
     mounts: dict[Path, Path] = {}
     names: dict[str, dict[str, str]] = {}
     for image in images:
-        (document,) = json.loads(_docker("image", "inspect", image))
+        (document,) = json.loads(docker("image", "inspect", image))
         names.setdefault(image.partition(":")[0], {})[image] = document["Id"]
         _copy(own, theirs, f"imagedb/content/{document['Id'].replace(':', '/')}")
         for chain in _chains(document["RootFS"]["Layers"]):
@@ -70,7 +71,3 @@ def _copy(own: Path, theirs: Path, name: str) -> Path:
     else:
         shutil.copy2(own / name, copy)
     return copy
-
-
-def _docker(*args: str) -> Any:
-    return subprocess.run(["docker", *args], capture_output=True, text=True, check=True, timeout=60).stdout

@@ -127,4 +127,4 @@ def test_models_that_mlflow_knows(ride: Path, tmp_path: Path, monkeypatch: pytes
     assert (done.returncode, done.stdout) == (0, "no change\n"), done
     done = ask("check", "models:/ride/2", "-", body=RIGHT, **told)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "signet-contract: The model models:/ride/2 cannot be had: " in done.stderr
+    assert "signet-contract: The model models:/ride/2 cannot be fetched: " in done.stderr

@@ -112,7 +112,7 @@ def _downloaded(uri: str, folder: str) -> str:
     try:
         return str(download_artifacts(f"{uri.rstrip('/')}/MLmodel", dst_path=folder))
     except Exception as error:  # each of MLflow's stores has errors of its own
-        raise Unusable(f"The model {uri} cannot be had: {error}") from error
+        raise Unusable(f"The model {uri} cannot be fetched: {error}") from error
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,21 @@ def test_the_first_unfit_values_are_told_and_the_others_counted(dtype: str, wron
     rows = range(20) if count == 400 else range(1, 261, 13)
     assert found.unfit == [(row, values[row]) for row in rows]
     assert found.shape == (400,)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 300])
+def test_values_of_rows_are_told_in_the_order_they_came(width: int) -> None:
+    """Whichever places of the rows they have, and whatever their types."""
+    some = [1.5, "x", None, float("nan"), 1.5, 1.5, float("inf"), {}, 1.5, 1.5, 1.5]
+    values = [some[place % len(some)] for place in range(900)]
+    text = json.dumps(np.array(values, object).reshape(-1, width).tolist()).encode()
+    found = leaves.LongLeaves(np.dtype("float32"), LongList(text, 1, len(text) - 1, 64, []))
+    unfit = [(place // width, value) for place, value in enumerate(values) if type(value) is not float]
+    infinite = [
+        place // width for place, value in enumerate(values) if type(value) is float and not math.isfinite(value)
+    ]
+    assert (found.unfit, found.unfit_count) == (unfit[:20], len(unfit))
+    assert ([row for row, _ in found.non_finite], found.non_finite_count) == (infinite[:20], len(infinite))
 
 
 def test_a_long_list_of_several_shapes_is_not_told() -> None:

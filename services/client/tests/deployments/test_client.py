@@ -14,10 +14,10 @@ from mlflow.deployments import get_deploy_client, interface
 from mlflow.exceptions import MlflowException
 from signet_client.deployments import TorchServeClient, run_local, sources, target_help
 
+from testing.repository import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,8 @@ from signet_client.door import certificate, issuer
 from signet_client.door.folder import Folder
 from signet_client.errors import InvalidOption, UnusableKeys
 
+from testing.repository import ROOT
+
 RSA, EC = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())
 
 
@@ -95,7 +97,7 @@ def test_a_name_stands_in_the_configuration_as_it_is(tmp_path: Path, text: str) 
 def test_every_file_that_the_gateway_names_is_there(tmp_path: Path) -> None:
     """Also where there is but one key; the configuration is empty once the issuer is forgotten."""
     issuer.trust(Folder(str(tmp_path)), issuer.Issuer("https://x", "signet", 5, 0, [EC.public_key()]))
-    named = Path(__file__).parents[4] / "gateway" / "public.cfg"
+    named = ROOT / "gateway" / "public.cfg"
     files = {word.partition('"')[0] for word in named.read_text().split('jwt_verify(txn.alg,"/run/door/')[1:]}
     assert {file: (tmp_path / file).read_text() for file in files} == dict.fromkeys(files, _pem(EC))
     assert len(files) == issuer.MOST_KEYS

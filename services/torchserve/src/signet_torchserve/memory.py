@@ -1,8 +1,8 @@
 """What memory is free for this process and its children, and what processes take, in MiB.
 
-Free is what can be had before the kernel ends a process: below the limit of each control group that this process is in,
-and on the machine. Files that were read count as free, unless a process has them mapped, as workers have a model's
-weights.
+Free memory is what can be taken before the kernel ends a process: below the limit of each control group that this
+process is in, and on the machine. Files that were read count as free, unless a process has them mapped, as workers have
+a model's weights.
 
 Source: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory, and the same for version 1
 """

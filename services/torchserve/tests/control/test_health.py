@@ -17,6 +17,7 @@ from signet_torchserve.control.health import Health
 from signet_torchserve.server.client import TorchServe
 
 from testing.ports import free_port
+from testing.repository import ROOT
 
 GOLDEN = {"request": {"inputs": {"a": [1.5]}}, "response": {"predictions": [3.0]}}
 
@@ -106,7 +107,7 @@ def test_the_containers_check_asks_for_ready(status: Status, url: str) -> None:
     status.tell({}, ["iris"], [], [])
 
     def check(address: str) -> tuple[int, str]:
-        config = Path(__file__).parents[4] / "config.properties"
+        config = ROOT / "config.properties"
         environment = {"SIGNET_HEALTH_ADDRESS": address, "TS_CONFIG_FILE": str(config)}
         command = [sys.executable, "-m", "signet_torchserve.control.health"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)

@@ -41,7 +41,7 @@ _VALUE = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Unsliced(Exception):
-    """What is asked for is not to be had piece by piece: the text must be parsed whole."""
+    """The text cannot be read piece by piece: it must be parsed whole."""
 
 
 def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
@@ -58,13 +58,18 @@ def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
     """
     try:
         try:
-            return _Reader(body, body, least, []).value(_VALUE.decode(body), [nested])
+            return _Reader(body, body, least, []).value(_whole(body), [nested])
         except msgspec.DecodeError:
             # What JSON does not have stands there for numbers of the same length; they are looked for in the body.
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
-            return _Reader(body, text, least, []).value(_VALUE.decode(text), [nested])
+            return _Reader(body, text, least, []).value(_whole(text), [nested])
     except (msgspec.DecodeError, RecursionError) as error:
         raise Unsliced from error
+
+
+def _whole(text: bytes) -> msgspec.Raw:
+    """The document; whether an object is JSON is seen once its members are read."""
+    return msgspec.Raw(text) if text.startswith(b"{") else _VALUE.decode(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,10 @@ def of_records(body: bytes, start: int, end: int) -> Table:
         ValueError: the first holds something else than numbers.
         msgspec.MsgspecError: so does another, or it has other names than the first.
     """
-    first = orjson.loads(body[start : body.index(b"}", start, end) + 1])
+    text = body[start : body.index(b"}", start, end) + 1]
+    if text.count(b":") > 2 * _MAX_NAMES:
+        raise ValueError("They hold too many names.")
+    first = orjson.loads(text)
     names, types = tuple(first), tuple(map(type, first.values()))
     if not 0 < len(names) <= _MAX_NAMES or not {float, int, bool}.issuperset(types):
         raise ValueError("They hold something else than numbers, or too many.")

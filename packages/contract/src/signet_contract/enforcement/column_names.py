@@ -27,7 +27,7 @@ def require(schema: Schema, columns: Sequence[Any]) -> list[Violation]:
     else:
         expected = set(schema.input_names())
         missing = [name for name in schema.required_input_names() if name not in present]
-        extra = [name for name in dict.fromkeys(columns) if name not in expected]
+        extra = [name for name in (dict.fromkeys(columns) if twice else columns) if name not in expected]
         not_extra = "no column of this name"
     kinds = (
         (twice, "each column once", "the same column twice"),

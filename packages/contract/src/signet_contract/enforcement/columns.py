@@ -124,8 +124,8 @@ def _refuse_wide(text: str, columns: int) -> None:
 
 def _refuse_ragged(rows: Any) -> None:
     """Pandas 3 pads short rows with nulls and warns that it will not for long."""
-    lists = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
-    lengths = sorted({len(row) for row in lists})
+    lists = [row for row in rows if type(row) is list] if isinstance(rows, list) else []
+    lengths = sorted(set(map(len, lists)))
     if len(lengths) > 1:
         raise ValueError(f"the rows have from {lengths[0]} to {lengths[-1]} values")
     if lists and len(lists) < len(rows):

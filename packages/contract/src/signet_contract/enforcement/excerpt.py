@@ -138,9 +138,10 @@ class Excerpt:
         known = set(schema.input_names())
         extra = [place for place, name in enumerate(table.names) if name not in known]
         self._extra = [table.names[place] for place in extra]
-        takes_all = table.rows_are_told_by_all and Policy.EXTRA_COLUMNS in policy
-        dropped = set() if takes_all else set(extra[MAX_VIOLATIONS:])
-        return [place for place in range(len(table.names)) if place not in dropped]
+        if table.rows_are_told_by_all and Policy.EXTRA_COLUMNS in policy:
+            return list(range(len(table.names)))
+        own = [place for place, name in enumerate(table.names) if name in known]
+        return sorted(own + extra[:MAX_VIOLATIONS])
 
     def _chosen(self, schema: Schema, table: Table, kinds: Mapping[Any, Kinds]) -> list[int]:
         """The first rows, and the first of each kind in each column."""

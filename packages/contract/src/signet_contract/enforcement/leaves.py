@@ -34,23 +34,22 @@ def as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
 
 def deciding(values: Sequence[Any]) -> list[Any]:
     """A few of the values, by which numpy chooses the same dtype as by all of them."""
-    longest = max(filter(_is_text, values), key=len, default="")
-    some = dict(zip(map(type, values), values, strict=True)) | ({str: longest} if longest else {})
-    integers = [value for value in values if type(value) is int]
+    some = dict(zip(map(type, values), values, strict=True))
+    if str in some:
+        some[str] = max((value for value in values if type(value) is str), key=len)
+    integers = [value for value in values if type(value) is int] if int in some else []
     # Numpy has another type for each sign of a large integer, and one more for both.
     return [*some.values(), *([min(integers), max(integers)] if integers else [])]
 
 
 def unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
     """Places of JSON's values that cannot be of a dtype with nothing lost but what a float rounds away."""
-    fits = _fitting(dtype)
-    if fits is None:
+    if _fitting(dtype) is None:
         return []
-    types = set(map(type, values))
-    if types.isdisjoint(fits):
-        return list(range(len(values)))
-    never = types.difference(fits)
-    return [place for place, value in enumerate(values) if type(value) in never or not fits[type(value)](value)]
+    unfit_places: list[int] = []
+    for type_, places, of_type in _by_type(values):
+        unfit_places += [int(places[place]) for place in _unfit_places(dtype, type_, of_type)]
+    return sorted(unfit_places)
 
 
 def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
@@ -74,10 +73,6 @@ def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
         case "U" | "S":
             return {str: _always}
     return None
-
-
-def _is_text(value: object) -> bool:
-    return type(value) is str
 
 
 def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
@@ -119,18 +114,24 @@ class LongLeaves:
 
     def _add(self, dtype: np.dtype[Any], values: Any, rows: int, width: int) -> None:
         unfit_places: list[int] = []
-        for type_, places, of_type in _by_type(values):
-            self._deciding = deciding([*self._deciding, *_extremes(type_, of_type)])
-            unfit_ = _unfit_places(dtype, type_, of_type)
-            self.unfit_count += len(unfit_)
-            unfit_places += [int(places[place]) for place in unfit_[:MAX_VIOLATIONS]]
-            if type_ is float and not (is_finite := np.isfinite(of_type)).all():
-                of_all = np.flatnonzero(~is_finite)
-                self.non_finite_count += len(of_all)
-                some = [int(places[place]) for place in of_all[: MAX_VIOLATIONS - len(self.non_finite)]]
-                self.non_finite += [(rows + place // width, values[place]) for place in some]
-        for place in sorted(unfit_places)[: MAX_VIOLATIONS - len(self.unfit)]:
-            self.unfit.append((rows + place // width, values[place]))
+        non_finite_places: list[int] = []
+        # What stands at one place of each row is mostly of one type.
+        step = width if type(values) is list and width * width < len(values) else 1
+        for start in range(step):
+            for type_, places, of_type in _by_type(values[start::step] if step > 1 else values):
+                if type_ is list:
+                    raise Unsliced
+                self._deciding = deciding([*self._deciding, *_extremes(type_, of_type)])
+                unfit_ = _unfit_places(dtype, type_, of_type)
+                self.unfit_count += len(unfit_)
+                unfit_places += [start + step * int(places[place]) for place in unfit_[:MAX_VIOLATIONS]]
+                if type_ is float and not (is_finite := np.isfinite(of_type)).all():
+                    of_all = np.flatnonzero(~is_finite)
+                    self.non_finite_count += len(of_all)
+                    non_finite_places += [start + step * int(places[place]) for place in of_all[:MAX_VIOLATIONS]]
+        for first, found in (self.unfit, unfit_places), (self.non_finite, non_finite_places):
+            for place in sorted(found)[: MAX_VIOLATIONS - len(first)]:
+                first.append((rows + place // width, values[place]))
 
 
 def _pieces(content: LongList | Numbers) -> Iterator[tuple[list[Any] | Array, tuple[int, ...]]]:
@@ -142,10 +143,7 @@ def _pieces(content: LongList | Numbers) -> Iterator[tuple[list[Any] | Array, tu
             yield block.ravel(), (len(block), *content.shape)
         return
     for _, piece in content.pieces():
-        values, shape = of(piece)
-        if list in map(type, values):
-            raise Unsliced
-        yield values, shape
+        yield of(piece)
 
 
 def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | Array, Any]]:
@@ -153,7 +151,7 @@ def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | 
     if isinstance(values, np.ndarray):
         yield type(values[0].item()), range(len(values)), values
         return
-    types = {type_: number for number, type_ in enumerate(dict.fromkeys(map(type, values)))}
+    types = {type_: number for number, type_ in enumerate(set(map(type, values)))}
     of_each = np.fromiter(map(types.__getitem__, map(type, values)), np.uint8, len(values)) if len(types) > 1 else None
     for type_, number in types.items():
         chosen = None if of_each is None else of_each == number
@@ -175,7 +173,10 @@ def _extremes(type_: type, values: Any) -> list[Any]:
         return (
             [int(min(values)), int(max(values))] if type(values) is list else [values.min().item(), values.max().item()]
         )
-    return [max(values, key=len)] if type_ is str else [values[0]]
+    if type_ is str:
+        lengths = list(map(len, values))
+        return [values[lengths.index(max(lengths))]]
+    return [values[0]]
 
 
 def _unfit_places(dtype: np.dtype[Any], type_: type, values: Any) -> Sequence[int]:
@@ -185,8 +186,12 @@ def _unfit_places(dtype: np.dtype[Any], type_: type, values: Any) -> Sequence[in
     if fits is _always:
         return ()
     if type(values) is list:
-        return unfit(dtype, values)
+        return _misfits(fits, values)
     finite = values if type_ is int else values[np.isfinite(values)]
     ends = [finite.min().item(), finite.max().item()] if finite.size else []
     is_lossless = dtype.kind == "f" or type_ is int
-    return () if is_lossless and all(map(fits, ends)) else unfit(dtype, values.tolist())
+    return () if is_lossless and all(map(fits, ends)) else _misfits(fits, values.tolist())
+
+
+def _misfits(fits: Callable[[Any], bool], values: list[Any]) -> list[int]:
+    return [place for place, value in enumerate(values) if not fits(value)]

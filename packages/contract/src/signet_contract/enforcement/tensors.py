@@ -174,7 +174,8 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
         return _of_long_list(spec, name, content, policy)
     values, shape = leaves.of(content)
     if list in set(map(type, values)):
-        lengths = sorted({len(value) if isinstance(value, list) else 0 for value in values})
+        lists_ = [value for value in values if type(value) is list]
+        lengths = sorted(set(map(len, lists_)) | ({0} if len(lists_) < len(values) else set()))
         items = f"{lengths[0]} to {lengths[-1]} items"
         raise SignatureMismatch(
             f"The input is not a regular array: its lists at depth {len(shape) + 1} have from {items}.",

@@ -73,7 +73,7 @@ def fetched(model_uri: str, folder: Path) -> Path:
         except Exception as error:  # every kind of address has a driver with errors of its own
             if is_unanswered(error):
                 raise
-            raise DeploymentError(f"Model {model_uri!r} can't be had: {error}", INVALID_PARAMETER_VALUE) from error
+            raise DeploymentError(f"Model {model_uri!r} can't be fetched: {error}", INVALID_PARAMETER_VALUE) from error
     if not (path / _MLMODEL).is_file():
         raise DeploymentError(
             f"Model {model_uri!r} has no file {_MLMODEL}. Expected what mlflow.pytorch.save_model wrote.",

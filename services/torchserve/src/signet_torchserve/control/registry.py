@@ -2,7 +2,7 @@
 
 RegistryError
 ├── RegistryUnreachable   MLflow cannot be asked now: nothing is known
-└── RegistryRefused       MLflow answers that something cannot be had: that is one model's trouble
+└── RegistryRefused       MLflow refuses something: that is one model's trouble
     └── RegistryDenied    MLflow knows no such account, or does not let it do this
 """
 
@@ -52,7 +52,7 @@ class RegistryUnreachable(RegistryError):
 
 
 class RegistryRefused(RegistryError):
-    """MLflow answers that what it is asked for cannot be had."""
+    """MLflow answers, and refuses what it is asked for."""
 
 
 class RegistryDenied(RegistryRefused):
