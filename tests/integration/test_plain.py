@@ -60,13 +60,6 @@ def plain(processes: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) ->
             replica.wait(30)
 
 
-@pytest.fixture(autouse=True)
-def _what_is_lost(request: pytest.FixtureRequest) -> None:
-    """TorchServe's own loop hands on the last of the fields that have one name, and says nothing of the others."""
-    if request.node.name == "test_refusal[a form with data twice]":
-        request.applymarker(pytest.mark.xfail(reason="TorchServe's own loop does not tell", strict=True))
-
-
 @pytest.fixture
 def url(plain: str) -> str:
     return f"{plain}/predictions/{MODEL}"

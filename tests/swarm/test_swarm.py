@@ -135,22 +135,23 @@ def test_machine_vanishes_and_another_joins(swarm: Swarm) -> None:
     """
     with _load(swarm) as load:
         load.run_for(2)
-        killed = swarm.kill("three")
+        with_replica = [machine.name for machine, _ in swarm.healthy("torchserve") if machine is not swarm.first]
+        killed = swarm.kill(with_replica[0])
         joined = swarm.join("four")
-        until("three replicas serve again", lambda: _all_well(swarm, 3), timeout_s=120, interval_s=1)
+        until("three replicas serve again", lambda: _all_well(swarm, 3), timeout_s=180, interval_s=1)
     costs = load.costs()
     assert set(costs) <= {killed.address}
     assert len(costs[killed.address].lost) <= THREADS, "what was under way at its address"
     assert joined in [machine for machine, _ in swarm.healthy("torchserve")]
     until("it answers", lambda: swarm.caller.predict(joined.address) == "1", timeout_s=30)
-    swarm.forget("three")
+    swarm.forget(killed.name)
 
 
 def test_machine_is_drained(swarm: Swarm) -> None:
     """A machine that is drained under load answers what it has taken, and then closes its address. Nothing is lost."""
-    drained = swarm.machines["two"]
+    drained = next(swarm.machines[name] for name in ("two", "three") if name in swarm.machines)
     with _load(swarm) as load:
-        swarm.first.docker("node", "update", "--availability", "drain", "two")
+        swarm.first.docker("node", "update", "--availability", "drain", drained.name)
         until(
             "its tasks are elsewhere",
             lambda: not drained.docker("ps", "-q") and _all_well(swarm, 3),

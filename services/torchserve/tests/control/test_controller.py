@@ -27,7 +27,7 @@ from models import NAME, Formula, rewrite, rows
 from signet_torchserve import busy_flag
 from signet_torchserve.archive import digest
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control import controller, plan, presence, retry_loop
+from signet_torchserve.control import controller, desired, plan, presence, retry_loop
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
@@ -872,6 +872,7 @@ def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "desired", unlucky)
     monkeypatch.setattr(retry_loop, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(desired, "ASK_S", 0)  # each step asks
     told = list[tuple[bool, dict[str, object]]]()
     monkeypatch.setattr(replica.controller, "rest", lambda *_: told.append(replica.health.ready()))
     replica.controller.run(stop)

@@ -115,3 +115,17 @@ def test_a_server_that_does_not_tell_is_listed_each_time_but_not_all_the_time(
     for took_s, wait_s in ((0.01, 2), (0.1, 10), (4, 400), (60, desired.LONGEST_S)):
         follower.look_took_s = took_s
         assert follower.backoff_s(2.0) == pytest.approx(wait_s)
+
+
+def test_what_was_listed_a_moment_ago_will_do_where_it_may(
+    follower: Follower, server: Server, lists: list[dict[str, Revision]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller's own changes are news, too, and with many rollouts each would cost a whole look."""
+    follower.look({})
+    server.etag = '"2"'
+    assert follower.look({}, or_last=True).revisions == {"iris": Revision("1")}
+    monkeypatch.setattr(desired, "ASK_S", 0.0)
+    assert follower.look({}, or_last=True).revisions == {"iris": Revision("2")}
+    server.etag = '"3"'
+    assert follower.look({}).revisions == {"iris": Revision("3")}
+    assert len(lists) == 3

@@ -24,11 +24,15 @@ from signet_contract.model_input import EXACT, Array
 # From here on a number rounds to infinity in float32.
 BEYOND_FLOAT32 = 2.0**128 - 2.0**103
 
+# From here on a whole number rounds to that as a double.
+_BEYOND_AS_DOUBLE = int(BEYOND_FLOAT32) - 2**74
+
 # Where the types of whole numbers end, and between which MLflow takes them for doubles: 0 and 1, and those that are
 # doubles exactly.
 _INTEGERS = [
     -(2**1024),
     1 - int(BEYOND_FLOAT32),
+    1 - _BEYOND_AS_DOUBLE,
     -(2**63),
     -int(EXACT),
     -(2**31),
@@ -38,6 +42,7 @@ _INTEGERS = [
     int(EXACT) + 1,
     2**63,
     2**64,
+    _BEYOND_AS_DOUBLE,
     int(BEYOND_FLOAT32),
     2**1024,
 ]
@@ -49,6 +54,7 @@ _FLOATS = np.array(
 _NAN = 2 * (len(_FLOATS) + 1)
 _NAN_WORDS = ("nan", "", "null", "none", "na", "n/a", "<na>")
 _NO_NUMBER = _NAN + len(_NAN_WORDS)
+_NO_BASE64 = _NO_NUMBER + 1
 _UNREAD = -1
 _IN_PLAIN_NUMBERS = frozenset("0123456789+-.eE")
 
@@ -138,12 +144,17 @@ class Kinds:
 
     def _codes(self, type_: type, values: Any, rows: Any) -> Array | int:
         """The finer kind of each of the values of one Python type, which are in some rows, or of all of them."""
-        if type_ not in (int, float, str):
+        may_be_nan = type_ in (list, dict) and self._type == DataType.double  # MLflow makes NaN of empty ones
+        if type_ not in (int, float, str) and not may_be_nan:
             return 0
         if type_ is str and not self._reads_texts:
             return _UNREAD
         if len(rows) < len(values):
             values = [values[row] for row in rows.tolist()]
+        if may_be_nan:
+            if all(values) or not any(values):
+                return int(bool(values[0]))
+            return np.fromiter(map(bool, values), np.int64, len(values))
         if type_ is str:
             return self._texts(values)
         return _integers(values) if type_ is int else _floats(np.asarray(values, np.float64))
@@ -152,7 +163,7 @@ class Kinds:
         if self._type == DataType.datetime:
             return _of_texts(values, self._dates)
         if self._type == DataType.binary:
-            return _of_texts(values, lambda texts: list(map(_is_base64, texts)))
+            return _of_texts(values, lambda texts: list(map(_bytes, texts)))
         # What is said of a column with a text that is no number does not depend on its other texts.
         return _NO_NUMBER if (str, _NO_NUMBER) in self.counts else _numbers(values)
 
@@ -214,9 +225,13 @@ def is_date_like(text: str) -> bool:
     return text.lstrip().lstrip("+-")[:1].isdecimal()
 
 
-def _is_base64(text: str) -> bool:
+def _bytes(text: str) -> int:
+    """The kind of a base64 text: the model may get a number that its bytes spell."""
     try:
-        base64.b64decode("".join(text.split()), validate=True)
+        found = base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
-        return False
-    return True
+        return _NO_BASE64
+    try:
+        return int(_floats(np.array([float(found)]))[0])
+    except ValueError:
+        return _NO_NUMBER

@@ -30,7 +30,6 @@ from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 
 logger = logging.getLogger(__name__)
-
 LOOK_S = 0.25  # while a version comes into service or ends
 LOOK_SHARE = 0.2  # of the time then, at most: with many models a look takes the registry a while
 STOP_S = 0.2  # the controller hears that it is to stop within as long
@@ -77,7 +76,7 @@ class Controller:
         self._tasks: dict[tuple[str, str], threading.Thread] = {}
         self._troubles: dict[tuple[str, str], str] = {}
         self._held: set[str] = set()
-        self._has_to_wait = self._is_resumed = False
+        self._has_to_wait = self._is_resumed = self._is_woken = False
         self._wake = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -89,7 +88,8 @@ class Controller:
         """Wait so long, or until a rollout ends, or until `stop` is set."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not (stop and stop.is_set()):
-            if self._wake.wait(min(left, STOP_S)) or self._follower.has_news():
+            self._is_woken = self._wake.wait(min(left, STOP_S))
+            if self._is_woken or self._follower.has_news():
                 break
         self._wake.clear()
 
@@ -105,18 +105,20 @@ class Controller:
         self._outcomes.backoff = Backoff()  # what could not serve is tried at once if the registry asks for it
         self._is_resumed = True
 
-    def reconcile(self) -> float:
+    def reconcile(self, *, is_woken: bool = False) -> float:
         """Begin, go on with and end what differs between what is desired and what is observed.
 
+        Args:
+            is_woken: because a rollout has ended: what the registry said a moment ago will do.
+
         Returns:
-            Seconds until the next look: few while there is more to do; more and more, and another number for each
-            replica, while the registry does not answer.
+            Seconds until the next look: few while there is more to do, more and more while the registry is away.
         """
-        desired = self._follower.look(self._outcomes.serving)
+        desired = self._follower.look(self._outcomes.serving, or_last=is_woken)
         try:
             observed = self._observe(desired.revisions)
         except ModelServerError as error:
-            logger.warning("What is served cannot be seen now: %s", error)
+            logger.warning("TorchServe does not say what it serves: %s", error)
             return self._poll_interval_s
         if desired.is_known:
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
@@ -127,8 +129,7 @@ class Controller:
         if desired.is_known:
             known = desired.revisions.keys() - self._status.stranded.keys()
             states = {name: self._outcomes.state(name, desired.revisions[name], observed) for name in sorted(known)}
-            told = {name: _TOLD_AS.get(state, state) for name, state in states.items()}
-            self._reporter.tell(desired.revisions, told)
+            self._reporter.tell(desired.revisions, {name: _TOLD_AS.get(it, it) for name, it in states.items()})
         if self.is_busy:
             return min(max(LOOK_S, self._follower.look_took_s / LOOK_SHARE), self._poll_interval_s)
         return self._follower.backoff_s(self._poll_interval_s)
@@ -146,7 +147,8 @@ class Controller:
     def _step(self) -> float:
         if not self._is_resumed:
             self.resume()
-        return self.reconcile()
+        is_woken, self._is_woken = self._is_woken, False
+        return self.reconcile(is_woken=is_woken)
 
     def _observe(self, desired: Mapping[str, Revision]) -> Observed:
         """See what there is, and take note of what became of the rollouts that are over."""
@@ -222,14 +224,10 @@ class Controller:
                 self._start((name, revision_id), lambda: self._remove(name, revision_id, at_any_cost=at_any_cost))
             case plan.DeleteArchives(stem):
                 self._store.delete_archives(stem)
-            case _:
-                pass
 
     def _begin(self, name: str, revision: Revision, kind: str, desired: Desired, observed: Observed) -> None:
         logger.info("Deploying %s version %s.", name, revision.id)
         is_desired = desired.revisions.get(name) == revision
-        if is_desired and self._outcomes.backoff.outcome(name, revision) == "pending":
-            self._reporter.put(name, revision, "pending", "it is being deployed")
         rollout = Rollout(
             name,
             revision,
@@ -242,6 +240,8 @@ class Controller:
         )
         self._rollouts.append(rollout)
         rollout.begin(self._wake.set, is_asked_for=desired.is_known and is_desired)
+        if is_desired and self._outcomes.backoff.outcome(name, revision) == "pending":
+            self._reporter.put(name, revision, "pending", "it is being deployed")
 
     def _cancel(self, name: str, superseded: Superseded) -> None:
         for rollout in self._rollouts:

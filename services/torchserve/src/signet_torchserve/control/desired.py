@@ -62,7 +62,7 @@ class Follower:
         self._is_denied = False
         self.look_took_s = self._last_took_s = 0.0
         self._listed: dict[str, Revision] | None = None
-        self._whole_due = self._asked_at = 0.0
+        self._whole_due = self._asked_at = self._listed_at = 0.0
 
     def has_news(self) -> bool:
         """Whether the registry has changed since the last look; False, too, where it cannot tell."""
@@ -74,15 +74,16 @@ class Follower:
             self._listed = None
         return self._listed is None
 
-    def look(self, serving: Mapping[str, Revision]) -> Desired:
+    def look(self, serving: Mapping[str, Revision], *, or_last: bool = False) -> Desired:
         """What is desired now.
 
         Args:
             serving: what answers: it goes on where the registry's trouble is with that model alone.
+            or_last: what the registry said within the last `ASK_S` will do.
         """
         began = time.monotonic()
         try:
-            revisions = self._list()
+            revisions = self._list(or_last=or_last)
             left_out = self._left_out(revisions, serving)
         except RegistryUnreachable as error:
             if not self.failures:
@@ -113,16 +114,18 @@ class Follower:
         longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
-    def _list(self) -> dict[str, Revision]:
+    def _list(self, *, or_last: bool) -> dict[str, Revision]:
         """What the registry lists: what it has listed last, if nothing has changed since."""
         began = time.monotonic()
+        if or_last and self._listed is not None and began - self._listed_at < ASK_S:
+            return self._listed
         if self._listed is not None and began < self._whole_due and not self._registry.changes.are_there():
             return self._listed
         if self.failures:  # a server that refuses is asked for one thing only
             self._registry.desired()
         self._registry.changes.begin()
         self._listed = self._registry.desired()
-        self._asked_at = time.monotonic()
+        self._asked_at = self._listed_at = time.monotonic()
         self._whole_due = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, LONGEST_S))
         return self._listed
 
