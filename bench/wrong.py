@@ -107,7 +107,7 @@ def _lists(row: list[Any], signature: Contract = _UNNAMED) -> Case:
 
 
 def _named_tensors(row: list[Any]) -> Case:
-    return _repeated(row, start='{"inputs":{"t":[', end="]}}", to_item=_json), _TENSORS, ""
+    return _repeated(row, start='{"inputs":{"n":[1],"t":[', end="]}}", to_item=_json), _TENSORS, ""
 
 
 def _csv(row: list[Any]) -> Case:
