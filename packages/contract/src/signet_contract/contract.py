@@ -3,8 +3,9 @@
 A request takes one of two ways. The fast path (`fastpath`) says whether it is plainly right: all there, each value of
 exactly the JSON type that the signature asks for. That costs microseconds, and nearly all traffic is of that kind.
 What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with pandas, and where what is
-wrong gets its name. The fast path never rejects and enforcement never guesses, so both together accept exactly what
-MLflow accepts, and the model gets exactly what MLflow would give it. Rejections that only repeat are remembered.
+wrong gets its name. The fast path never rejects and enforcement never guesses, so both together accept what MLflow
+accepts, but for six stricter rules (`enforcement.decision`), and the model gets what MLflow would give it. Rejections
+that only repeat are remembered.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class Contract:
             self._inputs = Columns(self.inputs, whole_numbers=Policy.WHOLE_NUMBERS in self.policy)
         elif Tensors.can_read(self.inputs):
             self._inputs = Tensors(self.inputs)
-        # What is let through may depend on a value: "3.5" is a number where types may be mixed, "a" is none. And so may
-        # what is said: MLflow tries to convert columns without names, and a model's input is made of texts.
+        # A rejection is remembered only if neither it nor its message depends on a single value. They do where types
+        # may be mixed ("3.5" is a number, "a" is none), in columns without names, which MLflow converts, and in texts.
         depends_on_values = self.policy or not all(
             spec.get("name") and spec["type"] != "string" for spec in self.inputs
         )

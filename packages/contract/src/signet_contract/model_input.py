@@ -10,7 +10,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 EXACT = 2.0**53
-"""Up to here each whole number is a double of its own; one beyond may be another's, as it came or as it was read."""
+"""Up to 2**53 each integer is one double. Beyond, two integers may be the same double."""
 
 
 @dataclass(slots=True)

@@ -49,5 +49,5 @@ _LIFTS = {
 
 
 def refused(violations: Sequence[Violation], policy: frozenset[str]) -> list[Violation]:
-    """Those of the violations, none of which MLflow minds, that no word of the policy lets through."""
+    """The violations that the policy does not lift. All are of rules that are stricter than MLflow's."""
     return [violation for violation in violations if _LIFTS.get(violation.rule) not in policy]

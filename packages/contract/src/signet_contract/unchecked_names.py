@@ -1,7 +1,7 @@
 """Names that a request gives to columns which the model's signature knows by their place alone.
 
 Nobody can tell whether they stand in the right order: two columns that are exchanged would get a plausible answer to
-another question. Names that merely count the columns are none, as pandas and CSV have them where there are no others.
+another question. 0, 1, 2 … are no names: pandas and CSV write them where there are none.
 """
 
 from __future__ import annotations

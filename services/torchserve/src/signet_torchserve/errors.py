@@ -48,7 +48,10 @@ class OutOfMemory(Failure):
 
 
 class NotServable(Exception):
-    """A model version that is refused for good; the message is what stands on it in the registry."""
+    """A model version that is refused; the message is what stands on it in the registry.
+
+    Unless its class says otherwise, it is looked at again only when its tags change.
+    """
 
 
 class DigestDiffers(NotServable):

@@ -3,10 +3,10 @@
 | tag                       | value                                          | default |
 | ------------------------- | ---------------------------------------------- | ------- |
 | `serving.allow`           | words of `Policy`, separated by commas         | none    |
-| `serving.batch_size`      | most requests in one forward pass, 1 to 1024   | 32      |
+| `serving.batch_size`      | most requests in one batch, 1 to 1024          | 32      |
 | `serving.max_batch_delay` | ms to wait for others, 0 to 1000               | 0       |
 | `serving.workers`         | processes that serve it, 1 to 64               | 1       |
-| `serving.timeout_s`       | s that one forward pass may take, 1 to 600     | 60      |
+| `serving.timeout_s`       | s that the answers to a batch may take, to 600 | 60      |
 | `serving.rows`            | `independent`: its author vouches for its rows | proven  |
 
 Requests share a forward pass only where `batch_invariance` has proven that no row of an answer depends on another row,

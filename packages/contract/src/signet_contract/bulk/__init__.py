@@ -1,1 +1,1 @@
-"""Large bodies into arrays, without an object for each value."""
+"""Large bodies: numbers into arrays without an object for each, other long lists a piece at a time."""

@@ -1,8 +1,8 @@
 """Long lists in a JSON text, of which no more is parsed at once than a processor's cache holds.
 
 Millions of objects cost more to have than to make. So a list is cut into pieces, which are parsed one after another.
-Where to cut is guessed, by what the first item begins and ends with: a comma is one between two items exactly if what
-stands before it is JSON once it is closed, for inside of a text or of an item something else would still be open.
+Where to cut is guessed, by what the first item begins and ends with. Such a comma separates two items if the text
+before it parses once its bracket is closed; inside a string or an item it would not parse.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Many numbers in a text, read into arrays without making an object of each.
 
-That all items of a list look alike is seen in the text as a whole: without digits, signs, exponents and blanks,
-`[5.1,-3],[1e-5,0]` is `[.,],[.,]`. If all look like the first, what stands in that stands in all of them: here a float
-and an integer. That each is a number at all is left to simdjson, which reads them into an array; by way of orjson's
+All items of a list look alike if, without digits, signs, exponents and blanks, the text repeats itself:
+`[5.1,-3],[1.0e5,0]` becomes `[.,],[.,]`. Then each item has the types of the first: here a float and an integer. That
+each is a number at all is left to simdjson, which reads them into an array; by way of orjson's
 objects that takes more than twice as long (bench/parsers.py).
 
 It is done piece by piece, each of a size that a processor's cache holds: a row among a million costs what it costs
@@ -42,8 +42,8 @@ class Numbers:
     shape: tuple[int, ...]
     """Of an item; `()` if it is one number."""
     kinds: Sequence[frozenset[type]]
-    """For each number of an item, its types among the items, as Python has them: of integers and floats perhaps both,
-    but there is a float if it says so."""
+    """For each number of an item, its Python types among the items. Where float and int are named, at least one is a
+    float, and there may be no int."""
     labels: Array | None = None
     """Where it was a JSON object, its names: ascending whole numbers, none of which can be written in another way."""
 

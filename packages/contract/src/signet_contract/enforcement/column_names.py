@@ -14,7 +14,7 @@ EXTRA = "an extra column"
 
 
 def require(schema: Schema, columns: Sequence[Any]) -> list[Violation]:
-    """What is wrong with the names of columns, but for what MLflow would refuse: that there are others, the first ones.
+    """Violations for extra columns, twenty at most; what MLflow itself would refuse is raised.
 
     Raises:
         SignatureMismatch: some are there more than once, or required ones are not.

@@ -1,8 +1,8 @@
 """MLflow's own decision on a request, and the name of everything that is wrong with it.
 
-Slow (pandas) and exact: what MLflow's scoring server would build from the request, with the
-values as JSON typed them, goes through `mlflow.models.utils._enforce_schema`. Six rules are stricter than MLflow's,
-each for what it would let through silently, and are applied to what the model gets (see `floats`):
+Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring server would build from the request, with
+the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
+MLflow's, each for what it would let through silently, and are applied to what the model gets (see `floats`):
 
 1. extra columns are refused;
 2. so is null (or NaN) in a required column,
@@ -43,7 +43,7 @@ from signet_contract.policy import Policy
 def decide(
     inputs: str, outputs: str | None, params: str | None, decoded: DecodedRequest, policy: frozenset[str] = frozenset()
 ) -> ModelInput:
-    """What pyfunc would give a model with this signature for `request`.
+    """What pyfunc would give a model with this signature for a request.
 
     Args:
         inputs: the signature's inputs, as the JSON text that an MLmodel file holds.

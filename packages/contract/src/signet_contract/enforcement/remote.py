@@ -5,9 +5,9 @@ bodies, one for large ones, so that no small one waits for a large one. A worker
 in its own process, with the same result; its other requests wait meanwhile.
 
 Each question has a connection of its own. The process that takes it says so, with an empty message, and then is sent
-three: the contract as JSON, the body as it came, and what it is (`request.RawBody`), whether the worker has not read
-it, and the seconds left. Its answer is JSON, a rejection or a description of arrays, and then each array in numpy's
-format. Nothing is pickled.
+three messages: the contract as JSON; the body as it came; and a list that says what the body is (`request.RawBody`),
+whether the worker has left it unread, and how many seconds are left. Its answer is JSON, a rejection or a description
+of arrays, and then each array in numpy's format. Nothing is pickled.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ Input = pd.DataFrame | Array | dict[str, Array]
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array | dict[str, Array]:
     """What pyfunc would give the model: one array for an unnamed tensor, a dict of them for named ones.
 
-    `policy` has the words that hold. Of long lists (`LongList`, `Numbers`) it is only told that they are admitted: the
-    arrays have zeros.
+    `policy` has the words that hold. For long lists (`LongList`, `Numbers`) the arrays hold zeros: that they are
+    admitted is all that counts.
 
     Raises:
         Rejected: the request makes no such arrays, or the schema does not admit them.

@@ -1,1 +1,1 @@
-"""The check in microseconds: it says yes, or that it does not know."""
+"""The check in microseconds: it says yes, or that it does not know. Rejections that repeat are remembered here, too."""

@@ -38,7 +38,7 @@ class _Type:
     limit: float
     """What their magnitudes stay below."""
     wants_float: bool = False
-    """Whether one of them must be a float: of integers only, MLflow takes a double column of zeros and ones."""
+    """Whether one of them must be a float. MLflow takes a double column of integers only if all are 0 or 1."""
 
     def or_null(self) -> _Type:
         """The same for an optional column."""

@@ -57,7 +57,7 @@ class Backoff:
         self._waits[name, revision.request] = _Wait(math.inf, math.inf, "refused", needed_mib)
 
     def has_room(self, free_mib: float) -> None:
-        """So much memory is free: what waits for no more than that is due, and refused until it was tried."""
+        """So much memory is free: versions that need no more are due. They stay `refused` until they were tried."""
         for key, wait in self._waits.items():
             if wait.needed_mib <= free_mib:
                 self._waits[key] = _Wait(0.0, 0.0, wait.outcome)

@@ -19,7 +19,7 @@ class Status:
     failed: Sequence[str] = ()
     """Deployments whose champion could not be brought into service and will be; what served before goes on."""
     refused: Sequence[str] = ()
-    """Deployments whose champion is refused for good; what served before goes on."""
+    """Deployments whose champion is refused; what served before goes on."""
     troubles: Mapping[str, str] = field(default_factory=dict)
     """Unexpected exceptions that have not been got over yet, by what they befell."""
     untold: str = ""

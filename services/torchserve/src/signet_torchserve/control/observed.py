@@ -2,7 +2,7 @@
 
 TorchServe lists the default versions of all models in one call, and describes the workers of one model in another. So
 a look costs the list, and the descriptions of those models alone where something is going on or has changed. The others
-are described again after `DESCRIBED_AFTER` poll intervals, so that what was changed by hand is seen within two.
+are described again after `DESCRIBED_AFTER` poll intervals, so that a change by hand is seen within two intervals.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Observed:
     """Name and identity of revisions that have given their golden answers since the controller started."""
     draining: Mapping[tuple[str, str], Drain] = field(default_factory=dict)
     ending: AbstractSet[tuple[str, str]] = frozenset()
-    """Name and revision of versions that are being removed at this moment."""
+    """Name and revision of versions with a task that runs: they are being removed, or given other workers."""
     cached: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
     """Name and identity of revisions whose archives lie on disk, of those that are desired or served last."""
     last_good: Mapping[str, Revision | None] = field(default_factory=dict)

@@ -6,9 +6,9 @@
 | it has another number of workers than its tags say       | `Ensure` |
 | it does not answer, or is not proven yet                 | `Begin` a rollout; `Wait` while others have their turn |
 | its identifier is another revision's, or still ends      | `Wait` until that has ended |
-| it failed or was refused a while ago                     | none, until its backoff is over |
+| it failed or was refused, and its backoff still runs     | none |
 | … and answers all the same, unproven                     | `Drain`, so that it is made anew |
-| nothing answers; what is desired is not proven or cached | `Recall` what served last, and `Begin` that first |
+| nothing answers; what is desired is new or not cached    | `Recall` what served last, and `Begin` that first |
 | a rollout is of what is desired no more                  | `Cancel` |
 | a version that is neither the default nor comes up       | `Drain`, then `Remove` when it was idle at two looks |
 | … and takes longer than a request to it may              | `Remove` at any cost |

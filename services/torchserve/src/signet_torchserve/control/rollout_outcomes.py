@@ -41,7 +41,7 @@ class Outcomes:
         self.serving: dict[str, Revision] = {}
 
     def settle(self, rollout: Rollout, desired: Mapping[str, Revision], observed: Observed) -> None:
-        """Take note of what became of a rollout: of what answers, whatever its last call came to."""
+        """Note what a finished rollout came to: by what is served now, not by whether its last call failed."""
         name, revision, error = rollout.name, rollout.revision, rollout.error
         is_desired = name in desired and desired[name].identity == revision.identity
         if observed.serves(name, revision):

@@ -27,7 +27,7 @@ _COLUMN_KINDS = {
 
 
 def lost(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int] | None:
-    """Numbers of dimensions that a program's arrays ought to have, where those of a single row lack the first one.
+    """Number of dimensions that each output ought to have, if the program drops the first one for a single row.
 
     Args:
         promised: the output specs of the signature; none where it says nothing of them, or where labels are answered.

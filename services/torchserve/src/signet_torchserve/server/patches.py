@@ -81,12 +81,12 @@ _BATCHES = Patch(
 
 # A `BatchAggregator` waits for the answers to all requests of a batch, and its worker gets no other batch meanwhile.
 # `ContinuousBatching`, meant for models that answer token by token, keeps a request until it is answered, and names it
-# to the worker again with the next batch, without its body. So every model gets that one. There a request of which the
-# worker says that it goes on (`ts_stream_next`) is sent a part of its answer; now none is sent if the part has the
-# status 102 (Processing), where a request is dropped whose client has waited too long, which here none does. And
-# requests that are kept take no place of new ones: a batch has up to `batch_size` of these. A worker that is idle waits
-# for a request while it holds a lock, on which another one that keeps some would wait, too, until a new request comes:
-# `Model.pollInferJob` takes no lock any more, for the queue has its own.
+# to the worker again with the next batch, without its body. So every model gets that one, with three changes.
+# 1. For a request that goes on (`ts_stream_next`) it sends a part of the answer. Now it sends none if the part has the
+#    status 102 (Processing). The test that this replaces drops requests whose time is over; ours have no such time.
+# 2. A request that is kept takes the place of a new one in the next batch. Now a batch has up to `batch_size` new ones.
+# 3. An idle worker waits for a request while it holds a lock, and a worker that keeps requests waits for that lock.
+#    `Model.pollInferJob` takes no lock any more: the queue has its own.
 UNDECIDED = Patch(
     name="undecided requests",
     purpose="A request on which enforcement is deciding keeps nobody waiting.",

@@ -15,7 +15,7 @@ class Mixed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A dimension of `outer` × rows × `inner` places, in this order: those of one row are its alone."""
+    """A dimension of size `outer` × rows × `inner`, in this order; a place holds data of its own row only."""
 
     dim: int
     outer: Size = ONE
