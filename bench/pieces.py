@@ -13,7 +13,7 @@ from itertools import product
 from operator import attrgetter
 from pathlib import Path
 
-from signet_torchserve.pieces import PLAIN, Piece
+from signet_torchserve.switchable_pieces import PLAIN, Piece
 
 from bench import load, model
 from bench.contenders import Contender, signet

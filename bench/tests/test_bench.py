@@ -13,7 +13,7 @@ import pytest
 from testing.repository import ROOT
 
 with warnings.catch_warnings(action="ignore"):  # TorchServe leaves its version.txt open
-    from signet_torchserve.pieces import Piece
+    from signet_torchserve.switchable_pieces import Piece
 
     from bench import micro, model
 

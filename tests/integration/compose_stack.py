@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,8 @@ class ComposeStack:
         pids = [pid for pid in commands if part_of(psutil.Process(pid)) == part]
         assert pids, f"{part} runs: {commands}"
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have ended with the one before
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self, service: str) -> None:
         self.compose("stop", service, check=True)

@@ -92,7 +92,8 @@ class EmbeddedStack:
         processes = self._parts(part)
         assert processes, f"{part} runs"
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it may have ended with the one before
+                process.kill()
         if part in {"java", "controller"}:  # the service dies with them instead of lingering, and `make up` with it
             until("the service's death", self._is_dead, timeout_s=20)
             self.processes.stop("torchserve")

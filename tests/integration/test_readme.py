@@ -175,8 +175,8 @@ def test_client_settings() -> None:
 
 def test_torchserve_settings(tmp_path: Path) -> None:
     """TorchServe's rows say what its settings object says."""
-    from signet_torchserve.pieces import PLAIN, Piece
     from signet_torchserve.settings import Settings
+    from signet_torchserve.switchable_pieces import PLAIN, Piece
 
     config = tmp_path / "config.properties"
     config.touch()
@@ -215,7 +215,7 @@ def test_mlflow_server_settings() -> None:
 
 def test_embedded_settings() -> None:
     """The two ports of `make up` are the ones in the table; what it hands on is in there, too."""
-    from signet_torchserve.pieces import PLAIN, Piece
+    from signet_torchserve.switchable_pieces import PLAIN, Piece
 
     from embedded.settings import HANDED_ON, REGISTRY, Settings
 

@@ -131,17 +131,20 @@ def test_image_rolls_out_and_back(swarm: Swarm) -> None:
 def test_machine_vanishes_and_another_joins(swarm: Swarm) -> None:
     """What was under way at the address of the machine that vanishes is lost, and nothing that was asked elsewhere.
 
+    Unless it had two replicas: then one may have been asked again for what the other was computing.
     The new machine gets the lost replica, and answers at its address without further ado.
     """
     with _load(swarm) as load:
         load.run_for(2)
         with_replica = [machine.name for machine, _ in swarm.healthy("torchserve") if machine is not swarm.first]
-        killed = swarm.kill(with_replica[0])
+        fewest = min(with_replica, key=with_replica.count)
+        killed = swarm.kill(fewest)
         joined = swarm.join("four")
         until("three replicas serve again", lambda: _all_well(swarm, 3), timeout_s=180, interval_s=1)
     costs = load.costs()
-    assert set(costs) <= {killed.address}
-    assert len(costs[killed.address].lost) <= THREADS, "what was under way at its address"
+    assert set(costs) <= {killed.address} or with_replica.count(fewest) > 1
+    assert all(len(it.lost) <= THREADS for it in costs.values()), "what was under way"
+    assert not any(it.turned_away for address, it in costs.items() if address != killed.address)
     assert joined in [machine for machine, _ in swarm.healthy("torchserve")]
     until("it answers", lambda: swarm.caller.predict(joined.address) == "1", timeout_s=30)
     swarm.forget(killed.name)

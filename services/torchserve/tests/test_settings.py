@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from signet_torchserve.pieces import PLAIN, Piece
 from signet_torchserve.settings import InvalidSetting, Settings
+from signet_torchserve.switchable_pieces import PLAIN, Piece
 
 
 @pytest.fixture

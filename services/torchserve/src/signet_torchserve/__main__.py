@@ -20,7 +20,7 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.retry_loop import keep_going
-from signet_torchserve.room import Room
+from signet_torchserve.memory_budget import Room
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 from signet_torchserve.settings import InvalidSetting, Settings

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from signet_torchserve import pieces
-from signet_torchserve.address import credentials_in_files, without_credentials
-from signet_torchserve.pieces import Piece
+from signet_torchserve import switchable_pieces
+from signet_torchserve.switchable_pieces import Piece
+from signet_torchserve.url_credentials import credentials_in_files, without_credentials
 
 
 class InvalidSetting(ValueError):
@@ -96,7 +96,7 @@ class Settings:
 
 def _pieces(environment: Mapping[str, str]) -> frozenset[Piece]:
     on = frozenset(piece for piece in Piece if _is_true(environment, piece, "true"))
-    return frozenset() if _is_true(environment, pieces.PLAIN, "false") else on
+    return frozenset() if _is_true(environment, switchable_pieces.PLAIN, "false") else on
 
 
 def _is_true(environment: Mapping[str, str], name: str, default: str) -> bool:

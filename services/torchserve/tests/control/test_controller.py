@@ -32,8 +32,8 @@ from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
 from signet_torchserve.control.registry import Registry
+from signet_torchserve.memory_budget import Room
 from signet_torchserve.revision import Revision
-from signet_torchserve.room import Room
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServerError
 from signet_torchserve.settings import Settings

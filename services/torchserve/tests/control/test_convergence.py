@@ -19,9 +19,9 @@ from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import RegistryDenied, RegistryRefused, RegistryUnreachable
+from signet_torchserve.memory_budget import Room
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import SERVED_AT, Revision
-from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServerError
 
 from testing.polling import until

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_mlflow_datatype
 from mlflow.types import DataType, Schema
 
-from signet_contract.enforcement.kinds import BEYOND_FLOAT32, is_date_like
+from signet_contract.enforcement.value_kinds import BEYOND_FLOAT32, is_date_like
 from signet_contract.errors import Violation
 from signet_contract.model_input import EXACT
 from signet_contract.policy import Policy

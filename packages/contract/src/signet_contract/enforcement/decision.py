@@ -32,8 +32,8 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_values, columns, floats, lists, mistakes, tensors
-from signet_contract.enforcement.excerpt import Excerpt
+from signet_contract.enforcement import column_values, columns, floats, list_views, mistakes, tensors
+from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_shallow, without_collector
 from signet_contract.model_input import Array, ModelInput
@@ -93,13 +93,13 @@ def exact(  # noqa: PLR0913 -- those of `decide`
             return source.exact()
         if decoded.content is None and has_arrays:
             decoded = source.decode()
-        if lists.has_long_lists(decoded.content) and not has_many_digits(source.text):
+        if list_views.has_long_lists(decoded.content) and not has_many_digits(source.text):
             with suppress(Unsliced):
                 _explained(signature, decoded, policy)
                 return source.exact()
         with suppress(Unsliced):
             decoded = source.sliced(least)
-            if not lists.has_long_lists(decoded.content):
+            if not list_views.has_long_lists(decoded.content):
                 decoded.is_exact = True
                 return decoded
             _explained(signature, decoded, policy)

@@ -19,7 +19,6 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
-from signet_client.address import credentials_in_files, without_credentials
 from signet_client.deployments import deployment_name, rollout, sources
 from signet_client.deployments import inputs as request
 from signet_client.deployments.config import Config, configured
@@ -29,6 +28,7 @@ from signet_client.errors import InvalidSetting, OtherRegistry
 from signet_client.predict import ask
 from signet_client.server import PredictionServer
 from signet_client.settings import Settings, server_url
+from signet_client.url_credentials import credentials_in_files, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

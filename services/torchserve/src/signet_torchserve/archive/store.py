@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from signet_torchserve import sockets
+from signet_torchserve import socket_folder
 from signet_torchserve.archive import digest
 from signet_torchserve.revision import Revision
 
@@ -63,9 +63,11 @@ class Store:
         for folder in (self.archives, self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
         self.temporary.chmod(0o700)
-        self.sockets = sockets.begin(self.home)
-        self.management = sockets.management(self.sockets)
-        self._end_sockets = weakref.finalize(self, sockets.end, self.sockets)  # at the latest when this process ends
+        self.sockets = socket_folder.begin(self.home)
+        self.management = socket_folder.management(self.sockets)
+        self._end_sockets = weakref.finalize(
+            self, socket_folder.end, self.sockets
+        )  # at the latest when this process ends
         for path in self.archives.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

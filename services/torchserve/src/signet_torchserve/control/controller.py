@@ -24,9 +24,9 @@ from signet_torchserve.control.retry_loop import keep_going
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.rollout_outcomes import Outcomes
 from signet_torchserve.control.status_reporter import StatusReporter
+from signet_torchserve.memory_budget import Room
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
-from signet_torchserve.room import Room
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 
 logger = logging.getLogger(__name__)

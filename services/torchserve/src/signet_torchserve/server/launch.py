@@ -18,15 +18,15 @@ from signet_contract import machine
 from signet_contract.enforcement import remote, service
 from ts.model_server import load_properties
 
-from signet_torchserve import pieces
+from signet_torchserve import switchable_pieces
 from signet_torchserve.archive.store import Store
 from signet_torchserve.errors import NotServable
 from signet_torchserve.options import Options
-from signet_torchserve.pieces import Piece
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import frontend, jre, patches
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.settings import Settings
+from signet_torchserve.switchable_pieces import Piece
 from signet_torchserve.worker import forking, shim, undecided_requests
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
@@ -55,7 +55,7 @@ def start(
     home = Path(ts.__file__).parent.parent
     vmargs = load_properties(str(settings.config_file)).get("vmargs", "").split()
     config_file = _config_file(settings, store, served or {})
-    fitting = pieces.fitting(settings.pieces)
+    fitting = switchable_pieces.fitting(settings.pieces)
     prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if Piece.PATCHES in fitting else ())
     # Only with both does TorchServe keep a request that its worker has not answered.
     are_kept = patches.UNDECIDED.name in prepared.patches and Piece.WORKER_LOOP in fitting
@@ -92,7 +92,7 @@ def start(
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
             **({remote.ADDRESS: str(_enforcement_address(store))} if Piece.ENFORCEMENT_SERVICE in fitting else {}),
-            **pieces.told(fitting),
+            **switchable_pieces.told(fitting),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
             # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
             "TS_GRPC_INFERENCE_PORT": "0",

@@ -25,7 +25,7 @@ from signet_contract.enforcement import remote
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
-from signet_torchserve import deadlines, machine, pieces
+from signet_torchserve import deadlines, machine, switchable_pieces
 from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.load_failure import LoadFailure
@@ -35,7 +35,7 @@ from signet_torchserve.model import outputs
 from signet_torchserve.model.program import Program
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.options import Options
-from signet_torchserve.pieces import Piece
+from signet_torchserve.switchable_pieces import Piece
 from signet_torchserve.worker import response_encoding, torchserve_loop, warm_up, worker_loop
 from signet_torchserve.worker.metrics import Metrics, Tally
 from signet_torchserve.worker.undecided_requests import Undecided
@@ -63,7 +63,7 @@ class SignatureHandler:
         self._warm_up(folder, context.system_properties["batch_size"])
         LoadFailure.clear(folder)
         machine.end_first(SERVING_SCORE)
-        if pieces.has(Piece.WORKER_LOOP, os.environ):
+        if switchable_pieces.has(Piece.WORKER_LOOP, os.environ):
             worker_loop.take_over(self._serve)
         gc.freeze()  # what is loaded now stays, so no collection need look at it again
 
@@ -83,7 +83,7 @@ class SignatureHandler:
             f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu",
             # An archive that was built before rows were proven says nothing of them.
             is_batch_invariant=options.get("alone_because") == "",
-            is_generated=pieces.has(Piece.CODE_GENERATION, os.environ),
+            is_generated=switchable_pieces.has(Piece.CODE_GENERATION, os.environ),
         )
         labels = folder / LABELS
         self.labels = None

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from signet_torchserve.model.batch_invariance.rule_input import Outcome, Rows, Rule, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import broadcast
-from signet_torchserve.model.batch_invariance.steps import Outcome, Rows, Rule, Step, Tensor
 from signet_torchserve.model.batch_invariance.symbolic import ONE
 from signet_torchserve.model.calls import tensors
 

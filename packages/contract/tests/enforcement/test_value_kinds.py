@@ -10,7 +10,7 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import DataType
-from signet_contract.enforcement.kinds import Kinds
+from signet_contract.enforcement.value_kinds import Kinds
 
 from testing.oracle import columns_schema, decide_table
 

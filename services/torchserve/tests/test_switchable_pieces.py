@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from signet_torchserve import pieces
-from signet_torchserve.pieces import Piece
+from signet_torchserve import switchable_pieces
 from signet_torchserve.settings import Settings
+from signet_torchserve.switchable_pieces import Piece
 
 
 @pytest.fixture
@@ -27,19 +27,19 @@ def test_one_piece_is_left_out(piece: Piece, environment: dict[str, str]) -> Non
 @pytest.mark.parametrize("piece", Piece)
 def test_one_setting_leaves_out_all(piece: Piece, environment: dict[str, str]) -> None:
     """Whatever is said of each of them."""
-    assert Settings.from_environment(environment | {pieces.PLAIN: "true", piece: "true"}).pieces == set()
+    assert Settings.from_environment(environment | {switchable_pieces.PLAIN: "true", piece: "true"}).pieces == set()
 
 
 @pytest.mark.parametrize("on", [set(Piece), set(), *({piece} for piece in Piece)])
 def test_a_worker_has_what_it_is_told(on: set[Piece]) -> None:
     """Its environment tells which pieces take part."""
-    environment = pieces.told(on)
-    assert {piece for piece in Piece if pieces.has(piece, environment)} == on
+    environment = switchable_pieces.told(on)
+    assert {piece for piece in Piece if switchable_pieces.has(piece, environment)} == on
 
 
 def test_what_is_installed_fits() -> None:
     """The versions in constraints.txt are those that the pieces were written for."""
-    assert pieces.fitting(Piece) == set(Piece)
+    assert switchable_pieces.fitting(Piece) == set(Piece)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,11 @@ def test_a_piece_for_another_version_is_off(
     package: str, installed: str, piece: Piece, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others take part, and the log names the piece, what it was written for, and what is there."""
-    version = pieces.metadata.version
-    monkeypatch.setattr(pieces.metadata, "version", lambda name: installed if name == package else version(name))
-    assert pieces.fitting(Piece) == set(Piece) - {piece}
+    version = switchable_pieces.metadata.version
+    monkeypatch.setattr(
+        switchable_pieces.metadata, "version", lambda name: installed if name == package else version(name)
+    )
+    assert switchable_pieces.fitting(Piece) == set(Piece) - {piece}
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith(f"{piece.value} is off: it was written for {package} ")

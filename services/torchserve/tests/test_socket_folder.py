@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from signet_torchserve import sockets
+from signet_torchserve import socket_folder
 from signet_torchserve.archive.store import Store
 
 from testing.small_server import ECHO, small_server
@@ -42,7 +42,7 @@ def test_the_path_is_short_enough_for_a_socket(
     if parent == "TMPDIR":
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
     store = Store(tmp_path / name)
-    assert len(os.fsencode(store.sockets / "enforcement.large")) <= sockets.LONGEST
+    assert len(os.fsencode(store.sockets / "enforcement.large")) <= socket_folder.LONGEST
     assert stat.S_IMODE(store.sockets.stat().st_mode) == 0o700
     store.close()
     assert not store.sockets.exists()

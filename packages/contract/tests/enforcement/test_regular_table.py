@@ -12,8 +12,8 @@ from mlflow.types import Schema
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import columns, kinds, lists, regular
-from signet_contract.enforcement.regular import Irregular, Table
+from signet_contract.enforcement import columns, list_views, regular_table, value_kinds
+from signet_contract.enforcement.regular_table import Irregular, Table
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
 
@@ -65,7 +65,7 @@ def texts(columns_: Iterable[list[Any]]) -> list[list[str]]:
     """The values to compare: what is absent and each null are one, and so are 1 and 1.0, as pandas has them."""
 
     def text(value: Any) -> str:
-        is_null = value is kinds.ABSENT or value is None or repr(value) == "nan"
+        is_null = value is value_kinds.ABSENT or value is None or repr(value) == "nan"
         return "null" if is_null else repr(float(value) if type(value) is int else value)
 
     return [list(map(text, column)) for column in columns_]
@@ -83,7 +83,7 @@ def test_a_table_is_the_one_that_pandas_makes(
         if is_sliced:
             body = content if format_ is Format.COLUMNS else {format_.value: content}
             decoded = RawBody(json.dumps(body, indent=indent).encode()).sliced(64)
-        table = regular.table(schema, decoded, {})
+        table = regular_table.table(schema, decoded, {})
         every = list(range(len(table.names) if table else 0))
         values = cells(table, every) if table else []
     except (MalformedPayload, Unsliced, Irregular):
@@ -91,7 +91,7 @@ def test_a_table_is_the_one_that_pandas_makes(
     if table is None:  # a long list that is not cut, or one of objects among other values
         assert is_sliced or len(schema.inputs) == 1
         return
-    event(f"{'sliced' if lists.has_long_lists(decoded.content) else 'whole'} table")
+    event(f"{'sliced' if list_views.has_long_lists(decoded.content) else 'whole'} table")
     assert list(table.names) == list(frame.columns)
     assert table.rows() == len(frame)
     assert texts(values) == texts(frame.iloc[:, place].tolist() for place in every)
@@ -117,7 +117,9 @@ def test_rows_are_those_of_all_columns(extra: Any) -> None:
 def test_long_rows_of_several_sorts_have_one_of_each(odd: Any) -> None:
     """Which is what the whole list is refused for, in the order they came."""
     rows = [*[[1.5, 2.5]] * 199, odd]
-    table = regular.table(UNNAMED, RawBody(json.dumps({"dataframe_split": {"data": rows}}).encode()).sliced(64), {})
+    table = regular_table.table(
+        UNNAMED, RawBody(json.dumps({"dataframe_split": {"data": rows}}).encode()).sliced(64), {}
+    )
     assert table is not None
     with pytest.raises(Irregular) as caught:
         cells(table, [0, 1])

@@ -1,8 +1,8 @@
 """The part of a large table that decides what is said of the whole.
 
-What MLflow says of a column depends on the kinds of its values (`kinds`), not on how many there are of each. So an
-excerpt with the first rows of each kind is refused as the whole would be, and has the first of the violations that the
-whole has; how many more there are is counted by kind. No data frame is made of what is refused, and none before its
+What MLflow says of a column depends on the kinds of its values (`value_kinds`), not on how many there are of each. So
+an excerpt with the first rows of each kind is refused as the whole would be, and has the first of the violations that
+the whole has; how many more there are is counted by kind. No data frame is made of what is refused, and none before its
 size is known.
 """
 
@@ -18,9 +18,9 @@ from mlflow.types import DataType, Schema
 from signet_contract import unchecked_names
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import column_names, lists, regular
-from signet_contract.enforcement.kinds import Kinds
-from signet_contract.enforcement.regular import Irregular, Table
+from signet_contract.enforcement import column_names, list_views, regular_table
+from signet_contract.enforcement.regular_table import Irregular, Table
+from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
 from signet_contract.policy import Policy
 
@@ -60,7 +60,7 @@ class Excerpt:
             content, rows = decoded.content, irregular.rows
             self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
             self._is_irregular = True
-        if lists.has_long_lists(decoded.content):
+        if list_views.has_long_lists(decoded.content):
             self.whole = _not_there
             if self._rows is None and not self._is_irregular:
                 raise Unsliced
@@ -70,7 +70,7 @@ class Excerpt:
         kinds = {name: Kinds(type_, MAX_VIOLATIONS) for name, type_ in types.items() if isinstance(type_, DataType)}
         if len(kinds) < len(types):
             return
-        table = regular.table(schema, decoded, kinds)
+        table = regular_table.table(schema, decoded, kinds)
         few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # beyond which extra ones are only counted
         if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few):
             return
@@ -168,7 +168,7 @@ def require_full(schema: Schema, decoded: DecodedRequest) -> None:
     Raises:
         MalformedPayload: it has more of them than its body has bytes.
     """
-    table = regular.table(schema, decoded, {})
+    table = regular_table.table(schema, decoded, {})
     if table and decoded.source and table.rows() * len(table.names) > len(decoded.source.text):
         raise _too_large(decoded, table.rows(), len(table.names), len(decoded.source.text))
 

@@ -14,7 +14,7 @@ from mlflow.types import Schema, TensorSpec
 from signet_contract import errors, request
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values, columns, decision, tensors
-from signet_contract.enforcement.excerpt import Excerpt
+from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rejected
 
 from testing.oracle import columns_schema, signature_document

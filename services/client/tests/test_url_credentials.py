@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from signet_client.address import credentials_in_files, without_credentials
+from signet_client.url_credentials import credentials_in_files, without_credentials
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from signet_contract.bulk import tables
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement import typed_numbers
-from signet_contract.enforcement.kinds import ABSENT
+from signet_contract.enforcement.value_kinds import ABSENT
 
 
 def has_long_lists(content: Any) -> bool:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from signet_torchserve.errors import NoRoom
-from signet_torchserve.pieces import Piece
+from signet_torchserve.memory_budget import FORKED_MIB, REPLICA_MIB, SPARE_MIB, STARTED_ANEW_MIB, Room
 from signet_torchserve.revision import Revision
-from signet_torchserve.room import FORKED_MIB, REPLICA_MIB, SPARE_MIB, STARTED_ANEW_MIB, Room
+from signet_torchserve.switchable_pieces import Piece
 
 MIB = 1 << 20
 
