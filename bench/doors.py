@@ -70,14 +70,9 @@ def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int,
         for count in connections:
             for _ in range(rounds):
                 for contender in ways:
-                    before = gateway.cpu_times()
-                    rate = load.run(contender, model.VALID, count, seconds, valid=True)
-                    after = gateway.cpu_times()
-                    taken_s = after.user + after.system - before.user - before.system
+                    rate, used_us = load.run_through(gateway, contender, model.VALID, count, seconds)
                     found.rounds.setdefault((contender.name, count), []).append(rate)
-                    found.cpu_us.setdefault((contender.name, count), []).append(
-                        1e6 * taken_s / (rate.requests_per_s * seconds)
-                    )
+                    found.cpu_us.setdefault((contender.name, count), []).append(used_us)
     return found
 
 

@@ -79,9 +79,7 @@ def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int,
         for count in connections:
             for _ in range(rounds):
                 for way, (contender, process) in ways.items():
-                    before = _cpu_s(process)
-                    rate = load.run(contender, model.VALID, count, seconds, valid=True)
-                    used_us = (_cpu_s(process) - before) * 1e6 / (rate.requests_per_s * seconds)
+                    rate, used_us = load.run_through(process, contender, model.VALID, count, seconds)
                     found.rounds.setdefault((way, count), []).append(rate)
                     found.cpu_us.setdefault((way, count), []).append(used_us)
     return found
@@ -124,13 +122,6 @@ def _running(command: list[str]) -> Iterator[psutil.Process]:
     finally:
         process.kill()
         process.wait()
-
-
-def _cpu_s(process: psutil.Process | None) -> float:
-    if process is None:
-        return 0.0
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def bars(measured: Hop) -> Iterator[tuple[str, float, float | None, float | None]]:

@@ -80,6 +80,22 @@ def run(contender: Contender, body: bytes, connections: int, seconds: int, *, va
     return Rate(told["requests"] / told["duration_us"] * 1e6, told["p50_us"] / 1e3, told["p99_us"] / 1e3)
 
 
+def run_through(
+    process: psutil.Process | None, contender: Contender, body: bytes, connections: int, seconds: int
+) -> tuple[Rate, float]:
+    """As `run` with a valid body, and the µs of a core that a process on the way takes for a request; 0 without one."""
+    before = _cpu_s(process)
+    rate = run(contender, body, connections, seconds, valid=True)
+    return rate, (_cpu_s(process) - before) * 1e6 / (rate.requests_per_s * seconds)
+
+
+def _cpu_s(process: psutil.Process | None) -> float:
+    if process is None:
+        return 0.0
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 def status(contender: Contender, body: bytes) -> int:
     """What one request is answered with."""
     headers = {"Content-Type": "application/json", **contender.headers}

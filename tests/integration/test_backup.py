@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,8 +22,10 @@ from embedded import backup
 from embedded.errors import EmbeddedError
 from embedded.settings import Settings
 from embedded.stack import opened, stores, whole
+from testing.docker import docker
 from testing.polling import until
-from testing.repository import ALIAS, MODEL, ROOT, SAMPLES
+from testing.repository import ALIAS, MODEL, SAMPLES
+from testing.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,25 +82,14 @@ def _content(url: str) -> dict[str, object]:
 
 def _script(compose: ComposeStack, name: str, folder: Path) -> None:
     """Run a script as a person types it, on this suite's project."""
-    done = subprocess.run(
-        [f"scripts/{name}.sh", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, **compose.environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    typed([f"scripts/{name}.sh", str(folder)], {**os.environ, **compose.environment})
 
 
 def _lose(compose: ComposeStack, services: list[str], volumes: list[str]) -> None:
     """Volumes go only with the containers that have them."""
     compose.compose("kill", *services, check=True)
     compose.compose("rm", "--force", *services, check=True)
-    names = [f"{PROJECT}_{volume}" for volume in volumes]
-    subprocess.run(["docker", "volume", "rm", *names], capture_output=True, check=True, timeout=60)
+    docker("volume", "rm", *(f"{PROJECT}_{volume}" for volume in volumes))
 
 
 def _sql(compose: ComposeStack, statement: str) -> str:

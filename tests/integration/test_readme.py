@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from testing.repository import ALIAS, MODEL, ROOT
+from testing.typed import typed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -118,19 +118,9 @@ def _run(stack: Stack, block: Block, champion: object) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SIGNET_"))}
     clean |= {"MLFLOW_TRACKING_URI": stack.mlflow_url, "SIGNET_URL": stack.predictions_url}
     clean["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), clean["PATH"]])
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**clean, **stack.environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = typed(command, {**clean, **stack.environment})
     if block.answer is not None:
-        _assert_same(done.stdout, block.answer, champion)
+        _assert_same(said, block.answer, champion)
 
 
 def _assert_same(got: str, written: str, champion: object) -> None:

@@ -2,8 +2,8 @@
 
 All items of a list look alike if, without digits, signs, exponents and blanks, the text repeats itself:
 `[5.1,-3],[1.0e5,0]` becomes `[.,],[.,]`. Then each item has the types of the first: here a float and an integer. That
-each is a number at all is left to simdjson, which reads them into an array; by way of orjson's
-objects that takes more than twice as long (bench/parsers.py).
+each is a number at all is left to simdjson, which reads them into an array; by way of orjson's objects that takes more
+than twice as long (bench/parsers.py).
 
 It is done piece by piece, each of a size that a processor's cache holds: a row among a million costs what it costs
 among a thousand.

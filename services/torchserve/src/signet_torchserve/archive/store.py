@@ -65,9 +65,8 @@ class Store:
         self.temporary.chmod(0o700)
         self.sockets = socket_folder.begin(self.home)
         self.management = socket_folder.management(self.sockets)
-        self._end_sockets = weakref.finalize(
-            self, socket_folder.end, self.sockets
-        )  # at the latest when this process ends
+        # At the latest when this process ends.
+        self._end_sockets = weakref.finalize(self, socket_folder.end, self.sockets)
         for path in self.archives.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
