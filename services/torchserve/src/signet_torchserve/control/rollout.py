@@ -15,7 +15,7 @@ from typing import Any
 
 from signet_contract.policy import Policy
 
-from signet_torchserve import deployment_name, memory
+from signet_torchserve import memory, name_validation
 from signet_torchserve.archive import builder, digest
 from signet_torchserve.archive.golden import Golden, are_about
 from signet_torchserve.archive.load_failure import LoadFailure
@@ -137,7 +137,7 @@ class Rollout:
             Superseded: the registry wants another version by now, or `cancel` was called.
             ModelServerError: its workers do not come up, or it does not give its golden answers.
         """
-        deployment_name.check(self.name)
+        name_validation.check(self.name)
         self._options = Options.from_tags(self.revision.tags)
         is_up = self._server.version(self.name, self.revision.id) is not None
         mar = None if is_up else self._made()
