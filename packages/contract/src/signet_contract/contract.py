@@ -123,18 +123,21 @@ class Contract:
 
     def admit(self, decoded: DecodedRequest) -> ModelInput:
         """What to call the model with for a request whose body has been decoded; raises as `check`."""
-        model_input = self.recall(decoded)
+        model_input = self.decide_fast(decoded)
         return self.enforce(decoded) if model_input is None else model_input
 
-    def recall(self, decoded: DecodedRequest) -> ModelInput | None:
-        """What to call the model with, if that is known in microseconds; None if enforcement has to decide.
+    def decide_fast(self, decoded: DecodedRequest) -> ModelInput | None:
+        """Try the fast path, then the remembered rejections: microseconds.
+
+        Returns:
+            What to call the model with; None if enforcement has to decide.
 
         Raises:
-            Rejected: a request of its kind was rejected before.
+            Rejected: a request that is wrong in the same way was rejected before.
         """
         model_input = self.fast_path(decoded)
         if model_input is None and self._rejections is not None:
-            remembered = self._rejections.recall(rejections.kind(decoded))
+            remembered = self._rejections.recall(rejections.cache_key(decoded))
             if remembered:
                 raise remembered.with_traceback(None)  # else it would grow each time
         return model_input
@@ -160,12 +163,12 @@ class Contract:
             DecidedTooLate: enforcement has not decided in time.
         """
         # First: enforcement by another process leaves the request without its content.
-        kind = rejections.kind(decoded) if self._rejections is not None else None
+        key = rejections.cache_key(decoded) if self._rejections is not None else None
         try:
             return remote.decide(self._document, decoded, self._timeout_s, began)
         except Rejected as rejection:
             if self._rejections is not None:
-                self._rejections.remember(kind, rejection)
+                self._rejections.remember(key, rejection)
             raise
 
     def compare(self, previous: Contract) -> list[compatibility.Change]:

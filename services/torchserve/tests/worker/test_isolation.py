@@ -100,9 +100,9 @@ class Raises:
         if np.max(value) > 1000:
             raise self.error
 
-    def recall(self, decoded: Any) -> Any:
+    def decide_fast(self, decoded: Any) -> Any:
         self._checked(decoded.content["data"])
-        return self.part.recall(decoded)
+        return self.part.decide_fast(decoded)
 
     def run(self, model_inputs: list[Any]) -> Any:
         for model_input in model_inputs:

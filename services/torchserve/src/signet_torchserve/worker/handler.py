@@ -173,9 +173,11 @@ class SignatureHandler:
         undecided: list[int] = []
         for index, request in enumerate(batch):
             try:
-                known = None if self.undecided and request.identifier in self.undecided else self._known(request)
-                if known is not None:
-                    ready.append((index, *known))
+                decided = (
+                    None if self.undecided and request.identifier in self.undecided else self._decide_or_ask(request)
+                )
+                if decided is not None:
+                    ready.append((index, *decided))
                 else:
                     undecided.append(index)
             except Exception as error:  # noqa: BLE001 -- as above
@@ -191,10 +193,10 @@ class SignatureHandler:
                 answers[index] = self._error(error, batch[index], tally)
         return ready
 
-    def _known(self, request: worker_loop.Request) -> tuple[DecodedRequest, ModelInput] | None:
-        """A request and what to call the model with, or None if enforcement was asked about it."""
+    def _decide_or_ask(self, request: worker_loop.Request) -> tuple[DecodedRequest, ModelInput] | None:
+        """Decode a request and try the fast path; where that is undecided, ask enforcement and return None."""
         decoded = self._decode(request)
-        model_input = self.contract.recall(decoded)
+        model_input = self.contract.decide_fast(decoded)
         if model_input is not None:
             return decoded, model_input
         if not remote.decides(decoded):
