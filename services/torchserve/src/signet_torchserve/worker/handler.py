@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import orjson
 import torch
 from signet_contract import Contract, DecodedRequest, MalformedPayload, ModelInput, Rejected, decode, decode_form
-from signet_contract.enforcement import remote
+from signet_contract.enforcement import service_client
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
@@ -199,7 +199,7 @@ class SignatureHandler:
         model_input = self.contract.decide_fast(decoded)
         if model_input is not None:
             return decoded, model_input
-        if not remote.decides(decoded):
+        if not service_client.can_ask(decoded):
             return decoded, self.contract.enforce(decoded)
         self.undecided.ask(request.identifier, decoded, self.contract.enforce)
         return None
