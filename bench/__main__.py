@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import behind, doors, hop, load, many, micro, model, pieces, report, rollouts
+from bench import behind, doors, hop, load, many, micro, model, neighbours, pieces, report, rollouts
 from bench.contenders import NAMES, Contender, running
 from bench.plot import plot
 from bench.report import Results
 
 OUTPUT = Path(".signet/bench")
-PARTS = (*NAMES, "pieces", "micro", "middleware", "hop", "doors", "rollouts", "many")
+PARTS = (*NAMES, "pieces", "micro", "middleware", "hop", "doors", "neighbours", "rollouts", "many")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +76,10 @@ def _measure_parts(results: Results, options: argparse.Namespace, saved: Path, f
     if "doors" in options.only:
         _say("the gateway's own port, and its door")
         results.doors = doors.measure(saved, folder, *load_options)
+    if "neighbours" in options.only:
+        _say("requests beside a slow one")
+        (folder / "neighbours").mkdir()
+        results.neighbours = neighbours.measure(saved, folder / "neighbours")
     if "rollouts" in options.only:
         _say("rollouts under a steady load")
         results.rollouts = rollouts.measure(folder / "stack")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from urllib.parse import urlsplit
 
 import psutil
 from signet_torchserve.worker import forking
 
+from bench.at_once import Connections
 from embedded import torchserve
 from embedded.stack import Stack
 from testing.numbered import NumberedModel
@@ -39,7 +38,7 @@ def measure(stack: Stack, model: NumberedModel, warm: str, versions: Sequence[st
         versions: two of `model`, to and fro.
     """
     first: dict[str, float] = {}
-    asked = {size: _Connections(stack.urls.torchserve, size) for size in SIZES}
+    asked = {size: Connections(stack.urls.torchserve, size, _BODY) for size in SIZES}
     version = 0
 
     def roll_out() -> None:
@@ -61,12 +60,12 @@ def measure(stack: Stack, model: NumberedModel, warm: str, versions: Sequence[st
     return first
 
 
-def _ratio(connections: _Connections, name: str, warm: str, make_new: Callable[[], object]) -> float:
+def _ratio(connections: Connections, name: str, warm: str, make_new: Callable[[], object]) -> float:
     def asked_s() -> float:
         time.sleep(_AT_REST_S)
         for _ in range(_OTHERS):
-            connections.ask(warm)
-        return connections.ask(name)
+            connections.ask(f"/predictions/{warm}")
+        return connections.ask(f"/predictions/{name}")
 
     make_new()
     first_s = asked_s()
@@ -85,36 +84,6 @@ def _command(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:  # it has just ended
         return []
-
-
-class _Connections:
-    """As many connections, over which requests are sent at once."""
-
-    def __init__(self, url: str, count: int) -> None:
-        address = urlsplit(url)
-        self._host = address.netloc
-        self._sockets = [socket.create_connection((address.hostname, address.port), 30) for _ in range(count)]
-
-    def ask(self, name: str) -> float:
-        """Seconds until all are answered."""
-        head = f"POST /predictions/{name} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
-        request = f"{head}Content-Length: {len(_BODY)}\r\n\r\n".encode() + _BODY
-        began = time.perf_counter()
-        for each in self._sockets:
-            each.sendall(request)
-        for each in self._sockets:
-            _receive(each)
-        return time.perf_counter() - began
-
-
-def _receive(connection: socket.socket) -> None:
-    answer = connection.recv(1 << 16)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    if not answer.startswith(b"HTTP/1.1 200 ") or not lengths:
-        raise ConnectionError(f"Expected a prediction, got {answer[:300]!r}")
-    while len(body) < int(lengths[0]):
-        body += connection.recv(1 << 16)
 
 
 def bars(first: Mapping[str, float]) -> list[tuple[str, float, float]]:

@@ -142,7 +142,9 @@ def _all_answer(model: NumberedModel, names: Sequence[str], since: float) -> flo
     waiting = list(names)
 
     def do_all() -> bool:
-        waiting[:] = [name for name in waiting if model.answering(name) is None]
+        # One that does not answer is enough to know: asking for each would take what the rollouts need.
+        while waiting and model.answering(waiting[0]) is not None:
+            waiting.pop(0)
         return not waiting
 
     until(f"{len(names)} models answer", do_all, timeout_s=_SERVED_WITHIN_S, interval_s=_INTERVAL_S)

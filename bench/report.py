@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from bench import doors, hop, many, pieces, rollouts
+from bench import doors, hop, many, neighbours, pieces, rollouts
 from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
 from bench.doors import Doors
@@ -16,6 +16,7 @@ from bench.hop import Hop
 from bench.load import Memory, Rate, median
 from bench.many import Many
 from bench.micro import SIZES, Bulk, OneRow
+from bench.neighbours import Neighbours
 from bench.pieces import Pieces
 from bench.rollouts import Rollouts
 
@@ -41,6 +42,7 @@ class Results:
     bulk: list[Bulk] = field(default_factory=list)
     behind: Behind | None = None
     doors: Doors | None = None
+    neighbours: Neighbours | None = None
     rollouts: Rollouts | None = None
     many: Many | None = None
     pieces: Pieces | None = None
@@ -80,6 +82,7 @@ class Results:
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
             "behind": self.behind and asdict(self.behind),
             "doors": self.doors and doors.document(self.doors),
+            "neighbours": self.neighbours and asdict(self.neighbours),
             "rollouts": self.rollouts and asdict(self.rollouts),
             "many": self.many and asdict(self.many),
             "pieces": self.pieces and pieces.document(self.pieces),
@@ -182,6 +185,8 @@ def _of_doors(results: Results) -> Iterator[Bar]:
 def _of_rollouts(results: Results) -> Iterator[Bar]:
     if results.hop:
         yield from (Bar(*bar) for bar in hop.bars(results.hop))
+    if results.neighbours:
+        yield from (Bar(what, value, most=most) for what, value, most in neighbours.bars(results.neighbours))
     if results.rollouts:
         yield from (Bar(what, value, most=most) for what, value, most in rollouts.bars(results.rollouts))
     if results.many:

@@ -80,6 +80,18 @@ def test_hop(tmp_path: Path) -> None:
     assert [bar["what"] for bar in document["bars"]] == ["through the gateway's HAProxy / direct, 8 connections"]
 
 
+def test_neighbours(tmp_path: Path) -> None:
+    """Right requests are answered beside a slow one, which is wrong."""
+    done = _bench(tmp_path, "--only", "neighbours")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / ".signet/bench/bench.json").read_text())
+    measured = document["neighbours"]
+    assert 0 < measured["alone_ms"] < measured["slow_ms"]
+    assert measured["slow_ms"] >= 150, "it is slow"
+    (bar,) = document["bars"]
+    assert bar["value"] == pytest.approx(measured["beside_ms"] / measured["alone_ms"])
+
+
 def test_every_format_is_the_same_rows() -> None:
     """What is timed in bulk reaches the model, in every format alike."""
     rows = [model.ROW, [6.6, 3.0, 5.6, 2.0]]

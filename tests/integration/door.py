@@ -25,24 +25,29 @@ PROJECT = "signet-door"
 REPLICA = f"{PROJECT}-replica"
 SMALL = ROOT / "tests" / "integration" / "small_replica.py"
 _HOST = "127.0.0.1"
+# MLflow's entry is open, too; no MLflow runs behind it.
+_FILES = ("docker-compose.yml", "docker-compose.public.yml", "compose/public-mlflow.yml")
 
 
 class Door:
     """Where it is open, its commands, and what the replica behind it has seen."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, self._own_port = free_port(), free_port()
+        self.port, self.mlflow_port, self._own_port = free_port(), free_port(), free_port()
         self.url = f"https://{_HOST}:{self.port}"
         self.own_url = f"http://{_HOST}:{self._own_port}"
         """The address that is open to this machine only."""
         self._env_file = folder / "door.env"
-        self._env_file.write_text(f"SIGNET_PUBLIC_PORT={_HOST}:{self.port}\nTORCHSERVE_PORT={self._own_port}\n")
+        self._env_file.write_text(
+            f"SIGNET_PUBLIC_PORT={_HOST}:{self.port}\nSIGNET_PUBLIC_MLFLOW_PORT={_HOST}:{self.mlflow_port}\n"
+            f"TORCHSERVE_PORT={self._own_port}\n"
+        )
         self.authority = folder / "door.pem"
         self.master = ""
         self.refusals = list[tuple[int, str]]()
 
     def compose(self, *words: str, stdin: str | None = None) -> CompletedProcess[str]:
-        files = ("-f", "docker-compose.yml", "-f", "docker-compose.public.yml")
+        files = [f"--file={name}" for name in _FILES]
         return subprocess.run(
             ["docker", "compose", "-p", PROJECT, "--env-file", str(self._env_file), *files, *words],
             cwd=ROOT,
@@ -94,9 +99,24 @@ class Door:
             context.set_alpn_protocols(list(protocols))
         return context.wrap_socket(self.plain_socket(), server_hostname=_HOST)
 
-    def plain_socket(self) -> socket.socket:
+    def mlflow_socket(self) -> ssl.SSLSocket:
+        """A connection to MLflow's entry."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        return context.wrap_socket(self.plain_socket(self.mlflow_port), server_hostname=_HOST)
+
+    def mlflow_kind_from_elsewhere(self) -> str:
+        """What MLflow's entry says to the replica, an address of its own, which has no account."""
+        ask = (
+            "import http.client, json, ssl\n"
+            "connection = http.client.HTTPSConnection('gateway', 8444, context=ssl._create_unverified_context())\n"
+            "connection.request('GET', '/')\n"
+            "print(json.load(connection.getresponse())['type'])\n"
+        )
+        return docker("exec", REPLICA, "python", "-c", ask)
+
+    def plain_socket(self, port: int | None = None) -> socket.socket:
         """A connection before its TLS handshake."""
-        return socket.create_connection((_HOST, self.port), timeout=15)
+        return socket.create_connection((_HOST, port or self.port), timeout=15)
 
     def sent(self, text: str) -> bytes:
         """All that comes back after these bytes, until the connection closes or is silent for 2 s."""

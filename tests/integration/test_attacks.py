@@ -209,6 +209,24 @@ def test_500_slow_clients_take_nothing_from_others(door: Door, part: str) -> Non
             assert time.monotonic() - began < 3
 
 
+def test_one_address_has_100_connections_to_mlflow(door: Door) -> None:
+    """The next one is closed before its handshake; another address and the predictions' entry are served meanwhile."""
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> ssl.SSLSocket | None:
+            with contextlib.suppress(OSError):
+                return stack.enter_context(door.mlflow_socket())
+            return None
+
+        held = [opened() for _ in range(100)]
+        assert None not in held
+        assert [opened() for _ in range(3)] == [None, None, None]
+        assert door.mlflow_kind_from_elsewhere() == "AccountMissing"
+        assert door.ask("ok", door.master).status_code == 200
+        held[0].close()
+        until("one that was closed makes room", opened, timeout_s=5)
+
+
 def test_a_flood_without_a_token_takes_nothing_from_others(door: Door) -> None:
     """Refusals are cheap: a client with a token is answered meanwhile, over a connection of its own."""
     with door.session() as stranger, door.session(door.master) as client:

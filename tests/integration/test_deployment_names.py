@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import signet_client.deployments.deployment_name as of_client
-import signet_torchserve.deployment_name as of_controller
+import signet_client.deployments.name_validation as of_client
+import signet_torchserve.name_validation as of_controller
 from hypothesis import example, given
 from hypothesis import strategies as st
 from signet_client.deployments.failure import DeploymentError

@@ -256,7 +256,7 @@ def test_addresses_are_those_that_are_listened_at() -> None:
 def test_readme_is_read_in_ten_minutes() -> None:
     """README has what a newcomer does first; all else has a page, and README names each of them."""
     assert len(README.splitlines()) <= 160
-    assert [path.name for path in PAGES if path.parent.name == "docs" and f"](docs/{path.name})" not in README] == []
+    assert [path.name for path in PAGES if path.parent == ROOT / "docs" and f"](docs/{path.name})" not in README] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -284,7 +284,7 @@ def test_every_known_hole_has_its_test() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_what_is_named_is_there(path: Path) -> None:
-    """Each file and folder that a page names in backticks lies in the repository."""
+    """Each file, folder and function that a page names in backticks, with its path, lies in the repository."""
     named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+/?|[\w.-]+\.(?:txt|properties|yml))`", PAGES[path])
     rooms = {
         "T": "services/torchserve/src/signet_torchserve",
@@ -300,7 +300,19 @@ def test_what_is_named_is_there(path: Path) -> None:
         if name.startswith(".signet/"):  # what commands leave
             continue
         first, _, rest = name.partition("/")
-        assert (ROOT / rooms.get(first, first) / rest).exists(), name
+        assert _is_there(ROOT / rooms.get(first, first) / rest), name
+
+
+def _is_there(named: Path) -> bool:
+    """Whether there is such a file or folder, or a module that defines the rest of the name: `module.Class.method`."""
+    if named.exists():
+        return True
+    module, *names = named.name.split(".")
+    file = named.with_name(f"{module}.py")
+    text = file.read_text("utf-8") if names and file.exists() else ""
+    return bool(text) and all(
+        re.search(rf"^ *(?:def|class) {name}\b|^{name}\b", text, re.MULTILINE) is not None for name in names
+    )
 
 
 def _anchors(text: str) -> set[str]:

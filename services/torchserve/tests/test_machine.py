@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,23 @@ def test_who_exists() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     assert [machine.exists(pid) for pid in (os.getpid(), 1, ended.pid)] == [True, True, False]
+
+
+def test_a_thread_that_stands_back() -> None:
+    """It does so alone, with the processes that it starts."""
+    told: list[int] = []
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def work() -> None:
+        machine.stand_back()
+        machine.stand_back()
+        told.append(int(subprocess.run(["nice"], stdout=subprocess.PIPE, check=True).stdout))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == [max(10, ours)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
 
 
 def test_torchserve_without_unix_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

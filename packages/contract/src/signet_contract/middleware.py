@@ -85,7 +85,7 @@ class ContractMiddleware:
                 model_input = await asyncio.to_thread(self._contract.check, body, content_type)
             else:
                 decoded = decode(body, content_type)
-                known = self._contract.recall(decoded)
+                known = self._contract.decide_fast(decoded)
                 model_input = await asyncio.to_thread(self._contract.enforce, decoded) if known is None else known
         except (Rejected, DecidedTooLate) as error:
             # `default`: a request may name its columns by anything that JSON has.

@@ -48,7 +48,7 @@ def test_rejections_that_repeat_are_those_that_the_slow_way_gives(data: st.DataO
     again = outcome(contract, other)
     assert isinstance(again, Rejected) is isinstance(slow, Rejected)
     if isinstance(again, Rejected) and isinstance(slow, Rejected):
-        event("remembered" if contract._rejections and contract._rejections._by_kind else "particular")
+        event("remembered" if contract._rejections and contract._rejections._by_key else "particular")
         assert again.document() == slow.document()
 
 

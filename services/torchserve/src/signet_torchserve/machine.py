@@ -7,9 +7,11 @@ import mmap
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+_NICE = 10
 IS_LINUX = sys.platform == "linux"
 _shown: list[object] = []  # files that stay as long as this process
 
@@ -56,6 +58,13 @@ def end_first(score: int) -> None:
     """
     with contextlib.suppress(OSError):  # elsewhere than on Linux there is no such file
         Path("/proc/self/oom_score_adj").write_text(str(score), "ascii")
+
+
+def stand_back() -> None:
+    """Let the machine do other work before this thread's, and before that of what the thread starts."""
+    if IS_LINUX:  # where a thread has a priority of its own
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def exists(pid: int) -> bool:

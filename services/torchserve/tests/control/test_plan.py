@@ -153,7 +153,7 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         wants(V2),
         Observed(),
         Backoff(),
-        [Recall("iris")],
+        [Recall("iris", V2.created)],
     ),
     "a new deployment that has never served": (
         wants(V2),
@@ -344,7 +344,7 @@ def test_what_waits_is_tried_again_when_its_time_has_come(backoff: Callable[[Rev
 
 
 def test_thirty_new_models_do_not_starve_what_serves() -> None:
-    """New ones come one at a time; what serves and is cached goes first, four at a time."""
+    """New ones are fetched one at a time; what serves and is cached goes first, four at a time."""
     names = [f"m{number:02}" for number in range(30)]
     serving = names[20:]
     desired = Desired(dict.fromkeys(names, V2), models=set(names))
@@ -358,6 +358,36 @@ def test_thirty_new_models_do_not_starve_what_serves() -> None:
         *((name, "back") for name in serving[:4]), ("m00", "new")
     ]  # fmt: skip
     assert len([it for it in actions if isinstance(it, Wait)]) == 25
+
+
+@pytest.mark.parametrize(
+    ("cached", "begun"),
+    [
+        pytest.param([], [], id="one is fetched"),
+        pytest.param(["m0"], ["m1"], id="one proves itself"),
+        pytest.param(["m1"], ["m1"], id="one is fetched, and another lies on disk"),
+        pytest.param(["m0", "m1", "m2"], ["m1"], id="one proves itself, and others lie on disk"),
+    ],
+)
+def test_a_new_version_is_fetched_while_another_proves_itself(cached: list[str], begun: list[str]) -> None:
+    """Never two at once, and no third one."""
+    names = ["m0", "m1", "m2"]
+    observed = Observed(
+        rollouts=[RunningRollout("m0", V2, "new")],
+        cached={(name, V2.identity) for name in cached},
+        last_good=dict.fromkeys(names),
+    )
+    actions = plan(Desired(dict.fromkeys(names, V2), models=set(names)), observed, Backoff(), NOW)
+    assert actions == [Begin(name, V2, "new") if name in begun else Wait(name) for name in sorted(
+        names[1:], key=lambda name: (name not in cached, name)
+    )]  # fmt: skip
+    second = Observed(
+        rollouts=[*observed.rollouts, RunningRollout("m1", V2, "new")],
+        cached=observed.cached,
+        last_good=observed.last_good,
+    )
+    actions = plan(Desired(dict.fromkeys(names, V2), models=set(names)), second, Backoff(), NOW)
+    assert actions == [Wait("m2")]
 
 
 def test_one_version_that_does_not_end_keeps_no_other_from_ending() -> None:

@@ -77,17 +77,17 @@ def test_the_version_that_carries_the_alias_now(uri: str) -> None:
 def test_what_served_last_stands_in_the_registry(uri: str) -> None:
     """It is the version that came into service last, whichever has the greater number; copies have served nobody."""
     registry = Registry(uri, "champion")
-    assert registry.last_served("a") is None
+    assert registry.last_served("a", 0) is None
     for version in ("2", "1"):
         registry.set_status("a", version, "ready", "so it is", {"serving.served_at": served_at("a", version)})
         time.sleep(0.002)  # the tag tells milliseconds
     registry.set_status("a", "2", "failed", "so it is")
-    last = registry.last_served("a")
+    last = registry.last_served("a", 0)
     assert last is not None
     assert last.version == "1"
     copied = MlflowClient(uri).get_model_version("a", "1").tags["serving.served_at"]
     MlflowClient(uri).set_model_version_tag("b", "1", "serving.served_at", copied)
-    assert registry.last_served("b") is None
+    assert registry.last_served("b", 0) is None
 
 
 def test_what_became_of_a_version_stands_on_it(uri: str) -> None:
@@ -267,7 +267,7 @@ def test_a_registry_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
         registry.champion_version("a")
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
-        registry.last_served("a")
+        registry.last_served("a", 0)
 
 
 def test_every_model_is_listed_and_no_prompt(uri: str) -> None:

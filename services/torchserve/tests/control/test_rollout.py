@@ -48,7 +48,18 @@ def hold(answer: Callable[[Any], Any], **tags: str) -> None:
     """Hold a version that answers so to its example."""
     revision = Revision("1", {f"serving.{tag}": value for tag, value in tags.items()})
     with answering(answer) as torchserve:
-        rollout = Rollout("fare", revision, "new", serving=None, registry=Any, server=torchserve, store=Any, room=Any)  # type: ignore[arg-type]  # what it does not use
+        unused: Any = None
+        rollout = Rollout(
+            "fare",
+            revision,
+            "new",
+            serving=None,
+            registry=unused,
+            server=torchserve,
+            store=unused,
+            room=unused,
+            turn=unused,
+        )
         rollout._options = Options.from_tags(revision.tags)
         rollout._hold_to_golden(Golden(EXAMPLE))
 

@@ -42,8 +42,8 @@ class Numbers:
     shape: tuple[int, ...]
     """Of an item; `()` if it is one number."""
     kinds: Sequence[frozenset[type]]
-    """For each number of an item, its Python types among the items. Where float and int are named, at least one is a
-    float, and there may be no int."""
+    """For each number of an item, the Python types that it has among the items. {float, int} means: at least one float,
+    and perhaps no int."""
     labels: Array | None = None
     """Where it was a JSON object, its names: ascending whole numbers, none of which can be written in another way."""
 

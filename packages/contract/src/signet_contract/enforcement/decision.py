@@ -32,7 +32,7 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_values, columns, floats, list_views, mistakes, tensors
+from signet_contract.enforcement import column_values, columns, floats, list_adapters, mistakes, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_shallow, without_collector
@@ -58,7 +58,7 @@ def decide(
     decoded = exact(inputs, outputs, params, decoded, policy)
     with without_collector():
         _require_shallow(decoded)
-        return _explained(_signature(inputs, outputs, params), decoded, policy)
+        return _decide_and_explain(_signature(inputs, outputs, params), decoded, policy)
 
 
 def exact(  # noqa: PLR0913 -- those of `decide`
@@ -71,7 +71,7 @@ def exact(  # noqa: PLR0913 -- those of `decide`
     has_arrays: bool = True,
     least: int = MIN_BYTES,
 ) -> DecodedRequest:
-    """The request, exact, with an object for each of its values; a long one may be refused before it comes to that.
+    """The request with every value as a Python object. A long one is decided first, and may be refused before that.
 
     Args:
         inputs: as of `decide`; so are the others.
@@ -93,20 +93,20 @@ def exact(  # noqa: PLR0913 -- those of `decide`
             return source.exact()
         if decoded.content is None and has_arrays:
             decoded = source.decode()
-        if list_views.has_long_lists(decoded.content) and not has_many_digits(source.text):
+        if list_adapters.has_long_lists(decoded.content) and not has_many_digits(source.text):
             with suppress(Unsliced):
-                _explained(signature, decoded, policy)
+                _decide_and_explain(signature, decoded, policy)
                 return source.exact()
         with suppress(Unsliced):
             decoded = source.sliced(least)
-            if not list_views.has_long_lists(decoded.content):
+            if not list_adapters.has_long_lists(decoded.content):
                 decoded.is_exact = True
                 return decoded
-            _explained(signature, decoded, policy)
+            _decide_and_explain(signature, decoded, policy)
         return source.exact()
 
 
-def _explained(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
+def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
     try:
         return _decide(signature, decoded, policy)
     except Rejected as rejection:

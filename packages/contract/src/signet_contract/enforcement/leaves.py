@@ -11,7 +11,7 @@ import numpy as np
 
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.enforcement import typed_numbers
+from signet_contract.enforcement import json_dtypes
 from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array
 
@@ -139,7 +139,7 @@ def _pieces(content: LongList | Numbers) -> Iterator[tuple[list[Any] | Array, tu
     if isinstance(content, Numbers):
         if content.labels is not None:
             raise Unsliced
-        for block in typed_numbers.blocks(content):
+        for block in json_dtypes.blocks(content):
             yield block.ravel(), (len(block), *content.shape)
         return
     for _, piece in content.pieces():

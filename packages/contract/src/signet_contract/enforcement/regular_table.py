@@ -18,7 +18,7 @@ from signet_contract.bulk import tables
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import list_views, typed_numbers
+from signet_contract.enforcement import json_dtypes, list_adapters
 from signet_contract.enforcement.value_kinds import ABSENT, Kinds
 from signet_contract.model_input import Array
 
@@ -48,7 +48,8 @@ class Table:
     cut: Callable[[Sequence[int], Sequence[int]], Any]
     """The content with these rows and columns only."""
     is_counted: bool = True
-    """Whether the rows can be counted without a look at all of them. If not, there are fewer values than bytes."""
+    """Whether the rows can be counted without a look at all of them. If not, the body has more bytes than the table has
+    values, so that its size needs no check."""
     rows_are_told_by_all: bool = False
     """Whether it takes all columns to tell how many rows there are, and in which order."""
     is_sorted: bool = False
@@ -74,12 +75,12 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
         found = _of_frame(content)
     elif isinstance(content, tables.Table):
         found = _of_read_records(content)
-    elif list_views.is_list(content) and not list_views.is_labelled(content):
+    elif list_adapters.is_list(content) and not list_adapters.is_labelled(content):
         found = _of_rows(schema, content, kinds, may_be_column=decoded.format is not Format.RECORDS)
     else:
         is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
         found = _of_columns(content) if is_table else None
-    if found is None and list_views.has_long_lists(content):
+    if found is None and list_adapters.has_long_lists(content):
         raise Unsliced
     return found
 
@@ -105,7 +106,7 @@ def _of_read_records(records: tables.Table) -> Table | None:
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
         kept = [names[place] for place in places]
-        return [dict(zip(kept, row, strict=True)) for row in typed_numbers.take(records.rows, rows, places)]
+        return [dict(zip(kept, row, strict=True)) for row in json_dtypes.take(records.rows, rows, places)]
 
     return found and replace(found, names=names, cut=cut)
 
@@ -157,13 +158,13 @@ def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_co
 
 def _of_values(name: Any, values: Any, others: set[type]) -> Table:
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_views.pieces(values):
+        for start, piece in list_adapters.pieces(values):
             if not others.isdisjoint(map(type, piece)):
                 raise Unsliced
             yield from ((place, start, piece) for place in places)
 
     is_counted = type(values) is not LongList
-    return Table([name], lambda: len(values), columns, lambda rows, _: list_views.taken(values, rows), is_counted)
+    return Table([name], lambda: len(values), columns, lambda rows, _: list_adapters.taken(values, rows), is_counted)
 
 
 def _of_lists(rows: Any) -> Table | None:
@@ -180,14 +181,14 @@ def _of_lists(rows: Any) -> Table | None:
     width = len(first)
 
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_views.pieces(rows):
+        for start, piece in list_adapters.pieces(rows):
             if set(map(type, piece)) != {list} or set(map(len, piece)) != {width}:
                 raise Irregular(_sorts(rows))
             values = list(chain.from_iterable(piece))
             yield from ((place, start, values[place::width]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
-        return [[row[place] for place in places] for row in list_views.taken(rows, chosen)]
+        return [[row[place] for place in places] for row in list_adapters.taken(rows, chosen)]
 
     return Table(range(width), lambda: len(rows), columns, cut, type(rows) is list)
 
@@ -198,8 +199,8 @@ def _of_read_lists(rows: Numbers) -> Table | None:
     return Table(
         range(len(rows.kinds)),
         lambda: len(rows),
-        lambda places: typed_numbers.columns(rows, places),
-        lambda chosen, places: typed_numbers.take(rows, chosen, places),
+        lambda places: json_dtypes.columns(rows, places),
+        lambda chosen, places: json_dtypes.take(rows, chosen, places),
     )
 
 
@@ -216,27 +217,29 @@ def _sorts(rows: LongList) -> list[Any]:
 
 def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> Table:
     names: dict[str, None] = {}
-    for start, piece in list_views.pieces(records):
+    for start, piece in list_adapters.pieces(records):
         if set(map(type, piece)) != {dict}:
             raise Unsliced
-        if set(map(len, piece)) != {len(names)} or not list_views.have_all(piece, names):
+        if set(map(len, piece)) != {len(names)} or not list_adapters.have_all(piece, names):
             names.update(dict.fromkeys(chain.from_iterable(piece)))
         for name, of_column in kinds.items():
             if name in names:
-                of_column.add(start, list_views.members(piece, name))
+                of_column.add(start, list_adapters.members(piece, name))
             else:
                 of_column.add_absent(start, len(piece))
     of_all = list(names)
 
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_views.pieces(records):
-            yield from ((place, start, list_views.members(piece, of_all[place])) for place in places)
+        for start, piece in list_adapters.pieces(records):
+            yield from ((place, start, list_adapters.members(piece, of_all[place])) for place in places)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
         if len(places) == len(of_all):
-            return list_views.taken(records, rows)
+            return list_adapters.taken(records, rows)
         kept = [of_all[place] for place in places]
-        return [{name: record[name] for name in kept if name in record} for record in list_views.taken(records, rows)]
+        return [
+            {name: record[name] for name in kept if name in record} for record in list_adapters.taken(records, rows)
+        ]
 
     return Table(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
 
@@ -245,8 +248,8 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
     names, types = list(content), set(map(type, content.values()))
     if types == {dict}:
         return _of_labelled(content)
-    of_rows = [values for values in content.values() if list_views.is_list(values)]
-    are_labelled = set(map(list_views.is_labelled, content.values()))
+    of_rows = [values for values in content.values() if list_adapters.is_list(values)]
+    are_labelled = set(map(list_adapters.is_labelled, content.values()))
     if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, of_rows))) > 1):
         return None
 
@@ -259,13 +262,13 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
     def columns(places: Sequence[int]) -> Pieces:
         for place in places:
             values = content[names[place]]
-            pieces = list_views.pieces(values if list_views.is_list(values) else [values] * count())
+            pieces = list_adapters.pieces(values if list_adapters.is_list(values) else [values] * count())
             yield from ((place, start, piece) for start, piece in pieces)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
         some = _some(content, names, places)
         parts = {
-            name: list_views.taken(values, rows) if list_views.is_list(values) else values
+            name: list_adapters.taken(values, rows) if list_adapters.is_list(values) else values
             for name, values in some.items()
         }
         if are_labelled == {True}:

@@ -18,7 +18,7 @@ from mlflow.types import DataType, Schema
 from signet_contract import unchecked_names
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import column_names, list_views, regular_table
+from signet_contract.enforcement import column_names, list_adapters, regular_table
 from signet_contract.enforcement.regular_table import Irregular, Table
 from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
@@ -60,7 +60,7 @@ class Excerpt:
             content, rows = decoded.content, irregular.rows
             self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
             self._is_irregular = True
-        if list_views.has_long_lists(decoded.content):
+        if list_adapters.has_long_lists(decoded.content):
             self.whole = _not_there
             if self._rows is None and not self._is_irregular:
                 raise Unsliced

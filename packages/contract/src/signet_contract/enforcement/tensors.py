@@ -18,7 +18,7 @@ from mlflow.types import Schema
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_names, column_values, columns, leaves, list_views, row_excerpt
+from signet_contract.enforcement import column_names, column_values, columns, leaves, list_adapters, row_excerpt
 from signet_contract.enforcement.leaves import LongLeaves
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, refused
@@ -38,7 +38,7 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
         Unsliced: a long list is not to be told of piece by piece.
     """
     is_table = decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
-    if is_table and list_views.has_long_lists(decoded.content):
+    if is_table and list_adapters.has_long_lists(decoded.content):
         raise Unsliced
     subject, broken = _frame(schema, decoded, policy) if is_table else _arrays(schema, decoded, policy)
     broken += _broken_by_values(subject)

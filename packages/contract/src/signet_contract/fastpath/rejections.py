@@ -1,8 +1,8 @@
 """Rejections that were given before: a client that is wrong is mostly wrong in the same way again.
 
-What MLflow says of columns of numbers depends on the names, on texts and on the kinds of the other values, not on
-numbers, as long as these are far from where types end. So a rejection is remembered by the kind of its request, and
-MLflow is asked once.
+For numeric columns MLflow's message depends on names, texts and the types of the other values, and not on the numbers,
+unless one is near its type's limit. So a rejection is remembered by a key of these (`cache_key`), and MLflow is asked
+once.
 """
 
 from __future__ import annotations
@@ -27,22 +27,25 @@ class RejectionCache:
     """Rejections by one signature, all of whose columns are numbers and booleans."""
 
     def __init__(self) -> None:
-        self._by_kind: dict[Hashable, Rejected] = {}
+        self._by_key: dict[Hashable, Rejected] = {}
 
-    def recall(self, kind: Hashable) -> Rejected | None:
-        """The rejection of an earlier request of this kind."""
-        return self._by_kind.get(kind) if kind else None
+    def recall(self, key: Hashable) -> Rejected | None:
+        """The rejection of an earlier request with this key."""
+        return self._by_key.get(key) if key else None
 
-    def remember(self, kind: Hashable, rejection: Rejected) -> None:
-        """Keep the rejection of a request of this kind."""
-        if kind:
-            if len(self._by_kind) >= MAX_REMEMBERED:
-                self._by_kind.clear()
-            self._by_kind[kind] = rejection
+    def remember(self, key: Hashable, rejection: Rejected) -> None:
+        """Keep the rejection of a request with this key."""
+        if key:
+            if len(self._by_key) >= MAX_REMEMBERED:
+                self._by_key.clear()
+            self._by_key[key] = rejection
 
 
-def kind(decoded: DecodedRequest) -> Hashable:
-    """All of a request that a rejection can depend on; None if that is more than names and kinds of values."""
+def cache_key(decoded: DecodedRequest) -> Hashable:
+    """All that a rejection of a request can depend on: its format, names of columns, and the type of each value.
+
+    None if a rejection could depend on more, as on a value near its type's limit.
+    """
     source, content = decoded.source, decoded.content
     if source is None or len(source.text) > MAX_BODY_BYTES or source.is_csv or decoded.params is not None:
         return None
@@ -51,7 +54,7 @@ def kind(decoded: DecodedRequest) -> Hashable:
         if decoded.format is Format.SPLIT and type(content) is dict and "columns" in content:
             content = dict(content)
             names = _names(content.pop("columns"))
-        return (decoded.format, names, _kind(content))
+        return (decoded.format, names, _key(content))
     except (_Particular, RecursionError):
         return None
 
@@ -62,12 +65,12 @@ def _names(columns: Any) -> Hashable:
     return tuple(columns)
 
 
-def _kind(value: Any) -> Hashable:
+def _key(value: Any) -> Hashable:
     type_ = type(value)
     if type_ is dict:
-        return (dict, *value, *map(_kind, value.values()))
+        return (dict, *value, *map(_key, value.values()))
     if type_ is list:
-        return (list, *map(_kind, value))
+        return (list, *map(_key, value))
     if type_ is str:  # MLflow would convert a column of texts and numbers, if each text is a number or empty
         return (type_, value)
     if type_ not in (int, float):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from signet_client.deployments import deployment_name, local_server
+from signet_client.deployments import local_server, name_validation
 from signet_client.deployments.client import TorchServeClient, refuse_foreign, use_registry
 from signet_client.deployments.config import Config
 from signet_client.deployments.failure import as_mlflow_tells
@@ -27,7 +27,7 @@ def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapp
     Needs the package signet-torchserve beside this one. Arguments as for `create_deployment`.
     """
     refuse_foreign(flavor, None)
-    deployment_name.check(name)
+    name_validation.check(name)
     parsed = Config.parse(config)
     settings = Settings.from_environment(os.environ)
     use_registry(settings)

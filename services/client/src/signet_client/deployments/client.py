@@ -19,8 +19,8 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
-from signet_client.deployments import deployment_name, rollout, sources
 from signet_client.deployments import inputs as request
+from signet_client.deployments import name_validation, rollout, sources
 from signet_client.deployments.config import Config, configured
 from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
 from signet_client.deployments.tags import PENDING, REASON, STATUS
@@ -87,7 +87,7 @@ class TorchServeClient(BaseDeploymentClient):
             endpoint: None, there are none.
         """
         refuse_foreign(flavor, endpoint)
-        deployment_name.check(name)
+        name_validation.check(name)
         parsed = Config.parse(config)
         champion = self._champion(name)
         if champion is not None:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
@@ -77,7 +78,7 @@ class Controller:
         self._troubles: dict[tuple[str, str], str] = {}
         self._held: set[str] = set()
         self._has_to_wait = self._is_resumed = self._is_woken = False
-        self._wake = threading.Event()
+        self._turn, self._wake = threading.Lock(), threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set, whatever goes wrong."""
@@ -157,9 +158,8 @@ class Controller:
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
         unsettled = {it.name for it in (*self._rollouts, *over)} | {name for name, _ in (*self._draining, *self._tasks)}
         self._tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
-        unsettled |= {
-            name for name, it in desired.items() if self._outcomes.serving.get(name, it).identity != it.identity
-        }
+        was = self._outcomes.serving
+        unsettled |= {name for name, it in desired.items() if was.get(name, it).identity != it.identity}
         try:
             deployments = self._eye.deployments(unsettled)
         except ModelServerError:
@@ -204,9 +204,6 @@ class Controller:
                 self._status.note_error(name, error)
                 if isinstance(action, plan.Begin):
                     self._outcomes.give_up(name, action.revision, error, {}, is_desired=True)
-            else:
-                if isinstance(action, plan.Begin):
-                    self._status.settle(action.name)
         self._report(desired, observed)
 
     def _do(self, action: plan.Action, desired: Desired, observed: Observed) -> None:
@@ -215,8 +212,8 @@ class Controller:
                 self._begin(name, revision, kind, desired, observed)
             case plan.Cancel(name, version):
                 self._cancel(name, Superseded(version))
-            case plan.Recall(name):
-                self._start((name, ""), lambda: self._recall(name))
+            case plan.Recall(name, created):
+                self._start((name, ""), lambda: self._recall(name, created))
             case plan.Ensure(name, revision):
                 folder, options = self._store.unpacked(name, revision.id), Options.from_tags(revision.tags)
                 self._start((name, revision.id), lambda: self._server.ensure(name, revision.id, folder, options))
@@ -237,11 +234,13 @@ class Controller:
             server=self._server,
             store=self._store,
             room=self._room,
+            turn=self._turn if kind == "new" else nullcontext(),
         )
         self._rollouts.append(rollout)
         rollout.begin(self._wake.set, is_asked_for=desired.is_known and is_desired)
         if is_desired and self._outcomes.backoff.outcome(name, revision) == "pending":
             self._reporter.put(name, revision, "pending", "it is being deployed")
+        self._status.settle(name)
 
     def _cancel(self, name: str, superseded: Superseded) -> None:
         for rollout in self._rollouts:
@@ -251,9 +250,9 @@ class Controller:
                     logger.info("%s version %s: %s", name, rollout.revision.id, superseded)
                     self._reporter.bid_farewell(name, rollout.revision, "failed", str(superseded))
 
-    def _recall(self, name: str) -> None:
+    def _recall(self, name: str, created: int) -> None:
         try:
-            self._recalled[name] = self._registry.last_served(name)
+            self._recalled[name] = self._registry.last_served(name, created)
         except RegistryError:
             self._recalled[name] = None
 

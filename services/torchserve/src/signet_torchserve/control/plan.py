@@ -35,8 +35,10 @@ from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import PLACEHOLDER
 
-AT_ONCE = {"back": 4, "new": 1}
-"""Rollouts at the same time: of versions whose archive lies on disk beside one that answers, and of all others."""
+AT_ONCE = {"back": 4, "new": 2}
+"""Rollouts at the same time. `back`: the deployment answers, and the archive is on disk. `new`: all others."""
+FETCHED_AT_ONCE = 1
+"""Rollouts at the same time whose archive is not on disk yet: the next is fetched while one proves itself."""
 HOLD_S = 30
 
 
@@ -58,9 +60,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Ask the registry what served last, on any replica."""
+    """Ask the registry what served last, on any replica, of the model that was created then."""
 
     name: str
+    created: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +172,17 @@ def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) 
             is_new = deployment is None or deployment.revision is None
             missing.append((is_new, (name, chosen.identity) not in observed.cached, name, chosen))
     counts = {kind: sum(it.kind == kind and not it.is_cancelled for it in observed.rollouts) for kind in AT_ONCE}
+    fetched = sum(
+        (it.name, it.revision.identity) not in observed.cached and not it.is_cancelled for it in observed.rollouts
+    )
     for is_new, must_be_made, name, chosen in sorted(missing, key=lambda row: row[:3]):
         kind = "new" if is_new or must_be_made else "back"
-        if counts[kind] >= AT_ONCE[kind] or _is_in_the_way(name, chosen, observed):
+        is_full = counts[kind] >= AT_ONCE[kind] or (must_be_made and fetched >= FETCHED_AT_ONCE)
+        if is_full or _is_in_the_way(name, chosen, observed):
             yield Wait(name)
         else:
             counts[kind] += 1
+            fetched += must_be_made
             yield Begin(name, chosen, kind)
 
 
@@ -189,7 +197,7 @@ def _chosen(
     if is_due and revision.has_served and (name, revision.identity) in observed.cached:
         return revision
     if name not in observed.last_good:
-        return Recall(name)
+        return Recall(name, revision.created)
     last = observed.last_good[name]
     if last is not None and is_former(last, revision) and backoff.is_due(name, last, now):
         return last

@@ -136,12 +136,11 @@ class Registry:
                 return False
         return True
 
-    def last_served(self, name: str) -> Revision | None:
-        """The version of a model that has come into service last, on any replica."""
+    def last_served(self, name: str, created: int) -> Revision | None:
+        """The version of a model, which was created then, that has come into service last, on any replica."""
         quoted = name.replace("'", "''")
         with self._reached():
             versions = self._client.search_model_versions(f"name = '{quoted}'", max_results=1000)
-            created = self._client.get_registered_model(name).creation_timestamp
         revisions = (_revision(version, created) for version in versions)
         served = [revision for revision in revisions if revision.has_served]
         return max(served, key=lambda revision: revision.tags[SERVED_AT], default=None)

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from signet_contract.policy import Policy
 
-from signet_torchserve import deployment_name, memory
+from signet_torchserve import memory, name_validation
 from signet_torchserve.archive import builder, digest
 from signet_torchserve.archive.golden import Golden, are_about
 from signet_torchserve.archive.load_failure import LoadFailure
@@ -63,6 +63,7 @@ class Rollout:
         server: where it goes.
         store: keeps its archive.
         room: has memory for it, or has not.
+        turn: to start workers, where not all rollouts may at the same time.
     """
 
     def __init__(  # noqa: PLR0913 -- all that takes part in it
@@ -76,6 +77,7 @@ class Rollout:
         server: ModelServer,
         store: Store,
         room: Room,
+        turn: AbstractContextManager[object],
     ) -> None:
         self.name = name
         self.revision = revision
@@ -85,6 +87,7 @@ class Rollout:
         self._server = server
         self._store = store
         self._room = room
+        self._turn = turn
         self._options = Options()
         self._began = time.monotonic()
         self._steps: dict[str, float] = {}
@@ -96,16 +99,16 @@ class Rollout:
         self.is_over = False
         self.error: Exception | None = None
 
-    def begin(self, on_end: Callable[[], object], *, is_asked_for: bool) -> None:
-        """`run` in a thread; what it raises is kept in `error`, and `on_end` is called."""
+    def begin(self, on_progress: Callable[[], object], *, is_asked_for: bool) -> None:
+        """`run` in a thread; what it raises is kept in `error`, and `on_progress` is called at the end, too."""
 
         def work() -> None:
             try:
-                self.run(is_asked_for=is_asked_for)
+                self.run(on_progress, is_asked_for=is_asked_for)
             except Exception as error:  # noqa: BLE001 -- kept for who began it
                 self.error = error
             self.is_over = True
-            on_end()
+            on_progress()
 
         threading.Thread(target=work, name=f"rollout of {self.name}", daemon=True).start()
 
@@ -117,10 +120,11 @@ class Rollout:
         """End the rollout before its next step; its download ends before the next file."""
         self._superseded = superseded
 
-    def run(self, *, is_asked_for: bool = False) -> None:
+    def run(self, on_progress: Callable[[], object] = lambda: None, *, is_asked_for: bool = False) -> None:
         """Let the version answer the deployment's requests.
 
         Args:
+            on_progress: called when the archive is there, so that the next one may be fetched.
             is_asked_for: the registry wants this version; it is asked once more before requests go there. False for the
                 version that served last, which serves again until the one that the registry wants can.
 
@@ -133,20 +137,21 @@ class Rollout:
             Superseded: the registry wants another version by now, or `cancel` was called.
             ModelServerError: its workers do not come up, or it does not give its golden answers.
         """
-        deployment_name.check(self.name)
+        name_validation.check(self.name)
         self._options = Options.from_tags(self.revision.tags)
-        if self._server.version(self.name, self.revision.id) is not None:
-            self._prove(self._store.unpacked(self.name, self.revision.id))
-        else:
-            mar = self._made()
-            with self._room.promised(self._room.needed_mib(mar)):
-                self._prove(self._unpacked(mar))
-        self.is_proven = True
-        with self._step("default"):
-            if is_asked_for:
-                self._ask_again()
+        is_up = self._server.version(self.name, self.revision.id) is not None
+        mar = None if is_up else self._made()
+        on_progress()
+        promised = self._room.promised(self._room.needed_mib(mar)) if mar else nullcontext()
+        with self._turn, promised:
             self._go_on()
-            self._server.set_default(self.name, self.revision.id)
+            self._prove(self._unpacked(mar) if mar else self._store.unpacked(self.name, self.revision.id))
+            self.is_proven = True
+            with self._step("default"):
+                if is_asked_for:
+                    self._ask_again()
+                self._go_on()
+                self._server.set_default(self.name, self.revision.id)
         if self._digest:
             self.tags[DIGEST] = self._digest
 

@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.presence import Presence
@@ -21,8 +21,9 @@ from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revis
 logger = logging.getLogger(__name__)
 
 # At each look: five hundred versions must keep no rollout waiting.
-LONGEST_S = 1.0
+LONGEST_S = 0.25
 DENIED_S = 60  # until a model's tags are written again where the account may not
+BRIEF_S = 1.0  # a new reason for `pending` is told once it has held as long
 _REASONS = {
     "pending": "it waits for its turn",
     "ready": "answers on this replica",
@@ -37,9 +38,19 @@ class _Note:
     entry: ReplicaStatus
     tags: Mapping[str, str]
     is_told: bool = False
+    since: float = field(default_factory=time.monotonic)
+    listed: Revision | None = None
+    """What the registry had listed when it was told."""
+    summary: tuple[str, str] | None = None
+    """Status and reason that the registry was told then."""
 
     def is_of(self, revision: Revision, status: str) -> bool:
         return self.entry.status == status and self.revision.identity == revision.identity
+
+    def is_brief(self, said: ReplicaStatus) -> bool:
+        """Whether the registry has the same status, and soon another may follow that has to be told anyway."""
+        is_same = (said.version, said.status) == (self.entry.version, self.entry.status) == (said.version, "pending")
+        return is_same and time.monotonic() - self.since < BRIEF_S
 
 
 class StatusReporter:
@@ -106,9 +117,12 @@ class StatusReporter:
         replica, entries = self._presence.replica, _entries(revision)
         said = entries.get(replica)
         note = self._note(name, revision, status, said)
-        is_news = not note.is_told or said != note.entry
+        is_listed_before = note.listed is revision
+        is_news = not note.is_told or (said != note.entry and not is_listed_before)
+        if is_news and said is not None and note.is_brief(said):
+            return
+        entries[replica] = note.entry
         if is_news:
-            entries[replica] = note.entry
             self._registry.tell(name, replica, str(note.entry))
         self._presence.meet(entries)
         of_version = {other for other, entry in entries.items() if entry.version == revision.version}
@@ -116,10 +130,12 @@ class StatusReporter:
         if self._presence.is_known:
             for gone in entries.keys() - present:
                 self._registry.tell(name, gone, None)
-        of_all, reason = summary(revision.version, entries, present)
-        if is_news or (of_all, reason) != (revision.tags.get(STATUS), revision.tags.get(REASON)):
+        of_all = summary(revision.version, entries, present)
+        told = note.summary if is_listed_before else (revision.tags.get(STATUS), revision.tags.get(REASON))
+        if is_news or of_all != told:
             news = {tag: value for tag, value in note.tags.items() if revision.tags.get(tag) != value}
-            self._registry.set_status(name, revision.version, of_all, reason, news if is_news else None)
+            self._registry.set_status(name, revision.version, *of_all, news if is_news else None)
+            note.listed, note.summary = revision, of_all
         note.is_told, note.tags = True, {}
         if status == "ready":
             self._served[name] = note

@@ -15,7 +15,7 @@ from typing import IO
 
 import ts
 from signet_contract import machine
-from signet_contract.enforcement import remote, service
+from signet_contract.enforcement import service, service_client
 from ts.model_server import load_properties
 
 from signet_torchserve import switchable_pieces
@@ -91,7 +91,11 @@ def start(
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
-            **({remote.ADDRESS: str(_enforcement_address(store))} if Piece.ENFORCEMENT_SERVICE in fitting else {}),
+            **(
+                {service_client.ADDRESS: str(_enforcement_address(store))}
+                if Piece.ENFORCEMENT_SERVICE in fitting
+                else {}
+            ),
             **switchable_pieces.told(fitting),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
             # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import orjson
 import torch
 from signet_contract import Contract, DecodedRequest, MalformedPayload, ModelInput, Rejected, decode, decode_form
-from signet_contract.enforcement import remote
+from signet_contract.enforcement import service_client
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
@@ -173,9 +173,11 @@ class SignatureHandler:
         undecided: list[int] = []
         for index, request in enumerate(batch):
             try:
-                known = None if self.undecided and request.identifier in self.undecided else self._known(request)
-                if known is not None:
-                    ready.append((index, *known))
+                decided = (
+                    None if self.undecided and request.identifier in self.undecided else self._decide_or_ask(request)
+                )
+                if decided is not None:
+                    ready.append((index, *decided))
                 else:
                     undecided.append(index)
             except Exception as error:  # noqa: BLE001 -- as above
@@ -191,13 +193,13 @@ class SignatureHandler:
                 answers[index] = self._error(error, batch[index], tally)
         return ready
 
-    def _known(self, request: worker_loop.Request) -> tuple[DecodedRequest, ModelInput] | None:
-        """A request and what to call the model with, or None if enforcement was asked about it."""
+    def _decide_or_ask(self, request: worker_loop.Request) -> tuple[DecodedRequest, ModelInput] | None:
+        """Decode a request and try the fast path; where that is undecided, ask enforcement and return None."""
         decoded = self._decode(request)
-        model_input = self.contract.recall(decoded)
+        model_input = self.contract.decide_fast(decoded)
         if model_input is not None:
             return decoded, model_input
-        if not remote.decides(decoded):
+        if not service_client.can_ask(decoded):
             return decoded, self.contract.enforce(decoded)
         self.undecided.ask(request.identifier, decoded, self.contract.enforce)
         return None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from signet_torchserve import deployment_name
+from signet_torchserve import name_validation
 from signet_torchserve.errors import NotServable
 
 
@@ -12,7 +12,7 @@ from signet_torchserve.errors import NotServable
 def test_a_name_that_no_url_can_carry_is_refused(name: str) -> None:
     """A registered model whose name TorchServe cannot serve is refused by name."""
     with pytest.raises(NotServable) as caught:
-        deployment_name.check(name)
+        name_validation.check(name)
     assert str(caught.value).startswith(f"TorchServe cannot serve a model named {name!r}: ")
 
 
@@ -20,7 +20,7 @@ def test_a_name_that_no_url_can_carry_is_refused(name: str) -> None:
 def test_a_name_that_no_file_system_can_carry_is_refused(length: int) -> None:
     """A name that is too long is refused with its length and the longest that is served."""
     with pytest.raises(NotServable) as caught:
-        deployment_name.check("n" * length)
+        name_validation.check("n" * length)
     assert str(caught.value) == (
         f"TorchServe cannot serve a model whose name has {length} characters (nnnnnnnnnnnnnnnnnnnn…): "
         "expected at most 246."
@@ -30,4 +30,4 @@ def test_a_name_that_no_file_system_can_carry_is_refused(length: int) -> None:
 @pytest.mark.parametrize("name", ["a", "0", "iris_classification", "A.b-c_d", "a.mar", "a.", "n" * 246])
 def test_other_names_are_served(name: str) -> None:
     """Letters, digits, '_', '-' and '.' name a deployment."""
-    deployment_name.check(name)
+    name_validation.check(name)

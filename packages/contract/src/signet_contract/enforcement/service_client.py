@@ -1,8 +1,8 @@
-"""Enforcement by other processes, so that no worker loads MLflow and pandas.
+"""The worker's side of the enforcement service (`service`), so that no worker loads MLflow and pandas.
 
-One enforcement service (`service`) decides for all workers of a TorchServe, over two Unix sockets: one for small
-bodies, one for large ones, so that no small one waits for a large one. A worker without an enforcement service decides
-in its own process, with the same result; its other requests wait meanwhile.
+One service decides for all workers of a TorchServe, over two Unix sockets: one for small bodies, one for large ones, so
+that no small one waits for a large one. A worker without a service decides in its own process (`Contract.enforce`),
+with the same result; its other requests wait meanwhile.
 
 Each question has a connection of its own. The process that takes it says so, with an empty message, and then is sent
 three messages: the contract as JSON; the body as it came; and a list that says what the body is (`request.RawBody`),
@@ -16,16 +16,14 @@ import io
 import json
 import os
 import time
-import traceback
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.errors import DecidedTooLate, EnforcementMissing, Rejected, SignatureMismatch, TooCostly, Violation
+from signet_contract.errors import DecidedTooLate, SignatureMismatch, TooCostly, Violation
 from signet_contract.model_input import ModelInput
 from signet_contract.request import RawBody
 
@@ -46,23 +44,21 @@ class EnforcementFailed(RuntimeError):
     """An enforcement process could not decide; the message is its traceback."""
 
 
-def decides(decoded: DecodedRequest) -> bool:
-    """Whether the enforcement service decides on a request, and not this process."""
+def can_ask(decoded: DecodedRequest) -> bool:
+    """Whether there is a service that decides on a request, in the place of this process."""
     return decoded.source is not None and ADDRESS in os.environ
 
 
-def decide(
-    contract: dict[str, Any], decoded: DecodedRequest, timeout_s: float, began: float | None = None
-) -> ModelInput:
-    """The decision on a request.
+def ask(document: bytes, decoded: DecodedRequest, timeout_s: float, began: float | None = None) -> ModelInput:
+    """The service's decision on a request.
 
     Where a process ends without a decision, as when the system ends it for its memory, another request may have been
     the cause: this one is asked about once more.
 
     Args:
-        contract: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and in `policy` the words
-            of `Policy` that hold.
-        decoded: what the contract is held against.
+        document: the contract as JSON: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and
+            in `policy` the words of `Policy` that hold.
+        decoded: what the contract is held against; `can_ask` says yes to it.
         timeout_s: how long the service has for it.
         began: since when, of `time.monotonic`; now if None.
 
@@ -72,16 +68,14 @@ def decide(
         EnforcementEnded: two of them ended without a decision, or there is none.
         EnforcementFailed: one found no decision.
     """
-    if not decides(decoded):
-        return decide_here(contract, decoded, is_unread=decoded.content is None)
-    assert decoded.source is not None  # noqa: S101 -- what `decides` says, for mypy
+    assert decoded.source is not None  # noqa: S101 -- what `can_ask` says, for mypy
     is_unread = decoded.content is None
     decoded.content = None  # it is read again from its source, and a large one would be held twice
     deadline = (time.monotonic() if began is None else began) + timeout_s
     try:
         for _ in range(2):
             try:
-                return _ask(orjson.dumps(contract), decoded, decoded.source, deadline, is_unread=is_unread)
+                return _ask_once(document, decoded, decoded.source, deadline, is_unread=is_unread)
             except (OSError, EOFError) as error:
                 if isinstance(error, TimeoutError):
                     raise
@@ -93,35 +87,18 @@ def decide(
     raise EnforcementEnded("Enforcement ended twice before it had decided on this request.") from last
 
 
-def decide_here(contract: dict[str, Any], decoded: DecodedRequest, *, is_unread: bool) -> ModelInput:
-    """The decision of this process; what was not read before may be right on the fast path."""
-    from signet_contract.contract import Contract  # noqa: PLC0415 -- which asks this module
-
-    try:
-        from signet_contract.enforcement import decision  # noqa: PLC0415 -- MLflow loads only where it is needed
-    except ModuleNotFoundError as error:
-        raise EnforcementMissing(error.name) from error
-
-    policy = frozenset(contract.get("policy", ()))
-    parts = contract["inputs"], contract.get("outputs"), contract.get("params")
-    exact = decision.exact(*parts, decoded, policy, has_arrays=not is_unread)
-    decoded.content, decoded.wrapped = exact.content, exact.wrapped
-    model_input = Contract(contract, policy).fast_path(exact) if is_unread else None
-    if model_input is not None:
-        return model_input
-    return decision.decide(*parts, exact, policy)
-
-
 def large_address(address: str) -> str:
     """The socket for large bodies beside the one for small ones."""
     return str(Path(address).with_suffix(".large"))
 
 
-def _ask(contract: bytes, decoded: DecodedRequest, source: RawBody, deadline: float, *, is_unread: bool) -> ModelInput:
+def _ask_once(
+    document: bytes, decoded: DecodedRequest, source: RawBody, deadline: float, *, is_unread: bool
+) -> ModelInput:
     address = os.environ[ADDRESS]
     with _taken(address if len(source.text) <= SMALL_BYTES else large_address(address), deadline) as connection:
         left_s = deadline - time.monotonic()
-        for message in (contract, source.text, orjson.dumps([source.is_csv, is_unread, left_s])):
+        for message in (document, source.text, orjson.dumps([source.is_csv, is_unread, left_s])):
             connection.send_bytes(message)
         _wait_for_message(connection, deadline)
         answer = json.loads(connection.recv_bytes())
@@ -160,37 +137,3 @@ def _taken(address: str, deadline: float) -> Connection:
             time.sleep(_RETRY_S)
         else:
             return connection
-
-
-def answered(contract: dict[str, Any], decoded: DecodedRequest, size: int, *, is_unread: bool) -> list[bytes]:
-    """The service's answer about a request of `size` bytes, as messages; `is_unread`: the worker has not read it."""
-    try:
-        model_input = decide_here(contract, decoded, is_unread=is_unread)
-        named = model_input.inputs if isinstance(model_input.inputs, dict) else {None: model_input.inputs}
-        answer = {
-            "inputs": list(named),
-            "params": model_input.params,
-            "framed": model_input.framed,
-            "wrapped": decoded.wrapped,
-        }
-        # orjson would make null of a param that is infinite.
-        return [json.dumps(answer, default=str).encode(), *map(_npy, named.values())]
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
-        if _is_for_memory(error):
-            return [orjson.dumps({"too_costly": size})]
-        if isinstance(error, Rejected):
-            return [orjson.dumps(error.document(), default=str, option=orjson.OPT_SERIALIZE_NUMPY)]
-        return [orjson.dumps({"fault": traceback.format_exc()})]
-
-
-def _is_for_memory(error: BaseException | None) -> bool:
-    """Whether memory was the reason: MLflow takes it for the client's mistake."""
-    while error is not None and not isinstance(error, MemoryError):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-def _npy(array: Any) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()

@@ -8,7 +8,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from signet_client.deployments.failure import DeploymentError
 
-# As signet_torchserve.deployment_name has them; tests/integration holds both equal.
+# As signet_torchserve.name_validation has them; tests/integration holds both equal.
 MAX_LENGTH = 246
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
