@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import countOf
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,9 @@ class Kinds:
 
     def _sorted(self, values: Sequence[Any] | Array) -> Iterator[tuple[Kind, Sequence[int] | Array, int]]:
         """Each kind of the values, the first rows of it among them, and how many there are."""
-        types = [type(values[0].item())] if isinstance(values, np.ndarray) else list(dict.fromkeys(map(type, values)))
+        types = [type(values[0].item() if isinstance(values, np.ndarray) else values[0])]
+        if not isinstance(values, np.ndarray) and countOf(map(type, values), *types) < len(values):
+            types = list(dict.fromkeys(map(type, values)))
         # Texts alone are no doubles, whatever is in them; among others they may be taken for some.
         self._reads_texts |= self._type == DataType.double and str in types and (len(types) > 1 or self._is_mixed())
         numbers = {type_: number for number, type_ in enumerate(types)}
