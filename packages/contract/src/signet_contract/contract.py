@@ -1,11 +1,11 @@
 """The contract: an MLflow model signature, compiled once, that every request is held to.
 
-A request takes one of two ways. The fast path (`fastpath`) says whether it is plainly right: all there, each value of
-exactly the JSON type that the signature asks for. That costs microseconds, and nearly all traffic is of that kind.
-What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with pandas, and where what is
-wrong gets its name. The fast path never rejects and enforcement never guesses, so both together accept what MLflow
-accepts, but for six stricter rules (`enforcement.decision`), and the model gets what MLflow would give it. Rejections
-that only repeat are remembered.
+A request takes one of two ways. The fast path (`fastpath`) says whether it is plainly right: all of it there, and each
+value of a JSON type that its column takes, such as integers in a float column. That costs microseconds, and nearly all
+traffic is of that kind. What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with
+pandas, and where what is wrong gets its name. The fast path never rejects and enforcement never guesses, so both
+together accept what MLflow accepts, but for six stricter rules (`enforcement.decision`), and the model gets what MLflow
+would give it. Rejections that only repeat are remembered.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
         try:
             return _Reader(body, body, least, []).value(_whole(body), [nested])
         except msgspec.DecodeError:
-            # What JSON does not have stands there for numbers of the same length; they are looked for in the body.
+            # NaN and Infinity are no JSON. In `text` numbers of the same length stand for them, so that positions stay;
+            # the values are still read from `body`.
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
             return _Reader(body, text, least, []).value(_whole(text), [nested])
     except (msgspec.DecodeError, RecursionError) as error:

@@ -48,7 +48,8 @@ class Table:
     cut: Callable[[Sequence[int], Sequence[int]], Any]
     """The content with these rows and columns only."""
     is_counted: bool = True
-    """Whether the rows can be counted without a look at all of them. If not, there are fewer values than bytes."""
+    """Whether the rows can be counted without a look at all of them. If not, the body has more bytes than the table has
+    values, so that its size needs no check."""
     rows_are_told_by_all: bool = False
     """Whether it takes all columns to tell how many rows there are, and in which order."""
     is_sorted: bool = False

@@ -62,7 +62,7 @@ class Tally:
     failed: int = 0
     """Requests that the server failed to answer."""
     waited: list[float] = field(default_factory=list)
-    """Seconds that each of those that enforcement has decided on was undecided before this batch."""
+    """For each request that enforcement decided on, the seconds that it was undecided before this batch."""
 
 
 class Metrics:
