@@ -18,9 +18,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import orjson
 import simdjson
 
+from signet_contract.bulk import infinities
 from signet_contract.model_input import EXACT, Array
 
 _PIECE_BYTES = 1 << 16
@@ -68,7 +68,7 @@ def of_texts(parser: simdjson.Parser, first: bytes, texts: Callable[[], Iterable
     Raises:
         ValueError: as `of_list`.
     """
-    item = orjson.loads(first)
+    item = infinities.loads(first)
     shape = np.shape(item) if depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
     types = {type_: frozenset({type_}) for type_ in set(map(type, leaves))}
@@ -188,8 +188,12 @@ def _require_alike(looks: bytes, look: bytes) -> int:
 
 def _parsed(parser: simdjson.Parser, items: bytes, width: int) -> Array:
     """All numbers of a JSON list's items, as float64 [items, width]."""
+
+    def parse(text: bytes) -> Array:
+        found: Any = parser.parse(b"[" + text + b"]")
+        return np.frombuffer(found.as_buffer(of_type="d"))
+
     try:
-        found: Any = parser.parse(b"[" + items + b"]")
+        return infinities.read(parse, items).reshape(-1, width)
     except RuntimeError as error:  # an integer beyond 64 bits, or nesting
         raise ValueError(str(error)) from error
-    return np.frombuffer(found.as_buffer(of_type="d")).reshape(-1, width)
