@@ -126,7 +126,7 @@ def test_an_undecided_request_does_not_wait_for_an_idle_worker(server: SmallServ
 
 
 @pytest.mark.parametrize(("status", "is_kept"), [(200, True), (400, True), (404, False), (413, False), (503, False)])
-def test_a_refusal_does_not_cost_the_connection(url: str, status: int, *, is_kept: bool) -> None:
+def test_a_rejection_does_not_cost_the_connection(url: str, status: int, *, is_kept: bool) -> None:
     """A connection outlives a 400 as it outlives a 200; after other errors TorchServe closes it."""
     answer = requests.post(url, data=str(status), timeout=30)
     assert answer.status_code == status
