@@ -4,7 +4,7 @@ Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring ser
 the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
 MLflow's, each for what it would let through silently, and are applied to what the model gets (see `floats`):
 
-1. extra columns are refused;
+1. extra columns are rejected;
 2. so is null (or NaN) in a required column,
 3. a number that is not finite,
 4. an empty input,
@@ -53,7 +53,7 @@ def decide(
         policy: what is let through after all, words of `policy`.
 
     Raises:
-        Rejected: with MLflow's message where MLflow refuses.
+        Rejected: with MLflow's message where MLflow rejects.
     """
     decoded = exact(inputs, outputs, params, decoded, policy)
     with without_collector():
@@ -71,7 +71,7 @@ def exact(  # noqa: PLR0913 -- those of `decide`
     has_arrays: bool = True,
     least: int = MIN_BYTES,
 ) -> DecodedRequest:
-    """The request with every value as a Python object. A long one is decided first, and may be refused before that.
+    """The request with every value as a Python object. A long one is decided first, and may be rejected before that.
 
     Args:
         inputs: as of `decide`; so are the others.
@@ -83,7 +83,7 @@ def exact(  # noqa: PLR0913 -- those of `decide`
         least: bytes from which on it is a long one.
 
     Raises:
-        Rejected: it cannot be read, or it is long and refused, as `decide` would refuse it.
+        Rejected: it cannot be read, or it is long and rejected, as `decide` would reject it.
     """
     signature, source = _signature(inputs, outputs, params), decoded.source
     if source is None or decoded.is_exact:
@@ -138,7 +138,7 @@ def _require_shallow(decoded: DecodedRequest) -> None:
 def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
     values = _params(signature, decoded)
     if Policy.NON_FINITE not in policy:
-        _refuse_infinite({name: values[name] for name in values if name in (decoded.params or {})})
+        _reject_infinite({name: values[name] for name in values if name in (decoded.params or {})})
     schema = signature.inputs
     if schema.is_tensor_spec():
         return ModelInput(tensors.enforced(schema, decoded, policy), values, framed=False)
@@ -178,7 +178,7 @@ def _params(signature: ModelSignature, decoded: DecodedRequest) -> dict[str, Any
         raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [violation]) from error
 
 
-def _refuse_infinite(params: dict[str, Any]) -> None:
+def _reject_infinite(params: dict[str, Any]) -> None:
     for name, value in params.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):

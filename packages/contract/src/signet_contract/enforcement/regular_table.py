@@ -39,7 +39,7 @@ class Irregular(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RegularTable:
     """Rows and columns, by their places."""
 
     names: Sequence[Any]
@@ -57,7 +57,7 @@ class Table:
     """Whether the values have been sorted by kind on the way to the names."""
 
 
-def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -> Table | None:
+def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -> RegularTable | None:
     """The request as a table; None if its form is none of these.
 
     Args:
@@ -86,7 +86,7 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
     return found
 
 
-def _of_frame(frame: pd.DataFrame) -> Table:
+def _of_frame(frame: pd.DataFrame) -> RegularTable:
     def columns(places: Sequence[int]) -> Pieces:
         for place in places:
             values = frame.iloc[:, place].to_numpy()
@@ -94,7 +94,7 @@ def _of_frame(frame: pd.DataFrame) -> Table:
                 piece = values[start : start + _PIECE_ROWS]
                 yield place, start, piece if piece.dtype in (np.float64, np.int64) else piece.tolist()
 
-    return Table(
+    return RegularTable(
         list(frame.columns),
         lambda: len(frame),
         columns,
@@ -102,7 +102,7 @@ def _of_frame(frame: pd.DataFrame) -> Table:
     )
 
 
-def _of_read_records(records: tables.Table) -> Table | None:
+def _of_read_records(records: tables.Table) -> RegularTable | None:
     found, names = _of_lists(records.rows), records.names
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def _of_read_records(records: tables.Table) -> Table | None:
     return found and replace(found, names=names, cut=cut)
 
 
-def _of_split(content: Any) -> Table | None:
+def _of_split(content: Any) -> RegularTable | None:
     if type(content) is not dict or not {"data"} <= content.keys() <= {"columns", "data", "index"}:
         return None
     rows, names, index = content["data"], content.get("columns"), content.get("index")
@@ -143,7 +143,7 @@ def _are_plain(names: list[Any]) -> bool:
     return set(map(type, names)) in ({str}, {int})
 
 
-def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_column: bool) -> Table | None:
+def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_column: bool) -> RegularTable | None:
     types: set[type]
     if isinstance(rows, Numbers):
         types = {list if rows.shape else float}
@@ -157,7 +157,7 @@ def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_co
     return _of_lists(rows) if types & {list, dict} else _of_values(0, rows, {dict, list})
 
 
-def _of_values(name: Any, values: Any, others: set[type]) -> Table:
+def _of_values(name: Any, values: Any, others: set[type]) -> RegularTable:
     def columns(places: Sequence[int]) -> Pieces:
         for start, piece in list_adapters.pieces(values):
             if not others.isdisjoint(map(type, piece)):
@@ -165,10 +165,12 @@ def _of_values(name: Any, values: Any, others: set[type]) -> Table:
             yield from ((place, start, piece) for place in places)
 
     is_counted = type(values) is not LongList
-    return Table([name], lambda: len(values), columns, lambda rows, _: list_adapters.taken(values, rows), is_counted)
+    return RegularTable(
+        [name], lambda: len(values), columns, lambda rows, _: list_adapters.taken(values, rows), is_counted
+    )
 
 
-def _of_lists(rows: Any) -> Table | None:
+def _of_lists(rows: Any) -> RegularTable | None:
     if type(rows) is Numbers:
         return _of_read_lists(rows)
     if type(rows) is LongList:
@@ -194,13 +196,13 @@ def _of_lists(rows: Any) -> Table | None:
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
         return [[row[place] for place in places] for row in list_adapters.taken(rows, chosen)]
 
-    return Table(range(width), lambda: len(rows), columns, cut, type(rows) is list)
+    return RegularTable(range(width), lambda: len(rows), columns, cut, type(rows) is list)
 
 
-def _of_read_lists(rows: Numbers) -> Table | None:
+def _of_read_lists(rows: Numbers) -> RegularTable | None:
     if rows.labels is not None or len(rows.shape) != 1:
         return None
-    return Table(
+    return RegularTable(
         range(len(rows.kinds)),
         lambda: len(rows),
         lambda places: json_dtypes.columns(rows, places),
@@ -219,7 +221,7 @@ def _sorts(rows: LongList) -> list[Any]:
     return list(found.values())
 
 
-def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> Table:
+def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
     names: dict[str, None] = {}
     for start, piece in list_adapters.pieces(records):
         if set(map(type, piece)) != {dict}:
@@ -245,10 +247,10 @@ def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> Table:
             {name: record[name] for name in kept if name in record} for record in list_adapters.taken(records, rows)
         ]
 
-    return Table(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
+    return RegularTable(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
 
 
-def _of_columns(content: dict[str, Any]) -> Table | None:
+def _of_columns(content: dict[str, Any]) -> RegularTable | None:
     names, types = list(content), set(map(type, content.values()))
     if types == {dict}:
         return _of_labelled(content)
@@ -280,14 +282,14 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
         return parts
 
     is_counted = LongList not in types or len(of_rows) < len(names)
-    return Table(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
+    return RegularTable(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
 
 
 def _some(columns: dict[str, Any], names: list[str], places: Sequence[int]) -> dict[str, Any]:
     return {names[place]: columns[names[place]] for place in places}
 
 
-def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
+def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:
     """Columns whose rows have labels; pandas takes these in the order in which they first appear."""
     names = list(content)
     labels = list(dict.fromkeys(chain.from_iterable(content.values())))
@@ -302,4 +304,4 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
         some = _some(content, names, places)
         return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
 
-    return Table(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)
+    return RegularTable(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)

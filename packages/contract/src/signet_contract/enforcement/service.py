@@ -1,8 +1,8 @@
 """The enforcement service: processes forked from one that has loaded MLflow and pandas, whose memory they share.
 
 Each decides on one request at a time and has bounds: it is ended at the request's deadline, and a request that takes
-more memory than `MEMORY_BYTES` is refused. Those for small bodies stay; one for large bodies ends with its request, and
-so gives its memory back.
+more memory than `MEMORY_BYTES` is rejected. Those for small bodies stay; one for large bodies ends with its request,
+and so gives its memory back.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class SignatureHandler:
     def _ready(
         self, batch: Sequence[worker_loop.Request], answers: list[worker_loop.Answer | None], tally: Tally
     ) -> list[tuple[int, DecodedRequest, ModelInput]]:
-        """Requests that the model can be called for, by their places; those that are refused get their answers."""
+        """Requests that the model can be called for, by their places; those that are rejected get their answers."""
         ready: list[tuple[int, DecodedRequest, ModelInput]] = []
         if self.undecided:
             self.undecided.keep_only({request.identifier for request in batch})
@@ -265,9 +265,9 @@ class SignatureHandler:
         return decode_form(request.fields)
 
     def _error(self, error: Exception, request: worker_loop.Request, tally: Tally) -> worker_loop.Answer:
-        """The answer to a request that is refused, or that the server fails to answer."""
+        """The answer to a request that is rejected, or that the server fails to answer."""
         if isinstance(error, Rejected):
-            tally.refused.append(error.rule)
+            tally.rejected.append(error.rule)
             if error.written is None:
                 error.written = orjson.dumps(error.document(model=self.model, version=self.version), default=str)
             return worker_loop.Answer(error.written, response_encoding.JSON, error.status)
