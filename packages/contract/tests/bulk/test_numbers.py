@@ -97,6 +97,16 @@ def test_members_are_read_with_their_labels(start: int, steps: list[int], some: 
         assert each.kinds == [set(map(type, items))]
 
 
+@pytest.mark.parametrize("numbers_", ["1e39, 25e7", "1.5e400, -2.5e401", "1.5e-7, -2.0e-9"])
+def test_members_with_exponents_are_floats(numbers_: str) -> None:
+    """Infinite ones, too; the first says whether there are exponents."""
+    first, second = numbers_.split(", ")
+    body = f'{{"0":{first},"1":{second}}}'.encode()
+    found = numbers.of_labelled(simdjson.Parser(), body, 1, len(body) - 1)
+    assert values(found)[:, 0].tolist() == [float(first), float(second)]
+    assert found.kinds == [{float}]
+
+
 @pytest.mark.parametrize("content", [{"01": 1}, {"a": 1}, {" 1": 1}, {"-0": 1}, {"0": None}, [1, "2"], [[1]], "1", 1])
 def test_other_values_are_no_numbers(content: Any) -> None:
     """Names that may be written in another way, and values that are no numbers, raise what callers expect."""

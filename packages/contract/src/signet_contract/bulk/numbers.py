@@ -30,7 +30,7 @@ _COLONS_TO_COMMAS = bytes.maketrans(b":", b",")
 _MIXED: frozenset[type] = frozenset({int, float})
 
 # A member of an object, and where the next begins.
-_LABELLED = re.compile(rb'"[0-9]+"(: ?)-?[0-9]+(\.?)[0-9]*(, ?)"')
+_LABELLED = re.compile(rb'"[0-9]+"(: ?)-?[0-9]+(\.?)[0-9]*((?:[eE][-+]?)?)[0-9]*(, ?)"')
 
 
 @dataclass(slots=True)
@@ -93,17 +93,18 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
     found = _LABELLED.match(body, start, end)
     if not found:
         raise ValueError("It has other names or other values.")
-    colon, point, comma = found.groups()
-    look = b'""' + colon + point + comma
+    colon, point, exponent, comma = found.groups()
+    look = b'""' + colon + point + exponent + comma
     blocks = []
     for piece in pieces(body, start, end, comma):
-        # Names are made of digits only, and values of digits, of one point if the first has one, and of a sign.
+        # Names are made of digits only, and values of digits, of a point and an exponent if the first has them, and of
+        # a sign.
         _require_alike(piece.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
         blocks.append(_parsed(parser, piece.translate(_COLONS_TO_COMMAS, b'"'), 2))
     labels = np.concatenate([block[:, 0] for block in blocks])
     if labels[-1] >= EXACT or not (labels[1:] > labels[:-1]).all():
         raise ValueError("Its names may be the same.")
-    return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point else int})], labels)
+    return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point or exponent else int})], labels)
 
 
 def of_values(values: Any) -> Numbers:
