@@ -6,6 +6,7 @@ Where a request has long lists that are no Python lists (`LongList`, `Numbers`),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -182,10 +183,13 @@ def _of_lists(rows: Any) -> RegularTable | None:
 
     def columns(places: Sequence[int]) -> Pieces:
         for start, piece in list_adapters.pieces(rows):
-            if set(map(type, piece)) != {list} or set(map(len, piece)) != {width}:
+            values = list[Values]()
+            if set(map(type, piece)) == {list}:
+                with suppress(ValueError):
+                    values = list(zip(*piece, strict=True))
+            if len(values) != width:
                 raise Irregular(_sorts(rows))
-            values = list(chain.from_iterable(piece))
-            yield from ((place, start, values[place::width]) for place in places)
+            yield from ((place, start, values[place]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
         return [[row[place] for place in places] for row in list_adapters.taken(rows, chosen)]
