@@ -57,9 +57,8 @@ class Contract:
         self.params: list[dict[str, Any]] = json_text.of_mlflow(signature.get("params") or "[]")
         self.policy = frozenset(map(Policy, policy))
         self.labels = labels
-        self._texts = signature["inputs"], signature.get("outputs"), signature.get("params")
-        parts = dict(zip(("inputs", "outputs", "params"), self._texts, strict=True))
-        self._document = orjson.dumps({**parts, "policy": sorted(self.policy)})
+        self._signature = {part: signature.get(part) for part in ("inputs", "outputs", "params")}
+        self._document = orjson.dumps({**self._signature, "policy": sorted(self.policy)})
         self._timeout_s = timeout_s
         self._params = Params(self.params) if Params.can_read(self.params) else None
         self._inputs: Columns | Tensors | None = None
@@ -189,10 +188,10 @@ class Contract:
         except ModuleNotFoundError as error:
             raise EnforcementMissing(error.name) from error
 
-        exact = decision.exact(*self._texts, decoded, self.policy, has_arrays=not is_unread)
+        exact = decision.exact(self._signature, decoded, self.policy, has_arrays=not is_unread)
         decoded.content, decoded.wrapped = exact.content, exact.wrapped
         model_input = self.fast_path(exact) if is_unread else None
-        return decision.decide(*self._texts, exact, self.policy) if model_input is None else model_input
+        return decision.decide(self._signature, exact, self.policy) if model_input is None else model_input
 
     def compare(self, previous: Contract) -> list[compatibility.Change]:
         """What changes for clients of `previous` where this contract takes its place, the breaking changes first."""

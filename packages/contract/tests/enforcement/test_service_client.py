@@ -116,7 +116,7 @@ def test_a_large_body_is_read_by_who_decides_on_it(
     found = outcome(OPTIONAL, unread)
     try:
         read = RawBody(body.encode()).exact()
-        expected: ModelInput | Rejected = decision.decide(OPTIONAL["inputs"], None, None, read)
+        expected: ModelInput | Rejected = decision.decide(OPTIONAL, read)
     except Rejected as rejection:
         expected = rejection
     if isinstance(expected, Rejected):

@@ -24,7 +24,7 @@ from signet_contract.errors import MalformedPayload
 
 MIN_BYTES = 1 << 16
 """A shorter text is parsed whole; of a longer one, pieces have about as much."""
-_LEAST_ITEMS = 100  # of a piece, for each costs something by itself
+LEAST_ITEMS = 100  # of a piece, for each costs something by itself
 _TRIES = 8
 
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
@@ -132,7 +132,7 @@ class LongList:
         self._between_any = _BETWEEN_NESTED if type(self.first) in (list, dict) else _BETWEEN_PLAIN
         if self.is_labelled:
             self._between = self._between_any = _BETWEEN_LABELLED
-        self._bytes = max(least, _LEAST_ITEMS * len(item))
+        self._bytes = max(least, LEAST_ITEMS * len(item))
 
     def __len__(self) -> int:
         """How many items there are."""

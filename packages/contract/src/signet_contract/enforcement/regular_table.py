@@ -117,9 +117,7 @@ def _of_split(content: Any) -> RegularTable | None:
         return None
     rows, names, index = content["data"], content.get("columns"), content.get("index")
     found = _of_lists(rows)
-    if names is not None and (type(names) is not list or not _are_plain(names)):
-        return None
-    if found is None:
+    if found is None or (names is not None and (type(names) is not list or not _are_plain(names))):
         return None
     if names is not None and len(names) != len(found.names):
         if type(rows) is LongList and index is None:
@@ -240,12 +238,10 @@ def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
             yield from ((place, start, list_adapters.members(piece, of_all[place])) for place in places)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
-        if len(places) == len(of_all):
-            return list_adapters.taken(records, rows)
-        kept = [of_all[place] for place in places]
-        return [
-            {name: record[name] for name in kept if name in record} for record in list_adapters.taken(records, rows)
-        ]
+        taken, kept = list_adapters.taken(records, rows), [of_all[place] for place in places]
+        if len(kept) == len(of_all):
+            return taken
+        return [{name: record[name] for name in kept if name in record} for record in taken]
 
     return RegularTable(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
 

@@ -36,12 +36,8 @@ START_S = 20
 _RETRY_S = 0.1
 
 
-class EnforcementEnded(RuntimeError):
-    """An enforcement process ended before it had decided."""
-
-
 class EnforcementFailed(RuntimeError):
-    """An enforcement process could not decide; the message is its traceback."""
+    """The service has not decided: its processes ended before, or one could not; the message has its traceback."""
 
 
 def can_ask(decoded: DecodedRequest) -> bool:
@@ -65,8 +61,7 @@ def ask(document: bytes, decoded: DecodedRequest, timeout_s: float, began: float
     Raises:
         Rejected: the signature does not admit the request.
         DecidedTooLate: the service has not decided in time.
-        EnforcementEnded: two of them ended without a decision, or there is none.
-        EnforcementFailed: one found no decision.
+        EnforcementFailed: one found no decision, two ended without one, or there is none.
     """
     assert decoded.source is not None  # noqa: S101 -- what `can_ask` says, for mypy
     is_unread = decoded.content is None
@@ -84,7 +79,7 @@ def ask(document: bytes, decoded: DecodedRequest, timeout_s: float, began: float
         raise DecidedTooLate(timeout_s) from error
     if time.monotonic() > deadline - _RETRY_S:  # the service itself keeps the time too
         raise DecidedTooLate(timeout_s)
-    raise EnforcementEnded("Enforcement ended twice before it had decided on this request.") from last
+    raise EnforcementFailed("Enforcement ended twice before it had decided on this request.") from last
 
 
 def large_address(address: str) -> str:
