@@ -167,12 +167,11 @@ def _params(signature: ModelSignature, decoded: DecodedRequest) -> dict[str, Any
         return {}  # as MLflow, which ignores params that the signature does not declare
     try:
         return dict(_enforce_params_schema(decoded.params, signature.params) or {})
-    except MlflowException as error:
+    except (MlflowException, *column_values.CRASHES) as error:
+        what = f"The params do not fit the signature's: {error}."
+        message = error.message if isinstance(error, MlflowException) else what
         violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
-        raise SignatureMismatch(error.message, [violation]) from error
-    except column_values.CRASHES as error:
-        violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
-        raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [violation]) from error
+        raise SignatureMismatch(message, [violation]) from error
 
 
 def _reject_infinite(params: dict[str, Any]) -> None:
