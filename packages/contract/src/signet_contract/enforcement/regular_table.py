@@ -117,7 +117,8 @@ def _of_split(content: Any) -> RegularTable | None:
         return None
     rows, names, index = content["data"], content.get("columns"), content.get("index")
     found = _of_lists(rows)
-    if found is None or (names is not None and (type(names) is not list or not _are_plain(names))):
+    are_plain = type(names) is list and set(map(type, names)) in ({str}, {int})
+    if found is None or not (names is None or are_plain):
         return None
     if names is not None and len(names) != len(found.names):
         if type(rows) is LongList and index is None:
@@ -135,10 +136,6 @@ def _of_split(content: Any) -> RegularTable | None:
         return parts
 
     return replace(found, names=names or found.names, cut=cut)
-
-
-def _are_plain(names: list[Any]) -> bool:
-    return set(map(type, names)) in ({str}, {int})
 
 
 def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_column: bool) -> RegularTable | None:
