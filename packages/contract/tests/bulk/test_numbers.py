@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,16 @@ def test_what_does_not_look_like_the_first_is_not_read(item: str, other: str) ->
     """Among many that do, one is enough."""
     assert read(f"[{','.join([item] * 200)}]".encode(), item.count("[")) is not None
     assert read(f"[{','.join([item] * 99 + [other] + [item] * 99)}]".encode(), item.count("[")) is None
+
+
+def test_a_long_list_among_short_ones_is_not_read() -> None:
+    """No value is made of it: that takes many times the memory of its text."""
+    body = b"[[" + b"1.5," * 100_000 + b"1.5],[1.5]]"
+    tracemalloc.start()
+    assert read(body, 1) is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(body)
 
 
 @pytest.mark.parametrize("other", ["1e5", "1.0", "2"])

@@ -59,6 +59,9 @@ def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: i
     """
     closing = b"]" * depth
     first = body[start : body.index(closing or b",", start, end) + depth]
+    second_end = body.find(closing, start + len(first), end) if depth else -1
+    if second_end >= 0 and body.count(b",", start + len(first), second_end) != first.count(b",") + 1:
+        raise Unlike("The first two have different lengths.")  # seen before millions of values are made of one
     return of_texts(parser, first, partial(pieces, body, start, end, closing + b","), depth)
 
 

@@ -21,6 +21,7 @@ from signet_contract import unchecked_names
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values
 from signet_contract.enforcement.column_values import CRASHES
+from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation
 from signet_contract.policy import rejecting
 
@@ -124,11 +125,13 @@ def _reject_wide(text: str, columns: int) -> None:
 
 def _reject_ragged(rows: Any) -> None:
     """Pandas 3 pads short rows with nulls and warns that it will not for long."""
-    lists = [row for row in rows if type(row) is list] if isinstance(rows, list) else []
+    if not isinstance(rows, list) or list not in (types := types_of(rows)):
+        return
+    lists = rows if types == [list] else [row for row in rows if type(row) is list]
     lengths = sorted(set(map(len, lists)))
     if len(lengths) > 1:
         raise ValueError(f"the rows have from {lengths[0]} to {lengths[-1]} values")
-    if lists and len(lists) < len(rows):
+    if len(lists) < len(rows):
         raise ValueError("some rows are lists and some are not")
 
 

@@ -20,6 +20,7 @@ from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values, columns, leaves, list_adapters, row_excerpt
 from signet_contract.enforcement.leaves import LongLeaves
+from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, rejecting
 
@@ -173,8 +174,8 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     if isinstance(content, LongList | Numbers):
         return _of_long_list(spec, name, content, policy)
     values, shape = leaves.of(content)
-    if list in set(map(type, values)):
-        lists_ = [value for value in values if type(value) is list]
+    if list in (types := types_of(values)):
+        lists_ = values if types == [list] else [value for value in values if type(value) is list]
         lengths = sorted(set(map(len, lists_)) | ({0} if len(lists_) < len(values) else set()))
         items = f"{lengths[0]} to {lengths[-1]} items"
         raise SignatureMismatch(
