@@ -79,7 +79,7 @@ def table(found: Pieces) -> tuple[list[str], list[list[str]]]:
     heads = [
         "all pieces / …",
         *(f"requests/s at {count}" for count in connections),
-        *(f"refusals/s at {count}" for count in connections),
+        *(f"rejections/s at {count}" for count in connections),
         *(f"p99 at {count}" for count in connections),
         "worker's PSS",
         "worker's start",

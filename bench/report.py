@@ -75,7 +75,7 @@ class Results:
                 for (name, connections, valid), rate in self.rates.items()
             ],
             "drift": self.drift,
-            "memory_before_refusals": {name: asdict(memory) for name, memory in self.memory_before.items()},
+            "memory_before_rejections": {name: asdict(memory) for name, memory in self.memory_before.items()},
             "memory": {name: asdict(memory) for name, memory in self.memory.items()},
             "program_mib": self.program_mib,
             "one_row": self.one_row and asdict(self.one_row),
@@ -134,7 +134,7 @@ def _of_rates(results: Results, connections: int) -> Iterator[Bar]:
             ratio = results.ratio(ours, (contender.name, connections, True), _RATE)
             yield Bar(f"Signet / {contender.title}, {at}", ratio, least=least)
     ratio = results.ratio(("ours", connections, False), ours, _RATE)
-    yield Bar(f"Signet's refusals / its predictions, {at}", ratio, least=0.5)
+    yield Bar(f"Signet's rejections / its predictions, {at}", ratio, least=0.5)
 
 
 _RATE = attrgetter("requests_per_s")
@@ -154,7 +154,7 @@ def _of_memory(results: Results) -> Iterator[Bar]:
     if not {"noop", "ours"} <= results.memory.keys():
         return
     allowed = 1.3 * results.memory["noop"].rss_mib + results.program_mib
-    for when, memory in (("before any refusal", results.memory_before), ("at the end", results.memory)):
+    for when, memory in (("before any rejection", results.memory_before), ("at the end", results.memory)):
         yield Bar(f"worker's RSS / (1.3 × no-op's + model), {when}", memory["ours"].rss_mib / allowed, most=1)
 
 
@@ -239,8 +239,8 @@ def _memory(results: Results) -> str:
     return _table(
         [
             "worker's memory in MiB",
-            "RSS before any refusal",
-            "PSS before any refusal",
+            "RSS before any rejection",
+            "PSS before any rejection",
             "RSS at the end",
             "PSS at the end",
         ],

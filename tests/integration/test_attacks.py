@@ -36,7 +36,7 @@ def _answers(raw: bytes) -> list[tuple[int, str]]:
         document: Any = None
         with contextlib.suppress(ValueError):
             document = json.loads(body)
-        assert document is not None or head.startswith(b"200"), f"each refusal is JSON: {answer!r}"
+        assert document is not None or head.startswith(b"200"), f"each rejection is JSON: {answer!r}"
         found.append((int(head[:3]), document["type"] if isinstance(document, dict) else ""))
     return found
 
@@ -228,7 +228,7 @@ def test_one_address_has_100_connections_to_mlflow(door: Door) -> None:
 
 
 def test_a_flood_without_a_token_takes_nothing_from_others(door: Door) -> None:
-    """Refusals are cheap: a client with a token is answered meanwhile, over a connection of its own."""
+    """Rejections are cheap: a client with a token is answered meanwhile, over a connection of its own."""
     with door.session() as stranger, door.session(door.master) as client:
         for _ in range(50):
             for _ in range(10):

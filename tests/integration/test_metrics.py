@@ -52,8 +52,10 @@ def test_metrics(stack: Stack, url: str, champion: Callable[[], ModelVersion]) -
 
     expected = {"columns": 2, "type": 2, "format": 1}
     until(
-        "the refusals are counted",
-        lambda: {rule: count for (name, rule), count in counted().items() if "refusals" in name and count} == expected,
+        "the rejections are counted",
+        lambda: (
+            {rule: count for (name, rule), count in counted().items() if "rejections" in name and count} == expected
+        ),
         timeout_s=5,
     )
     increase = counted()

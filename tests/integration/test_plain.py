@@ -12,9 +12,9 @@ import pytest
 import requests
 from signet_client.scenarios.runner import SCENARIOS
 from test_predictions import test_form_field, test_mlflow_formats, test_sample  # noqa: F401 -- run here, too
-from test_refusals import (  # noqa: F401 -- run here, too
+from test_rejections import (  # noqa: F401 -- run here, too
     test_bad_requests_never_harm_their_neighbours,
-    test_refusal,
+    test_rejection,
     test_row_is_named,
 )
 
@@ -66,7 +66,7 @@ def url(plain: str) -> str:
 
 
 def test_torchserve_is_as_shipped(url: str) -> None:
-    """TorchServe's own ways are back: a refusal closes the connection, and a method that predicts nothing is taken."""
+    """TorchServe's own ways are back: a rejection closes the connection, and any method is taken."""
     refused = requests.post(url, data=b"{}", timeout=10)
     assert (refused.status_code, refused.headers["Connection"]) == (400, "close")
     assert requests.delete(url, timeout=10).status_code != 405

@@ -40,7 +40,7 @@ def slowly(
     document: dict[str, Any], decoded: DecodedRequest, allow: frozenset[str] = frozenset()
 ) -> ModelInput | Rejected:
     try:
-        return decision.decide(document["inputs"], None, document["params"], decoded, allow)
+        return decision.decide(document, decoded, allow)
     except Rejected as rejection:
         return rejection
 

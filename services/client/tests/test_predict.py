@@ -50,7 +50,7 @@ def test_several_rows(local_server: LocalServer, reply: type[Reply], capsys: pyt
     assert capsys.readouterr().out == 'Prediction Result ["SETOSA","VIRGINICA"]\n'
 
 
-def test_refusal(local_server: LocalServer, reply: type[Reply], capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejection(local_server: LocalServer, reply: type[Reply], capsys: pytest.CaptureFixture[str]) -> None:
     """A 400's message is printed as MLflow's exception, and the exit code is 1."""
     message = "Incompatible input types for column sepal length (cm). Can not safely convert int64 to float64."
     local_server.reply = reply(400, json.dumps({"code": 400, "message": message}).encode(), JSON)
@@ -126,7 +126,7 @@ def test_unknown_deployment(local_server: LocalServer, reply: type[Reply], kind:
     ],
 )
 def test_server_fault(local_server: LocalServer, reply: type[Reply], status: int, body: bytes, message: str) -> None:
-    """A 5xx is never shown as a refusal, whatever its body."""
+    """A 5xx is never shown as a rejection, whatever its body."""
     local_server.reply = reply(status, body, JSON)
     with pytest.raises(ServerFailed, match=message):
         _predict(local_server)
@@ -148,7 +148,7 @@ def test_server_fault(local_server: LocalServer, reply: type[Reply], status: int
     ],
 )
 def test_strange_answer(local_server: LocalServer, reply: type[Reply], status: int, body: bytes, kind: str) -> None:
-    """What the prediction server would never say is shown as it came, not taken for a prediction or a refusal."""
+    """What the prediction server would never say is shown as it came, not taken for a prediction or a rejection."""
     local_server.reply = reply(status, body, {"Content-Type": kind})
     with pytest.raises(UnexpectedAnswer, match=rf"answered with status {status}, {kind}: .*Expected a prediction"):
         _predict(local_server)

@@ -1,6 +1,6 @@
 """What changes for clients when one version follows another: what they may send, and what they get back.
 
-A change is breaking if a request that was right is refused from now on, or if the answer to it has another form. All
+A change is breaking if a request that was right is rejected from now on, or if the answer to it has another form. All
 others are compatible.
 """
 

@@ -1,11 +1,11 @@
 """The contract: an MLflow model signature, compiled once, that every request is held to.
 
-A request takes one of two ways. The fast path (`fastpath`) says whether it is plainly right: all there, each value of
-exactly the JSON type that the signature asks for. That costs microseconds, and nearly all traffic is of that kind.
-What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with pandas, and where what is
-wrong gets its name. The fast path never rejects and enforcement never guesses, so both together accept what MLflow
-accepts, but for six stricter rules (`enforcement.decision`), and the model gets what MLflow would give it. Rejections
-that only repeat are remembered.
+A request takes one of two ways. The fast path (`fastpath`) says whether it is plainly right: all of it there, and each
+value of a JSON type that its column takes, such as integers in a float column. That costs microseconds, and nearly all
+traffic is of that kind. What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with
+pandas, and where what is wrong gets its name. The fast path never rejects and enforcement never guesses, so both
+together accept what MLflow accepts, but for six stricter rules (`enforcement.decision`), and the model gets what MLflow
+would give it. Rejections that only repeat are remembered.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 
 from signet_contract import compatibility, json_text, request
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import remote
-from signet_contract.errors import Rejected
+from signet_contract.enforcement import service_client
+from signet_contract.errors import EnforcementMissing, Rejected
 from signet_contract.fastpath import rejections
 from signet_contract.fastpath.columns import Columns
 from signet_contract.fastpath.params import Params
@@ -56,10 +57,8 @@ class Contract:
         self.params: list[dict[str, Any]] = json_text.of_mlflow(signature.get("params") or "[]")
         self.policy = frozenset(map(Policy, policy))
         self.labels = labels
-        self._document = {
-            **{part: signature.get(part) for part in ("inputs", "outputs", "params")},
-            "policy": sorted(self.policy),
-        }
+        self._signature = {part: signature.get(part) for part in ("inputs", "outputs", "params")}
+        self._document = orjson.dumps({**self._signature, "policy": sorted(self.policy)})
         self._timeout_s = timeout_s
         self._params = Params(self.params) if Params.can_read(self.params) else None
         self._inputs: Columns | Tensors | None = None
@@ -165,11 +164,34 @@ class Contract:
         # First: enforcement by another process leaves the request without its content.
         key = rejections.cache_key(decoded) if self._rejections is not None else None
         try:
-            return remote.decide(self._document, decoded, self._timeout_s, began)
+            if service_client.can_ask(decoded):
+                return service_client.ask(self._document, decoded, self._timeout_s, began)
+            return self.enforce_here(decoded, is_unread=decoded.content is None)
         except Rejected as rejection:
             if self._rejections is not None:
                 self._rejections.remember(key, rejection)
             raise
+
+    def enforce_here(self, decoded: DecodedRequest, *, is_unread: bool) -> ModelInput:
+        """What enforcement in this process says to call the model with.
+
+        Args:
+            decoded: what the fast path has left undecided.
+            is_unread: whether it was never read, so that the fast path may yet say yes.
+
+        Raises:
+            Rejected: the signature does not admit the request.
+            EnforcementMissing: MLflow is not installed.
+        """
+        try:
+            from signet_contract.enforcement import decision  # noqa: PLC0415 -- MLflow loads only where it is needed
+        except ModuleNotFoundError as error:
+            raise EnforcementMissing(error.name) from error
+
+        exact = decision.exact(self._signature, decoded, self.policy, has_arrays=not is_unread)
+        decoded.content, decoded.wrapped = exact.content, exact.wrapped
+        model_input = self.fast_path(exact) if is_unread else None
+        return decision.decide(self._signature, exact, self.policy) if model_input is None else model_input
 
     def compare(self, previous: Contract) -> list[compatibility.Change]:
         """What changes for clients of `previous` where this contract takes its place, the breaking changes first."""

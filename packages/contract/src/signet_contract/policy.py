@@ -13,7 +13,7 @@ A deployment's policy is its registry tag `serving.allow`.
 | `whole_numbers`   | a `double` column of whole numbers, up to 2**53                 | the same as doubles       |
 | `random`          | a model that draws random numbers (serving asks it)             | answers that vary         |
 
-The first six lift a rule that is stricter than MLflow's (see `decision`); MLflow itself may still refuse. With
+The first six lift a rule that is stricter than MLflow's (see `decision`); MLflow itself may still reject. With
 `whole_numbers` a deployment is less strict than MLflow: JavaScript writes 4.0 as 4. `random` is about the model and not
 about requests. Neither torch nor MLflow is imported here.
 """
@@ -48,6 +48,6 @@ _LIFTS = {
 }
 
 
-def refused(violations: Sequence[Violation], policy: frozenset[str]) -> list[Violation]:
+def rejecting(violations: Sequence[Violation], policy: frozenset[str]) -> list[Violation]:
     """The violations that the policy does not lift. All are of rules that are stricter than MLflow's."""
     return [violation for violation in violations if _LIFTS.get(violation.rule) not in policy]

@@ -19,8 +19,8 @@ def are_names(columns: Sequence[Any]) -> bool:
     return list(map(str, columns)) != list(map(str, range(len(columns))))
 
 
-def refuse(columns: Sequence[Any], policy: frozenset[str]) -> None:
-    """Refuse the names of a table's columns for a signature that has none.
+def reject(columns: Sequence[Any], policy: frozenset[str]) -> None:
+    """Reject the names of a table's columns for a signature that has none.
 
     Args:
         columns: the names, in the order of the columns.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,16 @@ def test_members_are_read_with_their_labels(start: int, steps: list[int], some: 
         assert each.kinds == [set(map(type, items))]
 
 
+@pytest.mark.parametrize("numbers_", ["1e39, 25e7", "1.5e400, -2.5e401", "1.5e-7, -2.0e-9"])
+def test_members_with_exponents_are_floats(numbers_: str) -> None:
+    """Infinite ones, too; the first says whether there are exponents."""
+    first, second = numbers_.split(", ")
+    body = f'{{"0":{first},"1":{second}}}'.encode()
+    found = numbers.of_labelled(simdjson.Parser(), body, 1, len(body) - 1)
+    assert values(found)[:, 0].tolist() == [float(first), float(second)]
+    assert found.kinds == [{float}]
+
+
 @pytest.mark.parametrize("content", [{"01": 1}, {"a": 1}, {" 1": 1}, {"-0": 1}, {"0": None}, [1, "2"], [[1]], "1", 1])
 def test_other_values_are_no_numbers(content: Any) -> None:
     """Names that may be written in another way, and values that are no numbers, raise what callers expect."""
@@ -112,6 +123,16 @@ def test_what_does_not_look_like_the_first_is_not_read(item: str, other: str) ->
     """Among many that do, one is enough."""
     assert read(f"[{','.join([item] * 200)}]".encode(), item.count("[")) is not None
     assert read(f"[{','.join([item] * 99 + [other] + [item] * 99)}]".encode(), item.count("[")) is None
+
+
+def test_a_long_list_among_short_ones_is_not_read() -> None:
+    """No value is made of it: that takes many times the memory of its text."""
+    body = b"[[" + b"1.5," * 100_000 + b"1.5],[1.5]]"
+    tracemalloc.start()
+    assert read(body, 1) is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(body)
 
 
 @pytest.mark.parametrize("other", ["1e5", "1.0", "2"])

@@ -22,7 +22,7 @@ def decided(schema: Schema, body: bytes, allow: frozenset[str] = frozenset()) ->
     """Signet's decision on a body, the slow way."""
     document = oracle.signature_document(schema)
     try:
-        return decision.decide(document["inputs"], None, None, request.decode(body), allow)
+        return decision.decide(document, request.decode(body), allow)
     except Rejected as rejection:
         return rejection
 
@@ -137,7 +137,7 @@ def test_a_request_that_is_not_refused_is_read_exactly(body: bytes, least: int, 
     """Whether it was looked through before or not, and what is exact already is not read again."""
     inputs = oracle.signature_document(oracle.columns_schema(("double", "a")))["inputs"]
     source = request.RawBody(body)
-    exact = decision.exact(inputs, None, None, source.decode() if is_read else source.unread(), least=least)
+    exact = decision.exact({"inputs": inputs}, source.decode() if is_read else source.unread(), least=least)
     assert exact == source.exact()
     assert exact.is_exact
-    assert decision.exact(inputs, None, None, exact) is exact
+    assert decision.exact({"inputs": inputs}, exact) is exact

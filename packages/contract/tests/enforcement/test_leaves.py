@@ -47,13 +47,13 @@ def test_a_long_tensor_is_refused_as_the_whole(data: st.DataObject, spec: Tensor
     decoded = source.decode() if data.draw(st.booleans()) else source.unread()
     refused = None
     try:
-        decision.exact(inputs, None, None, decoded, data.draw(drawn.allowances), least=64)
+        decision.exact({"inputs": inputs}, decoded, data.draw(drawn.allowances), least=64)
     except Rejected as rejection:
         refused = rejection.document()
     event("refused" if refused else "left to who looks at all")
     if refused is not None:
         with pytest.raises(Rejected) as caught:
-            decision.decide(inputs, None, None, source.exact())
+            decision.decide({"inputs": inputs}, source.exact())
         assert refused == caught.value.document()
 
 

@@ -13,7 +13,7 @@ from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import columns, list_adapters, regular_table, value_kinds
-from signet_contract.enforcement.regular_table import Irregular, Table
+from signet_contract.enforcement.regular_table import Irregular, RegularTable
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
 
@@ -52,7 +52,7 @@ def requests(draw: st.DrawFn) -> tuple[Schema, Any, Format]:
     return draw(st.sampled_from(forms))
 
 
-def cells(table: Table, places: list[int]) -> list[list[Any]]:
+def cells(table: RegularTable, places: list[int]) -> list[list[Any]]:
     """What stands in some columns, the pieces put together; each starts where the one before it ended."""
     found: dict[int, list[Any]] = {place: [] for place in places}
     for place, start, values in table.columns(places):

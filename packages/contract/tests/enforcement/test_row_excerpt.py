@@ -27,7 +27,7 @@ def said(schema: Schema, content: DecodedRequest, allow: frozenset[str], *, is_c
     """What a request is refused with, by way of its excerpt or not; None if it is accepted."""
     try:
         if is_cut:
-            decision.decide(signature_document(schema)["inputs"], None, None, content, allow)
+            decision.decide(signature_document(schema), content, allow)
         else:
             decision._array(schema, content, allow)
     except Rejected as rejection:
@@ -104,10 +104,11 @@ def test_an_excerpt_is_refused_as_the_whole(data: st.DataObject) -> None:
     assert said(schema, content, allow, is_cut=True) == whole
 
 
-def text(content: DecodedRequest, indent: int | None) -> bytes:
+def text(content: DecodedRequest, indent: int | None, infinity: str = "Infinity") -> bytes:
     """The body that a request is decoded from."""
     is_bare = content.format is Format.COLUMNS
-    return json.dumps(content.content if is_bare else {content.format.value: content.content}, indent=indent).encode()
+    body = json.dumps(content.content if is_bare else {content.format.value: content.content}, indent=indent)
+    return body.replace("Infinity", infinity).encode()
 
 
 @st.composite
@@ -129,18 +130,19 @@ def test_a_long_body_is_refused_as_the_whole(data: st.DataObject) -> None:
     schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
     allow = data.draw(st.one_of(st.just(frozenset[str]()), drawn.allowances))
     content = data.draw(st.one_of(long_payloads(schema), long_payloads(schema), odd_rows(schema)))
-    source = request.RawBody(text(content, data.draw(st.sampled_from([None, 1]))))
+    body = text(content, data.draw(st.sampled_from([None, 1])), data.draw(st.sampled_from(["Infinity", "1e400"])))
+    source = request.RawBody(body)
     inputs = signature_document(schema)["inputs"]
     decoded = source.decode() if data.draw(st.booleans()) else source.unread()
     refused = None
     try:
-        decision.exact(inputs, None, None, decoded, allow, least=64)
+        decision.exact({"inputs": inputs}, decoded, allow, least=64)
     except Rejected as rejection:
         refused = rejection.document()
     event("refused" if refused else "left to who looks at all")
     if refused is not None:
         with pytest.raises(Rejected) as caught:
-            decision.decide(inputs, None, None, source.exact(), allow)
+            decision.decide({"inputs": inputs}, source.exact(), allow)
         assert refused == caught.value.document()
 
 
@@ -163,7 +165,7 @@ def test_an_excerpt_of_csv_is_refused_as_the_whole(data: st.DataObject) -> None:
 def rejection(schema: Schema, body: bytes, media: str = "") -> Rejected:
     document = signature_document(schema)
     with pytest.raises(Rejected) as caught:
-        decision.decide(document["inputs"], None, None, request.decode(body, media))
+        decision.decide(document, request.decode(body, media))
     return caught.value
 
 
@@ -221,7 +223,7 @@ def test_csv_may_have_commas_in_its_texts() -> None:
     document = signature_document(columns_schema(("string", "a"), ("double", "b")))
     body = b'a,b\n"' + b"," * 100_000 + b'",x\n'
     with pytest.raises(Rejected, match="Failed to parse input as a Pandas DataFrame"):
-        decision.decide(document["inputs"], None, None, request.decode(body, "text/csv"))
+        decision.decide(document, request.decode(body, "text/csv"))
 
 
 @pytest.mark.parametrize("extra", [1, 20, 21, 3000])
@@ -292,7 +294,7 @@ def test_a_wrong_body_is_never_there_as_a_whole(form: str, wrong: Any) -> None:
     schema = columns_schema(("double", None), ("double", None)) if form == "lists" else TWO
     tracemalloc.start()
     with pytest.raises(Rejected):
-        decision.exact(signature_document(schema)["inputs"], None, None, source.unread())
+        decision.exact(signature_document(schema), source.unread())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8_000_000

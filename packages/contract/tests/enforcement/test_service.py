@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from signet_contract import machine
-from signet_contract.enforcement import remote, service
+from signet_contract import Contract, machine
+from signet_contract.enforcement import service, service_client
 from signet_contract.errors import SignatureMismatch
 from signet_contract.request import RawBody
 
@@ -18,7 +18,7 @@ from testing.oracle import columns_schema, signature_document
 
 CONTRACT = signature_document(columns_schema(("double", "a")))
 COUNT = 2 * min(max(service.FEWEST, machine.cores()), service.MOST)
-SMALL, LARGE = b'{"a": 2}', b'{"a": [%s2]}' % (b"2, " * remote.SMALL_BYTES)
+SMALL, LARGE = b'{"a": 2}', b'{"a": [%s2]}' % (b"2, " * service_client.SMALL_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.MonkeyPatch.context() as patch,
         service_at(tmp_path_factory.mktemp("enforcement") / "enforcement.sock") as address,
     ):
-        patch.setenv(remote.ADDRESS, str(address))
+        patch.setenv(service_client.ADDRESS, str(address))
         assert comes_true(lambda: len(processes(address)) == COUNT)
         yield address
 
@@ -36,7 +36,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def refuse(body: bytes) -> None:
     """Ask about a body, which is wrong."""
     with pytest.raises(SignatureMismatch):
-        remote.decide(CONTRACT, RawBody(body).decode(), 30)
+        Contract(CONTRACT, timeout_s=30).enforce(RawBody(body).decode())
 
 
 def main_of(address: Path) -> psutil.Process:
@@ -102,7 +102,7 @@ def test_who_hangs_up_ends_no_process(address: Path) -> None:
     """A question of which only a part comes, or none, is forgotten."""
     before = processes(address)
     for messages in ([], [b"{}"], [b"{}", SMALL]):
-        with remote.Client(str(address), family="AF_UNIX") as connection:
+        with service_client.Client(str(address), family="AF_UNIX") as connection:
             assert connection.recv_bytes() == b""
             for message in messages:
                 connection.send_bytes(message)
@@ -112,7 +112,7 @@ def test_who_hangs_up_ends_no_process(address: Path) -> None:
 
 def test_nobody_else_may_ask(address: Path) -> None:
     """The sockets are for the user that the service runs as."""
-    for path in (address, Path(remote.large_address(str(address)))):
+    for path in (address, Path(service_client.large_address(str(address)))):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 
 class ClientError(Exception):
-    """The client has no prediction and no refusal to show: exit code 2."""
+    """The client has no prediction and no rejection to show: exit code 2."""
 
 
 class InvalidSetting(ClientError):
@@ -95,7 +95,7 @@ class ServerFailed(ServerError):
     """The server says that it failed (5xx)."""
 
     def __init__(self, url: str, status: int, message: str) -> None:
-        super().__init__(f"{url} failed with status {status}: {message}. Expected 200 or a refusal with 400.")
+        super().__init__(f"{url} failed with status {status}: {message}. Expected 200 or a rejection with 400.")
 
 
 class MlflowUnreachable(ClientError):
@@ -128,7 +128,7 @@ class UnexpectedAnswer(ClientError):
     """An answer that the prediction server would not give: something else may listen there."""
 
     def __init__(self, url: str, got: str) -> None:
-        super().__init__(f"{url} answered with {got}. Expected a prediction (200) or a refusal (400) in JSON.")
+        super().__init__(f"{url} answered with {got}. Expected a prediction (200) or a rejection (400) in JSON.")
 
 
 class DoorError(ClientError):

@@ -30,8 +30,8 @@ _OK, _BAD_REQUEST, _NOT_FOUND, _SERVER_ERROR = 200, 400, 404, 500
 class PredictOptions:
     """Ask for the prediction of one file and print the answer.
 
-    Prints `Prediction Result …` (exit code 0) or, for a refusal, MLflow's message (exit code 1). What keeps the client
-    from an answer is one line on standard error (exit code 2).
+    Prints `Prediction Result …` (exit code 0) or, for a rejection, MLflow's message (exit code 1). What keeps the
+    client from an answer is one line on standard error (exit code 2).
 
     Args:
         input_file_path: The request's body, sent as it is: a .json or .csv file, or - for standard input.
@@ -43,7 +43,7 @@ class PredictOptions:
 
 
 def predict(options: PredictOptions, server: PredictionServer) -> int:
-    """Print the answer and return the exit code: 0 for a prediction, 1 for a refusal. Raises ClientError."""
+    """Print the answer and return the exit code: 0 for a prediction, 1 for a rejection. Raises ClientError."""
     if not options.deployment_name.strip("."):
         raise InvalidSetting("--deployment_name", options.deployment_name, "a registered model's name")
     body = _read(options.input_file_path)
@@ -57,7 +57,7 @@ def predict(options: PredictOptions, server: PredictionServer) -> int:
 
 
 def ask(server: PredictionServer, deployment: str, body: bytes, content_type: str | None) -> Answer:
-    """The server's prediction (status 200) or its refusal (400, with a message). Raises ClientError for all else."""
+    """The server's prediction (status 200) or its rejection (400, with a message). Raises ClientError for all else."""
     answer = server.ask(deployment, body, {"Content-Type": content_type} if content_type else None)
     if (answer.status == _OK and _is_prediction(answer)) or (answer.status == _BAD_REQUEST and answer.message):
         return answer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signet_client.errors import ServerUnreachable, UnknownDeployment
-from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Refusal
+from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Rejection
 from signet_client.scenarios.runner import SCENARIOS, ScenarioOptions, run_scenarios
 from signet_client.server import PredictionServer
 
@@ -33,7 +33,7 @@ def _right_answers(reply: type[Reply]) -> Callable[[Asked], Reply]:
                 return reply(200, body.encode(), headers)
             case Predictions(labels):
                 return reply(200, json.dumps({"predictions": labels}).encode(), headers)
-            case Refusal(begins):
+            case Rejection(begins):
                 return reply(400, json.dumps({"code": 400, "message": begins or "no"}).encode(), headers)
         return reply(404, b'{"code": 404, "type": "ModelNotFoundException", "message": "no"}', headers)
 

@@ -1,6 +1,7 @@
-"""How long a request may take: one time-out, from which every wait for an answer is derived.
+"""How long a request may take: its version's time-out, and what else waits for an answer.
 
-It is its version's, of the tag `serving.timeout_s`: 60 s, and 600 at most.
+The time-out is the tag `serving.timeout_s`: 60 s where there is none, and 600 at most. Enforcement, TorchServe and the
+version's drain go by it. The other waits are the same for all versions; a test compares them with it.
 
 | wait                   | seconds    | where |
 | ---------------------- | ---------- | --------------------------------------------------------------- |

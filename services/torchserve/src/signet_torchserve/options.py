@@ -3,7 +3,7 @@
 | tag                       | value                                          | default |
 | ------------------------- | ---------------------------------------------- | ------- |
 | `serving.allow`           | words of `Policy`, separated by commas         | none    |
-| `serving.batch_size`      | most requests in one batch, 1 to 1024          | 32      |
+| `serving.batch_size`      | most new requests in one batch, 1 to 1024      | 32      |
 | `serving.max_batch_delay` | ms to wait for others, 0 to 1000               | 0       |
 | `serving.workers`         | processes that serve it, 1 to 64               | 1       |
 | `serving.timeout_s`       | s that the answers to a batch may take, to 600 | 60      |

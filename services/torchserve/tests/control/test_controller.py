@@ -35,7 +35,6 @@ from signet_torchserve.control.registry import Registry
 from signet_torchserve.memory_budget import Room
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
-from signet_torchserve.server.model_server import ModelServerError
 from signet_torchserve.settings import Settings
 
 from testing.oracle import columns_schema
@@ -882,16 +881,6 @@ def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.
     assert all(is_ready for is_ready, _ in told)
     assert (replica.status.errors, replica.status.troubles) == (2, {})
     assert replica.ask().ok
-
-
-def test_torchserve_says_what_is_wrong(replica: Replica) -> None:
-    """An error of the management API is told in its own words; an unknown model has no versions."""
-    assert replica.server.version("unknown") is None
-    replica.server.remove("unknown", "1")
-    with pytest.raises(ModelServerError, match="answered 404: Model not found"):
-        replica.server.set_default("unknown", "1")
-    with pytest.raises(ModelServerError, match=r"answered 400: .*Model is missing inputs"):
-        replica.server.predict(NAME, "1", {"inputs": {"b": [1.5]}})
 
 
 def test_without_the_registry_a_restart_brings_back_what_served(replica: Replica, versions: Versions) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.desired import Desired
-from signet_torchserve.control.observed import Deployment, Drain, Observed, RunningRollout, Version
+from signet_torchserve.control.observed import Deployment, Observed, RunningDrain, RunningRollout, Version
 from signet_torchserve.control.plan import (
     HOLD_S,
     Begin,
@@ -67,8 +67,8 @@ def unreachable(revision: Revision) -> Backoff:
     return backoff
 
 
-OLD = {("iris", "1"): Drain(NOW - 1, was_idle=True)}
-LATE = {("iris", "1"): Drain(NOW - 61)}
+OLD = {("iris", "1"): RunningDrain(NOW - 1, was_idle=True)}
+LATE = {("iris", "1"): RunningDrain(NOW - 61)}
 NEW_ROLLOUT = RunningRollout("iris", V2, "back")
 
 # What is so: (desired, observed, backoff, actions)
@@ -396,7 +396,7 @@ def test_one_version_that_does_not_end_keeps_no_other_from_ending() -> None:
     observed = Observed(
         others,
         proven={(name, V2.identity) for name in others},
-        draining={(name, "1"): Drain(NOW - 1, was_idle=True) for name in others},
+        draining={(name, "1"): RunningDrain(NOW - 1, was_idle=True) for name in others},
         ending={("m0", "1")},
     )
     actions = plan(Desired(dict.fromkeys(others, V2), models=set(others)), observed, Backoff(), NOW)

@@ -316,13 +316,13 @@ def test_a_mixed_batch_is_answered_as_if_each_request_were_alone(iris: Server) -
     assert [answer.content_type for answer in together] == [answer.content_type for answer in alone]
     for answer in together:
         if answer.status == 400:
-            refusal = answer.json()
+            rejection = answer.json()
             assert answer.content_type == "application/json"
-            assert refusal.keys() == {"code", "type", "message", "model", "version", "errors"}
-            assert (refusal["code"], refusal["type"]) == (400, "MlflowException")
-            assert (refusal["model"], refusal["version"]) == ("iris_classification", "7")
-            assert refusal["errors"]
-            assert all(error.keys() == {"row", "column", "rule", "expected", "got"} for error in refusal["errors"])
+            assert rejection.keys() == {"code", "type", "message", "model", "version", "errors"}
+            assert (rejection["code"], rejection["type"]) == (400, "MlflowException")
+            assert (rejection["model"], rejection["version"]) == ("iris_classification", "7")
+            assert rejection["errors"]
+            assert all(error.keys() == {"row", "column", "rule", "expected", "got"} for error in rejection["errors"])
 
 
 def test_a_batch_of_bad_requests_never_calls_the_program(iris: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +331,7 @@ def test_a_batch_of_bad_requests_never_calls_the_program(iris: Server, monkeypat
     assert {answer.status for answer in iris.answer(*REFUSED.values())} == {400}
 
 
-def test_long_refusals_are_cut_at_twenty(iris: Server) -> None:
+def test_long_rejections_are_cut_at_twenty(iris: Server) -> None:
     """A body with many problems gets twenty of them and the number of the rest."""
     (answer,) = iris.answer(body({"inputs": {name: [5] * 10 for name in IRIS}}))
     assert len(answer.json()["errors"]) == 20

@@ -60,7 +60,7 @@ def test_all_stand_at_zero(told: Callable[[], dict[str, float]]) -> None:
     series = told()
     assert set(series.values()) == {0}
     assert [name for name in series if "rule:" in name] == [
-        f"signet_refusals_total{{{LABELS},rule:{rule}}}" for rule in RULES
+        f"signet_rejections_total{{{LABELS},rule:{rule}}}" for rule in RULES
     ]
     declared = yaml.safe_load(METRICS_CONFIG.read_text())["model_metrics"]["counter"]
     assert {name.partition("{")[0] for name in series} == {metric["name"] for metric in declared}
@@ -76,9 +76,9 @@ def test_count(told: Callable[[], dict[str, float]]) -> None:
     assert counted == {
         f"signet_predictions_total{{{LABELS}}}": 2,
         f"signet_rows_total{{{LABELS}}}": 31,
-        f"signet_refusals_total{{{LABELS},rule:columns}}": 1,
-        f"signet_refusals_total{{{LABELS},rule:type}}": 2,
-        f"signet_refusals_total{{{LABELS},rule:format}}": 1,
+        f"signet_rejections_total{{{LABELS},rule:columns}}": 1,
+        f"signet_rejections_total{{{LABELS},rule:type}}": 2,
+        f"signet_rejections_total{{{LABELS},rule:format}}": 1,
         **{
             f"signet_latency_seconds_bucket{{{LABELS},le:{bound}}}": 5
             for bound in ("0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05")
@@ -163,7 +163,9 @@ def test_handler(tmp_path: Path, told: Callable[[], dict[str, float]]) -> None:
     series = told()
     assert series[f"signet_predictions_total{{{LABELS}}}"] == 2
     assert series[f"signet_rows_total{{{LABELS}}}"] == 3
-    refusals = {name: value for name, value in series.items() if "rule:" in name and value}
-    assert refusals == {f"signet_refusals_total{{{LABELS},rule:{rule}}}": 1 for rule in ("columns", "type", "format")}
+    rejections = {name: value for name, value in series.items() if "rule:" in name and value}
+    assert rejections == {
+        f"signet_rejections_total{{{LABELS},rule:{rule}}}": 1 for rule in ("columns", "type", "format")
+    }
     assert not any("secret" in name for name in series)
     assert series[f"signet_latency_seconds_count{{{LABELS}}}"] == 5

@@ -206,7 +206,7 @@ def test_an_undecided_request_stays_in_flight() -> None:
         (RuntimeError("CUDA out of memory"), 507, "Out of resources"),
     ],
 )
-def test_a_fault_of_the_server_is_no_refusal(error: Exception, status: int, reason: str) -> None:
+def test_a_fault_of_the_server_is_no_rejection(error: Exception, status: int, reason: str) -> None:
     """What the handler raises is a 5xx for its batch, as TorchServe has it, and the worker goes on."""
 
     def fails(_: list[Request]) -> NoReturn:

@@ -25,7 +25,7 @@ _RAISED = (msgspec.MsgspecError, LookupError, OverflowError, RuntimeError, TypeE
 _LONG_BYTES = 512
 
 # What has no list for so long, or so many short ones, will have no long one either.
-_FAR_BYTES = 1 << 18
+_FAR_BYTES = 1 << 16
 _MANY = 4096
 
 # How a list of numbers, a list of records, and an object of numbers that are named by numbers begin.

@@ -24,7 +24,7 @@ from signet_contract.errors import MalformedPayload
 
 MIN_BYTES = 1 << 16
 """A shorter text is parsed whole; of a longer one, pieces have about as much."""
-_LEAST_ITEMS = 100  # of a piece, for each costs something by itself
+LEAST_ITEMS = 100  # of a piece, for each costs something by itself
 _TRIES = 8
 
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
@@ -60,7 +60,8 @@ def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
         try:
             return _Reader(body, body, least, []).value(_whole(body), [nested])
         except msgspec.DecodeError:
-            # What JSON does not have stands there for numbers of the same length; they are looked for in the body.
+            # NaN and Infinity are no JSON. In `text` numbers of the same length stand for them, so that positions stay;
+            # the values are still read from `body`.
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
             return _Reader(body, text, least, []).value(_whole(text), [nested])
     except (msgspec.DecodeError, RecursionError) as error:
@@ -131,7 +132,7 @@ class LongList:
         self._between_any = _BETWEEN_NESTED if type(self.first) in (list, dict) else _BETWEEN_PLAIN
         if self.is_labelled:
             self._between = self._between_any = _BETWEEN_LABELLED
-        self._bytes = max(least, _LEAST_ITEMS * len(item))
+        self._bytes = max(least, LEAST_ITEMS * len(item))
 
     def __len__(self) -> int:
         """How many items there are."""

@@ -18,9 +18,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import orjson
 import simdjson
 
+from signet_contract.bulk import infinities
 from signet_contract.model_input import EXACT, Array
 
 _PIECE_BYTES = 1 << 16
@@ -30,7 +30,7 @@ _COLONS_TO_COMMAS = bytes.maketrans(b":", b",")
 _MIXED: frozenset[type] = frozenset({int, float})
 
 # A member of an object, and where the next begins.
-_LABELLED = re.compile(rb'"[0-9]+"(: ?)-?[0-9]+(\.?)[0-9]*(, ?)"')
+_LABELLED = re.compile(rb'"[0-9]+"(: ?)-?[0-9]+(\.?)[0-9]*((?:[eE][-+]?)?)[0-9]*(, ?)"')
 
 
 @dataclass(slots=True)
@@ -42,8 +42,8 @@ class Numbers:
     shape: tuple[int, ...]
     """Of an item; `()` if it is one number."""
     kinds: Sequence[frozenset[type]]
-    """For each number of an item, its Python types among the items. Where float and int are named, at least one is a
-    float, and there may be no int."""
+    """For each number of an item, the Python types that it has among the items. {float, int} means: at least one float,
+    and perhaps no int."""
     labels: Array | None = None
     """Where it was a JSON object, its names: ascending whole numbers, none of which can be written in another way."""
 
@@ -59,6 +59,9 @@ def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: i
     """
     closing = b"]" * depth
     first = body[start : body.index(closing or b",", start, end) + depth]
+    second_end = body.find(closing, start + len(first), end) if depth else -1
+    if second_end >= 0 and body.count(b",", start + len(first), second_end) != first.count(b",") + 1:
+        raise Unlike("The first two have different lengths.")  # seen before millions of values are made of one
     return of_texts(parser, first, partial(pieces, body, start, end, closing + b","), depth)
 
 
@@ -68,7 +71,7 @@ def of_texts(parser: simdjson.Parser, first: bytes, texts: Callable[[], Iterable
     Raises:
         ValueError: as `of_list`.
     """
-    item = orjson.loads(first)
+    item = infinities.loads(first)
     shape = np.shape(item) if depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
     types = {type_: frozenset({type_}) for type_ in set(map(type, leaves))}
@@ -93,17 +96,18 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
     found = _LABELLED.match(body, start, end)
     if not found:
         raise ValueError("It has other names or other values.")
-    colon, point, comma = found.groups()
-    look = b'""' + colon + point + comma
+    colon, point, exponent, comma = found.groups()
+    look = b'""' + colon + point + exponent + comma
     blocks = []
     for piece in pieces(body, start, end, comma):
-        # Names are made of digits only, and values of digits, of one point if the first has one, and of a sign.
+        # Names are made of digits only, and values of digits, of a point and an exponent if the first has them, and of
+        # a sign.
         _require_alike(piece.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
         blocks.append(_parsed(parser, piece.translate(_COLONS_TO_COMMAS, b'"'), 2))
     labels = np.concatenate([block[:, 0] for block in blocks])
     if labels[-1] >= EXACT or not (labels[1:] > labels[:-1]).all():
         raise ValueError("Its names may be the same.")
-    return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point else int})], labels)
+    return Numbers([block[:, 1:] for block in blocks], (), [frozenset({float if point or exponent else int})], labels)
 
 
 def of_values(values: Any) -> Numbers:
@@ -188,8 +192,12 @@ def _require_alike(looks: bytes, look: bytes) -> int:
 
 def _parsed(parser: simdjson.Parser, items: bytes, width: int) -> Array:
     """All numbers of a JSON list's items, as float64 [items, width]."""
+
+    def parse(text: bytes) -> Array:
+        found: Any = parser.parse(b"[" + text + b"]")
+        return np.frombuffer(found.as_buffer(of_type="d"))
+
     try:
-        found: Any = parser.parse(b"[" + items + b"]")
+        return infinities.read(parse, items).reshape(-1, width)
     except RuntimeError as error:  # an integer beyond 64 bits, or nesting
         raise ValueError(str(error)) from error
-    return np.frombuffer(found.as_buffer(of_type="d")).reshape(-1, width)

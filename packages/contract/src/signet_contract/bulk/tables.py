@@ -15,17 +15,17 @@ from itertools import chain
 
 import msgspec
 import numpy as np
-import orjson
 import simdjson
 
-from signet_contract.bulk import numbers
+from signet_contract.bulk import infinities, numbers
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.model_input import Array
 
 # pandas reads a float64 that may be another than the nearest, by less than this share of it.
 _PANDAS_ERROR = 2e-15
 
-_POINT, _COLON = b".:"
+_POINT, _COLON, _EXPONENT = b".:e"
+_TO_LOWER = 0x20
 
 # A whole number to JSON; pandas reads -0.0.
 _MINUS_ZERO = re.compile(rb"-0(?:[,\n]|\Z)")
@@ -52,7 +52,7 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     text = body[start : body.index(b"}", start, end) + 1]
     if text.count(b":") > 2 * _MAX_NAMES:
         raise ValueError("They hold too many names.")
-    first = orjson.loads(text)
+    first = infinities.loads(text)
     names, types = tuple(first), tuple(map(type, first.values()))
     if not 0 < len(names) <= _MAX_NAMES or not {float, int, bool}.issuperset(types):
         raise ValueError("They hold something else than numbers, or too many.")
@@ -69,16 +69,22 @@ def of_records(body: bytes, start: int, end: int) -> Table:
 
 
 def _blocks(pieces: Iterable[bytes], names: tuple[str, ...], types: tuple[type, ...]) -> tuple[list[Array], bool]:
-    """The records' values, and whether each that is read as a float has a point; msgspec takes integers for floats."""
+    """The records' values, and whether what is read as a float is written as one: msgspec takes integers for floats.
+
+    They are if all of a piece's have a point, or all have an exponent.
+    """
     read = _reader(names, types)
     points = types.count(float) + "".join(names).count(".")
+    exponents = len(names) - types.count(int) + "".join(names).lower().count("e")  # true and false have one, too
     colons = len(names) + "".join(names).count(":")  # a value that is there twice has one too many
     blocks = []
     are_floats = True
     for piece in pieces:
-        blocks.append(read(piece))
+        blocks.append(infinities.read(read, piece))
         text, count = np.frombuffer(piece, np.uint8), len(blocks[-1])
-        are_floats &= np.count_nonzero(text == _POINT) == count * points
+        are_floats &= count * points == np.count_nonzero(text == _POINT) or (
+            count * exponents == np.count_nonzero(text | _TO_LOWER == _EXPONENT)
+        )
         are_floats &= np.count_nonzero(text == _COLON) == count * colons
     return blocks, are_floats
 

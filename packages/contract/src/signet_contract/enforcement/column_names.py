@@ -14,7 +14,7 @@ EXTRA = "an extra column"
 
 
 def require(schema: Schema, columns: Sequence[Any]) -> list[Violation]:
-    """Violations for extra columns, twenty at most; what MLflow itself would refuse is raised.
+    """Violations for extra columns, twenty at most; what MLflow itself would reject is raised.
 
     Raises:
         SignatureMismatch: some are there more than once, or required ones are not.

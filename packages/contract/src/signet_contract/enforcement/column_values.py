@@ -49,7 +49,7 @@ _KIND_NAMES = {
 
 _PLACE = re.compile(r",? at position [0-9]+")
 
-# What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to refuse.
+# What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to reject.
 CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError, csv.Error)
 
 

@@ -21,8 +21,9 @@ from signet_contract import unchecked_names
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values
 from signet_contract.enforcement.column_values import CRASHES
+from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation
-from signet_contract.policy import refused
+from signet_contract.policy import rejecting
 
 _MANY_COLUMNS = 10_000
 
@@ -57,7 +58,7 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
             f"The signature's types do not fit the input: {got}.", violations or [generic]
         ) from error
     violations += found
-    if violations := refused(violations, policy):
+    if violations := rejecting(violations, policy):
         raise SignatureMismatch(_stricter(violations), violations)
     return result, frame
 
@@ -83,7 +84,7 @@ def read(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> pd.
             got=type(decoded.content).__name__,
         ) from error
     if not schema.has_input_names():
-        unchecked_names.refuse(list(frame.columns), policy)
+        unchecked_names.reject(list(frame.columns), policy)
     return frame
 
 
@@ -92,13 +93,13 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     if isinstance(content, pd.DataFrame):  # of a CSV that was read before
         return content
     if decoded.format is Format.CSV:
-        _refuse_wide(content, len(schema.inputs))
+        _reject_wide(content, len(schema.inputs))
         frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
         if not isinstance(frame.index, pd.RangeIndex):  # pandas shifts the columns of rows that have too many cells
             raise ValueError("a row has more cells than the header")
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
         orient = decoded.format.value.removeprefix("dataframe_")
-        _refuse_ragged(content.get("data") if isinstance(content, dict) else content)
+        _reject_ragged(content.get("data") if isinstance(content, dict) else content)
         frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]  # MLflow types it in part
     elif isinstance(content, dict):
         frame = _frame_of_columns(schema, content)
@@ -106,15 +107,15 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
         expected = schema.input_names() if schema.has_input_names() else []
         one_column = len(expected) == 1 and not any(isinstance(item, dict) for item in content)
         if not one_column:
-            _refuse_ragged(content)
+            _reject_ragged(content)
         frame = pd.DataFrame({expected[0]: content} if one_column else content)
     else:
         frame = pd.DataFrame([content])
     return frame
 
 
-def _refuse_wide(text: str, columns: int) -> None:
-    """Refuse a table over whose header or first row pandas would take very long."""
+def _reject_wide(text: str, columns: int) -> None:
+    """Reject a table over whose header or first row pandas would take very long."""
     for line in islice(re.finditer(r"[^\r\n]+", text), 3):
         if line[0].count(",") > columns + _MANY_COLUMNS:
             cells = len(next(csv.reader([line[0]])))
@@ -122,13 +123,15 @@ def _refuse_wide(text: str, columns: int) -> None:
                 raise ValueError(f"a line has {cells} cells, and the signature has {columns} columns")
 
 
-def _refuse_ragged(rows: Any) -> None:
+def _reject_ragged(rows: Any) -> None:
     """Pandas 3 pads short rows with nulls and warns that it will not for long."""
-    lists = [row for row in rows if type(row) is list] if isinstance(rows, list) else []
+    if not isinstance(rows, list) or list not in (types := types_of(rows)):
+        return
+    lists = rows if types == [list] else [row for row in rows if type(row) is list]
     lengths = sorted(set(map(len, lists)))
     if len(lengths) > 1:
         raise ValueError(f"the rows have from {lengths[0]} to {lengths[-1]} values")
-    if lists and len(lists) < len(rows):
+    if len(lists) < len(rows):
         raise ValueError("some rows are lists and some are not")
 
 

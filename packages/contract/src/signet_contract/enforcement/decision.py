@@ -4,7 +4,7 @@ Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring ser
 the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
 MLflow's, each for what it would let through silently, and are applied to what the model gets (see `floats`):
 
-1. extra columns are refused;
+1. extra columns are rejected;
 2. so is null (or NaN) in a required column,
 3. a number that is not finite,
 4. an empty input,
@@ -17,6 +17,7 @@ Each can be lifted (see `policy`), and the rest is then MLflow's.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -40,52 +41,44 @@ from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
 
 
-def decide(
-    inputs: str, outputs: str | None, params: str | None, decoded: DecodedRequest, policy: frozenset[str] = frozenset()
-) -> ModelInput:
+def decide(signature: Mapping[str, Any], decoded: DecodedRequest, policy: frozenset[str] = frozenset()) -> ModelInput:
     """What pyfunc would give a model with this signature for a request.
 
     Args:
-        inputs: the signature's inputs, as the JSON text that an MLmodel file holds.
-        outputs: likewise its outputs.
-        params: likewise its params.
+        signature: the `signature` entry of an MLmodel file.
         decoded: the request.
         policy: what is let through after all, words of `policy`.
 
     Raises:
-        Rejected: with MLflow's message where MLflow refuses.
+        Rejected: with MLflow's message where MLflow rejects.
     """
-    decoded = exact(inputs, outputs, params, decoded, policy)
+    decoded = exact(signature, decoded, policy)
     with without_collector():
         _require_shallow(decoded)
-        return _decide_and_explain(_signature(inputs, outputs, params), decoded, policy)
+        return _decide_and_explain(_signature(signature), decoded, policy)
 
 
-def exact(  # noqa: PLR0913 -- those of `decide`
-    inputs: str,
-    outputs: str | None,
-    params: str | None,
+def exact(
+    signature: Mapping[str, Any],
     decoded: DecodedRequest,
     policy: frozenset[str] = frozenset(),
     *,
     has_arrays: bool = True,
     least: int = MIN_BYTES,
 ) -> DecodedRequest:
-    """The request with every value as a Python object. A long one is decided first, and may be refused before that.
+    """The request with every value as a Python object. A long one is decided first, and may be rejected before that.
 
     Args:
-        inputs: as of `decide`; so are the others.
-        outputs: likewise.
-        params: likewise.
+        signature: as of `decide`.
         decoded: the request, read or not.
-        policy: likewise.
+        policy: as of `decide`.
         has_arrays: whether it may be read into arrays, if it has not been read.
         least: bytes from which on it is a long one.
 
     Raises:
-        Rejected: it cannot be read, or it is long and refused, as `decide` would refuse it.
+        Rejected: it cannot be read, or it is long and rejected, as `decide` would reject it.
     """
-    signature, source = _signature(inputs, outputs, params), decoded.source
+    mlflow_signature, source = _signature(signature), decoded.source
     if source is None or decoded.is_exact:
         return decoded
     with without_collector():
@@ -95,14 +88,14 @@ def exact(  # noqa: PLR0913 -- those of `decide`
             decoded = source.decode()
         if list_adapters.has_long_lists(decoded.content) and not has_many_digits(source.text):
             with suppress(Unsliced):
-                _decide_and_explain(signature, decoded, policy)
+                _decide_and_explain(mlflow_signature, decoded, policy)
                 return source.exact()
         with suppress(Unsliced):
             decoded = source.sliced(least)
             if not list_adapters.has_long_lists(decoded.content):
                 decoded.is_exact = True
                 return decoded
-            _decide_and_explain(signature, decoded, policy)
+            _decide_and_explain(mlflow_signature, decoded, policy)
         return source.exact()
 
 
@@ -138,7 +131,7 @@ def _require_shallow(decoded: DecodedRequest) -> None:
 def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
     values = _params(signature, decoded)
     if Policy.NON_FINITE not in policy:
-        _refuse_infinite({name: values[name] for name in values if name in (decoded.params or {})})
+        _reject_infinite({name: values[name] for name in values if name in (decoded.params or {})})
     schema = signature.inputs
     if schema.is_tensor_spec():
         return ModelInput(tensors.enforced(schema, decoded, policy), values, framed=False)
@@ -159,8 +152,12 @@ def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> A
     return floats.model_input_of(schema, enforced, sent, policy)
 
 
+def _signature(signature: Mapping[str, Any]) -> ModelSignature:
+    return _parsed(*map(signature.get, ("inputs", "outputs", "params")))
+
+
 @lru_cache(maxsize=8)
-def _signature(inputs: str, outputs: str | None, params: str | None) -> ModelSignature:
+def _parsed(inputs: str, outputs: str | None, params: str | None) -> ModelSignature:
     signature: ModelSignature = ModelSignature.from_dict({"inputs": inputs, "outputs": outputs, "params": params})
     return signature
 
@@ -170,15 +167,14 @@ def _params(signature: ModelSignature, decoded: DecodedRequest) -> dict[str, Any
         return {}  # as MLflow, which ignores params that the signature does not declare
     try:
         return dict(_enforce_params_schema(decoded.params, signature.params) or {})
-    except MlflowException as error:
+    except (MlflowException, *column_values.CRASHES) as error:
+        what = f"The params do not fit the signature's: {error}."
+        message = error.message if isinstance(error, MlflowException) else what
         violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
-        raise SignatureMismatch(error.message, [violation]) from error
-    except column_values.CRASHES as error:
-        violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
-        raise SignatureMismatch(f"The params do not fit the signature's: {error}.", [violation]) from error
+        raise SignatureMismatch(message, [violation]) from error
 
 
-def _refuse_infinite(params: dict[str, Any]) -> None:
+def _reject_infinite(params: dict[str, Any]) -> None:
     for name, value in params.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):

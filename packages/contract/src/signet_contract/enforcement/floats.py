@@ -49,7 +49,7 @@ def model_input_of(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, p
         sent = sent.iloc[:, : enforced.shape[1]]
         nulls = sent.isna().to_numpy(dtype=bool)
         if Policy.NON_FINITE not in policy:
-            _refuse_lost(sent, is_lost & ~nulls)
+            _reject_lost(sent, is_lost & ~nulls)
         values = np.where(nulls, np.float32(np.nan), values)
     names = schema.input_names() if schema.has_input_names() else list(enforced.columns)
     inputs = np.full((len(enforced), len(names)), np.nan, np.float32)
@@ -57,7 +57,7 @@ def model_input_of(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, p
     return inputs
 
 
-def _refuse_lost(sent: pd.DataFrame, is_lost: Array) -> None:
+def _reject_lost(sent: pd.DataFrame, is_lost: Array) -> None:
     if not is_lost.any():
         return
     values = sent.to_numpy(dtype=object)

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk.long_lists import LEAST_ITEMS, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.model_input import EXACT, Array
-
-_LEAST_ITEMS = 100  # of a piece, for each costs something by itself
 
 
 def columns(numbers: Numbers, places: Sequence[int]) -> Iterator[tuple[int, int, Array]]:
@@ -21,7 +19,7 @@ def columns(numbers: Numbers, places: Sequence[int]) -> Iterator[tuple[int, int,
         Unsliced: some may be integers or floats, or are integers that float64 does not hold.
     """
     start, blocks = 0, numbers.blocks
-    if len(numbers) < _LEAST_ITEMS * len(blocks):
+    if len(numbers) < LEAST_ITEMS * len(blocks):
         blocks = [np.concatenate(blocks)]
     for block in blocks:
         for place in places:

@@ -12,6 +12,7 @@ import numpy as np
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement import json_dtypes
+from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array
 
@@ -19,9 +20,9 @@ from signet_contract.model_input import Array
 def of(content: Any) -> tuple[list[Any], tuple[int, ...]]:
     """What stands in nested lists, and their shape as far as they are regular."""
     level, shape = [content], []
-    while level and set(map(type, level)) == {list} and len(lengths := set(map(len, level))) == 1:
+    while level and type(level[0]) is list and types_of(level) == [list] and len(lengths := set(map(len, level))) == 1:
         shape.append(lengths.pop())
-        level = list(chain.from_iterable(level))
+        level = list(chain.from_iterable(level)) if shape[-1] else []
     return level, tuple(shape)
 
 
@@ -151,7 +152,7 @@ def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | 
     if isinstance(values, np.ndarray):
         yield type(values[0].item()), range(len(values)), values
         return
-    types = {type_: number for number, type_ in enumerate(set(map(type, values)))}
+    types = {type_: number for number, type_ in enumerate(types_of(values))}
     of_each = np.fromiter(map(types.__getitem__, map(type, values)), np.uint8, len(values)) if len(types) > 1 else None
     for type_, number in types.items():
         chosen = None if of_each is None else of_each == number

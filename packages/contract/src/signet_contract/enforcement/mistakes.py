@@ -2,7 +2,7 @@
 
 `{"instances": …, "signature_name": …}` is an object of two columns, and CSV without line ends is a header of odd names.
 To be told which columns are missing gets nobody on. A signature may have such columns, so this looks only at what is
-refused.
+rejected.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Where a request has long lists that are no Python lists (`LongList`, `Numbers`),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -38,7 +39,7 @@ class Irregular(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RegularTable:
     """Rows and columns, by their places."""
 
     names: Sequence[Any]
@@ -48,14 +49,15 @@ class Table:
     cut: Callable[[Sequence[int], Sequence[int]], Any]
     """The content with these rows and columns only."""
     is_counted: bool = True
-    """Whether the rows can be counted without a look at all of them. If not, there are fewer values than bytes."""
+    """Whether the rows can be counted without a look at all of them. If not, the body has more bytes than the table has
+    values, so that its size needs no check."""
     rows_are_told_by_all: bool = False
     """Whether it takes all columns to tell how many rows there are, and in which order."""
     is_sorted: bool = False
     """Whether the values have been sorted by kind on the way to the names."""
 
 
-def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -> Table | None:
+def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -> RegularTable | None:
     """The request as a table; None if its form is none of these.
 
     Args:
@@ -84,7 +86,7 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
     return found
 
 
-def _of_frame(frame: pd.DataFrame) -> Table:
+def _of_frame(frame: pd.DataFrame) -> RegularTable:
     def columns(places: Sequence[int]) -> Pieces:
         for place in places:
             values = frame.iloc[:, place].to_numpy()
@@ -92,7 +94,7 @@ def _of_frame(frame: pd.DataFrame) -> Table:
                 piece = values[start : start + _PIECE_ROWS]
                 yield place, start, piece if piece.dtype in (np.float64, np.int64) else piece.tolist()
 
-    return Table(
+    return RegularTable(
         list(frame.columns),
         lambda: len(frame),
         columns,
@@ -100,7 +102,7 @@ def _of_frame(frame: pd.DataFrame) -> Table:
     )
 
 
-def _of_read_records(records: tables.Table) -> Table | None:
+def _of_read_records(records: tables.Table) -> RegularTable | None:
     found, names = _of_lists(records.rows), records.names
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
@@ -110,14 +112,13 @@ def _of_read_records(records: tables.Table) -> Table | None:
     return found and replace(found, names=names, cut=cut)
 
 
-def _of_split(content: Any) -> Table | None:
+def _of_split(content: Any) -> RegularTable | None:
     if type(content) is not dict or not {"data"} <= content.keys() <= {"columns", "data", "index"}:
         return None
     rows, names, index = content["data"], content.get("columns"), content.get("index")
     found = _of_lists(rows)
-    if names is not None and (type(names) is not list or not _are_plain(names)):
-        return None
-    if found is None:
+    are_plain = type(names) is list and set(map(type, names)) in ({str}, {int})
+    if found is None or not (names is None or are_plain):
         return None
     if names is not None and len(names) != len(found.names):
         if type(rows) is LongList and index is None:
@@ -137,11 +138,7 @@ def _of_split(content: Any) -> Table | None:
     return replace(found, names=names or found.names, cut=cut)
 
 
-def _are_plain(names: list[Any]) -> bool:
-    return set(map(type, names)) in ({str}, {int})
-
-
-def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_column: bool) -> Table | None:
+def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_column: bool) -> RegularTable | None:
     types: set[type]
     if isinstance(rows, Numbers):
         types = {list if rows.shape else float}
@@ -155,7 +152,7 @@ def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_co
     return _of_lists(rows) if types & {list, dict} else _of_values(0, rows, {dict, list})
 
 
-def _of_values(name: Any, values: Any, others: set[type]) -> Table:
+def _of_values(name: Any, values: Any, others: set[type]) -> RegularTable:
     def columns(places: Sequence[int]) -> Pieces:
         for start, piece in list_adapters.pieces(values):
             if not others.isdisjoint(map(type, piece)):
@@ -163,10 +160,12 @@ def _of_values(name: Any, values: Any, others: set[type]) -> Table:
             yield from ((place, start, piece) for place in places)
 
     is_counted = type(values) is not LongList
-    return Table([name], lambda: len(values), columns, lambda rows, _: list_adapters.taken(values, rows), is_counted)
+    return RegularTable(
+        [name], lambda: len(values), columns, lambda rows, _: list_adapters.taken(values, rows), is_counted
+    )
 
 
-def _of_lists(rows: Any) -> Table | None:
+def _of_lists(rows: Any) -> RegularTable | None:
     if type(rows) is Numbers:
         return _of_read_lists(rows)
     if type(rows) is LongList:
@@ -181,21 +180,24 @@ def _of_lists(rows: Any) -> Table | None:
 
     def columns(places: Sequence[int]) -> Pieces:
         for start, piece in list_adapters.pieces(rows):
-            if set(map(type, piece)) != {list} or set(map(len, piece)) != {width}:
+            values = list[Values]()
+            if set(map(type, piece)) == {list}:
+                with suppress(ValueError):
+                    values = list(zip(*piece, strict=True))
+            if len(values) != width:
                 raise Irregular(_sorts(rows))
-            values = list(chain.from_iterable(piece))
-            yield from ((place, start, values[place::width]) for place in places)
+            yield from ((place, start, values[place]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
         return [[row[place] for place in places] for row in list_adapters.taken(rows, chosen)]
 
-    return Table(range(width), lambda: len(rows), columns, cut, type(rows) is list)
+    return RegularTable(range(width), lambda: len(rows), columns, cut, type(rows) is list)
 
 
-def _of_read_lists(rows: Numbers) -> Table | None:
+def _of_read_lists(rows: Numbers) -> RegularTable | None:
     if rows.labels is not None or len(rows.shape) != 1:
         return None
-    return Table(
+    return RegularTable(
         range(len(rows.kinds)),
         lambda: len(rows),
         lambda places: json_dtypes.columns(rows, places),
@@ -214,7 +216,7 @@ def _sorts(rows: LongList) -> list[Any]:
     return list(found.values())
 
 
-def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> Table:
+def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
     names: dict[str, None] = {}
     for start, piece in list_adapters.pieces(records):
         if set(map(type, piece)) != {dict}:
@@ -233,17 +235,15 @@ def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> Table:
             yield from ((place, start, list_adapters.members(piece, of_all[place])) for place in places)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
-        if len(places) == len(of_all):
-            return list_adapters.taken(records, rows)
-        kept = [of_all[place] for place in places]
-        return [
-            {name: record[name] for name in kept if name in record} for record in list_adapters.taken(records, rows)
-        ]
+        taken, kept = list_adapters.taken(records, rows), [of_all[place] for place in places]
+        if len(kept) == len(of_all):
+            return taken
+        return [{name: record[name] for name in kept if name in record} for record in taken]
 
-    return Table(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
+    return RegularTable(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
 
 
-def _of_columns(content: dict[str, Any]) -> Table | None:
+def _of_columns(content: dict[str, Any]) -> RegularTable | None:
     names, types = list(content), set(map(type, content.values()))
     if types == {dict}:
         return _of_labelled(content)
@@ -275,14 +275,14 @@ def _of_columns(content: dict[str, Any]) -> Table | None:
         return parts
 
     is_counted = LongList not in types or len(of_rows) < len(names)
-    return Table(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
+    return RegularTable(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
 
 
 def _some(columns: dict[str, Any], names: list[str], places: Sequence[int]) -> dict[str, Any]:
     return {names[place]: columns[names[place]] for place in places}
 
 
-def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
+def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:
     """Columns whose rows have labels; pandas takes these in the order in which they first appear."""
     names = list(content)
     labels = list(dict.fromkeys(chain.from_iterable(content.values())))
@@ -297,4 +297,4 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> Table:
         some = _some(content, names, places)
         return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
 
-    return Table(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)
+    return RegularTable(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)

@@ -1,9 +1,9 @@
 """The part of a large table that decides what is said of the whole.
 
 What MLflow says of a column depends on the kinds of its values (`value_kinds`), not on how many there are of each. So
-an excerpt with the first rows of each kind is refused as the whole would be, and has the first of the violations that
-the whole has; how many more there are is counted by kind. No data frame is made of what is refused, and none before its
-size is known.
+an excerpt with the first rows of each kind is rejected as the whole would be, and has the first of the violations that
+the whole has; how many more there are is counted by kind. No data frame is made of what is rejected, and none before
+its size is known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from signet_contract import unchecked_names
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import column_names, list_adapters, regular_table
-from signet_contract.enforcement.regular_table import Irregular, Table
+from signet_contract.enforcement.regular_table import Irregular, RegularTable
 from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
 from signet_contract.policy import Policy
@@ -76,7 +76,7 @@ class Excerpt:
             return
         try:
             if not schema.has_input_names():
-                unchecked_names.refuse(table.names, policy)
+                unchecked_names.reject(table.names, policy)
             kept = self._kept(schema, table, policy)
         except SignatureMismatch:
             if not table.is_counted:  # its first row says what it is, and may be alone with that
@@ -100,7 +100,7 @@ class Excerpt:
         return self._rows is not None or self._is_irregular
 
     def of_the_whole(self, rejection: SignatureMismatch) -> SignatureMismatch:
-        """What the whole request is refused with, given what its excerpt is refused with.
+        """What the whole request is rejected with, given what its excerpt is rejected with.
 
         Raises:
             Unsliced: the excerpt has no row of the whole's for it.
@@ -129,7 +129,7 @@ class Excerpt:
         before, found, after = rejection.message.rpartition(f" in row {first.row}")
         return f"{before} in row {moved.row}{after}" if found else rejection.message
 
-    def _kept(self, schema: Schema, table: Table, policy: frozenset[str]) -> list[int]:
+    def _kept(self, schema: Schema, table: RegularTable, policy: frozenset[str]) -> list[int]:
         """Places of the signature's columns and of the first others; of all, if it takes them to tell the rows."""
         column_names.require(schema, table.names)
         if not schema.has_input_names():
@@ -143,7 +143,7 @@ class Excerpt:
         own = [place for place, name in enumerate(table.names) if name in known]
         return sorted(own + extra[:MAX_VIOLATIONS])
 
-    def _chosen(self, schema: Schema, table: Table, kinds: Mapping[Any, Kinds]) -> list[int]:
+    def _chosen(self, schema: Schema, table: RegularTable, kinds: Mapping[Any, Kinds]) -> list[int]:
         """The first rows, and the first of each kind in each column."""
         keys = table.names if schema.has_input_names() else range(len(table.names))
         found = {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
@@ -163,7 +163,7 @@ def _not_there() -> DecodedRequest:
 
 
 def require_full(schema: Schema, decoded: DecodedRequest) -> None:
-    """Refuse a table most of which would be missing values, before it is made.
+    """Reject a table most of which would be missing values, before it is made.
 
     Raises:
         MalformedPayload: it has more of them than its body has bytes.

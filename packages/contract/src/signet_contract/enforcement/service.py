@@ -1,27 +1,33 @@
 """The enforcement service: processes forked from one that has loaded MLflow and pandas, whose memory they share.
 
 Each decides on one request at a time and has bounds: it is ended at the request's deadline, and a request that takes
-more memory than `MEMORY_BYTES` is refused. Those for small bodies stay; one for large bodies ends with its request, and
-so gives its memory back.
+more memory than `MEMORY_BYTES` is rejected. Those for small bodies stay; one for large bodies ends with its request,
+and so gives its memory back.
 """
 
 from __future__ import annotations
 
 import gc
+import io
+import json
 import os
 import signal
 import sys
 import time
 import traceback
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing.connection import Listener
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
 
 from signet_contract import machine
+from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import remote
+from signet_contract.enforcement import service_client
+from signet_contract.errors import Rejected
 from signet_contract.request import RawBody
 
 MEMORY_BYTES = 768 << 20
@@ -46,7 +52,7 @@ def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
     gc.freeze()  # else to look for garbage would copy every page
     few = min(max(FEWEST, machine.cores()), MOST)
     listeners = []
-    for path in (address, remote.large_address(address)):
+    for path in (address, service_client.large_address(address)):
         Path(path).unlink(missing_ok=True)
         listeners.append(Listener(path, family="AF_UNIX", backlog=_BACKLOG))
     small, large = listeners
@@ -89,17 +95,57 @@ def _decide_one(listener: Listener) -> DecodedRequest | None:
     with listener.accept() as connection:
         try:
             connection.send_bytes(b"")
-            contract, text = orjson.loads(connection.recv_bytes()), connection.recv_bytes()
+            document, text = connection.recv_bytes(), connection.recv_bytes()
             is_csv, is_unread, left_s = orjson.loads(connection.recv_bytes())
             signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
             decoded = RawBody(text, is_csv=is_csv).unread()
-            for message in remote.answered(contract, decoded, len(text), is_unread=is_unread):
+            for message in _answered(document, decoded, len(text), is_unread=is_unread):
                 connection.send_bytes(message)
         except (OSError, EOFError):  # who asked is gone
             pass
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     return decoded
+
+
+def _answered(document: bytes, decoded: DecodedRequest, size: int, *, is_unread: bool) -> list[bytes]:
+    """The answer about a request of `size` bytes, as messages; `document` and `is_unread` as the worker sent them."""
+    try:
+        model_input = _contract(document).enforce_here(decoded, is_unread=is_unread)
+        named = model_input.inputs if isinstance(model_input.inputs, dict) else {None: model_input.inputs}
+        answer = {
+            "inputs": list(named),
+            "params": model_input.params,
+            "framed": model_input.framed,
+            "wrapped": decoded.wrapped,
+        }
+        # orjson would make null of a param that is infinite.
+        return [json.dumps(answer, default=str).encode(), *map(_npy, named.values())]
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
+        if _is_for_memory(error):
+            return [orjson.dumps({"too_costly": size})]
+        if isinstance(error, Rejected):
+            return [orjson.dumps(error.document(), default=str, option=orjson.OPT_SERIALIZE_NUMPY)]
+        return [orjson.dumps({"fault": traceback.format_exc()})]
+
+
+@lru_cache(maxsize=8)
+def _contract(document: bytes) -> Contract:
+    parts = orjson.loads(document)
+    return Contract(parts, parts["policy"])
+
+
+def _is_for_memory(error: BaseException | None) -> bool:
+    """Whether memory was the reason: MLflow takes it for the client's mistake."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values, columns, leaves, list_adapters, row_excerpt
 from signet_contract.enforcement.leaves import LongLeaves
+from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
-from signet_contract.policy import Policy, refused
+from signet_contract.policy import Policy, rejecting
 
 Array = np.ndarray[Any, Any]
 Input = pd.DataFrame | Array | dict[str, Array]
@@ -73,7 +74,7 @@ def _generic(schema: Schema, got: str) -> _Broken:
 
 
 def _unlifted(broken: Sequence[_Broken], policy: frozenset[str]) -> list[_Broken]:
-    return [each for each in broken if refused(each.first, policy)]
+    return [each for each in broken if rejecting(each.first, policy)]
 
 
 def _mismatch(message: str, broken: Sequence[_Broken]) -> SignatureMismatch:
@@ -90,7 +91,7 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
         violation = Violation("columns", "each input once", "the same input twice", column=twice[0])
         raise SignatureMismatch(f"The input has columns more than once: {listed(twice)}.", [violation])
     if schema.has_input_names():
-        _refuse_other_names(schema, list(frame.columns), policy)
+        _reject_other_names(schema, list(frame.columns), policy)
         frame = frame[[name for name in schema.input_names() if name in frame.columns]]
     if frame.empty and Policy.EMPTY not in policy:
         raise SignatureMismatch(
@@ -126,7 +127,7 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
     if isinstance(content, LongList) and isinstance(content.first, dict):
         raise Unsliced
     if isinstance(content, list) and content and set(map(type, content)) == {dict}:
-        _refuse_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), policy)
+        _reject_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), policy)
         by_name = {name: [row[name] for row in content if name in row] for name in names}
         content = {name: values for name, values in by_name.items() if values}
     elif isinstance(content, list | LongList | Numbers) and len(names) == 1:
@@ -137,7 +138,7 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
             expected=f"an object with {names}",
             got=type(content).__name__,
         )
-    _refuse_other_names(schema, list(content), policy)
+    _reject_other_names(schema, list(content), policy)
     specs: dict[Any, Any] = schema.input_dict()
     arrays: dict[str, Array] = {}
     broken = []
@@ -148,7 +149,7 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
     return arrays, broken
 
 
-def _refuse_other_names(schema: Schema, given: list[Any], policy: frozenset[str]) -> None:
+def _reject_other_names(schema: Schema, given: list[Any], policy: frozenset[str]) -> None:
     present, expected = set(given), set(schema.input_names())
     missing = [name for name in schema.required_input_names() if name not in present]
     extra = [name for name in given if name not in expected]
@@ -173,8 +174,8 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     if isinstance(content, LongList | Numbers):
         return _of_long_list(spec, name, content, policy)
     values, shape = leaves.of(content)
-    if list in set(map(type, values)):
-        lists_ = [value for value in values if type(value) is list]
+    if list in (types := types_of(values)):
+        lists_ = values if types == [list] else [value for value in values if type(value) is list]
         lengths = sorted(set(map(len, lists_)) | ({0} if len(lists_) < len(values) else set()))
         items = f"{lengths[0]} to {lengths[-1]} items"
         raise SignatureMismatch(

@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import countOf
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,13 @@ Kind = tuple[type, int]
 """A Python type, and a number for what matters among its values."""
 
 
+def types_of(values: Sequence[Any]) -> list[type]:
+    """Python types of the values, in the order they come; if it is but one, as is usual, it is found fast."""
+    first = list(map(type, values[:1]))
+    is_one = first and countOf(map(type, values), first[0]) == len(values)
+    return first if is_one else list(dict.fromkeys(map(type, values)))
+
+
 class Kinds:
     """Those of the values of one column.
 
@@ -126,7 +134,7 @@ class Kinds:
 
     def _sorted(self, values: Sequence[Any] | Array) -> Iterator[tuple[Kind, Sequence[int] | Array, int]]:
         """Each kind of the values, the first rows of it among them, and how many there are."""
-        types = [type(values[0].item())] if isinstance(values, np.ndarray) else list(dict.fromkeys(map(type, values)))
+        types = [type(values[0].item())] if isinstance(values, np.ndarray) else types_of(values)
         # Texts alone are no doubles, whatever is in them; among others they may be taken for some.
         self._reads_texts |= self._type == DataType.double and str in types and (len(types) > 1 or self._is_mixed())
         numbers = {type_: number for number, type_ in enumerate(types)}

@@ -141,7 +141,9 @@ class Named:
         """Where the signature's columns stand among `names`; nowhere if these are not all of them and no others."""
         if names == self._names:
             return range(len(names))
-        if type(names) is not list or set(map(type, names)) != {str} or sorted(names) != self._sorted_names:
+        if type(names) is not list or len(names) != len(self._names) or set(map(type, names)) != {str}:
+            return ()
+        if sorted(names) != self._sorted_names:
             return ()
         return [names.index(name) for name in self._names]
 

@@ -53,16 +53,13 @@ def cache_key(decoded: DecodedRequest) -> Hashable:
     try:
         if decoded.format is Format.SPLIT and type(content) is dict and "columns" in content:
             content = dict(content)
-            names = _names(content.pop("columns"))
+            columns = content.pop("columns")
+            if type(columns) is not list or set(map(type, columns)) != {str}:
+                return None
+            names = tuple(columns)
         return (decoded.format, names, _key(content))
     except (_Particular, RecursionError):
         return None
-
-
-def _names(columns: Any) -> Hashable:
-    if type(columns) is not list or set(map(type, columns)) != {str}:
-        raise _Particular
-    return tuple(columns)
 
 
 def _key(value: Any) -> Hashable:

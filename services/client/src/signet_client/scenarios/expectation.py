@@ -56,7 +56,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """A 400 in JSON whose message begins as given; the message and its beginning may differ in a final full stop."""
 
     begins: str = ""

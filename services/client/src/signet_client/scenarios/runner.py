@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 
 from signet_client.errors import UnknownDeployment
 from signet_client.predict import is_unknown_deployment
-from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Refusal
+from signet_client.scenarios.expectation import Expectation, Labels, NotServed, Predictions, Rejection
 from signet_client.scenarios.report import Row, print_report
 
 if TYPE_CHECKING:
@@ -127,11 +127,11 @@ def _mixed() -> tuple[Exchange, ...]:
     """Good and bad requests in turn, each with its own right answer."""
     kinds = (
         *(Exchange("", _seed([row]), Labels((label,))) for row, label in zip(ROWS, LABELS, strict=True)),
-        Exchange("", _WRONG_COLUMNS, Refusal(_MISSING)),
+        Exchange("", _WRONG_COLUMNS, Rejection(_MISSING)),
         Exchange("", _split(ROWS), Predictions(LABELS)),
-        Exchange("", _WRONG_TYPES, Refusal(_NO_INTEGERS)),
-        Exchange("", b'{"data": [', Refusal()),
-        Exchange("", _with("NaN"), Refusal()),
+        Exchange("", _WRONG_TYPES, Rejection(_NO_INTEGERS)),
+        Exchange("", b'{"data": [', Rejection()),
+        Exchange("", _with("NaN"), Rejection()),
     )
     return kinds * 8
 
@@ -170,32 +170,32 @@ SCENARIOS: tuple[Scenario, ...] = (
             Predictions(LABELS),
         ),
     ),
-    # Refusals by the signature
-    _one("wrong column names", Exchange("sig_invalid_column_name.json", _WRONG_COLUMNS, Refusal(_MISSING))),
-    _one("wrong data type", Exchange("sig_invalid_data_type.json", _WRONG_TYPES, Refusal(_NO_INTEGERS))),
+    # Rejections by the signature
+    _one("wrong column names", Exchange("sig_invalid_column_name.json", _WRONG_COLUMNS, Rejection(_MISSING))),
+    _one("wrong data type", Exchange("sig_invalid_data_type.json", _WRONG_TYPES, Rejection(_NO_INTEGERS))),
     _one(
         "missing column",
         Exchange(
             "3 of 4 columns",
             _split([ROWS[0][:3]], COLUMNS[:3]),
-            Refusal("Model is missing inputs ['petal width (cm)']."),
+            Rejection("Model is missing inputs ['petal width (cm)']."),
         ),
     ),
-    _one("extra column", Exchange("5 columns", _split([(*ROWS[0], 1.0)], (*COLUMNS, "colour")), Refusal())),
-    _one("string for a number", Exchange('"5.1"', _with('"5.1"'), Refusal(_WRONG_TYPE))),
-    _one("boolean for a number", Exchange("true", _with("true"), Refusal(_WRONG_TYPE))),
-    _one("null for a number", Exchange("null", _with("null"), Refusal())),
+    _one("extra column", Exchange("5 columns", _split([(*ROWS[0], 1.0)], (*COLUMNS, "colour")), Rejection())),
+    _one("string for a number", Exchange('"5.1"', _with('"5.1"'), Rejection(_WRONG_TYPE))),
+    _one("boolean for a number", Exchange("true", _with("true"), Rejection(_WRONG_TYPE))),
+    _one("null for a number", Exchange("null", _with("null"), Rejection())),
     _one(
-        "one bad row among good ones", Exchange("3 rows, 1 null", _seed([*ROWS[:2], (None, *ROWS[2][1:])]), Refusal())
+        "one bad row among good ones", Exchange("3 rows, 1 null", _seed([*ROWS[:2], (None, *ROWS[2][1:])]), Rejection())
     ),
-    _one("NaN", Exchange("NaN", _with("NaN"), Refusal())),
-    _one("Infinity", Exchange("Infinity", _with("Infinity"), Refusal())),
-    _one("-Infinity", Exchange("-Infinity", _with("-Infinity"), Refusal())),
-    _one("a number beyond double", Exchange("1e400", _with("1e400"), Refusal())),
-    # Refusals of what is no request
-    _one("malformed JSON", Exchange('{"data": [', b'{"data": [', Refusal())),
-    _one("JSON that is no table", Exchange('"SETOSA"', b'"SETOSA"', Refusal())),
-    _one("empty body", Exchange("0 bytes", b"", Refusal())),
+    _one("NaN", Exchange("NaN", _with("NaN"), Rejection())),
+    _one("Infinity", Exchange("Infinity", _with("Infinity"), Rejection())),
+    _one("-Infinity", Exchange("-Infinity", _with("-Infinity"), Rejection())),
+    _one("a number beyond double", Exchange("1e400", _with("1e400"), Rejection())),
+    # Rejections of what is no request
+    _one("malformed JSON", Exchange('{"data": [', b'{"data": [', Rejection())),
+    _one("JSON that is no table", Exchange('"SETOSA"', b'"SETOSA"', Rejection())),
+    _one("empty body", Exchange("0 bytes", b"", Rejection())),
     # Neighbours and strangers
     Scenario("good and bad requests at once", _mixed()),
     _one("unknown deployment", Exchange("POST sample.json", _SAMPLE, NotServed(), deployment="no_such_deployment")),
@@ -245,5 +245,5 @@ def _run(scenario: Scenario, deployment: str, server: PredictionServer) -> Row:
 
 
 def _got(answer: Answer) -> str:
-    """The answer as the table shows it: a refusal's message, else the body."""
+    """The answer as the table shows it: a rejection's message, else the body."""
     return f"{answer.status} {answer.message}" if answer.message is not None else answer.text.strip()

@@ -95,15 +95,16 @@ def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
 def _pack(folder: Path, name: str, revision_id: str, mar: Path) -> None:
     """Write a .mar of the folder's files, uncompressed.
 
-    The manifest names no handler: every archive is served by `default_service_handler` of config.properties.
-    TorchServe's own archiver copies all files into the temporary folder first, which in a container is memory.
+    TorchServe's `MANIFEST.json` in it names no handler: every archive is served by `default_service_handler` of
+    config.properties. TorchServe's own archiver copies all files into the temporary folder first, which in a container
+    is memory.
     """
     model = {"modelName": name, "modelVersion": revision_id}
-    manifest = {"createdOn": "", "runtime": "python", "model": model, "archiverVersion": ""}
+    description = {"createdOn": "", "runtime": "python", "model": model, "archiverVersion": ""}
     with zipfile.ZipFile(mar, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
-        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(description))
 
 
 def alone(unpacked: Path) -> str:

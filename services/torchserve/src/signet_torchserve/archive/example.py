@@ -14,10 +14,11 @@ _WHOLE = {"long", "integer"}
 
 
 def request(model: Path, mlmodel: dict[str, Any], allow: frozenset[str]) -> Any:
-    """JSON document of a request with the example's rows; None where a model has several inputs.
+    """JSON document of a request with the example's rows; None where a model of several tensors has none.
 
     MLflow exports a program for a tensor signature and an example that is an array; columns are put on afterwards. The
-    array's columns are then the signature's, in its order. The arrays of several inputs it takes and does not save.
+    array's columns are then the signature's, in its order. MLflow takes an example of several tensors and does not save
+    it.
 
     Args:
         model: the MLflow model's folder.

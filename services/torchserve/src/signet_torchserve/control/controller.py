@@ -18,7 +18,7 @@ from signet_torchserve.control import plan
 from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import Desired, Follower
-from signet_torchserve.control.observed import Drain, Eye, Observed, RunningRollout
+from signet_torchserve.control.observed import Eye, Observed, RunningDrain, RunningRollout
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.control.retry_loop import keep_going
@@ -73,7 +73,7 @@ class Controller:
         self._rollouts: list[Rollout] = []
         self._proven: set[tuple[str, tuple[int, str]]] = set()
         self._recalled: dict[str, Revision | None] = {}
-        self._draining: dict[tuple[str, str], Drain] = {}
+        self._draining: dict[tuple[str, str], RunningDrain] = {}
         self._tasks: dict[tuple[str, str], threading.Thread] = {}
         self._troubles: dict[tuple[str, str], str] = {}
         self._held: set[str] = set()
@@ -186,8 +186,8 @@ class Controller:
         actions = plan.plan(desired, observed, self._outcomes.backoff, now)
         self._outcomes.follow(desired, observed)
         self._draining = {
-            (it.name, it.revision_id): Drain(
-                self._draining.get((it.name, it.revision_id), Drain(now)).since,
+            (it.name, it.revision_id): RunningDrain(
+                self._draining.get((it.name, it.revision_id), RunningDrain(now)).since,
                 observed.deployments[it.name].versions[it.revision_id].is_idle,
             )
             for it in actions

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 MAX_BACKOFF_S = 5.0
 ASK_S = 0.5  # between two questions whether the registry has changed
 WHOLE_S = 30.0  # between two whole looks, if it has not: a database may be changed behind its server
-IDLE_SHARE = 0.01  # of the time that whole looks take at most, while nothing changes
+IDLE_SHARE = 0.01  # while nothing changes, whole looks at the registry take this part of the time at most
 LONGEST_S = 600.0
 MAX_DENIED_S = (
     60.0  # an account that is wrong stays so until somebody acts, and servers lock one that is tried too often

@@ -57,7 +57,7 @@ class RunningRollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class RunningDrain:
     """A version that ends when it is idle."""
 
     since: float
@@ -72,7 +72,7 @@ class Observed:
     rollouts: Sequence[RunningRollout] = ()
     proven: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
     """Name and identity of revisions that have given their golden answers since the controller started."""
-    draining: Mapping[tuple[str, str], Drain] = field(default_factory=dict)
+    draining: Mapping[tuple[str, str], RunningDrain] = field(default_factory=dict)
     ending: AbstractSet[tuple[str, str]] = frozenset()
     """Name and revision of versions with a task that runs: they are being removed, or given other workers."""
     cached: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()

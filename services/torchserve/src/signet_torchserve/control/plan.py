@@ -36,9 +36,9 @@ from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import PLACEHOLDER
 
 AT_ONCE = {"back": 4, "new": 2}
-"""Rollouts at the same time: of versions whose archive lies on disk beside one that answers, and of all others."""
+"""Rollouts at the same time. `back`: the deployment answers, and the archive is on disk. `new`: all others."""
 FETCHED_AT_ONCE = 1
-"""Of the others those whose archive is not on disk yet: the next is fetched while one proves itself."""
+"""Rollouts at the same time whose archive is not on disk yet: the next is fetched while one proves itself."""
 HOLD_S = 30
 
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 # At each look: five hundred versions must keep no rollout waiting.
 LONGEST_S = 0.25
 DENIED_S = 60  # until a model's tags are written again where the account may not
-BRIEF_S = 1.0  # a version that is pending is said to be so for another reason once that reason has held as long
+BRIEF_S = 1.0  # a new reason for `pending` is told once it has held as long
 _REASONS = {
     "pending": "it waits for its turn",
     "ready": "answers on this replica",

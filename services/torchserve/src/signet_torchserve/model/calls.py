@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-Graph = dict[str, Any]
+JsonGraph = dict[str, Any]
 Argument = dict[str, Any]
 
 _PREFIX = "torch.ops."
@@ -63,7 +63,7 @@ class Call:
         return [name for output in self.node["outputs"] for name in tensors(output)]
 
     @cached_property
-    def graphs(self) -> list[Graph]:
+    def graphs(self) -> list[JsonGraph]:
         """Graphs that the operator may call: the branches of `cond`, the body of `no_grad`."""
         return [entry["arg"]["as_graph"]["graph"] for entry in self.node["inputs"] if "as_graph" in entry["arg"]]
 
@@ -88,7 +88,7 @@ class Call:
         return value
 
 
-def calls(graph: Graph) -> Iterator[Call]:
+def calls(graph: JsonGraph) -> Iterator[Call]:
     """All calls of a graph and of the graphs that they call."""
     for node in graph["nodes"]:
         call = Call(node)

@@ -12,7 +12,7 @@ from typing import Any
 from signet_contract.policy import Policy
 
 from signet_torchserve.errors import NotServable
-from signet_torchserve.model.calls import Call, Graph, calls, names
+from signet_torchserve.model.calls import Call, JsonGraph, calls, names
 from signet_torchserve.model.operator_kinds import OVERWRITE, RANDOM, UNWRITTEN, VIEWS, WRITES
 
 _DROPOUTS = frozenset(
@@ -102,7 +102,7 @@ def _is_training(call: Call) -> bool:
     return any(call.value(name) for name in _TRAINING)
 
 
-def _refuse_random(graph: Graph) -> None:
+def _refuse_random(graph: JsonGraph) -> None:
     for call in filter(draws_in_training, calls(graph)):
         raise NotServable(
             f"The model was logged in training mode ({call.operator} draws random numbers), so that its answers vary: "
@@ -139,12 +139,12 @@ class _Memory:
                 weight = kind.removesuffix("_mutation")
                 raise _state_moves(f"{weight} {value[f'{weight}_name']!r}", kind)
 
-    def refuse_changes(self, graph: Graph) -> None:
+    def refuse_changes(self, graph: JsonGraph) -> None:
         """Refuse a graph that writes to a weight, or reads what nothing has written."""
         held = self._follow(graph, self._weights)
         self._read("its output", held)
 
-    def _follow(self, graph: Graph, held: dict[str, frozenset[str]]) -> frozenset[str]:
+    def _follow(self, graph: JsonGraph, held: dict[str, frozenset[str]]) -> frozenset[str]:
         """Memory that the outputs of a graph may lie in.
 
         Args:
@@ -199,7 +199,7 @@ def _state_moves(what: str, writer: str) -> NotServable:
     )
 
 
-def _handed(call: Call, inner: Graph, held: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+def _handed(call: Call, inner: JsonGraph, held: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     """Memory that the inputs of a graph may lie in, which an operator calls; if they can't be told apart, all of it."""
     inputs = names(inner["inputs"])
     if len(inputs) == len(call.operands):

@@ -175,12 +175,12 @@ def _served(model: dict[str, Any]) -> ServedVersion:
 
 
 def _place_of(name: str, folder: Path) -> Path:
-    """Folder of a model's placeholder version: nothing but a manifest."""
+    """Folder of a model's placeholder version: nothing but TorchServe's `MANIFEST.json`."""
     place = folder.with_name(f"{folder.name.rpartition('@')[0]}@{PLACEHOLDER}")
     # TorchServe takes a folder's only folder for the model itself: MAR-INF must not be that.
-    manifest = place / "model" / "MAR-INF" / "MANIFEST.json"
-    manifest.parent.mkdir(parents=True, exist_ok=True)
+    description = place / "model" / "MAR-INF" / "MANIFEST.json"
+    description.parent.mkdir(parents=True, exist_ok=True)
     model = {"modelName": name, "modelVersion": PLACEHOLDER, "handler": PLACEHOLDER}
     document = {"runtime": "python", "model": model, "archiverVersion": "", "createdOn": ""}
-    manifest.write_text(json.dumps(document), "utf-8")
+    description.write_text(json.dumps(document), "utf-8")
     return place

@@ -15,7 +15,7 @@ from typing import IO
 
 import ts
 from signet_contract import machine
-from signet_contract.enforcement import remote, service
+from signet_contract.enforcement import service, service_client
 from ts.model_server import load_properties
 
 from signet_torchserve import switchable_pieces
@@ -59,6 +59,7 @@ def start(
     prepared = frontend.prepared(store.temporary / "frontend", patches.PATCHES if Piece.PATCHES in fitting else ())
     # Only with both does TorchServe keep a request that its worker has not answered.
     are_kept = patches.UNDECIDED.name in prepared.patches and Piece.WORKER_LOOP in fitting
+    enforced = {service_client.ADDRESS: str(_enforcement_address(store))}
     command = [
         jre.java(environment),
         f"-Dmodel_server_home={home}",
@@ -91,7 +92,7 @@ def start(
             "TMPDIR": str(store.temporary),
             "LOG_LOCATION": str(store.temporary),
             "METRICS_LOCATION": str(store.temporary),
-            **({remote.ADDRESS: str(_enforcement_address(store))} if Piece.ENFORCEMENT_SERVICE in fitting else {}),
+            **(enforced if Piece.ENFORCEMENT_SERVICE in fitting else {}),
             **switchable_pieces.told(fitting),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
             # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.

@@ -1,4 +1,19 @@
-"""What the controller needs of a model server: to see what it serves, and to change that."""
+"""What the controller needs of a model server: to see what it serves, and to change that.
+
+Beyond the methods of `ModelServer`, a server must
+
+- run on the controller's machine: `ServedVersion.pids` are process ids there, by which the controller sees whether a
+  worker has ended, what memory it takes (`memory.taken`), and whether it is at work: each worker has a
+  `busy_flag.BusyFlag`, and counts as idle without one;
+- hold the place of a model that is new by the version `PLACEHOLDER`, which `defaults` names and `versions` does not,
+  which answers 503, and which goes when another version is made the default or the last one is removed;
+- call a version by the `revision_id` that `ensure` gets: the store finds the version's files by that name;
+- start a worker anew that has ended, and have one that cannot load a version write a `LoadFailure` into the version's
+  folder; without it the registry is told no more than that a worker ended;
+- answer each request that it has accepted for a version, and count it in `pending_requests` until a worker begins;
+- answer `/predictions/<name>` with the statuses that the gateway knows: 404, 500 and 503 where another replica may do
+  better, 429 and 504 where none would.
+"""
 
 from __future__ import annotations
 

@@ -117,8 +117,8 @@ UNDECIDED = Patch(
 # refused connects anew for each. Now it closes it after those beyond 400.
 _CONNECTIONS = Patch(
     name="connections",
-    purpose="A refusal does not cost the connection.",
-    lost="After each refused request its client connects anew.",
+    purpose="A rejection does not cost the connection.",
+    lost="After each rejected request its client connects anew.",
     changes={
         "org/pytorch/serve/util/NettyUtils.class": [
             # ifeq (close), iload code, sipush 400, | if_icmplt | (keep)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import orjson
 import torch
 from signet_contract import Contract, DecodedRequest, MalformedPayload, ModelInput, Rejected, decode, decode_form
-from signet_contract.enforcement import remote
+from signet_contract.enforcement import service_client
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
@@ -166,7 +166,7 @@ class SignatureHandler:
     def _ready(
         self, batch: Sequence[worker_loop.Request], answers: list[worker_loop.Answer | None], tally: Tally
     ) -> list[tuple[int, DecodedRequest, ModelInput]]:
-        """Requests that the model can be called for, by their places; those that are refused get their answers."""
+        """Requests that the model can be called for, by their places; those that are rejected get their answers."""
         ready: list[tuple[int, DecodedRequest, ModelInput]] = []
         if self.undecided:
             self.undecided.keep_only({request.identifier for request in batch})
@@ -199,7 +199,7 @@ class SignatureHandler:
         model_input = self.contract.decide_fast(decoded)
         if model_input is not None:
             return decoded, model_input
-        if not remote.decides(decoded):
+        if not service_client.can_ask(decoded):
             return decoded, self.contract.enforce(decoded)
         self.undecided.ask(request.identifier, decoded, self.contract.enforce)
         return None
@@ -265,9 +265,9 @@ class SignatureHandler:
         return decode_form(request.fields)
 
     def _error(self, error: Exception, request: worker_loop.Request, tally: Tally) -> worker_loop.Answer:
-        """The answer to a request that is refused, or that the server fails to answer."""
+        """The answer to a request that is rejected, or that the server fails to answer."""
         if isinstance(error, Rejected):
-            tally.refused.append(error.rule)
+            tally.rejected.append(error.rule)
             if error.written is None:
                 error.written = orjson.dumps(error.document(model=self.model, version=self.version), default=str)
             return worker_loop.Answer(error.written, response_encoding.JSON, error.status)

@@ -4,7 +4,7 @@
 | ------------------------------- | ------ | --------------------------------------------------- |
 | `signet_predictions_total`      |        | requests answered with a prediction                 |
 | `signet_rows_total`             |        | the rows in them                                    |
-| `signet_refusals_total`         | `rule` | requests refused, by the first rule that each broke |
+| `signet_rejections_total`         | `rule` | requests rejected, by the first rule that each broke |
 | `signet_failures_total`         |        | requests that the server failed to answer           |
 | `signet_latency_seconds_bucket` | `le`   | requests whose batch took the worker `le` s or less |
 | `signet_latency_seconds_sum`    |        | seconds, summed over requests                       |
@@ -44,7 +44,7 @@ BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 # A series is a metric's name and the values of its labels after model and version.
 _PREDICTIONS = ("signet_predictions_total",)
 _ROWS = ("signet_rows_total",)
-_REFUSALS = {rule: ("signet_refusals_total", rule) for rule in RULES}
+_REJECTIONS = {rule: ("signet_rejections_total", rule) for rule in RULES}
 _FAILURES = ("signet_failures_total",)
 _LATENCY = [("signet_latency_seconds_bucket", f"{bound:g}" if bound < BUCKETS[-1] else "+Inf") for bound in BUCKETS]
 _LATENCY_SUM = ("signet_latency_seconds_sum",)
@@ -57,12 +57,12 @@ class Tally:
 
     rows: list[int] = field(default_factory=list)
     """Rows of each request that is answered with a prediction."""
-    refused: list[Rule] = field(default_factory=list)
-    """The first rule broken by each request that is refused."""
+    rejected: list[Rule] = field(default_factory=list)
+    """The first rule broken by each request that is rejected."""
     failed: int = 0
     """Requests that the server failed to answer."""
     waited: list[float] = field(default_factory=list)
-    """Seconds that each of those that enforcement has decided on was undecided before this batch."""
+    """For each request that enforcement decided on, the seconds that it was undecided before this batch."""
 
 
 class Metrics:
@@ -79,7 +79,7 @@ class Metrics:
         every: list[tuple[str, ...]] = [
             _PREDICTIONS,
             _ROWS,
-            *_REFUSALS.values(),
+            *_REJECTIONS.values(),
             _FAILURES,
             *_LATENCY,
             _LATENCY_SUM,
@@ -100,14 +100,14 @@ class Metrics:
             seconds: what it took, so what each of its requests took.
             tally: what became of them.
         """
-        rows, refused = tally.rows, tally.refused
+        rows, rejected = tally.rows, tally.rejected
         counted = self._counted
-        requests = len(rows) + len(refused) + tally.failed
+        requests = len(rows) + len(rejected) + tally.failed
         counted[_FAILURES] += tally.failed
         counted[_PREDICTIONS] += len(rows)
         counted[_ROWS] += sum(rows)
-        for rule in refused:
-            counted[_REFUSALS[rule]] += 1
+        for rule in rejected:
+            counted[_REJECTIONS[rule]] += 1
         self._latencies[bisect_left(BUCKETS, seconds)] += requests - len(tally.waited)
         for waited in tally.waited:
             self._latencies[bisect_left(BUCKETS, waited + seconds)] += 1

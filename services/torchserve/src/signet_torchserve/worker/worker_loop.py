@@ -72,7 +72,7 @@ Handle = Callable[[list[Request]], Sequence[Answer | None]]
 
 def take_over(serve: Callable[[socket.socket], NoReturn]) -> None:
     """Let `serve` have this worker's connection as soon as TorchServe has been told that the model is loaded."""
-    # Its last call before it would wait for the first request itself.
+    # TorchServe makes this call when the model is loaded, right before it would wait for the first request itself.
     Service.set_cl_socket = lambda _, connection: serve(connection)
 
 

@@ -15,7 +15,7 @@ from signet_torchserve.model.batch_invariance.layer_rules import LAYER_RULES
 from signet_torchserve.model.batch_invariance.rule_input import Mixed, Rows, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
 from signet_torchserve.model.batch_invariance.symbolic import Size, mentions
-from signet_torchserve.model.calls import Call, Graph, names, symbols, tensors
+from signet_torchserve.model.calls import Call, JsonGraph, names, symbols, tensors
 from signet_torchserve.model.pure_function import is_random
 
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
@@ -89,7 +89,7 @@ def _is_limited(program: dict[str, Any], rows: str) -> bool:
     )
 
 
-def _sizes(graph: Graph, tensor: str) -> list[Size]:
+def _sizes(graph: JsonGraph, tensor: str) -> list[Size]:
     return [Size.read(size) for size in graph["tensor_values"][tensor]["sizes"]]
 
 
@@ -102,7 +102,7 @@ class _Proof:
         symbol: the number of rows in the graph's sizes.
     """
 
-    graph: Graph
+    graph: JsonGraph
     symbol: str
 
     def follow(self, held: dict[str, Rows | None]) -> dict[str, Rows | None]:

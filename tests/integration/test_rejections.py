@@ -1,4 +1,4 @@
-"""Refusals: a 400 that says what is wrong, in JSON, and never a 503."""
+"""Rejections: a 400 that says what is wrong, in JSON, and never a 503."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _type_message(column: str, dtype: str) -> str:
 
 
 # (body, content type, how the message begins, rule of the first error, its column)
-REFUSALS: dict[str, tuple[bytes, str, str, str, str | None]] = {
+REJECTIONS: dict[str, tuple[bytes, str, str, str, str | None]] = {
     "the seed's wrong columns": (
         (SAMPLES / "sig_invalid_column_name.json").read_bytes(),
         JSON,
@@ -97,20 +97,20 @@ REFUSALS: dict[str, tuple[bytes, str, str, str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSALS)
-def test_refusal(url: str, name: str) -> None:
+@pytest.mark.parametrize("name", REJECTIONS)
+def test_rejection(url: str, name: str) -> None:
     """400 in JSON: code, type, message, the model and its version, and the first error by rule and column."""
-    _require_refused(url, REFUSALS[name])
+    _require_rejected(url, REJECTIONS[name])
 
 
 def test_a_form_with_data_twice(url: str) -> None:
     """It is refused, where TorchServe as shipped hands on the last one and says nothing of the first."""
     body = b"data=%7B%7D&data=%7B%7D"
-    _require_refused(url, (body, FORM, "The request has a field more than", "format", None))
+    _require_rejected(url, (body, FORM, "The request has a field more than", "format", None))
 
 
-def _require_refused(url: str, refusal: tuple[bytes, str, str, str, str | None]) -> None:
-    body, content_type, begins, rule, column = refusal
+def _require_rejected(url: str, rejection: tuple[bytes, str, str, str, str | None]) -> None:
+    body, content_type, begins, rule, column = rejection
     answer = requests.post(url, data=body, headers={"Content-Type": content_type}, timeout=10)
     assert answer.status_code == 400, f"{answer.status_code} {answer.text}"
     assert answer.headers["Content-Type"] == JSON
@@ -139,13 +139,13 @@ def test_row_is_named(url: str) -> None:
 def test_bad_requests_never_harm_their_neighbours(url: str) -> None:
     """Of hundreds of good and bad requests at once, each gets the answer it gets alone; none gets a 503."""
     good = (SAMPLES / "sample.json").read_bytes()
-    names = list(REFUSALS)
+    names = list(REJECTIONS)
     asked = [None if n % 2 else names[n // 2 % len(names)] for n in range(400)]
     random.Random(7).shuffle(asked)  # noqa: S311 -- an order, no secret
-    expected = {name: _ask(url, *REFUSALS[name][:2]) for name in names}
+    expected = {name: _ask(url, *REJECTIONS[name][:2]) for name in names}
 
     def ask(name: str | None) -> tuple[int, str]:
-        return _ask(url, good, JSON) if name is None else _ask(url, *REFUSALS[name][:2])
+        return _ask(url, good, JSON) if name is None else _ask(url, *REJECTIONS[name][:2])
 
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(ask, asked))

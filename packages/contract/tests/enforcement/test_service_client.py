@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from signet_contract import Contract
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import decision, remote, service
+from signet_contract.enforcement import decision, service, service_client
 from signet_contract.errors import DecidedTooLate, Rejected, SignatureMismatch, TooCostly
 from signet_contract.model_input import ModelInput
 from signet_contract.request import RawBody
@@ -43,7 +44,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def outcome(contract: dict[str, Any], decoded: DecodedRequest, timeout_s: float = 50) -> ModelInput | Rejected:
     try:
-        return remote.decide(contract, decoded, timeout_s)
+        return Contract(contract, contract.get("policy", ()), timeout_s=timeout_s).enforce(decoded)
     except Rejected as rejection:
         return rejection
 
@@ -74,7 +75,7 @@ def test_the_service_decides_as_the_worker_would(
 ) -> None:
     """Model inputs and rejections that come from the service are those of a process that decides by itself."""
     here = outcome(contract, source.decode())
-    monkeypatch.setenv(remote.ADDRESS, str(address))
+    monkeypatch.setenv(service_client.ADDRESS, str(address))
     there = outcome(contract, source.decode())
     if isinstance(here, Rejected):
         assert isinstance(there, Rejected)
@@ -111,11 +112,11 @@ def test_a_large_body_is_read_by_who_decides_on_it(
     unread = RawBody(body.encode()).decode()
     assert unread.content is None
     if is_there:
-        monkeypatch.setenv(remote.ADDRESS, str(address))
+        monkeypatch.setenv(service_client.ADDRESS, str(address))
     found = outcome(OPTIONAL, unread)
     try:
         read = RawBody(body.encode()).exact()
-        expected: ModelInput | Rejected = decision.decide(OPTIONAL["inputs"], None, None, read)
+        expected: ModelInput | Rejected = decision.decide(OPTIONAL, read)
     except Rejected as rejection:
         expected = rejection
     if isinstance(expected, Rejected):
@@ -135,7 +136,7 @@ COSTLY = RawBody(json.dumps({"dataframe_records": [{f"a{index}": 1.5} for index 
 
 def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that no process has the memory for is refused, and others are decided on meanwhile."""
-    monkeypatch.setenv(remote.ADDRESS, str(address))
+    monkeypatch.setenv(service_client.ADDRESS, str(address))
     with ThreadPoolExecutor() as pool:
         costly = pool.submit(outcome, SPARSE, COSTLY.decode())
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
@@ -150,7 +151,7 @@ def test_what_takes_too_much_memory_is_a_413(address: Path, monkeypatch: pytest.
 
 def test_memory_has_a_bound_elsewhere_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Linux' bound is not there, such a body is refused as well, and other ones are decided on."""
-    monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "enforcement.sock"))
+    monkeypatch.setenv(service_client.ADDRESS, str(tmp_path / "enforcement.sock"))
     with service_at(tmp_path / "enforcement.sock", FEW_BYTES, is_linux=False):
         assert isinstance(outcome(SPARSE, COSTLY.decode()), TooCostly)
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
@@ -159,7 +160,7 @@ def test_memory_has_a_bound_elsewhere_too(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_large_bodies_keep_no_small_one_waiting(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many large bodies are asked about, a small one is decided on at once."""
-    monkeypatch.setenv(remote.ADDRESS, str(address))
+    monkeypatch.setenv(service_client.ADDRESS, str(address))
     with ThreadPoolExecutor(service.MOST + 2) as pool:
         large = [pool.submit(outcome, SPARSE, COSTLY.decode(), 4) for _ in range(service.MOST + 2)]
         assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode(), 4), SignatureMismatch)
@@ -168,11 +169,11 @@ def test_large_bodies_keep_no_small_one_waiting(address: Path, monkeypatch: pyte
 
 def test_a_deadline_ends_a_question(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not decided in time is an answer of its own, is not decided elsewhere, and leaves its process free."""
-    monkeypatch.setenv(remote.ADDRESS, str(address))
+    monkeypatch.setenv(service_client.ADDRESS, str(address))
     for _ in range(service.MOST + 1):
         began = time.monotonic()
         with pytest.raises(DecidedTooLate, match=r"took longer than 0\.5 s\."):
-            remote.decide(SPARSE, COSTLY.decode(), 0.5)
+            Contract(SPARSE, timeout_s=0.5).enforce(COSTLY.decode())
         assert time.monotonic() - began < 2
     assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)
 
@@ -181,15 +182,15 @@ def test_no_service_is_waited_for_longer_than_a_request_may_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that was told of a service never decides instead of it."""
-    monkeypatch.setenv(remote.ADDRESS, str(tmp_path / "nobody.sock"))
+    monkeypatch.setenv(service_client.ADDRESS, str(tmp_path / "nobody.sock"))
     with pytest.raises(DecidedTooLate):
-        remote.decide(COLUMNS, RawBody(b'{"a": 2}').decode(), 0.5)
+        Contract(COLUMNS, timeout_s=0.5).enforce(RawBody(b'{"a": 2}').decode())
 
 
 def test_a_service_that_dies_is_asked_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question that was open as all processes ended is decided on by the next ones."""
     address = tmp_path / "enforcement.sock"
-    monkeypatch.setenv(remote.ADDRESS, str(address))
+    monkeypatch.setenv(service_client.ADDRESS, str(address))
     with ThreadPoolExecutor() as pool:
         with service_at(address):
             question = pool.submit(outcome, SPARSE, COSTLY.decode())
@@ -200,6 +201,6 @@ def test_a_service_that_dies_is_asked_once_more(tmp_path: Path, monkeypatch: pyt
 
 
 def test_who_is_told_of_no_service_decides_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a service, as in run-local, a process decides by itself."""
-    monkeypatch.delenv(remote.ADDRESS, raising=False)
+    """Without a service a process decides by itself."""
+    monkeypatch.delenv(service_client.ADDRESS, raising=False)
     assert isinstance(outcome(COLUMNS, RawBody(b'{"a": 2}').decode()), SignatureMismatch)

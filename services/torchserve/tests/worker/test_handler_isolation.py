@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.models import ModelSignature
 from models import Formula, Server, body, form, rows
-from signet_contract.enforcement import remote
+from signet_contract.enforcement import service_client
 from signet_torchserve.worker import undecided_requests
 from signet_torchserve.worker.undecided_requests import ARE_KEPT
 from signet_torchserve.worker.worker_loop import Request
@@ -170,7 +170,7 @@ def test_good_requests_do_not_wait_for_undecided_ones(
     server: Server, deciding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch is answered at once but for what enforcement decides on, which is answered when that is decided."""
-    monkeypatch.setenv(remote.ADDRESS, str(deciding))
+    monkeypatch.setenv(service_client.ADDRESS, str(deciding))
     good, slow = replace(GOOD, identifier=b"good"), replace(SLOW, identifier=b"slow")
     began = time.monotonic()
     answer, undecided = server.handler.answer([good, slow])
@@ -192,7 +192,7 @@ def test_a_batch_waits_for_its_decisions_where_torchserve_keeps_none(
     folder: Path, deciding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a request can't be asked for again, each of its batch has its answer, the same as elsewhere."""
-    monkeypatch.setenv(remote.ADDRESS, str(deciding))
+    monkeypatch.setenv(service_client.ADDRESS, str(deciding))
     monkeypatch.setenv(ARE_KEPT, "false")
     answers = Server(folder).answer(GOOD, replace(SLOW, identifier=b"slow"), GOOD, replace(SLOW, identifier=b"other"))
     assert [answer.status for answer in answers] == [200, 400, 200, 400]
@@ -203,7 +203,7 @@ def test_what_enforcement_rejects_is_remembered(
     server: Server, deciding: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A body that is wrong in the same way as one before it is refused at once, and enforcement is not asked."""
-    monkeypatch.setenv(remote.ADDRESS, str(deciding))
+    monkeypatch.setenv(service_client.ADDRESS, str(deciding))
     first, second = (
         replace(body({"dataframe_split": {"columns": ["a", "c"], "data": [[value, 2.5]]}}), identifier=identifier)
         for value, identifier in ((1.5, b"first"), (3.5, b"second"))
@@ -212,13 +212,13 @@ def test_what_enforcement_rejects_is_remembered(
     assert server.handler.answer([first]) == [None]
     while (refused := server.handler.answer([Request(b"first", {})])[0]) is None:
         time.sleep(0.01)
-    monkeypatch.setenv(remote.ADDRESS, "nowhere")
+    monkeypatch.setenv(service_client.ADDRESS, "nowhere")
     assert server.handler.answer([second]) == [refused]
 
 
 def test_who_is_gone_is_forgotten(server: Server, deciding: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An undecided request that TorchServe names no more is not kept."""
-    monkeypatch.setenv(remote.ADDRESS, str(deciding))
+    monkeypatch.setenv(service_client.ADDRESS, str(deciding))
     assert server.handler.answer([replace(SLOW, identifier=b"slow")]) == [None]
     assert server.handler.answer([GOOD])[0] is not None
     assert not server.handler.undecided
