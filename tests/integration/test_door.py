@@ -85,6 +85,19 @@ def test_rows_are_limited(door: Door) -> None:
     assert (answer.status_code, answer.headers.get("X-Signet-Rows")) == (200, None)
 
 
+def test_another_limit_begins_anew(door: Door) -> None:
+    """Who gets another limit of rows waits for nothing that the former one had counted."""
+    token = door.token("moved", "--rows", "100/s")
+    until("it is in force", lambda: door.ask("ok", token).status_code == 200, timeout_s=5)
+    assert door.signet("token", "revoke", "moved").returncode == 0
+    # Rows that the clock of a limit has ticked, modulo 2^32: the other's would long have to catch up with the former's.
+    now_s = int(time.time())
+    other = next(limit for limit in range(101, 1000) if 2**30 < now_s * (100 - limit) % 2**32 < 2**31 - 2**24)
+    token = door.token("moved", "--rows", f"{other}/s")
+    until("it is known", lambda: door.ask("ok", token).status_code != 401, timeout_s=5)
+    assert door.ask("ok", token).status_code == 200
+
+
 def test_names_reach_log_and_metrics_and_no_worker(door: Door) -> None:
     """Log and metrics call a request by its token's name; the replica gets neither token nor name."""
     token = door.token("reporting")
