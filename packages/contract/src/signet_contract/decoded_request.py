@@ -25,8 +25,8 @@ class Format(Enum):
 class DecodedRequest:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
-    In a large body `Numbers` and `Table` may stand for lists of numbers and for records, and for a text of CSV. A large
-    one that cannot be read so has not been read at all: its `content` is None.
+    `Numbers` and `Table` may stand for the lists of numbers and the records of a large body, and for a text of CSV.
+    `content` is None where JSON is very large and cannot be read so, and once the enforcement service was asked.
 
     `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
     """

@@ -12,7 +12,7 @@ from mlflow.types import Schema
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import columns, list_adapters, regular_table, value_kinds
+from signet_contract.enforcement import columns, list_access, regular_table, value_kinds
 from signet_contract.enforcement.regular_table import Irregular, RegularTable
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
@@ -91,7 +91,7 @@ def test_a_table_is_the_one_that_pandas_makes(
     if table is None:  # a long list that is not cut, or one of objects among other values
         assert is_sliced or len(schema.inputs) == 1
         return
-    event(f"{'sliced' if list_adapters.has_long_lists(decoded.content) else 'whole'} table")
+    event(f"{'sliced' if list_access.has_long_lists(decoded.content) else 'whole'} table")
     assert list(table.names) == list(frame.columns)
     assert table.rows() == len(frame)
     assert texts(values) == texts(frame.iloc[:, place].tolist() for place in every)

@@ -24,7 +24,7 @@ That and what follows does not hold for numbers of hundreds of digits: who relie
 (`json_text.has_many_digits`).
 """
 _GREATEST = 1e200
-"""Greater is only what has the stand-in for an exponent: no other exponent has three digits."""
+"""A parsed value above this came from the stand-in exponent, so it means infinity."""
 
 
 def loads(text: bytes) -> Any:

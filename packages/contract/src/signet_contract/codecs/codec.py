@@ -10,7 +10,7 @@ from signet_contract.decoded_request import DecodedRequest
 
 
 class Reader(NamedTuple):
-    """How JSON texts are read, also one in another."""
+    """The JSON parsers, for the body and for JSON inside JSON strings."""
 
     read: Callable[[bytes], Any]
     """Of a large text, `Numbers`, a `Table` or `LongList`s may stand for lists."""

@@ -2,7 +2,8 @@
 
 Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring server would build from the request, with
 the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
-MLflow's, each for what it would let through silently, and are applied to what the model gets (see `floats`):
+MLflow's, each for what it would let through silently. `columns`, `column_values`, `tensors` and `unchecked_names` apply
+them; `floats` applies the third once more, to what the model gets:
 
 1. extra columns are rejected;
 2. so is null (or NaN) in a required column,
@@ -33,7 +34,7 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_values, columns, floats, list_adapters, mistakes, tensors
+from signet_contract.enforcement import column_values, columns, floats, list_access, mistakes, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_shallow, without_collector
@@ -66,7 +67,9 @@ def exact(
     has_arrays: bool = True,
     least: int = MIN_BYTES,
 ) -> DecodedRequest:
-    """The request with every value as a Python object. A long one is decided first, and may be rejected before that.
+    """The request with every value as a Python object.
+
+    A long request is first checked in compact form. If that rejects it, its Python objects are never built.
 
     Args:
         signature: as of `decide`.
@@ -86,13 +89,13 @@ def exact(
             return source.exact()
         if decoded.content is None and has_arrays:
             decoded = source.decode()
-        if list_adapters.has_long_lists(decoded.content) and not has_many_digits(source.text):
+        if list_access.has_long_lists(decoded.content) and not has_many_digits(source.text):
             with suppress(Unsliced):
                 _decide_and_explain(mlflow_signature, decoded, policy)
                 return source.exact()
         with suppress(Unsliced):
             decoded = source.sliced(least)
-            if not list_adapters.has_long_lists(decoded.content):
+            if not list_access.has_long_lists(decoded.content):
                 decoded.is_exact = True
                 return decoded
             _decide_and_explain(mlflow_signature, decoded, policy)

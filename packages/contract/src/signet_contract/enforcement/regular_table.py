@@ -19,7 +19,7 @@ from signet_contract.bulk import tables
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import json_dtypes, list_adapters
+from signet_contract.enforcement import list_access, typed_arrays
 from signet_contract.enforcement.value_kinds import ABSENT, Kinds
 from signet_contract.model_input import Array
 
@@ -63,11 +63,11 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
     Args:
         schema: a column signature.
         decoded: the request.
-        kinds: of columns, by name; it gets the values of those if all have to be looked at anyway.
+        kinds: of columns, by name. They are filled as a side effect when the table must be scanned anyway.
 
     Raises:
         Unsliced: it has long lists, and its form is not sure to be regular.
-        Irregular: it has a long list of rows that are none of a table; so can a look at its columns.
+        Irregular: a long list holds rows that form no table. To iterate the table's columns can raise this, too.
     """
     content = decoded.content
     if decoded.format is Format.SPLIT:
@@ -76,12 +76,12 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
         found = _of_frame(content)
     elif isinstance(content, tables.Table):
         found = _of_read_records(content)
-    elif list_adapters.is_list(content) and not list_adapters.is_labelled(content):
+    elif list_access.is_list(content) and not list_access.is_labelled(content):
         found = _of_rows(schema, content, kinds, may_be_column=decoded.format is not Format.RECORDS)
     else:
         is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
         found = _of_columns(content) if is_table else None
-    if found is None and list_adapters.has_long_lists(content):
+    if found is None and list_access.has_long_lists(content):
         raise Unsliced
     return found
 
@@ -107,7 +107,7 @@ def _of_read_records(records: tables.Table) -> RegularTable | None:
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
         kept = [names[place] for place in places]
-        return [dict(zip(kept, row, strict=True)) for row in json_dtypes.take(records.rows, rows, places)]
+        return [dict(zip(kept, row, strict=True)) for row in typed_arrays.take(records.rows, rows, places)]
 
     return found and replace(found, names=names, cut=cut)
 
@@ -154,14 +154,14 @@ def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_co
 
 def _of_values(name: Any, values: Any, others: set[type]) -> RegularTable:
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_adapters.pieces(values):
+        for start, piece in list_access.pieces(values):
             if not others.isdisjoint(map(type, piece)):
                 raise Unsliced
             yield from ((place, start, piece) for place in places)
 
     is_counted = type(values) is not LongList
     return RegularTable(
-        [name], lambda: len(values), columns, lambda rows, _: list_adapters.taken(values, rows), is_counted
+        [name], lambda: len(values), columns, lambda rows, _: list_access.taken(values, rows), is_counted
     )
 
 
@@ -179,7 +179,7 @@ def _of_lists(rows: Any) -> RegularTable | None:
     width = len(first)
 
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_adapters.pieces(rows):
+        for start, piece in list_access.pieces(rows):
             values = list[Values]()
             if set(map(type, piece)) == {list}:
                 with suppress(ValueError):
@@ -189,7 +189,7 @@ def _of_lists(rows: Any) -> RegularTable | None:
             yield from ((place, start, values[place]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
-        return [[row[place] for place in places] for row in list_adapters.taken(rows, chosen)]
+        return [[row[place] for place in places] for row in list_access.taken(rows, chosen)]
 
     return RegularTable(range(width), lambda: len(rows), columns, cut, type(rows) is list)
 
@@ -200,8 +200,8 @@ def _of_read_lists(rows: Numbers) -> RegularTable | None:
     return RegularTable(
         range(len(rows.kinds)),
         lambda: len(rows),
-        lambda places: json_dtypes.columns(rows, places),
-        lambda chosen, places: json_dtypes.take(rows, chosen, places),
+        lambda places: typed_arrays.columns(rows, places),
+        lambda chosen, places: typed_arrays.take(rows, chosen, places),
     )
 
 
@@ -218,24 +218,24 @@ def _sorts(rows: LongList) -> list[Any]:
 
 def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
     names: dict[str, None] = {}
-    for start, piece in list_adapters.pieces(records):
+    for start, piece in list_access.pieces(records):
         if set(map(type, piece)) != {dict}:
             raise Unsliced
-        if set(map(len, piece)) != {len(names)} or not list_adapters.have_all(piece, names):
+        if set(map(len, piece)) != {len(names)} or not list_access.have_all(piece, names):
             names.update(dict.fromkeys(chain.from_iterable(piece)))
         for name, of_column in kinds.items():
             if name in names:
-                of_column.add(start, list_adapters.members(piece, name))
+                of_column.add(start, list_access.members(piece, name))
             else:
                 of_column.add_absent(start, len(piece))
     of_all = list(names)
 
     def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_adapters.pieces(records):
-            yield from ((place, start, list_adapters.members(piece, of_all[place])) for place in places)
+        for start, piece in list_access.pieces(records):
+            yield from ((place, start, list_access.members(piece, of_all[place])) for place in places)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
-        taken, kept = list_adapters.taken(records, rows), [of_all[place] for place in places]
+        taken, kept = list_access.taken(records, rows), [of_all[place] for place in places]
         if len(kept) == len(of_all):
             return taken
         return [{name: record[name] for name in kept if name in record} for record in taken]
@@ -247,8 +247,8 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
     names, types = list(content), set(map(type, content.values()))
     if types == {dict}:
         return _of_labelled(content)
-    of_rows = [values for values in content.values() if list_adapters.is_list(values)]
-    are_labelled = set(map(list_adapters.is_labelled, content.values()))
+    of_rows = [values for values in content.values() if list_access.is_list(values)]
+    are_labelled = set(map(list_access.is_labelled, content.values()))
     if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, of_rows))) > 1):
         return None
 
@@ -261,13 +261,13 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
     def columns(places: Sequence[int]) -> Pieces:
         for place in places:
             values = content[names[place]]
-            pieces = list_adapters.pieces(values if list_adapters.is_list(values) else [values] * count())
+            pieces = list_access.pieces(values if list_access.is_list(values) else [values] * count())
             yield from ((place, start, piece) for start, piece in pieces)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
         some = _some(content, names, places)
         parts = {
-            name: list_adapters.taken(values, rows) if list_adapters.is_list(values) else values
+            name: list_access.taken(values, rows) if list_access.is_list(values) else values
             for name, values in some.items()
         }
         if are_labelled == {True}:

@@ -18,7 +18,7 @@ from mlflow.types import DataType, Schema
 from signet_contract import unchecked_names
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import column_names, list_adapters, regular_table
+from signet_contract.enforcement import column_names, list_access, regular_table
 from signet_contract.enforcement.regular_table import Irregular, RegularTable
 from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
@@ -60,7 +60,7 @@ class Excerpt:
             content, rows = decoded.content, irregular.rows
             self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
             self._is_irregular = True
-        if list_adapters.has_long_lists(decoded.content):
+        if list_access.has_long_lists(decoded.content):
             self.whole = _not_there
             if self._rows is None and not self._is_irregular:
                 raise Unsliced
@@ -79,7 +79,7 @@ class Excerpt:
                 unchecked_names.reject(table.names, policy)
             kept = self._kept(schema, table, policy)
         except SignatureMismatch:
-            if not table.is_counted:  # its first row says what it is, and may be alone with that
+            if not table.is_counted:  # the names come from the first row only; check that the other rows agree
                 deque(table.columns(()), maxlen=0)
                 table.rows()
             raise
@@ -130,7 +130,7 @@ class Excerpt:
         return f"{before} in row {moved.row}{after}" if found else rejection.message
 
     def _kept(self, schema: Schema, table: RegularTable, policy: frozenset[str]) -> list[int]:
-        """Places of the signature's columns and of the first others; of all, if it takes them to tell the rows."""
+        """Places of the signature's columns and first 20 extra ones; all columns if the row count depends on them."""
         column_names.require(schema, table.names)
         if not schema.has_input_names():
             self._extra = list(table.names[len(schema.inputs) :])

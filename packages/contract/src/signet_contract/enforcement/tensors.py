@@ -18,8 +18,8 @@ from mlflow.types import Schema
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_names, column_values, columns, leaves, list_adapters, row_excerpt
-from signet_contract.enforcement.leaves import LongLeaves
+from signet_contract.enforcement import column_names, column_values, columns, list_access, row_excerpt, tensor_values
+from signet_contract.enforcement.tensor_values import LongLeaves
 from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, rejecting
@@ -36,10 +36,10 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
 
     Raises:
         Rejected: the request makes no such arrays, or the schema does not admit them.
-        Unsliced: a long list is not to be told of piece by piece.
+        Unsliced: a long list cannot be checked in pieces.
     """
     is_table = decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
-    if is_table and list_adapters.has_long_lists(decoded.content):
+    if is_table and list_access.has_long_lists(decoded.content):
         raise Unsliced
     subject, broken = _frame(schema, decoded, policy) if is_table else _arrays(schema, decoded, policy)
     broken += _broken_by_values(subject)
@@ -101,7 +101,7 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
     broken = []
     for name in frame.columns:
         spec = specs.get(name, schema.inputs[0])
-        found = _broken_by_types(spec, name, *leaves.of(list(frame[name])), policy)
+        found = _broken_by_types(spec, name, *tensor_values.of(list(frame[name])), policy)
         broken += found
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
             try:
@@ -173,7 +173,7 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     """
     if isinstance(content, LongList | Numbers):
         return _of_long_list(spec, name, content, policy)
-    values, shape = leaves.of(content)
+    values, shape = tensor_values.of(content)
     if list in (types := types_of(values)):
         lists_ = values if types == [list] else [value for value in values if type(value) is list]
         lengths = sorted(set(map(len, lists_)) | ({0} if len(lists_) < len(values) else set()))
@@ -186,7 +186,7 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
         return np.empty(shape, spec.type), []
     broken = _broken_by_types(spec, name, values, shape, policy)
     if broken:
-        return leaves.as_typed(values, shape), broken
+        return tensor_values.as_typed(values, shape), broken
     array = np.array(values)
     # By way of the exact values: numpy makes a double of 2**53 + 1 beside 1.0.
     is_exact = array.dtype.kind != "f" or spec.type.kind not in "iu"
@@ -214,7 +214,7 @@ def _broken_by_types(
 ) -> list[_Broken]:
     """What the spec's dtype cannot hold, of the values of an array."""
     fitting = _unmixed(spec.type, values) if Policy.MIXED_TYPES in policy else values
-    places = leaves.unfit(spec.type, fitting)
+    places = tensor_values.unfit(spec.type, fitting)
     if not places:
         return []
     of_a_row = len(values) // shape[0] if shape else 0

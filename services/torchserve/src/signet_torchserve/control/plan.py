@@ -17,7 +17,7 @@
 | nothing but the placeholder is there, and nothing begins | `Remove` the placeholder |
 | the registry lists it no more                            | `Drain` |
 | the registry lists no model of those that answer         | `Hold`, until it has said so for `HOLD_S`; then `Drain` |
-| the registry is away                                     | no `Cancel`, no `Drain` of a default, no `DeleteArchives` |
+| the registry is away                                     | what it last said holds; no `Cancel`, no `DeleteArchives` |
 | archives lie on disk of a model that was deleted         | `DeleteArchives` |
 """
 
@@ -36,7 +36,8 @@ from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import PLACEHOLDER
 
 AT_ONCE = {"back": 4, "new": 2}
-"""Rollouts at the same time. `back`: the deployment answers, and the archive is on disk. `new`: all others."""
+"""Rollouts at the same time. `back`: the deployment answers, and the archive is on disk. `new`: all others, also a
+version of a deployment that answers, if its archive is not on disk."""
 FETCHED_AT_ONCE = 1
 """Rollouts at the same time whose archive is not on disk yet: the next is fetched while one proves itself."""
 HOLD_S = 30

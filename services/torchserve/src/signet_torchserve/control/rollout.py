@@ -63,7 +63,7 @@ class Rollout:
         server: where it goes.
         store: keeps its archive.
         room: has memory for it, or has not.
-        turn: to start workers, where not all rollouts may at the same time.
+        turn: a lock, held while workers start and are proven; a no-op for a cached version beside one that serves.
     """
 
     def __init__(  # noqa: PLR0913 -- all that takes part in it

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ts
 
-from signet_torchserve.server.classfile import ClassFile
+from signet_torchserve.server.classfile_reader import ClassFile
 from signet_torchserve.server.patches import PATCHES, Change, Patch
 
 JARS = Path(ts.__file__).with_name("frontend")

@@ -6,7 +6,7 @@
 | `signet_rows_total`             |        | the rows in them                                    |
 | `signet_rejections_total`         | `rule` | requests rejected, by the first rule that each broke |
 | `signet_failures_total`         |        | requests that the server failed to answer           |
-| `signet_latency_seconds_bucket` | `le`   | requests whose batch took the worker `le` s or less |
+| `signet_latency_seconds_bucket` | `le`   | requests that took `le` s or less: their batch, and enforcement before it |
 | `signet_latency_seconds_sum`    |        | seconds, summed over requests                       |
 | `signet_latency_seconds_count`  |        | all requests, however answered                      |
 | `signet_worker_memory_bytes`    |        | a gauge: what the worker that told last takes       |

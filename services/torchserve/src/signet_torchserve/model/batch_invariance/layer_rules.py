@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from signet_torchserve.model.batch_invariance.rule_input import Outcome, Rows, Rule, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import broadcast
-from signet_torchserve.model.batch_invariance.symbolic import ONE
+from signet_torchserve.model.batch_invariance.symbolic_size import ONE
 from signet_torchserve.model.calls import tensors
 
 _CONVOLUTIONS = (

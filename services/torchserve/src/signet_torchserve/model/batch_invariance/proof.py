@@ -14,7 +14,7 @@ from typing import Any
 from signet_torchserve.model.batch_invariance.layer_rules import LAYER_RULES
 from signet_torchserve.model.batch_invariance.rule_input import Mixed, Rows, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
-from signet_torchserve.model.batch_invariance.symbolic import Size, mentions
+from signet_torchserve.model.batch_invariance.symbolic_size import Size, mentions
 from signet_torchserve.model.calls import Call, JsonGraph, names, symbols, tensors
 from signet_torchserve.model.pure_function import is_random
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from signet_torchserve.model.batch_invariance.symbolic import ONE, Size
+from signet_torchserve.model.batch_invariance.symbolic_size import ONE, Size
 from signet_torchserve.model.calls import Call, tensors
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from signet_torchserve.model.batch_invariance.symbolic import Size, product
+from signet_torchserve.model.batch_invariance.symbolic_size import Size, product
 
 N = "Symbol('s77', positive=True, integer=True)"
 

@@ -12,7 +12,7 @@ import numpy as np
 from signet_contract.bulk import tables
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.enforcement import json_dtypes
+from signet_contract.enforcement import typed_arrays
 from signet_contract.enforcement.value_kinds import ABSENT
 
 
@@ -36,7 +36,7 @@ def pieces(values: Any) -> Iterator[tuple[int, Any]]:
     """The items in pieces, each with the number of its first item; raises `Unsliced` where they can't be told."""
     if isinstance(values, Numbers):
         _require_plain(values)
-        return ((start, piece) for _, start, piece in json_dtypes.columns(values, [0]))
+        return ((start, piece) for _, start, piece in typed_arrays.columns(values, [0]))
     return values.pieces() if isinstance(values, LongList) else iter([(0, values)])
 
 
@@ -49,7 +49,7 @@ def _require_plain(numbers: Numbers) -> None:
 def taken(values: Any, rows: Sequence[int]) -> list[Any]:
     """Some items, by their ascending numbers; raises as `pieces`."""
     if isinstance(values, Numbers):
-        return [row[0] for row in json_dtypes.take(values, rows, [0])]
+        return [row[0] for row in typed_arrays.take(values, rows, [0])]
     return values.take(rows) if isinstance(values, LongList) else [values[row] for row in rows]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from signet_torchserve.server import frontend
-from signet_torchserve.server.classfile import ClassFile
+from signet_torchserve.server.classfile_reader import ClassFile
 
 COMPILED = (frontend.OURS / "signet" / "Aggregator.class").read_bytes()
 

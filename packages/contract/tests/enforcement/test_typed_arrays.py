@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from signet_contract.bulk import documents
 from signet_contract.bulk.long_lists import Unsliced
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.enforcement import json_dtypes
+from signet_contract.enforcement import typed_arrays
 
 _VALUES = [
     st.floats(allow_nan=False, allow_infinity=False),
@@ -33,13 +33,13 @@ def test_numbers_are_typed_as_json_typed_them(data: st.DataObject) -> None:
     assert list(map(repr, zip(*read, strict=True))) == [repr(tuple(row)) for row in rows]
     chosen = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=5)) | {0, len(rows) - 1})
     places = data.draw(st.permutations(range(len(of_columns))))
-    taken = json_dtypes.take(numbers, chosen, places)
+    taken = typed_arrays.take(numbers, chosen, places)
     assert repr(taken) == repr([[rows[row][place] for place in places] for row in chosen])
 
 
 def _columns(numbers: Numbers, width: int) -> list[list[Any]]:
     found: list[list[Any]] = [[] for _ in range(width)]
-    for place, start, values in json_dtypes.columns(numbers, range(width)):
+    for place, start, values in typed_arrays.columns(numbers, range(width)):
         assert start == len(found[place])
         found[place] += values.tolist()
     return found

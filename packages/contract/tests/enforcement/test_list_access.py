@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from signet_contract.bulk.long_lists import Unsliced
-from signet_contract.enforcement import list_adapters
+from signet_contract.enforcement import list_access
 from signet_contract.enforcement.value_kinds import ABSENT
 from signet_contract.request import RawBody
 
@@ -27,27 +27,27 @@ def test_a_list_has_the_same_items_however_it_was_read(values: Any, way: str) ->
     """All of them in order, and those that are asked for."""
     found = read(values, way)
     if type(found) is dict:
-        assert not list_adapters.is_list(found)
+        assert not list_access.is_list(found)
         return
-    assert list_adapters.is_list(found)
-    assert list_adapters.is_labelled(found) is (values is LABELLED)
-    pieces = list(list_adapters.pieces(found))
+    assert list_access.is_list(found)
+    assert list_access.is_labelled(found) is (values is LABELLED)
+    pieces = list(list_access.pieces(found))
     assert np.concatenate([piece for _, piece in pieces]).tolist() == VALUES
     assert [start for start, _ in pieces] == [0, *np.cumsum([len(piece) for _, piece in pieces])[:-1].tolist()]
-    assert list_adapters.taken(found, [0, 7, 2999]) == [0.5, 7.5, 2999.5]
-    assert list_adapters.has_long_lists({"a": found}) is (way != "exact")
+    assert list_access.taken(found, [0, 7, 2999]) == [0.5, 7.5, 2999.5]
+    assert list_access.has_long_lists({"a": found}) is (way != "exact")
 
 
 def test_labels_that_do_not_count_the_rows_are_not_told() -> None:
     """The order of such rows is pandas' business."""
     with pytest.raises(Unsliced):
-        list_adapters.pieces(read({str(2 * row): value for row, value in enumerate(VALUES)}, "array"))
+        list_access.pieces(read({str(2 * row): value for row, value in enumerate(VALUES)}, "array"))
 
 
 def test_a_record_without_a_name_has_nothing_there() -> None:
     """And so not all names are everywhere."""
     records = [{"a": 1}, {"b": 2}]
-    assert list_adapters.members(records, "a") == [1, ABSENT]
-    assert list_adapters.have_all(records[:1], {"a": None})
-    assert not list_adapters.have_all(records, {"a": None})
-    assert list_adapters.have_all([{}], {})
+    assert list_access.members(records, "a") == [1, ABSENT]
+    assert list_access.have_all(records[:1], {"a": None})
+    assert not list_access.have_all(records, {"a": None})
+    assert list_access.have_all([{}], {})

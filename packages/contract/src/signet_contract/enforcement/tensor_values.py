@@ -11,7 +11,7 @@ import numpy as np
 
 from signet_contract.bulk.long_lists import LongList, Unsliced
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.enforcement import json_dtypes
+from signet_contract.enforcement import typed_arrays
 from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array
@@ -140,7 +140,7 @@ def _pieces(content: LongList | Numbers) -> Iterator[tuple[list[Any] | Array, tu
     if isinstance(content, Numbers):
         if content.labels is not None:
             raise Unsliced
-        for block in json_dtypes.blocks(content):
+        for block in typed_arrays.blocks(content):
             yield block.ravel(), (len(block), *content.shape)
         return
     for _, piece in content.pieces():
