@@ -9,8 +9,8 @@ import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-STATUSES = {"poison": 500, "full": 429, "slow": 504, "unknown": 404}
-FINAL = 535  # of the second worker that died with a request
+STATUSES = {"poison": 500, "fault": 500, "full": 429, "slow": 504, "unknown": 404}
+FIRST_DEATH = 502  # of the first worker that dies with a request
 DOWN_S = 3
 seen = Counter[str]()
 dead = set[str]()
@@ -33,7 +33,7 @@ class Predictions(BaseHTTPRequestHandler):
         number = self.headers["X-Signet-Request"]
         with lock:
             seen[name] += 1
-            is_second = name == "poison" and number in dead
+            is_first_death = name == "poison" and number not in dead
             dead.add(number)
         if name == "fall":
             fall()
@@ -44,7 +44,9 @@ class Predictions(BaseHTTPRequestHandler):
             self._answer(200, json.dumps(self.headers.items()))
             return
         is_lacking = name == "new" and os.environ.get("LACKS_NEW") == "1"
-        self._answer(FINAL if is_second else 503 if is_lacking else STATUSES.get(name, 200), socket.gethostname())
+        self._answer(
+            FIRST_DEATH if is_first_death else 503 if is_lacking else STATUSES.get(name, 200), socket.gethostname()
+        )
 
     def _end(self) -> None:
         self.connection.shutdown(socket.SHUT_RDWR)

@@ -105,6 +105,7 @@ def test_a_replica_that_lacks_a_deployment_costs_no_request(gateway: Gateway) ->
         pytest.param("unknown", 404, 2, id="no such deployment"),
         pytest.param("full", 429, 1, id="overload"),
         pytest.param("slow", 504, 1, id="time-out"),
+        pytest.param("fault", 500, 1, id="a model's own failure"),
     ],
 )
 def test_how_often_a_request_is_asked(gateway: Gateway, name: str, status: int, times: int) -> None:
@@ -127,6 +128,13 @@ def test_a_request_ends_no_third(lone_gateway: Gateway, name: str, status: int) 
     asked = until("the replica is back", lambda: lone_gateway.asked(name) - before, timeout_s=30)
     assert asked == 2
     assert lone_gateway.ask("ok").status_code == 200
+
+
+def test_a_lone_replica_is_not_asked_for_a_failure_again(lone_gateway: Gateway) -> None:
+    """It would compute it once more, and fail once more."""
+    before = lone_gateway.asked("fault")
+    assert lone_gateway.ask("fault").status_code == 500
+    assert lone_gateway.asked("fault") - before == 1
 
 
 def test_retries_have_a_budget(gateway: Gateway) -> None:

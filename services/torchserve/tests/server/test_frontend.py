@@ -185,10 +185,10 @@ def test_what_ends_its_worker_is_told_apart(server: SmallServer, body: bytes, do
 
 
 @pytest.mark.parametrize(
-    ("numbers", "statuses"), [(["a", "a", "a"], [500, 535, 535]), (["b", "c"], [500, 500]), ([None, None], [500, 500])]
+    ("numbers", "statuses"), [(["a", "a", "a"], [502, 500, 500]), (["b", "c"], [502, 502]), ([None, None], [500, 500])]
 )
-def test_the_second_death_is_told_apart(server: SmallServer, numbers: list[str | None], statuses: list[int]) -> None:
-    """The gateway hears of a request that ends a second worker, by the number that it gave it; the client does not."""
+def test_the_first_death_is_told_apart(server: SmallServer, numbers: list[str | None], statuses: list[int]) -> None:
+    """The gateway hears of a request that ends its first worker, by the number that it gave it; the client does not."""
     for number, status in zip(numbers, statuses, strict=True):
         headers = {} if number is None else {"X-Signet-Request": number}
         answer = requests.post(server.url("mortal"), data=b"kill", headers=headers, timeout=30)

@@ -179,11 +179,11 @@ _OVERLOAD = Patch(
 )
 
 # `java/signet/Errors.java` words the errors of a request that a worker had. Of one that came through the gateway and
-# has ended two workers it says so with a status that the gateway does not ask about again.
+# has ended its first worker it says so with a status that the gateway asks about again.
 _WORKERS = Patch(
     name="workers",
     purpose="A request that its worker did not answer is told why.",
-    lost="A request that ends its worker may end three, and the errors have TorchServe's own words.",
+    lost="A request whose worker dies is not asked for again, and the errors have TorchServe's own words.",
     changes={"org/pytorch/serve/job/RestJob.class": [_ERRORS]},
 )
 
@@ -192,7 +192,7 @@ _WORKERS = Patch(
 _TIME_OUTS = Patch(
     name="time-outs",
     purpose="A time-out is a 504.",
-    lost="A request that takes longer than serving.timeout_s gets a 500, and is asked once more.",
+    lost="A request that takes longer than serving.timeout_s gets a 500.",
     changes={
         "org/pytorch/serve/wlm/WorkerThread.class": [
             # invokevirtual incrFailedInfReqs, | istore 17, and a line of the log | new WorkerInitializationException

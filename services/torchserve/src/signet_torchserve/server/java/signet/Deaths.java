@@ -36,9 +36,9 @@ final class Deaths {
         }
     }
 
-    /** Whether a worker has died with this request before. */
-    static boolean isSecond(Channel channel) {
+    /** Whether no worker has died with this request before, which the gateway can ask for again. */
+    static boolean isFirst(Channel channel) {
         String number = channel.attr(ASKED).get();
-        return number != null && !DEAD.add(number);
+        return number != null && DEAD.add(number);
     }
 }

@@ -26,7 +26,7 @@ import org.pytorch.serve.util.NettyUtils;
  * Stands in for TorchServe's NettyUtils where that answers a request with an error (patches.py lets it).
  *
  * <p>An error that passes says so: in its own words, and with Retry-After. A request that no worker sees is told what is
- * wrong with it, and one that has ended two workers is not asked about again. All others are answered as TorchServe does.
+ * wrong with it, and one that has ended its first worker is asked about again. All others are answered as TorchServe does.
  *
  * <p>The classes beside these files are made by scripts/frontend.sh.
  */
@@ -37,8 +37,8 @@ public final class Errors {
     private static final String FORMS = "io.netty.handler.codec.http.multipart."; // the package that reads forms
     static final String UNREADABLE_FORM = "UnreadableForm";
     private static final int MAX_TEXT = 500;
-    // A 500 about which the gateway does not ask again, and which it makes one of; in gateway/haproxy.cfg, too.
-    private static final HttpResponseStatus FINAL = new HttpResponseStatus(535, "Internal Server Error");
+    // A 500 about which the gateway asks again, and which it makes one of for its client; in gateway/haproxy.cfg, too.
+    private static final HttpResponseStatus FIRST_DEATH = new HttpResponseStatus(502, "Internal Server Error");
 
     private Errors() {}
 
@@ -94,8 +94,8 @@ public final class Errors {
     private static void sendDeath(ChannelHandlerContext context, Throwable cause) {
         String type = cause.getClass().getSimpleName();
         FullHttpResponse response = response(HttpResponseStatus.INTERNAL_SERVER_ERROR, type, cause.getMessage());
-        if (Deaths.isSecond(context.channel())) {
-            response.setStatus(FINAL);
+        if (Deaths.isFirst(context.channel())) {
+            response.setStatus(FIRST_DEATH);
         }
         NettyUtils.sendHttpResponse(context, response, true);
     }
