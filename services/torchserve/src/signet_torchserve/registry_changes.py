@@ -31,7 +31,7 @@ class RegistryChanges:
         """Whether the server has ever told."""
 
     def begin(self) -> None:
-        """From now on there are none yet."""
+        """Keep the registry's ETag of now: changes count from here."""
         answer = self._ask({})
         self._etag = answer.headers.get("ETag") if answer is not None and answer.ok else None
         self.have_been_told |= self._etag is not None

@@ -18,7 +18,7 @@ _EXPONENT, _PLUS, _ZERO = b"e+0"
 _TO_LOWER = 0x20
 _STAND_IN = b"280"
 _LEAST_DIGIT = 4
-"""A number whose exponent has three digits, the first of them so great, is infinite or zero.
+"""An exponent of 400 or more, in three digits, makes a number infinite unless its digits are zero.
 
 That and what follows does not hold for numbers of hundreds of digits: who relies on what is read has looked for them
 (`json_text.has_many_digits`).

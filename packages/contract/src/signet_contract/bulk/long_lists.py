@@ -1,8 +1,8 @@
 """Long lists in a JSON text, of which no more is parsed at once than a processor's cache holds.
 
 Millions of objects cost more to have than to make. So a list is cut into pieces, which are parsed one after another.
-Where to cut is guessed, by what the first item begins and ends with. Such a comma separates two items if the text
-before it parses once its bracket is closed; inside a string or an item it would not parse.
+Where to cut is guessed, by what the first item begins and ends with. A list is cut at such a comma if the
+text before it, with a closing bracket, is valid JSON; inside a string or an item it would not be.
 """
 
 from __future__ import annotations

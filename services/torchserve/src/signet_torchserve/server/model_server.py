@@ -11,8 +11,9 @@ Beyond the methods of `ModelServer`, a server must
 - start a worker anew that has ended, and have one that cannot load a version write a `LoadFailure` into the version's
   folder; without it the registry is told no more than that a worker ended;
 - answer each request that it has accepted for a version, and count it in `pending_requests` until a worker begins;
-- answer `/predictions/<name>` with the statuses that the gateway knows: 404, 500 and 503 where another replica may do
-  better, 429 and 504 where none would.
+- answer `/predictions/<name>` with the statuses that the gateway knows: 404, 503 and 502 (a first worker died with the
+  request) where another replica may do better; 429, 500 and 504 where none would;
+- have its management where `Store.management` says.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ class SignatureHandler:
         return ready
 
     def _decide_or_ask(self, request: worker_loop.Request) -> tuple[DecodedRequest, ModelInput] | None:
-        """Decode a request and try the fast path; where that is undecided, ask enforcement and return None."""
+        """Decode a request and try the fast path; if it is undecided, enforce, or ask the service and return None."""
         decoded = self._decode(request)
         model_input = self.contract.decide_fast(decoded)
         if model_input is not None:
