@@ -10,7 +10,7 @@ import torch._inductor.inductor_prims  # registers operators that draw
 from programs import Function, floats, of
 from signet_torchserve.errors import NotServable
 from signet_torchserve.model import operator_kinds, pure_function
-from signet_torchserve.model.calls import Call
+from signet_torchserve.model.operator_calls import Call
 from torch import nn
 from torch.nn import functional
 

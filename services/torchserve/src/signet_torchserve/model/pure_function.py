@@ -12,7 +12,7 @@ from typing import Any
 from signet_contract.policy import Policy
 
 from signet_torchserve.errors import NotServable
-from signet_torchserve.model.calls import Call, JsonGraph, calls, names
+from signet_torchserve.model.operator_calls import Call, JsonGraph, calls, names
 from signet_torchserve.model.operator_kinds import OVERWRITE, RANDOM, UNWRITTEN, VIEWS, WRITES
 
 _DROPOUTS = frozenset(

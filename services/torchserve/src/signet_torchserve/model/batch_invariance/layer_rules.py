@@ -11,7 +11,7 @@ from itertools import pairwise
 from signet_torchserve.model.batch_invariance.rule_input import Outcome, Rows, Rule, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import broadcast
 from signet_torchserve.model.batch_invariance.symbolic_size import ONE
-from signet_torchserve.model.calls import tensors
+from signet_torchserve.model.operator_calls import tensors
 
 _CONVOLUTIONS = (
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",

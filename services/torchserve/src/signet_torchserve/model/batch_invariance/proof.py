@@ -15,7 +15,7 @@ from signet_torchserve.model.batch_invariance.layer_rules import LAYER_RULES
 from signet_torchserve.model.batch_invariance.rule_input import Mixed, Rows, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
 from signet_torchserve.model.batch_invariance.symbolic_size import Size, mentions
-from signet_torchserve.model.calls import Call, JsonGraph, names, symbols, tensors
+from signet_torchserve.model.operator_calls import Call, JsonGraph, names, symbols, tensors
 from signet_torchserve.model.pure_function import is_random
 
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from signet_torchserve.model.batch_invariance.symbolic_size import ONE, Size
-from signet_torchserve.model.calls import Call, tensors
+from signet_torchserve.model.operator_calls import Call, tensors
 
 
 class Mixed(Exception):

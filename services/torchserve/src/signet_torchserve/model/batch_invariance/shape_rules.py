@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from signet_torchserve.model.batch_invariance.rule_input import Outcome, Rows, Rule, Step, Tensor
 from signet_torchserve.model.batch_invariance.symbolic_size import ONE, Size, product
-from signet_torchserve.model.calls import symbols
+from signet_torchserve.model.operator_calls import symbols
 from signet_torchserve.model.operator_kinds import COPIES, ELEMENTWISE
 
 _ENDLESS = 1 << 62

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from signet_torchserve.model import calls
-from signet_torchserve.model.calls import Call
+from signet_torchserve.model import operator_calls
+from signet_torchserve.model.operator_calls import Call
 
 
 def node(target: str, *arguments: tuple[str, dict[str, Any]], outputs: tuple[str, ...] = ("y",)) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_what_an_operator_is_given_is_found_by_name() -> None:
     """Tensors, also in lists; the value of a constant; none of what is computed; the default of what is missing."""
     call = Call(ADD)
     assert (call.tensors, call.outputs) == (["x", "a", "b"], ["y"])
-    assert calls.symbols(call.arguments["size"]) == ["s0"]
+    assert operator_calls.symbols(call.arguments["size"]) == ["s0"]
     assert [call.value(name, 7) for name in ("alpha", "dtype", "self", "size", "missing")] == [2, None, None, None, 7]
     constant = {"as_sym_ints": [{"as_int": 2}, {"as_int": 3}]}
     assert Call(node("torch.ops.aten.view.default", ("size", constant))).value("size") == [2, 3]
@@ -68,4 +68,4 @@ def test_calls_of_inner_graphs_are_calls_of_the_graph() -> None:
     call = Call(COND)
     assert call.graphs == [BRANCH["graph"]]
     assert (call.tensors, call.operands) == (["is_so", "x"], ["x", "s0"])
-    assert [inner.name for inner in calls.calls({"nodes": [SIZE, COND]})] == ["mul", "cond", "add_"]
+    assert [inner.name for inner in operator_calls.calls({"nodes": [SIZE, COND]})] == ["mul", "cond", "add_"]
