@@ -78,7 +78,6 @@ def _measure_parts(results: Results, options: argparse.Namespace, saved: Path, f
         results.doors = doors.measure(saved, folder, *load_options)
     if "neighbours" in options.only:
         _say("requests beside a slow one")
-        (folder / "neighbours").mkdir()
         results.neighbours = neighbours.measure(saved, folder / "neighbours")
     if "rollouts" in options.only:
         _say("rollouts under a steady load")

@@ -45,16 +45,23 @@ class Connections:
             while selector.get_map():
                 for key, _ in selector.select():
                     connection, answer = key.data
-                    answer += connection.recv(1 << 16)
+                    part = connection.recv(1 << 16)
+                    if not part:
+                        raise ConnectionError(f"The connection ended with {answer[:300]!r}.")
+                    answer += part
                     if self._is_whole(answer):
                         yield time.perf_counter()
                         selector.unregister(connection)
 
-    def ask(self, path: str) -> float:
-        """Seconds until all are answered."""
+    def ask_each(self, path: str) -> list[float]:
+        """Seconds until each is answered."""
         began = time.perf_counter()
         self.send(path)
-        return max(self.answers()) - began
+        return [done - began for done in self.answers()]
+
+    def ask(self, path: str) -> float:
+        """Seconds until all are answered."""
+        return max(self.ask_each(path))
 
     def _is_whole(self, answer: bytes) -> bool:
         head, _, body = answer.partition(b"\r\n\r\n")

@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from urllib.parse import urlsplit
 
 from bench import model
 from bench.at_once import Connections
-from bench.contenders import running
+from bench.contenders import NOTHING, signet
+from testing.steady import p99_of
 
 NEIGHBOURS = 31
 SLOW_S = 0.2
@@ -33,8 +34,8 @@ class Neighbours:
 
 
 def measure(saved: Path, folder: Path) -> Neighbours:
-    """Serve a saved MLflow model from files in `folder`, and ask for batches of both kinds in turn."""
-    with running(saved, folder, {"ours"}) as (contender,):
+    """Serve a saved MLflow model from files in `folder`, a new one, and ask for batches of both kinds in turn."""
+    with signet(saved, folder, NOTHING) as contender:
         path = urlsplit(contender.url).path
         neighbours = Connections(contender.url, NEIGHBOURS, model.VALID)
         slow = _slow(contender.url, path)
@@ -42,12 +43,12 @@ def measure(saved: Path, folder: Path) -> Neighbours:
         beside: list[float] = []
         slow_s: list[float] = []
         for _ in range(_TIMES):
-            alone += _asked(neighbours, path)
+            alone += neighbours.ask_each(path)
             began = time.perf_counter()
             slow.send(path)
-            beside += _asked(neighbours, path)
+            beside += neighbours.ask_each(path)
             slow_s += [done - began for done in slow.answers()]
-    return Neighbours(_p99_ms(alone), _p99_ms(beside), median(slow_s) * 1e3)
+    return Neighbours(p99_of(alone), p99_of(beside), median(slow_s) * 1e3)
 
 
 def _slow(url: str, path: str) -> Connections:
@@ -60,16 +61,6 @@ def _slow(url: str, path: str) -> Connections:
         if min(connection.ask(path) for _ in range(3)) >= SLOW_S or rows >= _MOST_ROWS:
             return connection
         rows *= 2
-
-
-def _asked(connections: Connections, path: str) -> list[float]:
-    began = time.perf_counter()
-    connections.send(path)
-    return [done - began for done in connections.answers()]
-
-
-def _p99_ms(seconds: list[float]) -> float:
-    return quantiles(seconds, n=100)[-1] * 1e3
 
 
 def bars(measured: Neighbours) -> Iterator[tuple[str, float, float]]:

@@ -138,4 +138,9 @@ def p99_by_ms(exchanges: Sequence[Exchange], times: Sequence[float], begins: Map
 
 def p99_ms(exchanges: Iterable[Exchange]) -> float:
     """The time in milliseconds within which 99 of 100 requests were answered."""
-    return statistics.quantiles((it.done - it.sent for it in exchanges), n=100)[98] * 1e3
+    return p99_of(it.done - it.sent for it in exchanges)
+
+
+def p99_of(seconds: Iterable[float]) -> float:
+    """The 99th percentile of some times, in milliseconds."""
+    return statistics.quantiles(seconds, n=100)[98] * 1e3

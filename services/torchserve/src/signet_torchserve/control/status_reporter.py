@@ -49,8 +49,8 @@ class _Note:
 
     def is_brief(self, said: ReplicaStatus) -> bool:
         """Whether the registry has the same status, and soon another may follow that has to be told anyway."""
-        is_same = (said.version, said.status) == (self.entry.version, self.entry.status) == (said.version, "pending")
-        return is_same and time.monotonic() - self.since < BRIEF_S
+        is_same = said.version == self.entry.version and said.status == self.entry.status
+        return is_same and said.status == "pending" and time.monotonic() - self.since < BRIEF_S
 
 
 class StatusReporter:
