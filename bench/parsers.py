@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _uses() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
-    """Where the package has another parser than orjson, and the same by orjson, which reads the same pieces."""
+    """Where the package has another parser than orjson, and the same by orjson, which reads the same chunks."""
     uses: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
     for digits, values in _values().items():
         rows = orjson.dumps(_cut(values, orjson.dumps))
@@ -94,8 +94,8 @@ def _by_orjson(body: bytes, separator: bytes, flat: Callable[[Any], Any]) -> lis
     kinds: list[set[type]] = [set() for _ in COLUMNS]
     blocks = []
     with json_text.without_collector():
-        for piece in numbers.pieces(body, 1, len(body) - 1, separator):
-            items = orjson.loads(b"[" + piece + b"]")
+        for chunk in numbers.chunks(body, 1, len(body) - 1, separator):
+            items = orjson.loads(b"[" + chunk + b"]")
             if set(map(len, items)) != {width}:
                 raise ValueError("Some items do not look like the first.")
             values = list(flat(items))

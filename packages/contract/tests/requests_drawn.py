@@ -129,7 +129,7 @@ _PLAIN = {
 
 @st.composite
 def large_tables(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
-    """Columns so long that they are read into arrays, in pieces too, of the schema's types but for a value or two."""
+    """Columns so long that they are read into arrays, in chunks too, of the schema's types but for a value or two."""
     rows = draw(st.integers(1, 3))
     times = draw(st.sampled_from([400, 400, 400, 400, 400, 3000]))
     names = schema.input_names() if schema.has_input_names() else list(range(len(schema.inputs)))

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 
 from signet_contract import codecs, json_text
-from signet_contract.bulk import documents, long_lists, tables
-from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk import chunked_lists, documents, tables
+from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import csv, mlflow
 from signet_contract.codecs.codec import Reader
@@ -58,16 +58,16 @@ class RawBody:
         decoded.source, decoded.is_exact = self, True
         return decoded
 
-    def sliced(self, least: int = long_lists.MIN_BYTES) -> DecodedRequest:
-        """The decoded request, exact, but with `LongList`s where it has lists of more than `least` bytes.
+    def chunked(self, least: int = chunked_lists.MIN_BYTES) -> DecodedRequest:
+        """The decoded request, exact, but with `ChunkedList`s where it has lists of more than `least` bytes.
 
         Raises:
-            Unsliced: the body cannot be read so; it may be malformed.
+            MustReadWhole: the body cannot be read so; it may be malformed.
         """
         try:
-            decoded = codecs.of_json(self.text, Reader(partial(_sliced_json, least), json_text.exact))
+            decoded = codecs.of_json(self.text, Reader(partial(_chunked_json, least), json_text.exact))
         except MalformedPayload as error:
-            raise Unsliced from error
+            raise MustReadWhole from error
         decoded.source = self
         return decoded
 
@@ -126,13 +126,13 @@ def _json(body: bytes) -> Any:
     return json_text.plain(body)
 
 
-def _sliced_json(least: int, body: bytes) -> Any:
-    """Parsed JSON with `LongList`s, exact."""
+def _chunked_json(least: int, body: bytes) -> Any:
+    """Parsed JSON with `ChunkedList`s, exact."""
     if _OF_TEXTS.match(body):
         return json_text.exact(body)
     if not json_text.is_shallow(body):
-        raise Unsliced
-    return long_lists.loads(body, _LOOKED_INTO, least)
+        raise MustReadWhole
+    return chunked_lists.loads(body, _LOOKED_INTO, least)
 
 
 _LARGE_BYTES = 1 << 11

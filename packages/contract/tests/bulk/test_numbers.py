@@ -15,7 +15,7 @@ from signet_contract.bulk.numbers import Numbers
 _floats = st.floats(allow_nan=False, allow_infinity=False)
 _kinds = st.sampled_from([_floats, st.decimals(-9, 9, places=1).map(float), st.integers(), st.booleans()])
 _odd = st.one_of(st.none(), st.just(2**64), st.sampled_from(["", [], [1], {}, 1e400]), _floats, st.integers(-9, 9))
-TIMES = st.sampled_from([1, 2, 9000])  # the last make several pieces
+TIMES = st.sampled_from([1, 2, 9000])  # the last make several chunks
 
 
 def values(found: Numbers) -> Any:
@@ -47,7 +47,7 @@ def lists(draw: st.DrawFn, shape: list[int]) -> Any:
 
 @given(data=st.data(), shape=st.lists(st.integers(1, 3), max_size=2), blanks=st.booleans())
 def test_what_is_read_is_what_python_reads(data: st.DataObject, shape: list[int], *, blanks: bool) -> None:
-    """A list is read number for number, in pieces too, with the types that its numbers have, or it is not read."""
+    """A list is read number for number, in chunks too, with the types that its numbers have, or it is not read."""
     content = data.draw(lists(shape))
     found = read(json.dumps(content, separators=None if blanks else (",", ":")).encode(), len(shape))
     event("not read" if found is None else "read")

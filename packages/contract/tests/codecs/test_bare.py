@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from signet_contract import decode
-from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.decoded_request import DecodedRequest, Format
@@ -53,14 +53,14 @@ def test_large_bodies_are_told_as_small_ones_are(document: Any, format_: Format,
 @pytest.mark.parametrize(("item", "format_"), [(ROW, Format.RECORDS), ([1.5], Format.INPUTS), (1.5, Format.INPUTS)])
 def test_a_long_list_is_told_by_its_first_item(item: Any, format_: Format) -> None:
     """Whether the others are alike is for enforcement to see."""
-    decoded = RawBody(json.dumps([item] * 1000).encode()).sliced(64)
-    assert (decoded.format, type(decoded.content)) == (format_, LongList)
+    decoded = RawBody(json.dumps([item] * 1000).encode()).chunked(64)
+    assert (decoded.format, type(decoded.content)) == (format_, ChunkedList)
 
 
-def test_a_long_object_of_rows_is_not_sliced() -> None:
+def test_a_long_object_of_rows_is_not_chunked() -> None:
     """Its names could be columns or rows."""
-    with pytest.raises(Unsliced):
-        RawBody(json.dumps({"data": {str(row): 1.5 for row in range(1000)}}).encode()).sliced(64)
+    with pytest.raises(MustReadWhole):
+        RawBody(json.dumps({"data": {str(row): 1.5 for row in range(1000)}}).encode()).chunked(64)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from signet_contract import decode
-from signet_contract.bulk.long_lists import LongList
+from signet_contract.bulk.chunked_lists import ChunkedList
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.decoded_request import DecodedRequest, Format
@@ -42,7 +42,7 @@ def test_a_column_may_be_called_data(column: Any) -> None:
 def test_a_long_column_may_be_called_data(item: Any, *, is_column: bool) -> None:
     """Numbers that were read into arrays, or not read yet, are told from rows as lists are."""
     body = json.dumps({"data": [item] * 1000}).encode()
-    for decoded, kinds in ((decode(body), (Numbers, Table)), (RawBody(body).sliced(64), (LongList,))):
+    for decoded, kinds in ((decode(body), (Numbers, Table)), (RawBody(body).chunked(64), (ChunkedList,))):
         content = decoded.content["data"] if is_column else decoded.content
         assert (decoded.format is Format.COLUMNS) is is_column
         assert isinstance(content, kinds)
@@ -90,10 +90,10 @@ def test_texts_that_hold_no_rows_are_rejected(texts: list[str], message: str, go
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_texts_in_a_text_are_as_exact_as_the_text(count: int) -> None:
-    """An integer beyond 64 bits stays one in each of them, also where long lists are looked through piece by piece."""
+    """An integer beyond 64 bits stays one in each of them, also where long lists are looked through chunk by chunk."""
     text = json.dumps([{"a": 10**30}])
     body = RawBody(json.dumps({"data": [text] * count}).encode())
-    for decoded in (body.exact(), body.sliced(1)):
-        rows = decoded.content.take(range(count)) if isinstance(decoded.content, LongList) else decoded.content
+    for decoded in (body.exact(), body.chunked(1)):
+        rows = decoded.content.take(range(count)) if isinstance(decoded.content, ChunkedList) else decoded.content
         assert [row["a"] for row in rows] == [10**30] * count
         assert {type(row["a"]) for row in rows} == {int}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.enforcement import list_access
 from signet_contract.enforcement.value_kinds import ABSENT
 from signet_contract.request import RawBody
@@ -17,11 +17,11 @@ LABELLED = {str(row): value for row, value in enumerate(VALUES)}
 def read(values: Any, way: str) -> Any:
     """A column, read in one of the ways."""
     source = RawBody(json.dumps({"inputs": {"a": values}}).encode())
-    decoded = {"exact": source.exact, "array": source.decode, "pieces": lambda: source.sliced(64)}[way]()
+    decoded = {"exact": source.exact, "array": source.decode, "chunks": lambda: source.chunked(64)}[way]()
     return decoded.content["a"]
 
 
-@pytest.mark.parametrize("way", ["exact", "array", "pieces"])
+@pytest.mark.parametrize("way", ["exact", "array", "chunks"])
 @pytest.mark.parametrize("values", [VALUES, LABELLED], ids=["list", "labelled"])
 def test_a_list_has_the_same_items_however_it_was_read(values: Any, way: str) -> None:
     """All of them in order, and those that are asked for."""
@@ -31,17 +31,17 @@ def test_a_list_has_the_same_items_however_it_was_read(values: Any, way: str) ->
         return
     assert list_access.is_list(found)
     assert list_access.is_labelled(found) is (values is LABELLED)
-    pieces = list(list_access.pieces(found))
-    assert np.concatenate([piece for _, piece in pieces]).tolist() == VALUES
-    assert [start for start, _ in pieces] == [0, *np.cumsum([len(piece) for _, piece in pieces])[:-1].tolist()]
+    chunks = list(list_access.chunks(found))
+    assert np.concatenate([chunk for _, chunk in chunks]).tolist() == VALUES
+    assert [start for start, _ in chunks] == [0, *np.cumsum([len(chunk) for _, chunk in chunks])[:-1].tolist()]
     assert list_access.taken(found, [0, 7, 2999]) == [0.5, 7.5, 2999.5]
-    assert list_access.has_long_lists({"a": found}) is (way != "exact")
+    assert list_access.is_compact({"a": found}) is (way != "exact")
 
 
 def test_labels_that_do_not_count_the_rows_are_not_told() -> None:
     """The order of such rows is pandas' business."""
-    with pytest.raises(Unsliced):
-        list_access.pieces(read({str(2 * row): value for row, value in enumerate(VALUES)}, "array"))
+    with pytest.raises(MustReadWhole):
+        list_access.chunks(read({str(2 * row): value for row, value in enumerate(VALUES)}, "array"))
 
 
 def test_a_record_without_a_name_has_nothing_there() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema
-from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import columns, list_access, regular_table, value_kinds
@@ -53,7 +53,7 @@ def requests(draw: st.DrawFn) -> tuple[Schema, Any, Format]:
 
 
 def cells(table: RegularTable, places: list[int]) -> list[list[Any]]:
-    """What stands in some columns, the pieces put together; each starts where the one before it ended."""
+    """What stands in some columns, the chunks put together; each starts where the one before it ended."""
     found: dict[int, list[Any]] = {place: [] for place in places}
     for place, start, values in table.columns(places):
         assert start == len(found[place])
@@ -71,27 +71,27 @@ def texts(columns_: Iterable[list[Any]]) -> list[list[str]]:
     return [list(map(text, column)) for column in columns_]
 
 
-@given(request=requests(), data=st.data(), indent=st.sampled_from([None, 1]), is_sliced=st.booleans())
+@given(request=requests(), data=st.data(), indent=st.sampled_from([None, 1]), is_chunked=st.booleans())
 def test_a_table_is_the_one_that_pandas_makes(
-    request: tuple[Schema, Any, Format], data: st.DataObject, indent: int | None, *, is_sliced: bool
+    request: tuple[Schema, Any, Format], data: st.DataObject, indent: int | None, *, is_chunked: bool
 ) -> None:
     """Names, rows and values are those of the data frame, and a cut of it is read as the same rows and columns."""
     schema, content, format_ = request
     decoded = DecodedRequest(format_, content)
     try:
         frame = columns.read(schema, decoded, frozenset({"unchecked_names"})).reset_index(drop=True)
-        if is_sliced:
+        if is_chunked:
             body = content if format_ is Format.COLUMNS else {format_.value: content}
-            decoded = RawBody(json.dumps(body, indent=indent).encode()).sliced(64)
+            decoded = RawBody(json.dumps(body, indent=indent).encode()).chunked(64)
         table = regular_table.table(schema, decoded, {})
         every = list(range(len(table.names) if table else 0))
         values = cells(table, every) if table else []
-    except (MalformedPayload, Unsliced, Irregular):
+    except (MalformedPayload, MustReadWhole, Irregular):
         table = None
     if table is None:  # a long list that is not cut, or one of objects among other values
-        assert is_sliced or len(schema.inputs) == 1
+        assert is_chunked or len(schema.inputs) == 1
         return
-    event(f"{'sliced' if list_access.has_long_lists(decoded.content) else 'whole'} table")
+    event(f"{'chunked' if list_access.is_compact(decoded.content) else 'whole'} table")
     assert list(table.names) == list(frame.columns)
     assert table.rows() == len(frame)
     assert texts(values) == texts(frame.iloc[:, place].tolist() for place in every)
@@ -118,7 +118,7 @@ def test_long_rows_of_several_sorts_have_one_of_each(odd: Any) -> None:
     """Which is what the whole list is refused for, in the order they came."""
     rows = [*[[1.5, 2.5]] * 199, odd]
     table = regular_table.table(
-        UNNAMED, RawBody(json.dumps({"dataframe_split": {"data": rows}}).encode()).sliced(64), {}
+        UNNAMED, RawBody(json.dumps({"dataframe_split": {"data": rows}}).encode()).chunked(64), {}
     )
     assert table is not None
     with pytest.raises(Irregular) as caught:

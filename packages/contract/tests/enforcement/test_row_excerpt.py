@@ -126,7 +126,7 @@ def odd_rows(draw: st.DrawFn, schema: Schema) -> DecodedRequest:
 
 @given(st.data())
 def test_a_long_body_is_refused_as_the_whole(data: st.DataObject) -> None:
-    """Where a body is looked through piece by piece, what is said of it is what is said of all its values at once."""
+    """Where a body is looked through chunk by chunk, what is said of it is what is said of all its values at once."""
     schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
     allow = data.draw(st.one_of(st.just(frozenset[str]()), drawn.allowances))
     content = data.draw(st.one_of(long_payloads(schema), long_payloads(schema), odd_rows(schema)))
@@ -278,7 +278,7 @@ WRONG = ["x", "5.1", None, True, 7, 1e39, float("nan"), [], {}, "\n"]
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 @pytest.mark.parametrize("form", ["split", "records", "columns", "lists", "short rows", "labelled", "mixed"])
 def test_a_wrong_body_is_never_there_as_a_whole(form: str, wrong: Any) -> None:
-    """Whatever is wrong with a million bytes, to refuse them takes the memory of a few pieces."""
+    """Whatever is wrong with a million bytes, to refuse them takes the memory of a few chunks."""
     row = [wrong, wrong]
     rows = 1_000_000 // (len(json.dumps(row)) + 2)
     content: Any = {

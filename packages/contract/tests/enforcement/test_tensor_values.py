@@ -10,7 +10,7 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
-from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.enforcement import decision, tensor_values
 from signet_contract.errors import Rejected
 from signet_contract.request import RawBody
@@ -66,7 +66,7 @@ def test_the_first_unfit_values_are_told_and_the_others_counted(dtype: str, wron
     """With the row of each, whatever stands between them."""
     values = [wrong if row % 13 == 1 and row < 390 else 1 for row in range(400)]
     text = json.dumps(values).encode()
-    found = tensor_values.LongLeaves(np.dtype(dtype), LongList(text, 1, len(text) - 1, 64, []))
+    found = tensor_values.ChunkedValues(np.dtype(dtype), ChunkedList(text, 1, len(text) - 1, 64, []))
     assert found.unfit_count == count
     rows = range(20) if count == 400 else range(1, 261, 13)
     assert found.unfit == [(row, values[row]) for row in rows]
@@ -79,7 +79,7 @@ def test_values_of_rows_are_told_in_the_order_they_came(width: int) -> None:
     some = [1.5, "x", None, float("nan"), 1.5, 1.5, float("inf"), {}, 1.5, 1.5, 1.5]
     values = [some[place % len(some)] for place in range(900)]
     text = json.dumps(np.array(values, object).reshape(-1, width).tolist()).encode()
-    found = tensor_values.LongLeaves(np.dtype("float32"), LongList(text, 1, len(text) - 1, 64, []))
+    found = tensor_values.ChunkedValues(np.dtype("float32"), ChunkedList(text, 1, len(text) - 1, 64, []))
     unfit = [(place // width, value) for place, value in enumerate(values) if type(value) is not float]
     infinite = [
         place // width for place, value in enumerate(values) if type(value) is float and not math.isfinite(value)
@@ -91,5 +91,5 @@ def test_values_of_rows_are_told_in_the_order_they_came(width: int) -> None:
 def test_a_long_list_of_several_shapes_is_not_told() -> None:
     """Of what it has it takes all to say it."""
     text = json.dumps([[1, 2]] * 300 + [[1]]).encode()
-    with pytest.raises(Unsliced):
-        tensor_values.LongLeaves(np.dtype("float32"), LongList(text, 1, len(text) - 1, 64, []))
+    with pytest.raises(MustReadWhole):
+        tensor_values.ChunkedValues(np.dtype("float32"), ChunkedList(text, 1, len(text) - 1, 64, []))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signet_contract.bulk import documents
-from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement import typed_arrays
 
@@ -21,14 +21,14 @@ _VALUES = [
 
 @given(st.data())
 def test_numbers_are_typed_as_json_typed_them(data: st.DataObject) -> None:
-    """Piece by piece and row by row they are the values that were written, or it is said that they may not be."""
+    """Chunk by chunk and row by row they are the values that were written, or it is said that they may not be."""
     of_columns = data.draw(st.lists(st.sampled_from(_VALUES), min_size=1, max_size=4))
     some = data.draw(st.lists(st.tuples(*of_columns), min_size=1, max_size=3))
     rows = [list(row) for row in some] * data.draw(st.sampled_from([200, 9000]))
     try:
         numbers = documents.loads(json.dumps({"inputs": rows}).encode())["inputs"]
         read = _columns(numbers, len(of_columns))
-    except (ValueError, Unsliced):
+    except (ValueError, MustReadWhole):
         return
     assert list(map(repr, zip(*read, strict=True))) == [repr(tuple(row)) for row in rows]
     chosen = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=5)) | {0, len(rows) - 1})
@@ -49,5 +49,5 @@ def _columns(numbers: Numbers, width: int) -> list[list[Any]]:
 def test_an_integer_that_float64_does_not_hold_is_not_told(row: list[int]) -> None:
     """It has become another, and perhaps one of another kind."""
     numbers = documents.loads(json.dumps({"inputs": [row] * 200}).encode())["inputs"]
-    with pytest.raises(Unsliced):
+    with pytest.raises(MustReadWhole):
         _columns(numbers, 2)

@@ -38,7 +38,7 @@ KNOWN = {DataType.datetime: {"", "nan"}}  # told apart by MLflow alone; see test
 
 
 def kinds_of(type_: DataType, column: list[Any], cuts: list[int], most: int = MOST) -> Kinds:
-    """Those of a column that comes in pieces, sorted once more if they must be."""
+    """Those of a column that comes in chunks, sorted once more if they must be."""
     kinds = Kinds(type_, most)
     for again in (False, True):
         if again and not kinds.must_read_texts:

@@ -35,7 +35,7 @@ def test_fast_way_gives_columns_as_the_slow_way_does(data: st.DataObject) -> Non
 
 @given(st.data())
 def test_fast_way_gives_many_rows_as_the_slow_way_does(data: st.DataObject) -> None:
-    """Likewise where lists are read into arrays, and in pieces."""
+    """Likewise where lists are read into arrays, and in chunks."""
     types = data.draw(st.sampled_from([["double"], ["double", "float"], drawn.NUMBERS]))
     schema = data.draw(drawn.column_schemas(types, optional=data.draw(st.booleans())))
     body, _ = data.draw(drawn.requests(schema, large=True))

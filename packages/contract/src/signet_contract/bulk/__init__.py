@@ -1,1 +1,1 @@
-"""Large bodies: numbers into arrays without an object for each, other long lists a piece at a time."""
+"""Large bodies in compact form: numbers as arrays without an object for each, other long lists a chunk at a time."""

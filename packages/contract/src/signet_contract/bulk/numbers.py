@@ -5,7 +5,7 @@ All items of a list look alike if, without digits, signs, exponents and blanks, 
 each is a number at all is left to simdjson, which reads them into an array; by way of orjson's objects that takes more
 than twice as long (bench/parsers.py).
 
-It is done piece by piece, each of a size that a processor's cache holds: a row among a million costs what it costs
+It is done chunk by chunk, each of a size that a processor's cache holds: a row among a million costs what it costs
 among a thousand.
 """
 
@@ -23,7 +23,7 @@ import simdjson
 from signet_contract.bulk import infinities
 from signet_contract.model_input import EXACT, Array
 
-_PIECE_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 16
 _DIGITS = b"0123456789"
 _IN_NUMBERS_AND_BETWEEN = _DIGITS + b"+-eE \t\r\n"
 _COLONS_TO_COMMAS = bytes.maketrans(b":", b",")
@@ -62,7 +62,7 @@ def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: i
     second_end = body.find(closing, start + len(first), end) if depth else -1
     if second_end >= 0 and body.count(b",", start + len(first), second_end) != first.count(b",") + 1:
         raise Unlike("The first two have different lengths.")  # seen before millions of values are made of one
-    return of_texts(parser, first, partial(pieces, body, start, end, closing + b","), depth)
+    return of_texts(parser, first, partial(chunks, body, start, end, closing + b","), depth)
 
 
 def of_texts(parser: simdjson.Parser, first: bytes, texts: Callable[[], Iterable[bytes]], depth: int) -> Numbers:
@@ -99,11 +99,11 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
     colon, point, exponent, comma = found.groups()
     look = b'""' + colon + point + exponent + comma
     blocks = []
-    for piece in pieces(body, start, end, comma):
+    for chunk in chunks(body, start, end, comma):
         # Names are made of digits only, and values of digits, of a point and an exponent if the first has them, and of
         # a sign.
-        _require_alike(piece.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
-        blocks.append(_parsed(parser, piece.translate(_COLONS_TO_COMMAS, b'"'), 2))
+        _require_alike(chunk.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
+        blocks.append(_parsed(parser, chunk.translate(_COLONS_TO_COMMAS, b'"'), 2))
     labels = np.concatenate([block[:, 0] for block in blocks])
     if labels[-1] >= EXACT or not (labels[1:] > labels[:-1]).all():
         raise ValueError("Its names may be the same.")
@@ -141,11 +141,11 @@ def mixed_kinds(first: Sequence[frozenset[type]], blocks: Sequence[Array]) -> li
     return [kinds if bool in kinds else _MIXED for kinds in first]
 
 
-def pieces(body: bytes, start: int, end: int, separator: bytes) -> Iterator[bytes]:
-    """The items from `start` to `end` in pieces; `separator` ends in the comma, and its rest belongs to an item."""
+def chunks(body: bytes, start: int, end: int, separator: bytes) -> Iterator[bytes]:
+    """The items from `start` to `end` in chunks; `separator` ends in the comma, and its rest belongs to an item."""
     comma = separator.lstrip(b"]}")
     while start < end:
-        cut = body.find(separator, start + _PIECE_BYTES, end)
+        cut = body.find(separator, start + _CHUNK_BYTES, end)
         stop = end if cut < 0 else cut + len(separator) - len(comma)
         yield body[start:stop]
         start = stop + len(comma)

@@ -57,21 +57,21 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     if not 0 < len(names) <= _MAX_NAMES or not {float, int, bool}.issuperset(types):
         raise ValueError("They hold something else than numbers, or too many.")
     kinds = [frozenset({type_}) for type_ in types]
-    pieces = partial(numbers.pieces, body, start, end, b"},")
+    chunks = partial(numbers.chunks, body, start, end, b"},")
     try:
-        blocks, are_floats = _blocks(pieces(), names, types)
+        blocks, are_floats = _blocks(chunks(), names, types)
     except msgspec.ValidationError:  # as often floats follow integers
-        blocks, _ = _blocks(pieces(), names, tuple(float if type_ is int else type_ for type_ in types))
+        blocks, _ = _blocks(chunks(), names, tuple(float if type_ is int else type_ for type_ in types))
         return Table(list(names), Numbers(blocks, (len(names),), numbers.mixed_kinds(kinds, blocks)))
     if not are_floats:
         kinds = [kinds_ | {int} if float in kinds_ else kinds_ for kinds_ in kinds]
     return Table(list(names), Numbers(blocks, (len(names),), kinds))
 
 
-def _blocks(pieces: Iterable[bytes], names: tuple[str, ...], types: tuple[type, ...]) -> tuple[list[Array], bool]:
+def _blocks(chunks: Iterable[bytes], names: tuple[str, ...], types: tuple[type, ...]) -> tuple[list[Array], bool]:
     """The records' values, and whether what is read as a float is written as one: msgspec takes integers for floats.
 
-    They are if all of a piece's have a point, or all have an exponent.
+    They are if all of a chunk's have a point, or all have an exponent.
     """
     read = _reader(names, types)
     points = types.count(float) + "".join(names).count(".")
@@ -79,9 +79,9 @@ def _blocks(pieces: Iterable[bytes], names: tuple[str, ...], types: tuple[type, 
     colons = len(names) + "".join(names).count(":")  # a value that is there twice has one too many
     blocks = []
     are_floats = True
-    for piece in pieces:
-        blocks.append(infinities.read(read, piece))
-        text, count = np.frombuffer(piece, np.uint8), len(blocks[-1])
+    for chunk in chunks:
+        blocks.append(infinities.read(read, chunk))
+        text, count = np.frombuffer(chunk, np.uint8), len(blocks[-1])
         are_floats &= count * points == np.count_nonzero(text == _POINT) or (
             count * exponents == np.count_nonzero(text | _TO_LOWER == _EXPONENT)
         )
@@ -119,7 +119,7 @@ def of_csv(body: bytes) -> Table:
     names = body[: start - 1].decode("utf-8").split(",")
 
     def rows_in_brackets() -> Iterator[bytes]:
-        for lines in numbers.pieces(body, start, end, b"\n"):
+        for lines in numbers.chunks(body, start, end, b"\n"):
             yield b"[" + lines.replace(b"\n", b"],[") + b"]"
 
     first, _, _ = body[start:end].partition(b"\n")

@@ -20,7 +20,7 @@ def of_json(text: bytes, reader: Reader) -> DecodedRequest:
 
     Raises:
         MalformedPayload: it is not JSON, or in none of the formats.
-        Unsliced: it has `LongList`s, and who looks at it must have lists.
+        MustReadWhole: it has `ChunkedList`s, and who looks at it must have lists.
     """
     document = reader.read(text)
     for decode in _DECODERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs.codec import Codec, Reader
@@ -20,7 +20,7 @@ def decode(document: Any, _: Reader) -> DecodedRequest:
 
     Raises:
         MalformedPayload: it is neither an object nor a list.
-        Unsliced: it is a `LongList` of labels and values.
+        MustReadWhole: it is a `ChunkedList` of labels and values.
     """
     if isinstance(document, dict) or (isinstance(document, Numbers) and document.labels is not None):
         return DecodedRequest(Format.COLUMNS, document)
@@ -28,9 +28,9 @@ def decode(document: Any, _: Reader) -> DecodedRequest:
         isinstance(document, list) and document and all(isinstance(item, dict) for item in document)
     ):
         return DecodedRequest(Format.RECORDS, document)
-    if isinstance(document, LongList):  # whether its other items are alike, who looks at them will see
+    if isinstance(document, ChunkedList):  # whether its other items are alike, who looks at them will see
         if document.is_labelled:
-            raise Unsliced
+            raise MustReadWhole
         return DecodedRequest(Format.RECORDS if isinstance(document.first, dict) else Format.INPUTS, document)
     if isinstance(document, (list, Numbers)):
         return DecodedRequest(Format.INPUTS, document)

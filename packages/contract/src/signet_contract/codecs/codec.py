@@ -13,7 +13,7 @@ class Reader(NamedTuple):
     """The JSON parsers, for the body and for JSON inside JSON strings."""
 
     read: Callable[[bytes], Any]
-    """Of a large text, `Numbers`, a `Table` or `LongList`s may stand for lists."""
+    """Of a large text, `Numbers`, a `Table` or `ChunkedList`s may stand for lists."""
     read_whole: Callable[[bytes], Any]
     """Into dicts and lists only."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from signet_contract.bulk.long_lists import LongList
+from signet_contract.bulk.chunked_lists import ChunkedList
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import bare
@@ -38,7 +38,7 @@ def _inside(document: Any, reader: Reader) -> DecodedRequest:
 def _is_column(data: Any) -> bool:
     if isinstance(data, Numbers):
         return data.labels is None and not data.shape
-    if isinstance(data, LongList):
+    if isinstance(data, ChunkedList):
         return not data.is_labelled and not isinstance(data.first, (dict, list))
     if isinstance(data, list) and data:
         return not isinstance(data[0], (dict, list))

@@ -32,7 +32,7 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import Schema
 
-from signet_contract.bulk.long_lists import MIN_BYTES, Unsliced
+from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, floats, list_access, mistakes, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
@@ -89,13 +89,13 @@ def exact(
             return source.exact()
         if decoded.content is None and has_arrays:
             decoded = source.decode()
-        if list_access.has_long_lists(decoded.content) and not has_many_digits(source.text):
-            with suppress(Unsliced):
+        if list_access.is_compact(decoded.content) and not has_many_digits(source.text):
+            with suppress(MustReadWhole):
                 _decide_and_explain(mlflow_signature, decoded, policy)
                 return source.exact()
-        with suppress(Unsliced):
-            decoded = source.sliced(least)
-            if not list_access.has_long_lists(decoded.content):
+        with suppress(MustReadWhole):
+            decoded = source.chunked(least)
+            if not list_access.is_compact(decoded.content):
                 decoded.is_exact = True
                 return decoded
             _decide_and_explain(mlflow_signature, decoded, policy)

@@ -1,4 +1,4 @@
-"""The lists of a request, in whichever way they were read: as Python's, as a `LongList`, or as `Numbers`."""
+"""The lists of a request, in whichever way they were read: as Python's, as a `ChunkedList`, or as `Numbers`."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from typing import Any
 import numpy as np
 
 from signet_contract.bulk import tables
-from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement import typed_arrays
 from signet_contract.enforcement.value_kinds import ABSENT
 
 
-def has_long_lists(content: Any) -> bool:
-    """Whether there are lists in it that are no Python lists."""
+def is_compact(content: Any) -> bool:
+    """Whether it is in compact form: `Numbers`, a `Table` or `ChunkedList`s stand for its lists."""
     types = set(map(type, [content, *(content.values() if type(content) is dict else ())]))
-    return not types.isdisjoint({LongList, Numbers, tables.Table})
+    return not types.isdisjoint({ChunkedList, Numbers, tables.Table})
 
 
 def is_list(values: Any) -> bool:
     """Whether it is one."""
-    return type(values) in (list, LongList, Numbers)
+    return type(values) in (list, ChunkedList, Numbers)
 
 
 def is_labelled(values: Any) -> bool:
     """Whether it was a JSON object, whose names label the items."""
-    return values.labels is not None if type(values) is Numbers else type(values) is LongList and values.is_labelled
+    return values.labels is not None if type(values) is Numbers else type(values) is ChunkedList and values.is_labelled
 
 
-def pieces(values: Any) -> Iterator[tuple[int, Any]]:
-    """The items in pieces, each with the number of its first item; raises `Unsliced` where they can't be told."""
+def chunks(values: Any) -> Iterator[tuple[int, Any]]:
+    """The items in chunks, each with the number of its first item; raises `MustReadWhole` where they can't be told."""
     if isinstance(values, Numbers):
         _require_plain(values)
-        return ((start, piece) for _, start, piece in typed_arrays.columns(values, [0]))
-    return values.pieces() if isinstance(values, LongList) else iter([(0, values)])
+        return ((start, chunk) for _, start, chunk in typed_arrays.columns(values, [0]))
+    return values.chunks() if isinstance(values, ChunkedList) else iter([(0, values)])
 
 
 def _require_plain(numbers: Numbers) -> None:
     labels = numbers.labels
     if numbers.shape or (labels is not None and (labels != np.arange(len(labels))).any()):
-        raise Unsliced
+        raise MustReadWhole
 
 
 def taken(values: Any, rows: Sequence[int]) -> list[Any]:
-    """Some items, by their ascending numbers; raises as `pieces`."""
+    """Some items, by their ascending numbers; raises as `chunks`."""
     if isinstance(values, Numbers):
         return [row[0] for row in typed_arrays.take(values, rows, [0])]
-    return values.take(rows) if isinstance(values, LongList) else [values[row] for row in rows]
+    return values.take(rows) if isinstance(values, ChunkedList) else [values[row] for row in rows]
 
 
 def have_all(records: list[Any], names: Mapping[str, None]) -> bool:

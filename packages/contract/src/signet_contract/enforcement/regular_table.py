@@ -1,6 +1,6 @@
 """Payloads of a regular form, as the tables that pandas would make of them, without one.
 
-Where a request has long lists that are no Python lists (`LongList`, `Numbers`), they are looked through piece by piece.
+A request in compact form (`list_access`) is looked through chunk by chunk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from mlflow.types import Schema
 
 from signet_contract.bulk import tables
-from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import list_access, typed_arrays
@@ -24,11 +24,11 @@ from signet_contract.enforcement.value_kinds import ABSENT, Kinds
 from signet_contract.model_input import Array
 
 Values = Sequence[Any] | Array
-Pieces = Iterator[tuple[int, int, Values]]
+Chunks = Iterator[tuple[int, int, Values]]
 """Place of a column, number of a row, and the values from there on, `ABSENT` where a row has none."""
 
 
-_PIECE_ROWS = 1 << 14
+_CHUNK_ROWS = 1 << 14
 
 
 class Irregular(Exception):
@@ -44,7 +44,7 @@ class RegularTable:
 
     names: Sequence[Any]
     rows: Callable[[], int]
-    columns: Callable[[Sequence[int]], Pieces]
+    columns: Callable[[Sequence[int]], Chunks]
     """What is in some columns."""
     cut: Callable[[Sequence[int], Sequence[int]], Any]
     """The content with these rows and columns only."""
@@ -66,7 +66,7 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
         kinds: of columns, by name. They are filled as a side effect when the table must be scanned anyway.
 
     Raises:
-        Unsliced: it has long lists, and its form is not sure to be regular.
+        MustReadWhole: it has long lists, and its form is not sure to be regular.
         Irregular: a long list holds rows that form no table. To iterate the table's columns can raise this, too.
     """
     content = decoded.content
@@ -81,18 +81,18 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
     else:
         is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
         found = _of_columns(content) if is_table else None
-    if found is None and list_access.has_long_lists(content):
-        raise Unsliced
+    if found is None and list_access.is_compact(content):
+        raise MustReadWhole
     return found
 
 
 def _of_frame(frame: pd.DataFrame) -> RegularTable:
-    def columns(places: Sequence[int]) -> Pieces:
+    def columns(places: Sequence[int]) -> Chunks:
         for place in places:
             values = frame.iloc[:, place].to_numpy()
-            for start in range(0, len(values), _PIECE_ROWS):
-                piece = values[start : start + _PIECE_ROWS]
-                yield place, start, piece if piece.dtype in (np.float64, np.int64) else piece.tolist()
+            for start in range(0, len(values), _CHUNK_ROWS):
+                chunk = values[start : start + _CHUNK_ROWS]
+                yield place, start, chunk if chunk.dtype in (np.float64, np.int64) else chunk.tolist()
 
     return RegularTable(
         list(frame.columns),
@@ -121,7 +121,7 @@ def _of_split(content: Any) -> RegularTable | None:
     if found is None or not (names is None or are_plain):
         return None
     if names is not None and len(names) != len(found.names):
-        if type(rows) is LongList and index is None:
+        if type(rows) is ChunkedList and index is None:
             raise Irregular(_sorts(rows))
         return None
     if index is not None and (type(index) is not list or type(rows) is not list or len(index) != len(rows)):
@@ -143,7 +143,7 @@ def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_co
     if isinstance(rows, Numbers):
         types = {list if rows.shape else float}
     else:
-        types = {type(rows.first)} if isinstance(rows, LongList) else set(map(type, rows))
+        types = {type(rows.first)} if isinstance(rows, ChunkedList) else set(map(type, rows))
     if types == {dict}:
         return _of_records(rows, kinds if schema.has_input_names() else {})
     is_one_column = may_be_column and len(schema.inputs) == 1 and schema.has_input_names()
@@ -153,13 +153,13 @@ def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_co
 
 
 def _of_values(name: Any, values: Any, others: set[type]) -> RegularTable:
-    def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_access.pieces(values):
-            if not others.isdisjoint(map(type, piece)):
-                raise Unsliced
-            yield from ((place, start, piece) for place in places)
+    def columns(places: Sequence[int]) -> Chunks:
+        for start, chunk in list_access.chunks(values):
+            if not others.isdisjoint(map(type, chunk)):
+                raise MustReadWhole
+            yield from ((place, start, chunk) for place in places)
 
-    is_counted = type(values) is not LongList
+    is_counted = type(values) is not ChunkedList
     return RegularTable(
         [name], lambda: len(values), columns, lambda rows, _: list_access.taken(values, rows), is_counted
     )
@@ -168,7 +168,7 @@ def _of_values(name: Any, values: Any, others: set[type]) -> RegularTable:
 def _of_lists(rows: Any) -> RegularTable | None:
     if type(rows) is Numbers:
         return _of_read_lists(rows)
-    if type(rows) is LongList:
+    if type(rows) is ChunkedList:
         first = None if rows.is_labelled else rows.first
     elif type(rows) is not list or set(map(type, rows)) != {list} or len(set(map(len, rows))) != 1:
         return None
@@ -178,12 +178,12 @@ def _of_lists(rows: Any) -> RegularTable | None:
         return None
     width = len(first)
 
-    def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_access.pieces(rows):
+    def columns(places: Sequence[int]) -> Chunks:
+        for start, chunk in list_access.chunks(rows):
             values = list[Values]()
-            if set(map(type, piece)) == {list}:
+            if set(map(type, chunk)) == {list}:
                 with suppress(ValueError):
-                    values = list(zip(*piece, strict=True))
+                    values = list(zip(*chunk, strict=True))
             if len(values) != width:
                 raise Irregular(_sorts(rows))
             yield from ((place, start, values[place]) for place in places)
@@ -205,34 +205,34 @@ def _of_read_lists(rows: Numbers) -> RegularTable | None:
     )
 
 
-def _sorts(rows: LongList) -> list[Any]:
+def _sorts(rows: ChunkedList) -> list[Any]:
     """The first row of each length, and of each type that has none, in the order they came."""
     found: dict[Any, Any] = {}
-    for _, piece in rows.pieces():
-        sorts = [len(row) if type(row) is list else type(row) for row in piece]
+    for _, chunk in rows.chunks():
+        sorts = [len(row) if type(row) is list else type(row) for row in chunk]
         for sort in dict.fromkeys(sorts):
             if sort not in found:
-                found[sort] = piece[sorts.index(sort)]
+                found[sort] = chunk[sorts.index(sort)]
     return list(found.values())
 
 
 def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
     names: dict[str, None] = {}
-    for start, piece in list_access.pieces(records):
-        if set(map(type, piece)) != {dict}:
-            raise Unsliced
-        if set(map(len, piece)) != {len(names)} or not list_access.have_all(piece, names):
-            names.update(dict.fromkeys(chain.from_iterable(piece)))
+    for start, chunk in list_access.chunks(records):
+        if set(map(type, chunk)) != {dict}:
+            raise MustReadWhole
+        if set(map(len, chunk)) != {len(names)} or not list_access.have_all(chunk, names):
+            names.update(dict.fromkeys(chain.from_iterable(chunk)))
         for name, of_column in kinds.items():
             if name in names:
-                of_column.add(start, list_access.members(piece, name))
+                of_column.add(start, list_access.members(chunk, name))
             else:
-                of_column.add_absent(start, len(piece))
+                of_column.add_absent(start, len(chunk))
     of_all = list(names)
 
-    def columns(places: Sequence[int]) -> Pieces:
-        for start, piece in list_access.pieces(records):
-            yield from ((place, start, list_access.members(piece, of_all[place])) for place in places)
+    def columns(places: Sequence[int]) -> Chunks:
+        for start, chunk in list_access.chunks(records):
+            yield from ((place, start, list_access.members(chunk, of_all[place])) for place in places)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
         taken, kept = list_access.taken(records, rows), [of_all[place] for place in places]
@@ -249,20 +249,20 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
         return _of_labelled(content)
     of_rows = [values for values in content.values() if list_access.is_list(values)]
     are_labelled = set(map(list_access.is_labelled, content.values()))
-    if dict in types or len(are_labelled) != 1 or (LongList not in types and len(set(map(len, of_rows))) > 1):
+    if dict in types or len(are_labelled) != 1 or (ChunkedList not in types and len(set(map(len, of_rows))) > 1):
         return None
 
     def count() -> int:
         lengths = set(map(len, of_rows)) or {1}  # values of one row
         if len(lengths) > 1:
-            raise Unsliced
+            raise MustReadWhole
         return lengths.pop()
 
-    def columns(places: Sequence[int]) -> Pieces:
+    def columns(places: Sequence[int]) -> Chunks:
         for place in places:
             values = content[names[place]]
-            pieces = list_access.pieces(values if list_access.is_list(values) else [values] * count())
-            yield from ((place, start, piece) for start, piece in pieces)
+            chunks = list_access.chunks(values if list_access.is_list(values) else [values] * count())
+            yield from ((place, start, chunk) for start, chunk in chunks)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
         some = _some(content, names, places)
@@ -274,7 +274,7 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
             return {name: dict(zip(map(str, rows), values, strict=True)) for name, values in parts.items()}
         return parts
 
-    is_counted = LongList not in types or len(of_rows) < len(names)
+    is_counted = ChunkedList not in types or len(of_rows) < len(names)
     return RegularTable(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
 
 
@@ -287,7 +287,7 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:
     names = list(content)
     labels = list(dict.fromkeys(chain.from_iterable(content.values())))
 
-    def columns(places: Sequence[int]) -> Pieces:
+    def columns(places: Sequence[int]) -> Chunks:
         for place in places:
             column = content[names[place]]
             yield place, 0, [column.get(label, ABSENT) for label in labels]

@@ -16,7 +16,7 @@ from typing import Any
 from mlflow.types import DataType, Schema
 
 from signet_contract import unchecked_names
-from signet_contract.bulk.long_lists import Unsliced
+from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import column_names, list_access, regular_table
 from signet_contract.enforcement.regular_table import Irregular, RegularTable
@@ -42,7 +42,7 @@ class Excerpt:
     Raises:
         MalformedPayload: it would become a table beyond all measure.
         SignatureMismatch: it has columns more than once, too few, or names that the schema can't check.
-        Unsliced: it has long lists, and has to be read whole; `whole` may raise it, too.
+        MustReadWhole: it has long lists, and has to be read whole; `whole` may raise it, too.
     """
 
     def __init__(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
@@ -60,10 +60,10 @@ class Excerpt:
             content, rows = decoded.content, irregular.rows
             self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
             self._is_irregular = True
-        if list_access.has_long_lists(decoded.content):
+        if list_access.is_compact(decoded.content):
             self.whole = _not_there
             if self._rows is None and not self._is_irregular:
-                raise Unsliced
+                raise MustReadWhole
 
     def _cut(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
         types = schema.input_types_dict() if schema.has_input_names() else dict(enumerate(schema.input_types()))
@@ -103,10 +103,10 @@ class Excerpt:
         """What the whole request is rejected with, given what its excerpt is rejected with.
 
         Raises:
-            Unsliced: the excerpt has no row of the whole's for it.
+            MustReadWhole: the excerpt has no row of the whole's for it.
         """
         if self._is_irregular:  # but not for that
-            raise Unsliced
+            raise MustReadWhole
         violations, total, counted = list[Violation](), rejection.more, set()
         for violation in rejection.violations:
             row = violation.row if self._rows is None or violation.row is None else self._rows[violation.row]
@@ -159,7 +159,7 @@ class Excerpt:
 
 
 def _not_there() -> DecodedRequest:
-    raise Unsliced
+    raise MustReadWhole
 
 
 def require_full(schema: Schema, decoded: DecodedRequest) -> None:

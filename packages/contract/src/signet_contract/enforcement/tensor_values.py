@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement import typed_arrays
 from signet_contract.enforcement.value_kinds import types_of
@@ -80,20 +80,20 @@ def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
     return True
 
 
-class LongLeaves:
-    """What stands in a long list, looked through piece by piece.
+class ChunkedValues:
+    """What stands in a long list, looked through chunk by chunk.
 
     Args:
         dtype: what the values are to be.
         content: the list.
 
     Raises:
-        Unsliced: its pieces have several shapes, or it takes all values at once to tell.
+        MustReadWhole: its chunks have several shapes, or it takes all values at once to tell.
     """
 
-    def __init__(self, dtype: np.dtype[Any], content: LongList | Numbers) -> None:
+    def __init__(self, dtype: np.dtype[Any], content: ChunkedList | Numbers) -> None:
         if dtype.kind not in "fiubU":
-            raise Unsliced
+            raise MustReadWhole
         self.unfit: list[tuple[int, Any]] = []
         """The first values that the dtype cannot hold, each with the number of its row."""
         self.unfit_count = 0
@@ -103,12 +103,12 @@ class LongLeaves:
         self._deciding: list[Any] = []
         shapes = set()
         rows = 0
-        for values, (length, *of_row) in _pieces(content):
+        for values, (length, *of_row) in _chunks(content):
             shapes.add(tuple(of_row))
             self._add(dtype, values, rows, math.prod(of_row))
             rows += length
         if len(shapes) > 1:
-            raise Unsliced
+            raise MustReadWhole
         self.shape = (rows, *shapes.pop())
         self.dtype = np.array(self._deciding).dtype if self.unfit else dtype
         """Numpy's for the values as JSON typed them, if some are unfit."""
@@ -121,7 +121,7 @@ class LongLeaves:
         for start in range(step):
             for type_, places, of_type in _by_type(values[start::step] if step > 1 else values):
                 if type_ is list:
-                    raise Unsliced
+                    raise MustReadWhole
                 self._deciding = deciding([*self._deciding, *_extremes(type_, of_type)])
                 unfit_ = _unfit_places(dtype, type_, of_type)
                 self.unfit_count += len(unfit_)
@@ -135,16 +135,16 @@ class LongLeaves:
                 first.append((rows + place // width, values[place]))
 
 
-def _pieces(content: LongList | Numbers) -> Iterator[tuple[list[Any] | Array, tuple[int, ...]]]:
+def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array, tuple[int, ...]]]:
     """The values, and their shape."""
     if isinstance(content, Numbers):
         if content.labels is not None:
-            raise Unsliced
+            raise MustReadWhole
         for block in typed_arrays.blocks(content):
             yield block.ravel(), (len(block), *content.shape)
         return
-    for _, piece in content.pieces():
-        yield of(piece)
+    for _, chunk in content.chunks():
+        yield of(chunk)
 
 
 def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | Array, Any]]:

@@ -15,11 +15,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
 from mlflow.types import Schema
 
-from signet_contract.bulk.long_lists import LongList, Unsliced
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values, columns, list_access, row_excerpt, tensor_values
-from signet_contract.enforcement.tensor_values import LongLeaves
+from signet_contract.enforcement.tensor_values import ChunkedValues
 from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, rejecting
@@ -31,16 +31,16 @@ Input = pd.DataFrame | Array | dict[str, Array]
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array | dict[str, Array]:
     """What pyfunc would give the model: one array for an unnamed tensor, a dict of them for named ones.
 
-    `policy` has the words that hold. For long lists (`LongList`, `Numbers`) the arrays hold zeros: that they are
+    `policy` has the words that hold. For long lists (`ChunkedList`, `Numbers`) the arrays hold zeros: that they are
     admitted is all that counts.
 
     Raises:
         Rejected: the request makes no such arrays, or the schema does not admit them.
-        Unsliced: a long list cannot be checked in pieces.
+        MustReadWhole: a long list cannot be checked in chunks.
     """
     is_table = decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
-    if is_table and list_access.has_long_lists(decoded.content):
-        raise Unsliced
+    if is_table and list_access.is_compact(decoded.content):
+        raise MustReadWhole
     subject, broken = _frame(schema, decoded, policy) if is_table else _arrays(schema, decoded, policy)
     broken += _broken_by_values(subject)
     try:
@@ -124,13 +124,13 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
         (unnamed,) = schema.inputs
         return _array(unnamed, None, content, policy)
     names: list[Any] = schema.input_names()
-    if isinstance(content, LongList) and isinstance(content.first, dict):
-        raise Unsliced
+    if isinstance(content, ChunkedList) and isinstance(content.first, dict):
+        raise MustReadWhole
     if isinstance(content, list) and content and set(map(type, content)) == {dict}:
         _reject_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), policy)
         by_name = {name: [row[name] for row in content if name in row] for name in names}
         content = {name: values for name, values in by_name.items() if values}
-    elif isinstance(content, list | LongList | Numbers) and len(names) == 1:
+    elif isinstance(content, list | ChunkedList | Numbers) and len(names) == 1:
         content = {names[0]: content}
     if not isinstance(content, dict):
         raise MalformedPayload(
@@ -171,8 +171,8 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     Raises:
         SignatureMismatch: they are ragged.
     """
-    if isinstance(content, LongList | Numbers):
-        return _of_long_list(spec, name, content, policy)
+    if isinstance(content, ChunkedList | Numbers):
+        return _of_compact_list(spec, name, content, policy)
     values, shape = tensor_values.of(content)
     if list in (types := types_of(values)):
         lists_ = values if types == [list] else [value for value in values if type(value) is list]
@@ -193,13 +193,13 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     return (array if is_exact else np.array(values, dtype=object)).astype(spec.type).reshape(shape), []
 
 
-def _of_long_list(
-    spec: Any, name: str | None, content: LongList | Numbers, policy: frozenset[str]
+def _of_compact_list(
+    spec: Any, name: str | None, content: ChunkedList | Numbers, policy: frozenset[str]
 ) -> tuple[Array, list[_Broken]]:
     """An array of zeros in the place of a long list, with the reasons against this."""
     if Policy.MIXED_TYPES in policy:  # what a value may be depends on all
-        raise Unsliced
-    found = LongLeaves(spec.type, content)
+        raise MustReadWhole
+    found = ChunkedValues(spec.type, content)
     broken = [_unfit(spec, name, found.unfit, found.unfit_count)] if found.unfit else []
     if found.non_finite and found.dtype.kind == "f":
         first = [

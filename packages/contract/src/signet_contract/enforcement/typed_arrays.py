@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from signet_contract.bulk.long_lists import LEAST_ITEMS, Unsliced
+from signet_contract.bulk.chunked_lists import LEAST_ITEMS, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.model_input import EXACT, Array
 
 
 def columns(numbers: Numbers, places: Sequence[int]) -> Iterator[tuple[int, int, Array]]:
-    """Some numbers of the items, in pieces: place, number of the first item, and float64, int64 or bool values.
+    """Some numbers of the items, in chunks: place, number of the first item, and float64, int64 or bool values.
 
     Raises:
-        Unsliced: some may be integers or floats, or are integers that float64 does not hold.
+        MustReadWhole: some may be integers or floats, or are integers that float64 does not hold.
     """
     start, blocks = 0, numbers.blocks
     if len(numbers) < LEAST_ITEMS * len(blocks):
@@ -28,10 +28,10 @@ def columns(numbers: Numbers, places: Sequence[int]) -> Iterator[tuple[int, int,
 
 
 def blocks(numbers: Numbers) -> Iterator[Array]:
-    """All numbers, in pieces of float64, int64 or bool [items, numbers of an item]; raises as `columns`."""
+    """All numbers, in chunks of float64, int64 or bool [items, numbers of an item]; raises as `columns`."""
     kinds = set(numbers.kinds)
     if len(kinds) > 1:
-        raise Unsliced
+        raise MustReadWhole
     (of_all,) = kinds
     return (_typed(block, of_all) for block in numbers.blocks)
 
@@ -52,4 +52,4 @@ def _typed(values: Array, kinds: frozenset[type]) -> Array:
         return values.astype(np.int64)
     if float in kinds and (kinds == {float} or (kinds == {int, float} and (values != np.floor(values)).all())):
         return values
-    raise Unsliced
+    raise MustReadWhole

@@ -2,7 +2,7 @@
 
 Kinds are as fine as anything that pandas or MLflow looks at: the type, where a number lies among the limits of types,
 whether it is whole, what a text can be read as. There are a few in a column, however many values it has. The values may
-come piece by piece.
+come chunk by chunk.
 """
 
 from __future__ import annotations

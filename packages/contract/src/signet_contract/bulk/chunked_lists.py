@@ -1,6 +1,6 @@
 """Long lists in a JSON text, of which no more is parsed at once than a processor's cache holds.
 
-Millions of objects cost more to have than to make. So a list is cut into pieces, which are parsed one after another.
+Millions of objects cost more to have than to make. So a list is cut into chunks, which are parsed one after another.
 Where to cut is guessed, by what the first item begins and ends with. A list is cut at such a comma if the
 text before it, with a closing bracket, is valid JSON; inside a string or an item it would not be.
 """
@@ -23,8 +23,8 @@ from signet_contract import json_text
 from signet_contract.errors import MalformedPayload
 
 MIN_BYTES = 1 << 16
-"""A shorter text is parsed whole; of a longer one, pieces have about as much."""
-LEAST_ITEMS = 100  # of a piece, for each costs something by itself
+"""A shorter text is parsed whole; of a longer one, chunks have about as much."""
+LEAST_ITEMS = 100  # of a chunk, for each costs something by itself
 _TRIES = 8
 
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
@@ -40,12 +40,12 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder(msgspec.Raw)
 
 
-class Unsliced(Exception):
-    """The text cannot be read piece by piece: it must be parsed whole."""
+class MustReadWhole(Exception):
+    """The text cannot be read chunk by chunk: it must be parsed whole."""
 
 
 def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
-    """The document, exactly as JSON typed it, with `LongList`s for long lists at the top and in its objects.
+    """The document, exactly as JSON typed it, with `ChunkedList`s for long lists at the top and in its objects.
 
     Args:
         body: JSON.
@@ -53,7 +53,7 @@ def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
         least: bytes from which on a list is a long one.
 
     Raises:
-        Unsliced: it is no JSON, or odd.
+        MustReadWhole: it is no JSON, or odd.
         MalformedPayload: it is no JSON.
     """
     try:
@@ -65,7 +65,7 @@ def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
             return _Reader(body, text, least, []).value(_whole(text), [nested])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Unsliced from error
+        raise MustReadWhole from error
 
 
 def _whole(text: bytes) -> msgspec.Raw:
@@ -91,10 +91,10 @@ class _Reader:
         if end - start <= self.least or not (kind == b"[" or is_labelled or (kind == b"{" and nested)):
             return json_text.exact(self.body[start:end])
         if kind == b"[" or is_labelled:
-            return LongList(self.body, start + 1, end - 1, self.least, self.labels)
+            return ChunkedList(self.body, start + 1, end - 1, self.least, self.labels)
         members = _MEMBERS.decode(raw)
         if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
-            raise Unsliced  # the name may be another
+            raise MustReadWhole  # the name may be another
         return {name: self.value(item, [frozenset()] if name in nested[0] else []) for name, item in members.items()}
 
 
@@ -102,19 +102,19 @@ def _address(buffer: Any) -> int:
     return int(np.frombuffer(buffer, np.uint8).__array_interface__["data"][0])
 
 
-class LongList:
-    """A list whose items stand from `start` to `end` in a body that is JSON; pieces have at least `least` bytes.
+class ChunkedList:
+    """A list whose items stand from `start` to `end` in a body that is JSON; chunks have at least `least` bytes.
 
     It may be an object, too, whose names are "0", "1" and so on, as pandas labels rows.
 
     Raises:
-        Unsliced: its first item is long itself.
+        MustReadWhole: its first item is long itself.
     """
 
     def __init__(self, body: bytes, start: int, end: int, least: int, labels: list[str]) -> None:
         self._body, self._start, self._end, self._labels = body, start, end, labels
         self._rows: list[int] = []
-        """The first item of each piece, and last how many there are, once they have been counted."""
+        """The first item of each chunk, and last how many there are, once they have been counted."""
         self._places: list[int] = []
         self.is_labelled = body[start - 1 : start] == b"{"
         self._parsers = [_orjson, _exact]
@@ -122,10 +122,10 @@ class LongList:
         label = _LABEL.match(beginning) if self.is_labelled else _BLANK.match(beginning)
         try:
             if not label:
-                raise Unsliced
+                raise MustReadWhole
             self.first, length = json.JSONDecoder().raw_decode(beginning, label.end())
         except (ValueError, RecursionError) as error:
-            raise Unsliced from error
+            raise MustReadWhole from error
         item = beginning[label.end() : length].encode()
         opening, closing = _OPENING.findall(item)[0], _CLOSING.findall(item)[0]
         self._between = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
@@ -137,19 +137,19 @@ class LongList:
     def __len__(self) -> int:
         """How many items there are."""
         if not self._rows:
-            for _ in self.pieces():
+            for _ in self.chunks():
                 pass
         return self._rows[-1]
 
-    def pieces(self) -> Iterator[tuple[int, list[Any]]]:
-        """The items in pieces, each with the number of its first item.
+    def chunks(self) -> Iterator[tuple[int, list[Any]]]:
+        """The items in chunks, each with the number of its first item.
 
         Raises:
-            Unsliced: where to cut cannot be guessed.
+            MustReadWhole: where to cut cannot be guessed.
         """
         rows, places, row, place = [], [], 0, self._start
         while place <= self._end:
-            stop, items = self._piece(place, row)
+            stop, items = self._chunk(place, row)
             rows.append(row)
             places.append(place)
             yield row, items
@@ -162,14 +162,14 @@ class LongList:
         number, items = -1, list[Any]()
         len(self)
         for row in rows:
-            piece = bisect_right(self._rows, row) - 1
-            if piece != number:
-                number, (_, items) = piece, self._piece(self._places[piece], self._rows[piece])
-            found.append(items[row - self._rows[piece]])
+            chunk = bisect_right(self._rows, row) - 1
+            if chunk != number:
+                number, (_, items) = chunk, self._chunk(self._places[chunk], self._rows[chunk])
+            found.append(items[row - self._rows[chunk]])
         return found
 
-    def _piece(self, start: int, row: int) -> tuple[int, list[Any]]:
-        """Where the piece that starts here, with item `row`, stops, and its items."""
+    def _chunk(self, start: int, row: int) -> tuple[int, list[Any]]:
+        """Where the chunk that starts here, with item `row`, stops, and its items."""
         least, most = start + self._bytes, start + 3 * self._bytes
         stops: list[int] = []
         if least < self._end:
@@ -185,7 +185,7 @@ class LongList:
                     if parsed is _exact:  # most probably so are the next
                         self._parsers = [_exact, _orjson]
                     return stop, self._values(items, row)
-        raise Unsliced
+        raise MustReadWhole
 
     def _values(self, items: Any, row: int) -> list[Any]:
         if type(items) is list:
@@ -193,7 +193,7 @@ class LongList:
         end = row + len(items)
         self._labels += map(str, range(len(self._labels), end))
         if list(items) != self._labels[row:end]:
-            raise Unsliced
+            raise MustReadWhole
         return list(items.values())
 
 
