@@ -12,7 +12,7 @@ from memory_server import MemoryServer
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
-from signet_torchserve.memory_budget import Room
+from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.server.model_server import ModelServerError
@@ -77,8 +77,8 @@ class Replica:
         self.server, self.registry, self.status = MemoryServer(), SaidRegistry(), Status()
         self.store = Store(home)
         self.measured_mib = 10_000.0
-        room = Room(measured_mib=lambda: self.measured_mib)
-        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05, room)  # type: ignore[arg-type]  # a registry in memory
+        budget = MemoryBudget(measured_mib=lambda: self.measured_mib)
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 0.05, budget)  # type: ignore[arg-type]  # a registry in memory
 
     def cache(self, name: str, version: str, **tags: str) -> Revision:
         """A revision that has served before and whose archive lies on disk."""

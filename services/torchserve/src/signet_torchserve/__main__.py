@@ -20,7 +20,7 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.retry_loop import keep_going
-from signet_torchserve.memory_budget import Room
+from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 from signet_torchserve.settings import InvalidSetting, Settings
@@ -53,7 +53,7 @@ def main() -> int:
         store = Store(settings.home)
         status = Status()
         health.serve(settings.health_address, health.Health(status, launch.client(settings, store, os.environ), store))
-        served = store.unpack_last_good(Room(settings.pieces).has_room_at_start)
+        served = store.unpack_last_good(MemoryBudget(settings.pieces).fits_at_start)
         server = launch.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
@@ -96,7 +96,7 @@ def follow(
     machine.stand_back()  # predictions go first: of forty rollouts at once, their p99 is a third lower so
     client = launch.client(settings, store, os.environ)
     registry = Registry(settings.tracking_uri, settings.alias)
-    controller = Controller(registry, client, store, status, settings.poll_interval_s, Room(settings.pieces))
+    controller = Controller(registry, client, store, status, settings.poll_interval_s, MemoryBudget(settings.pieces))
     deadline = time.monotonic() + START_TIMEOUT_S
     while not client.is_up():
         if time.monotonic() > deadline:

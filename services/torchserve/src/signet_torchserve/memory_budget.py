@@ -28,7 +28,7 @@ SPARE_MIB = 128
 """What stays free: requests take memory while they are answered, and Java takes more as it goes."""
 
 
-class Room:
+class MemoryBudget:
     """The memory of one replica.
 
     Args:
@@ -41,21 +41,21 @@ class Room:
     ) -> None:
         self._worker_mib = FORKED_MIB if Piece.FORK in pieces else STARTED_ANEW_MIB
         self._measured_mib = measured_mib
-        self._promised_mib = 0.0
+        self._reserved_mib = 0.0
         self._lock = threading.Lock()
 
     @property
     def free_mib(self) -> float:
-        """What another version can have: rollouts that are under way will take what was promised to them."""
-        return max(0.0, self._measured_mib() - self._promised_mib - SPARE_MIB)
+        """What another version can have: rollouts that are under way will take what was reserved for them."""
+        return max(0.0, self._measured_mib() - self._reserved_mib - SPARE_MIB)
 
     def needed_mib(self, archive: Path, workers: int = 1) -> float:
         """What a version will need, by its archive, which is hardly larger than its weights."""
         return archive.stat().st_size / 2**20 + workers * self._worker_mib
 
     @contextmanager
-    def promised(self, needed_mib: float) -> Iterator[None]:
-        """Keep so much for a version while its workers start.
+    def reserved(self, needed_mib: float) -> Iterator[None]:
+        """Reserve so much for a version while its workers start.
 
         Raises:
             NoRoom: there is less.
@@ -64,14 +64,14 @@ class Room:
             free_mib = self.free_mib
             if needed_mib > free_mib:
                 raise NoRoom(needed_mib, free_mib)
-            self._promised_mib += needed_mib
+            self._reserved_mib += needed_mib
         try:
             yield
         finally:
             with self._lock:
-                self._promised_mib -= needed_mib
+                self._reserved_mib -= needed_mib
 
-    def has_room_at_start(self, archive: Path, revision: Revision) -> bool:
+    def fits_at_start(self, archive: Path, revision: Revision) -> bool:
         """Whether a version may start with the replica, beside those that were asked about before and may."""
         try:
             workers = Options.from_tags(revision.tags).workers
@@ -80,5 +80,5 @@ class Room:
         needed_mib = self.needed_mib(archive, workers)
         if needed_mib > self.free_mib - REPLICA_MIB:
             return False
-        self._promised_mib += needed_mib
+        self._reserved_mib += needed_mib
         return True

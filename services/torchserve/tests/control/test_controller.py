@@ -32,7 +32,7 @@ from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
 from signet_torchserve.control.registry import Registry
-from signet_torchserve.memory_budget import Room
+from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.settings import Settings
@@ -80,8 +80,8 @@ class Replica:
         self.process = launch.start(settings, self.store, environment, served=served)
         self.enforcement = launch.start_enforcement(self.store, environment)
         self.server = launch.client(settings, self.store, environment)
-        self.room = Room()
-        self.controller = Controller(self.registry, self.server, self.store, self.status, 1.0, self.room)
+        self.budget = MemoryBudget()
+        self.controller = Controller(self.registry, self.server, self.store, self.status, 1.0, self.budget)
         self.health = Health(self.status, self.server, self.store)
         self.predictions = f"{environment['TS_INFERENCE_ADDRESS']}/predictions"
         until("TorchServe answers", self.server.is_up)

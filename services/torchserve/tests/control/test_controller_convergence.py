@@ -8,7 +8,7 @@ from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import RegistryUnreachable
-from signet_torchserve.memory_budget import Room
+from signet_torchserve.memory_budget import MemoryBudget
 
 replica = pytest.fixture(started)
 
@@ -83,7 +83,7 @@ def test_a_registry_that_suddenly_lists_nothing_is_not_believed_at_once(
 def test_a_restart_proves_what_served_before_the_registry_is_asked(replica: Replica) -> None:
     """And what served last serves while the registry is away."""
     revision = replica.serve("iris", "1")
-    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, Room())  # type: ignore[arg-type]  # as above
+    again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, MemoryBudget())  # type: ignore[arg-type]  # as above
     replica.registry.error = RegistryUnreachable("http://mlflow-server:5000: refused")
     again.resume()
     assert status.deployments == {"iris": revision.id}

@@ -15,18 +15,18 @@ replica = pytest.fixture(started)
 
 def test_forty_settled_deployments_cost_one_call_a_look(replica: Replica) -> None:
     """Each is described anew at every second look at most."""
-    replica.controller._eye._interval_s = 60
+    replica.controller._observer._interval_s = 60
     for number in range(40):
         name = f"m{number}"
         replica.server.ensure(name, "1", Path(name), plan.Options())
         replica.server.set_default(name, "1")
-    eye = replica.controller._eye
-    eye.deployments(frozenset())
+    observer = replica.controller._observer
+    observer.deployments(frozenset())
     before = dict(replica.server.calls)
     for _ in range(5):
-        assert len(eye.deployments(frozenset())) == 40
+        assert len(observer.deployments(frozenset())) == 40
     assert replica.server.calls == {**before, "defaults": before["defaults"] + 5}
-    eye.deployments(frozenset({"m7"}))
+    observer.deployments(frozenset({"m7"}))
     assert replica.server.calls["versions"] == before["versions"] + 1
 
 

@@ -69,7 +69,7 @@ def unreachable(revision: Revision) -> Backoff:
 
 OLD = {("iris", "1"): RunningDrain(NOW - 1, was_idle=True)}
 LATE = {("iris", "1"): RunningDrain(NOW - 61)}
-NEW_ROLLOUT = RunningRollout("iris", V2, "back")
+NEW_ROLLOUT = RunningRollout("iris", V2, "cached_replacement")
 
 # What is so: (desired, observed, backoff, actions)
 STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
@@ -79,25 +79,25 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         wants(V1),
         Observed(has(V1), cached=proven(V1)),
         Backoff(),
-        [Begin("iris", V1, "back")],
+        [Begin("iris", V1, "cached_replacement")],
     ),
     "a version by hand made the default": (
         wants(V2),
         Observed(has(V1, V2), proven=proven(V1, V2), cached=proven(V2)),
         Backoff(),
-        [Begin("iris", V2, "back")],
+        [Begin("iris", V2, "cached_replacement")],
     ),
     "another version is desired, whose archive is cached": (
         wants(V2),
         Observed(has(V1), proven=proven(V1), cached=proven(V2)),
         Backoff(),
-        [Begin("iris", V2, "back")],
+        [Begin("iris", V2, "cached_replacement")],
     ),
     "another version is desired, which must be fetched": (
         wants(V2),
         Observed(has(V1), proven=proven(V1)),
         Backoff(),
-        [Begin("iris", V2, "new")],
+        [Begin("iris", V2, "other")],
     ),
     "its rollout is on its way": (
         wants(V2),
@@ -115,7 +115,7 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         wants(V1),
         Observed(has(V2, V1), proven=proven(V1, V2), cached=proven(V1), draining=OLD),
         Backoff(),
-        [Begin("iris", V1, "back")],
+        [Begin("iris", V1, "cached_replacement")],
     ),
     "a worker that was scaled by hand, or a version taken back with one of its two": (
         wants(TWO_WORKERS),
@@ -133,7 +133,7 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         wants(SERVED),
         Observed({}, proven=proven(SERVED), cached=proven(SERVED)),
         Backoff(),
-        [Begin("iris", SERVED, "new")],
+        [Begin("iris", SERVED, "other")],
     ),
     "a version that failed a moment ago": (
         wants(V2),
@@ -159,35 +159,35 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         wants(V2),
         Observed(last_good={"iris": None}),
         Backoff(),
-        [Begin("iris", V2, "new")],
+        [Begin("iris", V2, "other")],
     ),
     "a new deployment of which another version served last": (
         wants(V2),
         Observed(last_good={"iris": V1}),
         Backoff(),
-        [Begin("iris", V1, "new")],
+        [Begin("iris", V1, "other")],
     ),
     "the same, and what served last cannot": (
         wants(V2),
         Observed(last_good={"iris": V1}),
         failed(V1),
-        [Begin("iris", V2, "new")],
+        [Begin("iris", V2, "other")],
     ),
     "what served last is another model's of the same name": (
         wants(ANEW),
         Observed(last_good={"iris": V2}),
         Backoff(),
-        [Begin("iris", ANEW, "new")],
+        [Begin("iris", ANEW, "other")],
     ),
     "nothing answers, and what is desired is refused": (
         wants(V2),
         Observed(last_good={"iris": V1}),
         refused(V2),
-        [Begin("iris", V1, "new")],
+        [Begin("iris", V1, "other")],
     ),
     "what served last comes back": (
         wants(V2),
-        Observed(has(None, V1), rollouts=[RunningRollout("iris", V1, "new")], last_good={"iris": V1}),
+        Observed(has(None, V1), rollouts=[RunningRollout("iris", V1, "other")], last_good={"iris": V1}),
         Backoff(),
         [],
     ),
@@ -205,13 +205,13 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
     ),
     "a cancelled rollout that is not over keeps its version": (
         wants(V1),
-        Observed(has(V1, V2), rollouts=[RunningRollout("iris", V2, "new", is_cancelled=True)], proven=proven(V1)),
+        Observed(has(V1, V2), rollouts=[RunningRollout("iris", V2, "other", is_cancelled=True)], proven=proven(V1)),
         Backoff(),
         [],
     ),
     "a cancelled rollout of what is desired again": (
         wants(V2),
-        Observed(has(V1), rollouts=[RunningRollout("iris", V2, "new", is_cancelled=True)], proven=proven(V1)),
+        Observed(has(V1), rollouts=[RunningRollout("iris", V2, "other", is_cancelled=True)], proven=proven(V1)),
         Backoff(),
         [Wait("iris")],
     ),
@@ -271,7 +271,7 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
     ),
     "nothing but the placeholder, while the first version is fetched": (
         wants(V2),
-        Observed(has(None), rollouts=[RunningRollout("iris", V2, "new")]),
+        Observed(has(None), rollouts=[RunningRollout("iris", V2, "other")]),
         Backoff(),
         [],
     ),
@@ -340,7 +340,7 @@ def test_what_waits_is_tried_again_when_its_time_has_come(backoff: Callable[[Rev
     """A version that failed is begun again after its wait; one that was refused never is."""
     observed = Observed(has(V1), proven=proven(V1))
     later = plan(wants(V2), observed, backoff(V2), NOW + 31)
-    assert later == ([] if backoff is refused else [Begin("iris", V2, "new")])
+    assert later == ([] if backoff is refused else [Begin("iris", V2, "other")])
 
 
 def test_thirty_new_models_do_not_starve_what_serves() -> None:
@@ -355,7 +355,7 @@ def test_thirty_new_models_do_not_starve_what_serves() -> None:
     )
     actions = plan(desired, observed, Backoff(), NOW)
     assert [(it.name, it.kind) for it in actions if isinstance(it, Begin)] == [
-        *((name, "back") for name in serving[:4]), ("m00", "new")
+        *((name, "cached_replacement") for name in serving[:4]), ("m00", "other")
     ]  # fmt: skip
     assert len([it for it in actions if isinstance(it, Wait)]) == 25
 
@@ -373,16 +373,16 @@ def test_a_new_version_is_fetched_while_another_proves_itself(cached: list[str],
     """Never two at once, and no third one."""
     names = ["m0", "m1", "m2"]
     observed = Observed(
-        rollouts=[RunningRollout("m0", V2, "new")],
+        rollouts=[RunningRollout("m0", V2, "other")],
         cached={(name, V2.identity) for name in cached},
         last_good=dict.fromkeys(names),
     )
     actions = plan(Desired(dict.fromkeys(names, V2), models=set(names)), observed, Backoff(), NOW)
-    assert actions == [Begin(name, V2, "new") if name in begun else Wait(name) for name in sorted(
+    assert actions == [Begin(name, V2, "other") if name in begun else Wait(name) for name in sorted(
         names[1:], key=lambda name: (name not in cached, name)
     )]  # fmt: skip
     second = Observed(
-        rollouts=[*observed.rollouts, RunningRollout("m1", V2, "new")],
+        rollouts=[*observed.rollouts, RunningRollout("m1", V2, "other")],
         cached=observed.cached,
         last_good=observed.last_good,
     )

@@ -52,16 +52,16 @@ def hold(answer: Callable[[Any], Any], **tags: str) -> None:
         rollout = Rollout(
             "fare",
             revision,
-            "new",
+            "other",
             serving=None,
             registry=unused,
             server=torchserve,
             store=unused,
-            room=unused,
+            budget=unused,
             turn=unused,
         )
         rollout._options = Options.from_tags(revision.tags)
-        rollout._hold_to_golden(Golden(EXAMPLE))
+        rollout._check_golden(Golden(EXAMPLE))
 
 
 def counting() -> Callable[[Any], Any]:

@@ -151,17 +151,17 @@ class Store:
         return _revisions(self._served)
 
     def unpack_last_good(
-        self, has_room: Callable[[Path, Revision], bool] = lambda _archive, _revision: True
+        self, fits: Callable[[Path, Revision], bool] = lambda _archive, _revision: True
     ) -> dict[str, Revision]:
         """The versions that served last and can serve again at once; their files lie unpacked.
 
         Args:
-            has_room: whether a version, whose archive it gets, may start beside those before.
+            fits: whether a version, whose archive it gets, may start beside those before.
         """
         unpacked = {}
         for name, revision in self.last_good().items():
             try:
-                if self.is_cached(name, revision) and not has_room(self.archive(name, revision), revision):
+                if self.is_cached(name, revision) and not fits(self.archive(name, revision), revision):
                     logger.warning("%s version %s does not start: there is no memory for it.", name, revision.id)
                 elif self.unpack(name, revision):
                     unpacked[name] = revision

@@ -18,14 +18,14 @@ from signet_torchserve.control import plan
 from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import Desired, Follower
-from signet_torchserve.control.observed import Eye, Observed, RunningDrain, RunningRollout
+from signet_torchserve.control.observed import Observed, Observer, RunningDrain, RunningRollout
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.control.retry_loop import keep_going
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.rollout_outcomes import Outcomes
 from signet_torchserve.control.status_reporter import StatusReporter
-from signet_torchserve.memory_budget import Room
+from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
@@ -47,7 +47,7 @@ class Controller:
         store: keeps their archives.
         status: where to tell what is served.
         poll_interval_s: seconds between two looks at the registry.
-        room: has memory for more versions, or has not.
+        budget: has memory for more versions, or has not.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 -- all that it deals with
@@ -57,15 +57,15 @@ class Controller:
         store: Store,
         status: Status,
         poll_interval_s: float,
-        room: Room,
+        budget: MemoryBudget,
     ) -> None:
         self._registry = registry
         self._server = server
         self._store = store
         self._status = status
         self._poll_interval_s = poll_interval_s
-        self._room = room
-        self._eye = Eye(server, store, poll_interval_s)
+        self._budget = budget
+        self._observer = Observer(server, store, poll_interval_s)
         self._follower = Follower(registry, store, status)
         self._presence = Presence(registry, store.replica)
         self._reporter = StatusReporter(registry, self._presence, status)
@@ -125,7 +125,7 @@ class Controller:
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
             last = {name: it for name, it in observed.last_good.items() if it is not None}
             self._outcomes.backoff.keep(desired.revisions, last)
-        self._outcomes.backoff.has_room(self._room.free_mib)
+        self._outcomes.backoff.has_room(self._budget.free_mib)
         self._act(desired, observed)
         if desired.is_known:
             known = desired.revisions.keys() - self._status.stranded.keys()
@@ -161,7 +161,7 @@ class Controller:
         was = self._outcomes.serving
         unsettled |= {name for name, it in desired.items() if was.get(name, it).identity != it.identity}
         try:
-            deployments = self._eye.deployments(unsettled)
+            deployments = self._observer.deployments(unsettled)
         except ModelServerError:
             self._rollouts += over  # what became of them is seen at the next look
             raise
@@ -233,8 +233,8 @@ class Controller:
             registry=self._registry,
             server=self._server,
             store=self._store,
-            room=self._room,
-            turn=self._turn if kind == "new" else nullcontext(),
+            budget=self._budget,
+            turn=self._turn if kind == "other" else nullcontext(),
         )
         self._rollouts.append(rollout)
         rollout.begin(self._wake.set, is_asked_for=desired.is_known and is_desired)

@@ -94,7 +94,7 @@ class Observed:
         return is_it and (name, revision.identity) in self.proven
 
 
-class Eye:
+class Observer:
     """Looks at one model server.
 
     Args:

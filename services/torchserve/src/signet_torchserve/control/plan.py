@@ -35,9 +35,9 @@ from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import PLACEHOLDER
 
-AT_ONCE = {"back": 4, "new": 2}
-"""Rollouts at the same time. `back`: the deployment answers, and the archive is on disk. `new`: all others, also a
-version of a deployment that answers, if its archive is not on disk."""
+AT_ONCE = {"cached_replacement": 4, "other": 2}
+"""Rollouts at the same time, by kind. `cached_replacement`: the deployment answers, and the archive is on disk.
+`other`: all others, also a version of a deployment that answers, if its archive is not on disk."""
 FETCHED_AT_ONCE = 1
 """Rollouts at the same time whose archive is not on disk yet: the next is fetched while one proves itself."""
 HOLD_S = 30
@@ -177,7 +177,7 @@ def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) 
         (it.name, it.revision.identity) not in observed.cached and not it.is_cancelled for it in observed.rollouts
     )
     for is_new, must_be_made, name, chosen in sorted(missing, key=lambda row: row[:3]):
-        kind = "new" if is_new or must_be_made else "back"
+        kind = "other" if is_new or must_be_made else "cached_replacement"
         is_full = counts[kind] >= AT_ONCE[kind] or (must_be_made and fetched >= FETCHED_AT_ONCE)
         if is_full or _is_in_the_way(name, chosen, observed):
             yield Wait(name)

@@ -23,7 +23,7 @@ from signet_torchserve.archive.served_contract import ServedContract
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.errors import DigestDiffers, NotServable
-from signet_torchserve.memory_budget import Room
+from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.options import Options
 from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, MEMORY, Revision
 from signet_torchserve.server.model_server import ModelServer, ModelServerError, wait_until_ready
@@ -62,7 +62,7 @@ class Rollout:
         registry: where it comes from.
         server: where it goes.
         store: keeps its archive.
-        room: has memory for it, or has not.
+        budget: has memory for it, or has not.
         turn: a lock, held while workers start and are proven; a no-op for a cached version beside one that serves.
     """
 
@@ -76,7 +76,7 @@ class Rollout:
         registry: Registry,
         server: ModelServer,
         store: Store,
-        room: Room,
+        budget: MemoryBudget,
         turn: AbstractContextManager[object],
     ) -> None:
         self.name = name
@@ -86,7 +86,7 @@ class Rollout:
         self._registry = registry
         self._server = server
         self._store = store
-        self._room = room
+        self._budget = budget
         self._turn = turn
         self._options = Options()
         self._began = time.monotonic()
@@ -142,8 +142,8 @@ class Rollout:
         is_up = self._server.version(self.name, self.revision.id) is not None
         mar = None if is_up else self._made()
         on_progress()
-        promised = self._room.promised(self._room.needed_mib(mar)) if mar else nullcontext()
-        with self._turn, promised:
+        reserved = self._budget.reserved(self._budget.needed_mib(mar)) if mar else nullcontext()
+        with self._turn, reserved:
             self._go_on()
             self._prove(self._unpacked(mar) if mar else self._store.unpacked(self.name, self.revision.id))
             self.is_proven = True
@@ -189,12 +189,12 @@ class Rollout:
     def _prove(self, folder: Path) -> None:
         """Have the version's workers give its golden answers."""
         self._alone = builder.alone(folder)
-        self._hold_to_contract(folder)
+        self._check_contract(folder)
         self._bring_up(folder)
         golden = Golden.of(folder)
         if golden is not None:
             with self._step("golden"):
-                self._hold_to_golden(golden)
+                self._check_golden(golden)
         taken = self._taken(folder)
         self.tags[MEMORY] = f"{taken.alone_mib + taken.files_mib:.0f}"
 
@@ -212,7 +212,7 @@ class Rollout:
                 builder.build(model, self.name, self.revision, mar)
                 self._store.write_manifest(self.name, self.revision)
 
-    def _hold_to_contract(self, folder: Path) -> None:
+    def _check_contract(self, folder: Path) -> None:
         """Compare the version's contract with the one that serves, and note what changes for clients."""
         serving = self._serving
         if self.revision.has_served:
@@ -241,7 +241,7 @@ class Rollout:
         with self._step("workers"):
             self._start(folder, 1)
             if workers > 1:
-                with self._room.promised((workers - 1) * self._taken(folder).alone_mib):
+                with self._budget.reserved((workers - 1) * self._taken(folder).alone_mib):
                     self._start(folder, workers)
 
     def _start(self, folder: Path, workers: int) -> None:
@@ -252,7 +252,7 @@ class Rollout:
         served = self._server.version(self.name, self.revision.id)
         return memory.taken(served.pids if served else (), folder)
 
-    def _hold_to_golden(self, golden: Golden) -> None:
+    def _check_golden(self, golden: Golden) -> None:
         """Ask for the golden answers, alone and among other requests, and compare them."""
         began = time.monotonic()
         answer = self._predict(golden.request)

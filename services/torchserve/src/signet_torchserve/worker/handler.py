@@ -89,12 +89,12 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
-        self._lost = self._hold_outputs(folder)
+        self._lost = self._check_outputs(folder)
         self.metrics = Metrics(context, self.version)
         self._headers = {"X-Model-Version": self.version}
         self._busy_flag = BusyFlag()
 
-    def _hold_outputs(self, folder: Path) -> list[int] | None:
+    def _check_outputs(self, folder: Path) -> list[int] | None:
         """Compare what the program returns with its signature; see `outputs.lost`."""
         golden = Golden.of(folder)
         example = None
