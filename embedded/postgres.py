@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
-from embedded import machine
+from embedded import os_compat
 from embedded.datadir import DataDir
 from embedded.errors import RootRefused
 from embedded.service import Service
@@ -116,7 +116,7 @@ def _open_to_others(path: Path) -> bool:
 
 def _capability() -> str:
     """The smallest right that lets it pass; containers often lack the first one."""
-    bounding = machine.bounding_capabilities()
+    bounding = os_compat.bounding_capabilities()
     for name, bit in (("dac_read_search", 2), ("dac_override", 1)):
         if bounding >> bit & 1:
             return name

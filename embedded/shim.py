@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # which -I leaves out
 
-from embedded import machine
+from embedded import os_compat
 
 _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
@@ -35,10 +35,10 @@ def reap(found: dict[int, int]) -> bool:
 
 def kill_descendants(command: int, found: dict[int, int]) -> None:
     """SIGKILL to all; orphans become children of this process, so that the loop meets them too."""
-    machine.kill_children(command)
+    os_compat.kill_children(command)
     while reap(found):
         time.sleep(0.01)
-        machine.kill_children(command)
+        os_compat.kill_children(command)
 
 
 def watch(child: int, found: dict[int, int], stop: Callable[[], None], grace_s: float, signals: int) -> None:
@@ -60,14 +60,14 @@ def watch(child: int, found: dict[int, int], stop: Callable[[], None], grace_s: 
 
 def main(arguments: list[str]) -> int:
     stop_signal, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
-    machine.adopt_orphans()
+    os_compat.adopt_orphans()
     signals, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup)
     for number in (signal.SIGCHLD, signal.SIGUSR1, *_ASKED):
         signal.signal(number, lambda *_: None)
     try:
-        process = machine.spawn(command, stop_signal)  # kept: once it is garbage, Popen collects the exit code itself
+        process = os_compat.spawn(command, stop_signal)  # kept: once it is garbage, Popen collects the exit code itself
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127

@@ -14,9 +14,9 @@ from testing.polling import until
 
 _PROGRAM = """
 import sys
-from signet_contract import machine
+from signet_contract import os_compat
 from signet_contract.enforcement import service
-machine.IS_LINUX = sys.argv[2] == "True"
+os_compat.IS_LINUX = sys.argv[2] == "True"
 service.main(sys.argv[1], int(sys.argv[3]))
 """
 

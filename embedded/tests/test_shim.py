@@ -14,8 +14,8 @@ SHIM = Path(__file__).parents[1] / "shim.py"
 ELSEWHERE = f"""
 import sys
 sys.path.append({str(SHIM.parents[1])!r})
-from embedded import machine, shim
-machine.IS_LINUX = False
+from embedded import os_compat, shim
+os_compat.IS_LINUX = False
 sys.exit(shim.main(sys.argv[1:]))
 """
 

@@ -5,14 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from signet_torchserve import busy_flag, machine
+from signet_torchserve import busy_flag, os_compat
 from signet_torchserve.busy_flag import BusyFlag, is_busy
 
 
 @pytest.fixture(params=[True, False], ids=["Linux", "elsewhere"])
 def is_linux(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the byte has no file, as on Linux, or one, as elsewhere."""
-    monkeypatch.setattr(machine, "IS_LINUX", request.param)
+    monkeypatch.setattr(os_compat, "IS_LINUX", request.param)
     return bool(request.param)
 
 
@@ -32,7 +32,7 @@ def test_a_worker_is_busy_while_it_has_a_batch(monkeypatch: pytest.MonkeyPatch) 
 def test_another_process_sees_it(*, is_linux: bool) -> None:
     """What a worker has is seen from outside; a process that has no byte is not busy, nor is one that is gone."""
     code = (
-        f"from signet_torchserve import machine\nmachine.IS_LINUX = {is_linux}\n"
+        f"from signet_torchserve import os_compat\nos_compat.IS_LINUX = {is_linux}\n"
         "from signet_torchserve.busy_flag import BusyFlag\nwith BusyFlag(): print(flush=True); input()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:

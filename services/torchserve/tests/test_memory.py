@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from signet_torchserve import machine, memory
+from signet_torchserve import memory, os_compat
 
 MIB = 1 << 20
 UNLIMITED_V1 = 9223372036854771712
@@ -111,13 +111,13 @@ def _forked(file: Path, writing: int, ending: int) -> int:
 def test_workers_end_first() -> None:
     """A process may say of itself that it is to end before others, and later that it is not."""
     code = (
-        "from signet_torchserve import machine\n"
+        "from signet_torchserve import os_compat\n"
         "scores = []\n"
         "for score in (1000, 500):\n"
-        "    machine.end_first(score)\n"
+        "    os_compat.set_oom_score(score)\n"
         "    scores.append(open('/proc/self/oom_score_adj').read().strip())\n"
         "print(*scores)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1000", "500"]
-    assert machine.IS_LINUX
+    assert os_compat.IS_LINUX

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from signet_contract import Contract, machine
+from signet_contract import Contract, os_compat
 from signet_contract.enforcement import service, service_client
 from signet_contract.errors import SignatureMismatch
 from signet_contract.request import RawBody
@@ -17,7 +17,7 @@ from testing.enforcing import service_at
 from testing.oracle import columns_schema, signature_document
 
 CONTRACT = signature_document(columns_schema(("double", "a")))
-COUNT = 2 * min(max(service.FEWEST, machine.cores()), service.MOST)
+COUNT = 2 * min(max(service.FEWEST, os_compat.cores()), service.MOST)
 SMALL, LARGE = b'{"a": 2}', b'{"a": [%s2]}' % (b"2, " * service_client.SMALL_BYTES)
 
 

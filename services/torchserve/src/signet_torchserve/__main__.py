@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from signet_torchserve import deadlines, machine
+from signet_torchserve import deadlines, os_compat
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import health
 from signet_torchserve.control.controller_status import Status
@@ -93,7 +93,7 @@ def follow(
     from signet_torchserve.control.controller import Controller  # noqa: PLC0415 -- as said above
     from signet_torchserve.control.registry import Registry  # noqa: PLC0415 -- as said above
 
-    machine.stand_back()  # predictions go first: of forty rollouts at once, their p99 is a third lower so
+    os_compat.lower_priority()  # predictions go first: of forty rollouts at once, their p99 is a third lower so
     client = launch.client(settings, store, os.environ)
     registry = Registry(settings.tracking_uri, settings.alias)
     controller = Controller(registry, client, store, status, settings.poll_interval_s, MemoryBudget(settings.pieces))

@@ -8,7 +8,7 @@ The byte lies in memory. A file on a disk would slow a worker down that serves m
 
 from __future__ import annotations
 
-from signet_torchserve import machine
+from signet_torchserve import os_compat
 
 _NAME = "signet-busy"
 
@@ -17,7 +17,7 @@ class BusyFlag:
     """The byte of this process, which is a worker."""
 
     def __init__(self) -> None:
-        self._byte = machine.shown_byte(_NAME)
+        self._byte = os_compat.shared_byte(_NAME)
 
     def __enter__(self) -> None:
         """A batch begins."""
@@ -30,4 +30,4 @@ class BusyFlag:
 
 def is_busy(pid: int) -> bool:
     """Whether the worker with this process id is at work; one that has no byte, or is gone, is not."""
-    return machine.read_byte(pid, _NAME) == b"\1"
+    return os_compat.read_byte(pid, _NAME) == b"\1"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from signet_torchserve import machine
+from signet_torchserve import os_compat
 
 _MIB = 1 << 20
 _UNLIMITED = 1 << 60  # version 1 has a number near 2**63 for no limit
@@ -28,7 +28,7 @@ def free_mib(root: Path = Path("/")) -> float:
     Args:
         root: of the file system that has `/proc` and `/sys`.
     """
-    if not machine.IS_LINUX:
+    if not os_compat.IS_LINUX:
         import psutil  # noqa: PLC0415 -- which Linux does not need
 
         return psutil.virtual_memory().available / _MIB
@@ -60,7 +60,7 @@ def taken(pids: Iterable[int], files: Path) -> Taken:
 
 
 def _taken(pid: int, files: bytes) -> Taken:
-    if not machine.IS_LINUX:
+    if not os_compat.IS_LINUX:
         import psutil  # noqa: PLC0415 -- as above
 
         with suppress(psutil.Error):

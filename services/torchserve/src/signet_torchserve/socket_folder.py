@@ -13,7 +13,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from signet_torchserve import machine
+from signet_torchserve import os_compat
 
 LONGEST = 103
 """Bytes that a socket's path may have: on macOS; on Linux, 107."""
@@ -34,7 +34,7 @@ def begin(home: Path) -> Path:
 
 def management(folder: Path) -> Path | int:
     """Where TorchServe's management API is to listen: at a socket in the folder, or else at a free port."""
-    if machine.has_netty_sockets():
+    if os_compat.has_netty_sockets():
         return folder / "management.sock"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

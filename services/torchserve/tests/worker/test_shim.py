@@ -19,9 +19,9 @@ from testing.polling import until
 
 FORKING = """
 import sys
-from signet_contract import machine
+from signet_contract import os_compat
 from signet_torchserve.worker import forking
-machine.IS_LINUX = sys.argv[2] == "True"
+os_compat.IS_LINUX = sys.argv[2] == "True"
 forking.main(sys.argv[1])
 """
 PROGRAM = """

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from signet_contract import machine
+from signet_contract import os_compat
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import service_client
@@ -50,7 +50,7 @@ def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
     from signet_contract.enforcement import decision  # noqa: F401, PLC0415 -- loaded before the first fork
 
     gc.freeze()  # else to look for garbage would copy every page
-    few = min(max(FEWEST, machine.cores()), MOST)
+    few = min(max(FEWEST, os_compat.cores()), MOST)
     listeners = []
     for path in (address, service_client.large_address(address)):
         Path(path).unlink(missing_ok=True)
@@ -68,13 +68,13 @@ def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
 
 def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
     """Process id of a new enforcement process."""
-    end_with_parent = machine.with_parent(signal.SIGKILL)
+    set_death_signal = os_compat.parent_death_signal(signal.SIGKILL)
     if pid := os.fork():
         return pid
     status = 1
     try:
-        end_with_parent()
-        machine.bound_memory(memory_bytes)
+        set_death_signal()
+        os_compat.limit_memory(memory_bytes)
         if is_large:
             os.nice(_LARGE_NICENESS)
             gc.disable()

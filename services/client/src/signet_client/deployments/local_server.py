@@ -38,7 +38,7 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
             " (pip install services/torchserve).",
             INVALID_STATE,
         )
-    from signet_contract import machine  # noqa: PLC0415 -- comes with that package, and is needed here alone
+    from signet_contract import os_compat  # noqa: PLC0415 -- comes with that package, and is needed here alone
 
     properties = Path(os.environ.get("TS_CONFIG_FILE", _CONFIG_FILE)).absolute()
     if not properties.is_file():
@@ -66,8 +66,8 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
             "SIGNET_HOME": str(folder / "torchserve"),
             "TS_CONFIG_FILE": str(properties),
         }
-        end_with_parent = machine.with_parent(signal.SIGTERM)
-        server = subprocess.Popen([command], env=environment, preexec_fn=end_with_parent)  # noqa: PLW1509, S603 -- before any thread; the command is ours
+        set_death_signal = os_compat.parent_death_signal(signal.SIGTERM)
+        server = subprocess.Popen([command], env=environment, preexec_fn=set_death_signal)  # noqa: PLW1509, S603 -- before any thread; the command is ours
         try:
             rollout.wait_until_served(client, name, version, settings.alias, alive=lambda: server.poll() is None)
             print(f"{name} is served at {settings.url}/predictions/{name} until interrupted (Ctrl+C).", flush=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import ts
-from signet_contract import machine
+from signet_contract import os_compat
 from signet_contract.enforcement import service, service_client
 from ts.model_server import load_properties
 
@@ -100,7 +100,7 @@ def start(
             "TS_GRPC_MANAGEMENT_PORT": "0",
             undecided_requests.ARE_KEPT: str(are_kept).lower(),
         },
-        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
+        preexec_fn=os_compat.parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 -- one call, which takes no lock
     )
 
 
@@ -177,7 +177,7 @@ def _started(arguments: list[str], environment: Mapping[str, str]) -> subprocess
     return subprocess.Popen(  # noqa: S603 -- every word of it is ours
         [sys.executable, *arguments],
         env=dict(environment),
-        preexec_fn=machine.with_parent(signal.SIGKILL),  # noqa: PLW1509 -- as above
+        preexec_fn=os_compat.parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 -- as above
     )
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from signet_torchserve import busy_flag, machine
+from signet_torchserve import busy_flag, os_compat
 from signet_torchserve.options import Options
 
 PLACEHOLDER = "not-yet"
@@ -129,7 +129,7 @@ def wait_until_ready(
                 return
             seen |= set(served.pids)
         # TorchServe says nothing of one that ends, and starts the next one, again and again.
-        has_one_ended = not all(machine.exists(pid) for pid in seen)
+        has_one_ended = not all(os_compat.process_exists(pid) for pid in seen)
         meanwhile()
         if has_one_ended:
             raise ModelServerError("A worker ended while it loaded the model; TorchServe's log says why.")

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from signet_contract import machine
+from signet_contract import os_compat
 
 from signet_torchserve.worker import shim
 
@@ -67,7 +67,7 @@ class Worker:
     def run(self) -> None:
         """Become this worker, in a process that was forked for it, and run its program to the end."""
         *standard, life = self.descriptors
-        machine.end_with(life, signal.SIGKILL)
+        os_compat.signal_at_pipe_end(life, signal.SIGKILL)
         for number, descriptor in enumerate(standard):
             os.dup2(descriptor, number)
             os.close(descriptor)

@@ -25,7 +25,7 @@ from signet_contract.enforcement import service_client
 from signet_contract.errors import Failure, listed
 from ts.model_server import load_properties
 
-from signet_torchserve import deadlines, machine, switchable_pieces
+from signet_torchserve import deadlines, os_compat, switchable_pieces
 from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.load_failure import LoadFailure
@@ -54,7 +54,7 @@ class SignatureHandler:
     def initialize(self, context: Context) -> None:
         """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
         folder = Path(context.system_properties["model_dir"])
-        machine.end_first(LOADING_SCORE)
+        os_compat.set_oom_score(LOADING_SCORE)
         try:
             self._load(context, folder)
         except Exception as error:
@@ -62,7 +62,7 @@ class SignatureHandler:
             raise
         self._warm_up(folder, context.system_properties["batch_size"])
         LoadFailure.clear(folder)
-        machine.end_first(SERVING_SCORE)
+        os_compat.set_oom_score(SERVING_SCORE)
         if switchable_pieces.has(Piece.WORKER_LOOP, os.environ):
             worker_loop.take_over(self._serve)
         gc.freeze()  # what is loaded now stays, so no collection need look at it again

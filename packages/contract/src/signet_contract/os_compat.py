@@ -23,7 +23,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if IS_LINUX else os.cpu_count() or 1
 
 
-def with_parent(number: int) -> Callable[[], None]:
+def parent_death_signal(number: int) -> Callable[[], None]:
     """What a child of this process is to call first, so that it gets a signal when this process ends, however it does.
 
     Elsewhere a process of its own looks after each child; the signal comes at once there, too.
@@ -46,7 +46,7 @@ def with_parent(number: int) -> Callable[[], None]:
     return look
 
 
-def end_with(reading: int, number: int) -> None:
+def signal_at_pipe_end(reading: int, number: int) -> None:
     """This process gets a signal as soon as nobody can write to a pipe any more, whatever it is doing then.
 
     Elsewhere a process of its own looks after it.
@@ -86,7 +86,7 @@ def _look_after_this(number: int, reading: int) -> None:
     os._exit(0)
 
 
-def bound_memory(further: int) -> None:
+def limit_memory(further: int) -> None:
     """Let this process take at most so many bytes beyond what it has; what asks for more gets a MemoryError.
 
     Elsewhere a timer looks at it, and the error comes when Python goes on: a long call of a library may take more.

@@ -9,18 +9,18 @@ import sys
 
 import psutil
 import pytest
-from signet_contract import machine
+from signet_contract import os_compat
 
 WAYS = pytest.mark.parametrize("is_linux", [True, False], ids=["Linux", "elsewhere"])
 PARENT = """
 import os, signal, subprocess, sys
-from signet_contract import machine
-machine.IS_LINUX = sys.argv[1] == "True"
-others = [subprocess.Popen(["sleep", "60"], preexec_fn=machine.with_parent(signal.SIGKILL)) for _ in range(2)]
-with_parent = machine.with_parent(signal.SIGKILL)
+from signet_contract import os_compat
+os_compat.IS_LINUX = sys.argv[1] == "True"
+others = [subprocess.Popen(["sleep", "60"], preexec_fn=os_compat.parent_death_signal(signal.SIGKILL)) for _ in range(2)]
+set_death_signal = os_compat.parent_death_signal(signal.SIGKILL)
 child = os.fork()
 if not child:
-    with_parent()
+    set_death_signal()
     signal.pause()
 print(child, *(other.pid for other in others), flush=True)
 input()
@@ -31,18 +31,18 @@ os.kill(child, signal.SIGKILL)
 """
 WATCHES = """
 import os, signal, sys
-from signet_contract import machine
-machine.IS_LINUX = sys.argv[1] == "True"
-machine.end_with(0, signal.SIGKILL)
+from signet_contract import os_compat
+os_compat.IS_LINUX = sys.argv[1] == "True"
+os_compat.signal_at_pipe_end(0, signal.SIGKILL)
 print("watches", flush=True)
 while True:
     pass
 """
 HUNGRY = """
 import os, sys
-from signet_contract import machine
-machine.IS_LINUX = sys.argv[1] == "True"
-machine.bound_memory(100 << 20)
+from signet_contract import os_compat
+os_compat.IS_LINUX = sys.argv[1] == "True"
+os_compat.limit_memory(100 << 20)
 kept = [bytes(1 << 20) for _ in range(50)]
 try:
     for _ in range(1 << 20):
@@ -106,5 +106,5 @@ def test_memory_has_a_bound(*, is_linux: bool) -> None:
 @WAYS
 def test_some_cores(monkeypatch: pytest.MonkeyPatch, *, is_linux: bool) -> None:
     """There is always one."""
-    monkeypatch.setattr(machine, "IS_LINUX", is_linux)
-    assert 1 <= machine.cores() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(os_compat, "IS_LINUX", is_linux)
+    assert 1 <= os_compat.cores() <= (os.cpu_count() or 1)

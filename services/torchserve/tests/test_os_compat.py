@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from signet_torchserve import machine
+from signet_torchserve import os_compat
 from signet_torchserve.archive.store import Store
 
 from testing.small_server import ECHO, small_server
@@ -20,7 +20,7 @@ def test_who_exists() -> None:
     """Another user's process does, one that has ended does not."""
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-    assert [machine.exists(pid) for pid in (os.getpid(), 1, ended.pid)] == [True, True, False]
+    assert [os_compat.process_exists(pid) for pid in (os.getpid(), 1, ended.pid)] == [True, True, False]
 
 
 def test_a_thread_that_stands_back() -> None:
@@ -29,8 +29,8 @@ def test_a_thread_that_stands_back() -> None:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
 
     def work() -> None:
-        machine.stand_back()
-        machine.stand_back()
+        os_compat.lower_priority()
+        os_compat.lower_priority()
         told.append(int(subprocess.run(["nice"], stdout=subprocess.PIPE, check=True).stdout))
 
     thread = threading.Thread(target=work)
@@ -42,7 +42,7 @@ def test_a_thread_that_stands_back() -> None:
 
 def test_torchserve_without_unix_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its Netty has none, workers and management have ports of the loopback, and all else is the same."""
-    monkeypatch.setattr(machine, "IS_LINUX", False)
+    monkeypatch.setattr(os_compat, "IS_LINUX", False)
     with small_server(tmp_path, {"echo": ECHO}, "vmargs=-Dio.netty.transport.noNative=true") as server:
         assert isinstance(server.store.management, int)
         assert [path.name for path in server.store.sockets.iterdir()] == ["fork.sock"]
@@ -56,7 +56,7 @@ def test_torchserve_without_unix_sockets(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_each_replica_has_its_own_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are no sockets."""
-    monkeypatch.setattr(machine, "IS_LINUX", False)
+    monkeypatch.setattr(os_compat, "IS_LINUX", False)
     stores = [Store(tmp_path), Store(tmp_path)]
     assert len({store.management for store in stores}) == 2
     for store in stores:

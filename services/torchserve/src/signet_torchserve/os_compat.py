@@ -1,4 +1,4 @@
-"""What only Linux has, and what does instead of it elsewhere; `signet_contract.machine` has more of it."""
+"""What only Linux has, and what does instead of it elsewhere; `signet_contract.os_compat` has more of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def has_netty_sockets() -> bool:
     return IS_LINUX
 
 
-def shown_byte(name: str) -> mmap.mmap:
+def shared_byte(name: str) -> mmap.mmap:
     """A byte of this process, 0 at first, that others of its user can read by the process id and the name.
 
     Where it can, it has no file on a disk: while such a page is written back, who changes it waits.
@@ -50,7 +50,7 @@ def read_byte(pid: int, name: str) -> bytes | None:
     return None
 
 
-def end_first(score: int) -> None:
+def set_oom_score(score: int) -> None:
     """Let the kernel end this process before others of a lower score, where it must end one for want of memory.
 
     Args:
@@ -60,14 +60,14 @@ def end_first(score: int) -> None:
         Path("/proc/self/oom_score_adj").write_text(str(score), "ascii")
 
 
-def stand_back() -> None:
+def lower_priority() -> None:
     """Let the machine do other work before this thread's, and before that of what the thread starts."""
     if IS_LINUX:  # where a thread has a priority of its own
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
-def exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
     """Whether there is a process with this id, be it one that has ended and that nobody has asked about."""
     try:
         os.kill(pid, 0)
