@@ -21,7 +21,7 @@ from signet_contract import compatibility, json_text, request
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import service_client
 from signet_contract.errors import EnforcementMissing, Rejected
-from signet_contract.fastpath import rejections
+from signet_contract.fastpath import rejection_cache
 from signet_contract.fastpath.columns import Columns
 from signet_contract.fastpath.params import Params
 from signet_contract.fastpath.tensors import Tensors
@@ -72,7 +72,7 @@ class Contract:
             spec.get("name") and spec["type"] != "string" for spec in self.inputs
         )
         is_cached = isinstance(self._inputs, Columns) and not depends_on_values
-        self._rejections = rejections.RejectionCache() if is_cached else None
+        self._rejections = rejection_cache.RejectionCache() if is_cached else None
 
     @classmethod
     def load(
@@ -136,7 +136,7 @@ class Contract:
         """
         model_input = self.fast_path(decoded)
         if model_input is None and self._rejections is not None:
-            remembered = self._rejections.recall(rejections.cache_key(decoded))
+            remembered = self._rejections.recall(rejection_cache.cache_key(decoded))
             if remembered:
                 raise remembered.with_traceback(None)  # else it would grow each time
         return model_input
@@ -162,7 +162,7 @@ class Contract:
             DecidedTooLate: enforcement has not decided in time.
         """
         # First: enforcement by another process leaves the request without its content.
-        key = rejections.cache_key(decoded) if self._rejections is not None else None
+        key = rejection_cache.cache_key(decoded) if self._rejections is not None else None
         try:
             if service_client.can_ask(decoded):
                 return service_client.ask(self._document, decoded, self._timeout_s, began)

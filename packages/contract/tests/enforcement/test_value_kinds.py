@@ -34,7 +34,7 @@ FAMILIES = [  # of values that are often of one kind
 values = st.one_of(FAMILIES)
 types = st.sampled_from(sorted(DataType, key=str))
 MOST = 3
-KNOWN = {DataType.datetime: {"", "nan"}}  # told apart by MLflow alone; see test_floats.py
+KNOWN = {DataType.datetime: {"", "nan"}}  # told apart by MLflow alone; see test_float32.py
 
 
 def kinds_of(type_: DataType, column: list[Any], cuts: list[int], most: int = MOST) -> Kinds:

@@ -3,7 +3,7 @@
 Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring server would build from the request, with
 the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
 MLflow's, each for what it would let through silently. `columns`, `column_values`, `tensors` and `unchecked_names` apply
-them; `floats` applies the third once more, to what the model gets:
+them; `float32` applies the third once more, to what the model gets:
 
 1. extra columns are rejected;
 2. so is null (or NaN) in a required column,
@@ -34,7 +34,7 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_values, columns, floats, list_access, mistakes, tensors
+from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_shallow, without_collector
@@ -108,7 +108,7 @@ def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, poli
     except Rejected as rejection:
         schema = signature.inputs
         names = schema.input_names() if schema.has_input_names() else []
-        raise mistakes.explained(rejection, decoded, names) from rejection.__cause__
+        raise likely_mistakes.explained(rejection, decoded, names) from rejection.__cause__
 
 
 def _require_shallow(decoded: DecodedRequest) -> None:
@@ -152,7 +152,7 @@ def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozense
 
 def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array:
     enforced, sent = columns.enforced(schema, decoded, policy)
-    return floats.model_input_of(schema, enforced, sent, policy)
+    return float32.model_input_of(schema, enforced, sent, policy)
 
 
 def _signature(signature: Mapping[str, Any]) -> ModelSignature:

@@ -1,4 +1,4 @@
-"""A program that is ready to be called, whoever has read it: `code_generation` or, the plain way, `exported`."""
+"""A program that is ready to be called, whoever has read it: `code_generation` or, the plain way, `torch_module`."""
 
 from __future__ import annotations
 

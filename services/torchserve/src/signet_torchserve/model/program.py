@@ -20,8 +20,8 @@ from signet_contract.model_input import Array, ModelInput
 
 from signet_torchserve.model.code_generation.graph import Graph
 from signet_torchserve.model.code_generation.source import Unsupported
-from signet_torchserve.model.exported import Exported
 from signet_torchserve.model.loaded_program import LoadedProgram
+from signet_torchserve.model.torch_module import TorchModule
 
 # What an input that the program cannot take makes torch raise.
 _AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
@@ -122,7 +122,7 @@ def _load(path: Path, device: torch.device, *, is_generated: bool) -> LoadedProg
     if is_generated:
         with contextlib.suppress(Unsupported):
             return Graph(path, device)
-    return Exported(path, device)
+    return TorchModule(path, device)
 
 
 def _plain(output: Any) -> Any:

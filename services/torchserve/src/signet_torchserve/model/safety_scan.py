@@ -77,7 +77,7 @@ def harmless(document: Any, key: str = "") -> Any:
     match document:
         case dict():
             for name in document:
-                _hold(name, "name", _is_quoted_name)
+                _check(name, "name", _is_quoted_name)
             return {
                 name: {} if name == "metadata" and _are_texts(inner) else harmless(inner, name)
                 for name, inner in document.items()
@@ -85,11 +85,11 @@ def harmless(document: Any, key: str = "") -> Any:
         case list():
             return [harmless(inner, key) for inner in document]
         case str():
-            _hold(document, key, _RULES.get(key, _is_name))
+            _check(document, key, _RULES.get(key, _is_name))
     return document
 
 
-def _hold(text: str, key: str, rule: Callable[[str], bool]) -> None:
+def _check(text: str, key: str, rule: Callable[[str], bool]) -> None:
     if not rule(text):
         raise NotServable(
             f"The program holds {text[:200]!r} as {key}, which loading it might run: expected {_EXPECTED[rule]}."

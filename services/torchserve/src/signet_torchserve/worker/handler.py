@@ -31,7 +31,7 @@ from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.busy_flag import BusyFlag
 from signet_torchserve.errors import AnswerTooLarge, Fault, NotServable, OutOfMemory
-from signet_torchserve.model import outputs
+from signet_torchserve.model import output_check
 from signet_torchserve.model.program import Program
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.options import Options
@@ -89,13 +89,13 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
-        self._lost = self._check_outputs(folder)
+        self._ranks = self._check_outputs(folder)
         self.metrics = Metrics(context, self.version)
         self._headers = {"X-Model-Version": self.version}
         self._busy_flag = BusyFlag()
 
     def _check_outputs(self, folder: Path) -> list[int] | None:
-        """Compare what the program returns with its signature; see `outputs.lost`."""
+        """Compare what the program returns with its signature; see `output_check.ranks_to_restore`."""
         golden = Golden.of(folder)
         example = None
         if golden is not None:
@@ -104,7 +104,7 @@ class SignatureHandler:
         with torch.inference_mode():
             answers = warm_up.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
         promised = self.contract.outputs if self.labels is None else []
-        return outputs.lost(promised, answers)
+        return output_check.ranks_to_restore(promised, answers)
 
     def _warm_up(self, folder: Path, batch_size: int) -> None:
         """Answer the golden request as clients' requests are answered, so that no client waits for a first time.
@@ -232,7 +232,7 @@ class SignatureHandler:
     def _write(self, output: Any, decoded: DecodedRequest, model_input: ModelInput) -> worker_loop.Answer:
         if isinstance(output, Exception):
             raise output
-        whole = outputs.restored(output, self._lost) if self._lost and model_input.rows == 1 else output
+        whole = output_check.restored(output, self._ranks) if self._ranks and model_input.rows == 1 else output
         body, content_type = response_encoding.write(whole, decoded, model_input, self.labels)
         if len(body) > self.max_answer_bytes:
             raise AnswerTooLarge(len(body), self.max_answer_bytes)

@@ -16,13 +16,13 @@ import torch
 from signet_torchserve.archive.builder import strip_pickles
 from signet_torchserve.model.code_generation.graph import Graph
 from signet_torchserve.model.code_generation.source import Unsupported
-from signet_torchserve.model.exported import Exported
+from signet_torchserve.model.torch_module import TorchModule
 from torch import nn
 from torch.nn import functional
 
 CPU = torch.device("cpu")
 # The way that writes Python, and the plain one.
-each_way = pytest.mark.parametrize("read", [Graph, Exported])
+each_way = pytest.mark.parametrize("read", [Graph, TorchModule])
 AUTO = torch.export.Dim.AUTO
 
 

@@ -26,7 +26,7 @@ _COLUMN_KINDS = {
 }
 
 
-def lost(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int] | None:
+def ranks_to_restore(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int] | None:
     """Number of dimensions that each output ought to have, if the program drops the first one for a single row.
 
     Args:
@@ -43,7 +43,7 @@ def lost(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int] | No
     single = list(_arrays(answers.get(1)))
     loses = len(single) == len(ranks) and any(map(_lacks_one, single, ranks))
     for rows, answer in answers.items():
-        _hold(promised, rows, restored(answer, ranks) if loses and rows == 1 else answer)
+        _check(promised, rows, restored(answer, ranks) if loses and rows == 1 else answer)
     return ranks if loses else None
 
 
@@ -78,7 +78,7 @@ def _ranks(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int]:
     return several[0] if several and all(ranks == several[0] for ranks in several) else []
 
 
-def _hold(promised: Sequence[Spec], rows: int, answer: Any) -> None:
+def _check(promised: Sequence[Spec], rows: int, answer: Any) -> None:
     if not promised:
         return
     arrays = list(_arrays(answer))
@@ -96,7 +96,7 @@ def _hold(promised: Sequence[Spec], rows: int, answer: Any) -> None:
                     f"The program answers {_counted(rows, 'row')} with {_named(spec)} of the shape {array.shape}, but "
                     f"its signature promises {tuple(shape)}."
                 )
-            _hold_kind(spec, _KINDS.get(np.dtype(spec["tensor-spec"]["dtype"]).kind), array)
+            _check_kind(spec, _KINDS.get(np.dtype(spec["tensor-spec"]["dtype"]).kind), array)
         return
     widths = [array.shape[1] if array.ndim > 1 else 1 for array in arrays]
     if sum(widths) != len(promised) or any(array.ndim > 2 for array in arrays):  # noqa: PLR2004 -- rows and columns
@@ -109,10 +109,10 @@ def _hold(promised: Sequence[Spec], rows: int, answer: Any) -> None:
     for width, array in zip(widths, arrays, strict=True):
         for _ in range(width):
             spec = next(columns)
-            _hold_kind(spec, _COLUMN_KINDS.get(str(spec["type"])), array)
+            _check_kind(spec, _COLUMN_KINDS.get(str(spec["type"])), array)
 
 
-def _hold_kind(spec: Spec, promised: str | None, array: Array) -> None:
+def _check_kind(spec: Spec, promised: str | None, array: Array) -> None:
     """Refuse another kind of JSON value; a whole number is a number, too."""
     kind = _KINDS[array.dtype.kind]
     if promised not in (None, kind) and (promised, kind) != ("numbers", "whole numbers"):

@@ -18,7 +18,7 @@ from signet_torchserve.errors import NotServable
 _MODULES = {"torch": torch, "math": math, "_operator": operator}
 
 
-def refuse_unknown(path: Path) -> None:
+def refuse_unsupported(path: Path) -> None:
     """Refuse a program with a call that this torch does not know.
 
     Args:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from signet_torchserve.errors import NotServable
-from signet_torchserve.model import operators
+from signet_torchserve.model import operator_support
 from signet_torchserve.model.loaded_program import Form
 from signet_torchserve.model.shapes.guards import Guards
 
 
-class Exported:
+class TorchModule:
     """A `LoadedProgram`.
 
     Args:
@@ -60,7 +60,7 @@ def _loaded(path: Path) -> torch.export.ExportedProgram:
     Raises:
         NotServable: this torch cannot read it, now or ever.
     """
-    operators.refuse_unknown(path)
+    operator_support.refuse_unsupported(path)
     try:
         return torch.export.load(path)
     except (MemoryError, OSError, torch.OutOfMemoryError):
