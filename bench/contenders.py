@@ -121,7 +121,7 @@ def _in_torchserve(
     log = folder / "torchserve.log"
     with log.open("wb") as output:
         server = launch.start(settings, store, environment, output)
-        others = [begin(store, environment) for piece, _, begin in launch.BESIDE if piece in settings.pieces]
+        others = [begin(store, environment) for piece, _, begin in launch.SIDE_PROCESSES if piece in settings.pieces]
     try:
         api = launch.client(settings, store, environment)
         until_up(server, log, api.is_up)

@@ -58,7 +58,7 @@ def main() -> int:
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
         return 2
-    for piece, what, start in launch.BESIDE:
+    for piece, what, start in launch.SIDE_PROCESSES:
         if piece in settings.pieces:
             kept = (what, functools.partial(keep, what, start, store, stop), status, stop)
             threading.Thread(target=keep_going, args=kept, daemon=True).start()

@@ -248,7 +248,7 @@ class Controller:
                 rollout.cancel(superseded)
                 if superseded.desired != rollout.revision.version:
                     logger.info("%s version %s: %s", name, rollout.revision.id, superseded)
-                    self._reporter.bid_farewell(name, rollout.revision, "failed", str(superseded))
+                    self._reporter.put_final(name, rollout.revision, "failed", str(superseded))
 
     def _recall(self, name: str, created: int) -> None:
         try:

@@ -140,17 +140,17 @@ class Rollout:
         name_validation.check(self.name)
         self._options = Options.from_tags(self.revision.tags)
         is_up = self._server.version(self.name, self.revision.id) is not None
-        mar = None if is_up else self._made()
+        mar = None if is_up else self._cached_or_built()
         on_progress()
         reserved = self._budget.reserved(self._budget.needed_mib(mar)) if mar else nullcontext()
         with self._turn, reserved:
-            self._go_on()
+            self._check_cancelled()
             self._prove(self._unpacked(mar) if mar else self._store.unpacked(self.name, self.revision.id))
             self.is_proven = True
             with self._step("default"):
                 if is_asked_for:
-                    self._ask_again()
-                self._go_on()
+                    self._check_still_desired()
+                self._check_cancelled()
                 self._server.set_default(self.name, self.revision.id)
         if self._digest:
             self.tags[DIGEST] = self._digest
@@ -166,13 +166,13 @@ class Rollout:
         yield
         self._steps[name] = self._steps.get(name, 0.0) + time.monotonic() - began
 
-    def _made(self) -> Path:
+    def _cached_or_built(self) -> Path:
         """The version's archive, from the store or newly made."""
-        self._go_on()
+        self._check_cancelled()
         mar = self._store.archive(self.name, self.revision)
         if not self._store.is_cached(self.name, self.revision):
-            self._make(mar)
-            self._go_on()
+            self._download_and_build(mar)
+            self._check_cancelled()
         return mar
 
     def _unpacked(self, mar: Path) -> Path:
@@ -183,7 +183,7 @@ class Rollout:
             if folder is not None:
                 return folder
             logger.warning("The archive %s is not what was built, and is built again.", mar.name)
-            self._made()
+            self._cached_or_built()
         raise NotServable(f"The archive {mar.name} changes while it is read.")
 
     def _prove(self, folder: Path) -> None:
@@ -198,10 +198,10 @@ class Rollout:
         taken = self._taken(folder)
         self.tags[MEMORY] = f"{taken.alone_mib + taken.files_mib:.0f}"
 
-    def _make(self, mar: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=self._store.temporary) as temporary:
+    def _download_and_build(self, mar: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self._store.temporary) as folder:
             with self._step("download"):
-                model = self._registry.download(self.name, self.revision.version, Path(temporary), self._go_on)
+                model = self._registry.download(self.name, self.revision.version, Path(folder), self._check_cancelled)
             with self._step("archive"):
                 builder.refuse_incomplete(model)
                 found = digest.of_model(model)
@@ -246,7 +246,7 @@ class Rollout:
 
     def _start(self, folder: Path, workers: int) -> None:
         self._server.ensure(self.name, self.revision.id, folder, replace(self._options, workers=workers))
-        wait_until_ready(self._server, self.name, self.revision.id, workers, self._go_on_loading)
+        wait_until_ready(self._server, self.name, self.revision.id, workers, self._check_loading)
 
     def _taken(self, folder: Path) -> memory.Taken:
         served = self._server.version(self.name, self.revision.id)
@@ -276,8 +276,8 @@ class Rollout:
     def _predict(self, request: Any) -> Any:
         return self._server.predict(self.name, self.revision.id, request)
 
-    def _go_on_loading(self) -> None:
-        self._go_on()
+    def _check_loading(self) -> None:
+        self._check_cancelled()
         failure = LoadFailure.of(self._store.unpacked(self.name, self.revision.id))
         if failure is not None:
             raise (
@@ -286,11 +286,11 @@ class Rollout:
                 else ModelServerError(f"A worker could not load the model: {failure.reason}")
             )
 
-    def _go_on(self) -> None:
+    def _check_cancelled(self) -> None:
         if self._superseded is not None:
             raise self._superseded
 
-    def _ask_again(self) -> None:
+    def _check_still_desired(self) -> None:
         try:
             wanted = self._registry.champion_version(self.name)
         except RegistryError:

@@ -52,7 +52,7 @@ class Outcomes:
         elif isinstance(error, Superseded):
             if desired.get(name, revision).version != revision.version or name not in desired:
                 logger.info("%s version %s: %s", name, revision.id, error)
-                self._reporter.bid_farewell(name, revision, "failed", str(error))
+                self._reporter.put_final(name, revision, "failed", str(error))
         else:
             error = error or ModelServerError("Another version was made the default meanwhile.")
             self.give_up(name, revision, error, rollout.tags, is_desired=is_desired)
@@ -67,10 +67,10 @@ class Outcomes:
         for name, revision in self.serving.items():
             now = serving.get(name)
             if now is not None and now.version != revision.version and now.created == revision.created:
-                self._reporter.bid_farewell(name, revision, "retired", f"version {now.version} has taken its place")
+                self._reporter.put_final(name, revision, "retired", f"version {now.version} has taken its place")
             elif now is None and desired.is_known and name not in desired.revisions:
                 logger.info("%s carries the alias no more and is withdrawn.", name)
-                self._reporter.bid_farewell(name, revision, "retired", "the alias was taken away")
+                self._reporter.put_final(name, revision, "retired", "the alias was taken away")
         self.serving = serving
         last = {
             name: it

@@ -68,7 +68,7 @@ class StatusReporter:
         self._status = status
         self._notes: dict[str, _Note] = {}
         self._served: dict[str, _Note] = {}
-        self._farewells: dict[tuple[str, str], tuple[str, str]] = {}
+        self._finals: dict[tuple[str, str], tuple[str, str]] = {}
         self._refused: dict[str, str] = {}
         self._denied: dict[str, float] = {}
 
@@ -80,10 +80,10 @@ class StatusReporter:
         served = {SERVED_AT: served_at(name, revision.version)} if status == "ready" else {}
         self._notes[name] = _Note(revision, entry, {**(tags or {}), **served})
 
-    def bid_farewell(self, name: str, revision: Revision, status: str, reason: str) -> None:
+    def put_final(self, name: str, revision: Revision, status: str, reason: str) -> None:
         """Note what is to be said of a version that is wanted no more: `retired`, or `failed` if it never served."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        self._farewells[name, revision.version] = status, f"{now} {self._presence.replica}: {reason}"
+        self._finals[name, revision.version] = status, f"{now} {self._presence.replica}: {reason}"
 
     def tell(self, wanted: Mapping[str, Revision], states: Mapping[str, str]) -> None:
         """Tell what the registry does not say yet, as much as fits into `LONGEST_S`; the next call goes on.
@@ -95,10 +95,10 @@ class StatusReporter:
         deadline = time.monotonic() + LONGEST_S
         try:
             self._presence.look()
-            for (name, version), (status, reason) in list(self._farewells.items()):
+            for (name, version), (status, reason) in list(self._finals.items()):
                 if name not in wanted or wanted[name].version != version:
                     self._try(name, self._registry.set_status, name, version, status, reason)
-                del self._farewells[name, version]
+                del self._finals[name, version]
             for name in [name for name in self._notes if name not in wanted]:
                 self._try(name, self._registry.tell, name, self._presence.replica, None)
                 del self._notes[name]

@@ -72,7 +72,7 @@ def start(
         prepared.classpath,
         "org.pytorch.serve.ModelServer",
         "--python",
-        _standing_in(store) if Piece.FORK in fitting else sys.executable,
+        _worker_python(store) if Piece.FORK in fitting else sys.executable,
         "-s",
         str(store.archives),
         "-ncs",
@@ -164,7 +164,7 @@ def start_forking(store: Store, environment: Mapping[str, str]) -> subprocess.Po
     return _started(["-P", "-m", forking.__name__, str(_forking_address(store))], {**environment, **told})
 
 
-BESIDE = (
+SIDE_PROCESSES = (
     (Piece.FORK, "The forking process", start_forking),
     (Piece.ENFORCEMENT_SERVICE, "The enforcement service", start_enforcement),
 )
@@ -181,7 +181,7 @@ def _started(arguments: list[str], environment: Mapping[str, str]) -> subprocess
     )
 
 
-def _standing_in(store: Store) -> str:
+def _worker_python(store: Store) -> str:
     """What TorchServe is to take for Python: a file, for it passes its Python no options.
 
     Where no file of the store may be executed, as on a volume that is mounted noexec, that is Python.
