@@ -25,8 +25,8 @@ class Format(Enum):
 class DecodedRequest:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
-    `Numbers` and `Table` may stand for the lists of numbers and the records of a large body, and for a text of CSV.
-    `content` is None where JSON is very large and cannot be read so, and once the enforcement service was asked.
+    A large body may be in compact form: `Numbers` or a `Table` stand for its lists or its CSV. `content` is None where
+    JSON is very large and has no compact form, and once the enforcement service was asked.
 
     `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
     """

@@ -13,7 +13,7 @@ class Reader(NamedTuple):
     """The JSON parsers, for the body and for JSON inside JSON strings."""
 
     read: Callable[[bytes], Any]
-    """Of a large text, `Numbers`, a `Table` or `ChunkedList`s may stand for lists."""
+    """A large text may be read into compact form: `Numbers`, a `Table` or `ChunkedList`s stand for its lists."""
     read_whole: Callable[[bytes], Any]
     """Into dicts and lists only."""
 

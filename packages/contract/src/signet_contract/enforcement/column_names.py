@@ -1,4 +1,4 @@
-"""The names of a request's columns, held to those of a signature: that takes no values."""
+"""The names of a request's columns, compared with those of a signature; values don't matter here."""
 
 from __future__ import annotations
 

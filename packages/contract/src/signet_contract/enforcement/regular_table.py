@@ -1,4 +1,4 @@
-"""Payloads of a regular form, as the tables that pandas would make of them, without one.
+"""Requests of a regular form, seen as the tables that pandas would make of them; no data frame is made.
 
 A request in compact form (`list_access`) is looked through chunk by chunk.
 """

@@ -84,11 +84,11 @@ def types_of(values: Sequence[Any]) -> list[type]:
 
 
 class Kinds:
-    """Those of the values of one column.
+    """The kinds of one column's values.
 
     Args:
         type_: what the values are to be.
-        most: how many rows of each kind are told.
+        most: how many rows of each kind are kept.
         reads_texts: whether texts are read as numbers, too.
     """
 
@@ -97,7 +97,7 @@ class Kinds:
         self.first: dict[Kind, list[int]] = {}
         """The first rows of each kind."""
         self.counts: dict[Kind, int] = {}
-        """How many there are of each."""
+        """How many values there are of each kind."""
         self._reads_texts = type_ in (DataType.string, DataType.datetime, DataType.binary) or reads_texts
         self._offsets: dict[str | None, int] = {None: 0, "no date": _NO_DATE}
         """Numbers of the times' offsets from UTC; None is that of what is no time."""

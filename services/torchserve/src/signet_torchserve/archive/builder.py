@@ -5,7 +5,7 @@ Where training logged no golden rows, the model's own example takes their place,
 TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
 that runs.
 
-A model may be larger than the memory: its weights pass through in pieces.
+A model may be larger than the memory: its weights pass through in chunks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from signet_torchserve.revision import Revision
 MAX_JSON_BYTES = 1 << 20
 
 _ZIP = b"PK\x03\x04"
-_PIECE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _ALIGNMENT = 64
 
 _GRAPH = "models/model.json"
@@ -149,7 +149,7 @@ def strip_pickles(source: Path, target: Path) -> None:
                 else:
                     entry = _aligned(record, file.tell())
                     with program.open(record) as content, copy.open(entry, "w", force_zip64=True) as part:
-                        shutil.copyfileobj(content, part, _PIECE_BYTES)
+                        shutil.copyfileobj(content, part, _CHUNK_BYTES)
     except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
 

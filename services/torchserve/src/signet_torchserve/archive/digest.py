@@ -1,4 +1,4 @@
-"""What a model's files are known by, so that what is served is what was logged."""
+"""The digest of a model's files: what is served must have the digest of what was logged."""
 
 from __future__ import annotations
 

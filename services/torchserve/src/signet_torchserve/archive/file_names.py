@@ -1,4 +1,4 @@
-"""Names of the files in a .mar: `builder` writes them, the handler and the control plane read them; no other is in one.
+"""Names of all files in a .mar: `builder` writes them, the handler and the control plane read them.
 
 A worker that cannot load them writes `LOAD_FAILURE` beside them, as TorchServe passes nothing on.
 """

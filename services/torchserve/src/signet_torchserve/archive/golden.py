@@ -1,4 +1,4 @@
-"""Requests whose answers are known: a version must give them before it goes live, and goes on doing so."""
+"""A golden request and its known answer: a version must give it before it goes live, and is asked again and again."""
 
 from __future__ import annotations
 

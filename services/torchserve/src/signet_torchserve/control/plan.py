@@ -1,4 +1,4 @@
-"""What is to be done, from what is desired and what is observed: a function of both, which asks nobody.
+"""What is to be done: a pure function of what is desired and what is observed.
 
 | state of a deployment                                    | action |
 | -------------------------------------------------------- | --------------------------------------------------------- |

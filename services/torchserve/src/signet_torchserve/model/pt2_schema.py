@@ -1,4 +1,4 @@
-"""What torch 2.13 numbers in the JSON of a .pt2 file, read without torch.
+"""The numbers by which torch 2.13 names dtypes, layouts and memory formats in a .pt2 file's JSON.
 
 Source: torch/_export/serde/schema.py
 """

@@ -37,7 +37,7 @@ class TorchServe:
         self._session = requests.Session()
         self._session.mount(_MANAGEMENT, SocketAdapter(management))
         self._session.trust_env = False  # a proxy has no business between a process and its own machine
-        self._place = threading.Lock()
+        self._placeholder_lock = threading.Lock()
 
     def is_up(self) -> bool:
         """Whether both APIs answer."""
@@ -77,11 +77,11 @@ class TorchServe:
         It also lets a model's first version answer at once. Until that one has proven itself, a version without workers
         holds its place, and requests are answered 503.
         """
-        with self._place:
+        with self._placeholder_lock:
             served = self.version(name, revision_id)
             if served is None:
                 if self.version(name) is None:
-                    self._register(_place_of(name, folder), initial_workers=0)
+                    self._register(_placeholder_folder(name, folder), initial_workers=0)
                 self._register(
                     folder,
                     initial_workers=options.workers,
@@ -94,7 +94,7 @@ class TorchServe:
 
     def set_default(self, name: str, revision_id: str) -> None:
         self._call("PUT", f"{_MANAGEMENT}/models/{name}/{revision_id}/set-default")
-        self._give_place_up(name)
+        self._remove_placeholder(name)
 
     def remove(self, name: str, revision_id: str, *, at_any_cost: bool = False) -> bool:
         """End a version's workers and forget it; whether it is unknown now.
@@ -105,7 +105,7 @@ class TorchServe:
         """
         served = self.version(name, revision_id)
         if served is None:
-            self._give_place_up(name)
+            self._remove_placeholder(name)
             return True
         self._scale(name, revision_id, 0)
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -116,7 +116,7 @@ class TorchServe:
             self._scale(name, revision_id, 1)
             return False
         self._call("DELETE", f"{_MANAGEMENT}/models/{name}/{revision_id}")
-        self._give_place_up(name)
+        self._remove_placeholder(name)
         return True
 
     def predict(self, name: str, revision_id: str, request: Any) -> Any:
@@ -136,8 +136,8 @@ class TorchServe:
             params={"min_worker": workers, "max_worker": workers, "synchronous": "false"},
         )
 
-    def _give_place_up(self, name: str) -> None:
-        with self._place:
+    def _remove_placeholder(self, name: str) -> None:
+        with self._placeholder_lock:
             if self.version(name, PLACEHOLDER) is not None:
                 # 403 while another version comes up beside it, and needs it.
                 self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{PLACEHOLDER}")
@@ -174,7 +174,7 @@ def _served(model: dict[str, Any]) -> ServedVersion:
     )
 
 
-def _place_of(name: str, folder: Path) -> Path:
+def _placeholder_folder(name: str, folder: Path) -> Path:
     """Folder of a model's placeholder version: nothing but TorchServe's `MANIFEST.json`."""
     place = folder.with_name(f"{folder.name.rpartition('@')[0]}@{PLACEHOLDER}")
     # TorchServe takes a folder's only folder for the model itself: MAR-INF must not be that.

@@ -31,7 +31,7 @@ class Patch:
     purpose: str
     """How TorchServe does it with this patch."""
     lost: str
-    """How it does it without."""
+    """How TorchServe does it without this patch."""
     changes: Mapping[str, Sequence[Change]]
     """By the class that they are made in."""
     needs: str = ""

@@ -1,4 +1,4 @@
-"""TorchServe's side of serving: request → signature → program → answer, for a whole batch, each request on its own.
+"""What TorchServe's worker calls: request → contract → program → answer, for a whole batch, each request on its own.
 
 Every archive is served by this one handler (`default_service_handler` in config.properties), so archives hold no
 code.

@@ -1,4 +1,4 @@
-"""Which sizes a program takes, of those that its signature admits, in words for people and compared with another's.
+"""Which of the sizes that its signature admits a program takes: told in words, and compared with another program.
 
 A signature says that a dimension is free (-1); the program may take one size of it, a range, or every second one. Sizes
 are tried rather than reasoned about: from 1 to beyond every number that the program's guards name.
