@@ -42,7 +42,7 @@ class Many:
     """What each of the models that came at once takes, in all processes of the replica."""
     new: Sequence[Move]
     at_once_s: float
-    """From the aliases to the last one's first answer."""
+    """From the first alias to the last one's first answer."""
     failed: Sequence[str]
     """Requests of the steady load on another model that were not answered rightly."""
     p99_ms: dict[str, float]
@@ -65,12 +65,14 @@ def measure(folder: Path) -> Many:
         model.serve(first)
         time.sleep(_SETTLED_S)
         alone = memory(stack)
-        _deployed(model, first, [WARM])
+        model.copy(first, [WARM])
+        _deployed(model, [WARM])
         firsts = measure_first(stack, model, WARM, (first, others[0]))
         model.serve(first)
         model.client.delete_registered_model(WARM)
         time.sleep(_SETTLED_S)
         names = [f"{model.name}-{number:03}" for number in range(ALL)]
+        model.copy(first, names)
         with model.load() as load:
             times = [time.monotonic()]
             time.sleep(QUIET_S)
@@ -78,11 +80,11 @@ def measure(folder: Path) -> Many:
             new = [_moved(model, version, load, share / NEW_VERSIONS) for share, version in enumerate(others)]
             times.append(time.monotonic())
             before = sum(memory(stack).values())
-            at_once_s = _deployed(model, first, names[:AT_ONCE])
+            at_once_s = _deployed(model, names[:AT_ONCE])
             times.append(time.monotonic())
         time.sleep(_SETTLED_S)
         further = (sum(memory(stack).values()) - before) / AT_ONCE
-        _deployed(model, first, names[AT_ONCE:])
+        _deployed(model, names[AT_ONCE:])
         one_ms, each_ms = _median_ms(stack, [model.name]), _median_ms(stack, names)
         restart_s = _restarted(stack, model, names)
     exchanges = load.exchanges
@@ -125,10 +127,11 @@ def _moved(model: NumberedModel, version: str, load: Load, share: float) -> Move
     return moved
 
 
-def _deployed(model: NumberedModel, version: str, names: Sequence[str]) -> float:
-    """Give new models the alias at once; seconds from then to the last one's first answer."""
-    model.copy(version, names)
-    return _all_answer(model, names, time.monotonic())
+def _deployed(model: NumberedModel, names: Sequence[str]) -> float:
+    """Give new models the alias at once; seconds from the first of these calls to the last one's first answer."""
+    began = time.monotonic()
+    model.deploy(names)
+    return _all_answer(model, names, began)
 
 
 def _restarted(stack: Stack, model: NumberedModel, names: Sequence[str]) -> float:

@@ -37,6 +37,7 @@ def deploy(model: NumberedModel, to: str, load: Load) -> Crowd:
     waiting = [f"{model.name}-{number:02}" for number in range(SIZE)]
     names = tuple(waiting)
     model.copy(to, names)
+    model.deploy(names)
     asked = time.monotonic()
 
     def come_into_service(at_least: int) -> bool:

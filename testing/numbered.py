@@ -65,9 +65,12 @@ class NumberedModel:
         return version
 
     def copy(self, version: str, names: Sequence[str]) -> None:
-        """Register a version under each of these names too, and give all of them the alias in one go."""
+        """Register a version under each of these names too."""
         for name in names:
             self.client.copy_model_version(f"models:/{self.name}/{version}", name)
+
+    def deploy(self, names: Sequence[str]) -> None:
+        """Give the alias to what `copy` has registered under these names."""
         for name in names:
             self.client.set_registered_model_alias(name, ALIAS, "1")
 

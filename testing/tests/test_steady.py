@@ -1,6 +1,8 @@
 """The load against a server of this process."""
 
+import itertools
 import json
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +19,10 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     connections: set[object]
+    answers = threading.Event()
 
     def do_POST(self) -> None:
+        self.answers.wait()
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.connections.add(self.client_address)
         if body == b'"end"':
@@ -37,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     Handler.connections = set()
+    Handler.answers.set()
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/predictions/x"
@@ -72,3 +77,16 @@ def test_lost(url: str, body: bytes, status: int | None) -> None:
     load = _ask(url, Question(body, 200, lambda _: "?"), count=2 * CONNECTIONS)
     assert {it.status for it in load.exchanges} == {status}
     assert all(it.is_lost and not it.is_right for it in load.exchanges)
+
+
+def test_pace_after_a_pause(url: str) -> None:
+    """Connections that have all waited for one server ask one after the other again, not all at once from then on."""
+    with Load(url, [Question(b'"7"', 200, lambda version: version)]) as load:
+        until("all connections ask", lambda: len(Handler.connections) == CONNECTIONS)
+        Handler.answers.clear()
+        time.sleep(0.3)
+        Handler.answers.set()
+        goes_on = time.monotonic()
+        until("all have asked again", lambda: len(load.since(goes_on)) > 4 * CONNECTIONS)
+    sent = sorted(it.sent for it in load.exchanges if it.sent > goes_on)
+    assert statistics.median(later - earlier for earlier, later in itertools.pairwise(sent)) > 0.5 / REQUESTS_PER_S
