@@ -44,7 +44,7 @@ def test_all_models_are_listed_however_many_there_are(server: SmallServer, monke
     monkeypatch.setattr(client, "_PAGE", 2)
     names = [f"m{number}" for number in range(5)]
     for name in names:
-        server.api._register(client._place_of(name, server.store.archives / f"{name}@1"), initial_workers=0)
+        server.api._register(client._placeholder_folder(name, server.store.archives / f"{name}@1"), initial_workers=0)
     assert server.api.defaults().keys() == {"echo", *names}
     assert all(server.api.versions(name) == {} for name in names), "a placeholder is no version"
 
