@@ -5,11 +5,11 @@ A new format is a codec in a module here, and a place in `CODECS`.
 
 from __future__ import annotations
 
-from signet_contract.codecs import bare, csv, data, mlflow
+from signet_contract.codecs import bare, csv, mlflow, seed
 from signet_contract.codecs.codec import Codec, Reader
 from signet_contract.decoded_request import DecodedRequest
 
-CODECS: list[Codec] = [*mlflow.CODECS, data.CODEC, *bare.CODECS, csv.CODEC]
+CODECS: list[Codec] = [*mlflow.CODECS, seed.CODEC, *bare.CODECS, csv.CODEC]
 """In the order in which a JSON document is tried; what none before takes, the bare ones take or reject."""
 
 _DECODERS = list(dict.fromkeys(codec.decode for codec in CODECS if codec is not csv.CODEC))

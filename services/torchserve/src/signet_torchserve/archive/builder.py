@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from signet_torchserve.archive import example
+from signet_torchserve.archive import input_example
 from signet_torchserve.archive.file_names import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.errors import FilesIncomplete, NotServable
 from signet_torchserve.model import pure_function, safety_scan, signature_fit
@@ -75,7 +75,7 @@ def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
-        request = example.request(model, _mlmodel(folder), options.allow)
+        request = input_example.request(model, _mlmodel(folder), options.allow)
         if request is not None and not (folder / GOLDEN).exists():
             text = json.dumps({"request": request})
             if len(text) <= MAX_JSON_BYTES:

@@ -1,4 +1,4 @@
-"""`{"data": ["<JSON>", …]}`: texts of JSON in JSON, as the Iris example's own client sends them."""
+"""The seed's format, `{"data": ["<JSON>", …]}`: texts of JSON in JSON, as the Iris example's own client sends them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-from signet_torchserve.archive import example
+from signet_torchserve.archive import input_example
 from signet_torchserve.errors import NotServable
 
 from testing.oracle import columns_schema, signature_document
@@ -18,7 +18,7 @@ INFO = {"saved_input_example_info": {"serving_input_path": "serving_input_exampl
 def request(folder: Path, schema: Schema, document: Any, params: Any = None, allow: str = "") -> Any:
     (folder / "serving_input_example.json").write_text(json.dumps(document))
     mlmodel = {"signature": signature_document(schema, params), **INFO}
-    return example.request(folder, mlmodel, frozenset(allow.split()))
+    return input_example.request(folder, mlmodel, frozenset(allow.split()))
 
 
 ABC = columns_schema(("double", "a"), ("long", "b"), ("boolean", "c"))
@@ -92,7 +92,7 @@ def test_an_example_that_its_signature_refuses_is_refused(
 def test_a_model_without_example_is_refused(info: dict[str, Any], tmp_path: Path) -> None:
     """Whether the MLmodel file names none, or one that is not there."""
     with pytest.raises(NotServable, match=r"^The model has no input example: log it with"):
-        example.request(tmp_path, {"signature": signature_document(ABC), **info}, frozenset())
+        input_example.request(tmp_path, {"signature": signature_document(ABC), **info}, frozenset())
 
 
 def test_an_example_outside_of_the_model_is_refused(tmp_path: Path) -> None:
@@ -102,4 +102,4 @@ def test_an_example_outside_of_the_model_is_refused(tmp_path: Path) -> None:
     model.mkdir()
     info = {"saved_input_example_info": {"serving_input_path": "../outside.json"}}
     with pytest.raises(NotServable, match=r"^The model has no input example"):
-        example.request(model, {"signature": signature_document(ABC), **info}, frozenset())
+        input_example.request(model, {"signature": signature_document(ABC), **info}, frozenset())
