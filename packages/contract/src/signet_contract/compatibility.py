@@ -16,7 +16,7 @@ import orjson
 if TYPE_CHECKING:
     from signet_contract.contract import Contract
 
-# Of columns: whatever the first takes, the second takes too.
+# Types of columns: whatever the first takes, the second takes too.
 _WIDER = {("long", "float"), ("integer", "float"), ("datetime", "string"), ("binary", "string")}
 _WIDER_PARAMS = {
     ("integer", "long"),
@@ -183,7 +183,7 @@ def _what(name: str, spec: Spec) -> str:
 
 
 def _type(spec: Spec) -> Any:
-    """Of a column; an object's with all that is in it."""
+    """The type of a column; an object's with all that is in it."""
     inner = {key: value for key, value in spec.items() if key in ("properties", "items", "values")}
     return f"{spec['type']} {orjson.dumps(inner, option=orjson.OPT_SORT_KEYS).decode()}" if inner else spec["type"]
 

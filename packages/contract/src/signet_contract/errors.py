@@ -55,7 +55,7 @@ class Rejected(Exception):
         self.violations = violations
         self.more = more
         self.written: bytes | None = None
-        """Its HTTP body, once it was answered."""
+        """The rejection's HTTP body, once it was answered."""
 
     @property
     def rule(self) -> Rule:

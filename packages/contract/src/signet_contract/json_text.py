@@ -98,7 +98,7 @@ def is_shallow(text: bytes) -> bool:
     """Whether what a JSON text holds is certainly not nested too deeply, found without a look at its values."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Of a text without brackets two quotes are left, which stand beside one another.
+    # A text without brackets leaves two quotes, which stand beside one another.
     brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
     for _ in range(MAX_DEPTH - 1):
         brackets = brackets.replace(b"[]", b"")

@@ -47,7 +47,7 @@ def parent_death_signal(number: int) -> Callable[[], None]:
 
 
 def signal_at_pipe_end(reading: int, number: int) -> None:
-    """This process gets a signal as soon as nobody can write to a pipe any more, whatever it is doing then.
+    """Have a signal sent to this process as soon as nobody can write to a pipe any more, whatever it is doing then.
 
     Elsewhere a process of its own looks after it.
 

@@ -24,7 +24,7 @@ class BusyFlag:
         self._byte[0] = 1
 
     def __exit__(self, *_: object) -> None:
-        """It is answered, or has failed."""
+        """The batch is answered, or has failed."""
         self._byte[0] = 0
 
 

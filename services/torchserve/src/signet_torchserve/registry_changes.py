@@ -17,7 +17,7 @@ _TIMEOUT_S = 2
 
 
 class RegistryChanges:
-    """Those of one MLflow server.
+    """The changes of one MLflow server's registry.
 
     Args:
         tracking_uri: the server; of a database without a server nothing can be told.

@@ -72,7 +72,7 @@ class Revision:
 
     @property
     def request(self) -> tuple[str, ...]:
-        """All that people ask of it: whoever changes any of it wants what was refused to be looked at again."""
+        """All that people ask of the version: whoever changes any of it wants a refused version looked at again."""
         return (
             str(self.created),
             self.version,

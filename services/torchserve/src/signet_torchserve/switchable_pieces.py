@@ -50,7 +50,7 @@ def has(piece: Piece, environment: Mapping[str, str]) -> bool:
 
 
 def fitting(pieces: Iterable[Piece]) -> frozenset[Piece]:
-    """Those that were written for the versions that are installed; of each other one the log says that it is off."""
+    """The pieces that were written for the installed versions; the log says of each other one that it is off."""
     found = set()
     for piece in pieces:
         package, version = _WRITTEN_FOR.get(piece, ("", ""))

@@ -40,7 +40,7 @@ class Numbers:
     blocks: list[Array]
     """float64 [some items, numbers of an item] each, one after another."""
     shape: tuple[int, ...]
-    """Of an item; `()` if it is one number."""
+    """The shape of an item; `()` if it is one number."""
     kinds: Sequence[frozenset[type]]
     """For each number of an item, the Python types that it has among the items. {float, int} means: at least one float,
     and perhaps no int."""
@@ -111,7 +111,7 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
 
 
 def of_values(values: Any) -> Numbers:
-    """The same of what has been parsed: a list of numbers, or a dict of them by whole numbers.
+    """Parsed JSON as `Numbers`: a list of numbers, or a dict of them by whole numbers.
 
     Raises:
         TypeError: it is something else.

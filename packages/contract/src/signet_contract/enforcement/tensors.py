@@ -223,7 +223,7 @@ def _broken_by_types(
 
 
 def _unfit(spec: Any, name: Any, first: Iterable[tuple[int | None, Any]], count: int) -> _Broken:
-    """That values are not of the spec's dtype: the first of them, each with its row, and how many there are."""
+    """The rejection of values that are not of the spec's dtype: the first with their rows, and their number."""
     column = name if isinstance(name, (str, type(None))) else str(name)
     violations = [
         Violation("type", str(spec.type), column_values.kind_name(value), row=row, column=column)

@@ -41,7 +41,7 @@ class _Type:
     """Whether one of them must be a float. MLflow takes a double column of integers only if all are 0 or 1."""
 
     def or_null(self) -> _Type:
-        """The same for an optional column."""
+        """This type for an optional column."""
         return _Type(self.kinds | {NoneType}, self.limit, self.wants_float) if float in self.kinds else self
 
     def bounds_for(self, found: AbstractSet[type]) -> Bounds | None:
@@ -87,7 +87,7 @@ class Columns:
         self._types = [self._type(spec) for spec in specs]
         # CSV is untyped: an integer there is a number.
         self._types_of_csv = [_NUMBER if type_.wants_float else type_ for type_ in self._types]
-        # Of one row, where each column is one value.
+        # For a request of one row, where each column is one value.
         self._kinds = [frozenset({float} if type_.wants_float else type_.kinds - {NoneType}) for type_ in self._types]
         self._limits = [type_.limit for type_ in self._types]
 

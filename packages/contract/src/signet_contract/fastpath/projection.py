@@ -17,7 +17,7 @@ from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.unchecked_names import are_names
 
 Values = list[Any] | Numbers
-"""Of one column."""
+"""The values of one column."""
 
 
 class Placed(NamedTuple):
@@ -204,7 +204,7 @@ def _read(value: Any) -> float | str:
 
 
 def _alike(columns: list[Any]) -> Sequence[Numbers] | None:
-    """All as arrays, for which some may have been too short; None if their rows have different labels."""
+    """The columns as arrays, for which some may have been too short; None if their rows have different labels."""
     try:
         arrays = [column if type(column) is Numbers else numbers.of_values(column) for column in columns]
     except (TypeError, ValueError):

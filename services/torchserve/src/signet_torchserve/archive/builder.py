@@ -108,7 +108,7 @@ def _pack(folder: Path, name: str, revision_id: str, mar: Path) -> None:
 
 
 def alone(unpacked: Path) -> str:
-    """That requests don't share a forward pass and why, as the end of a sentence; empty if they share one."""
+    """Why requests don't share a forward pass, as the end of a sentence; empty if they share one."""
     because = json.loads((unpacked / OPTIONS).read_text("utf-8")).get("alone_because", "")
     return because and f"; requests are answered one by one, because {because}"
 

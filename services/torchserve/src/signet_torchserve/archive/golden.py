@@ -24,7 +24,7 @@ class Golden:
 
     @classmethod
     def of(cls, unpacked: Path) -> Self | None:
-        """That of an unpacked archive; None if it has none."""
+        """The golden request of an unpacked archive; None if it has none."""
         path = unpacked / GOLDEN
         return cls(**json.loads(path.read_text("utf-8"))) if path.exists() else None
 

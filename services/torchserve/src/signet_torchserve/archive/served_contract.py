@@ -31,7 +31,7 @@ class ServedContract:
 
     @classmethod
     def of(cls, unpacked: Path) -> Self:
-        """That of an unpacked archive."""
+        """The contract of an unpacked archive."""
         labels = unpacked / LABELS
         contract = Contract.load(
             unpacked / MLMODEL,

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_ARCHIVES = 2
 _FORMAT = 1
-"""Of the state files. A file of another format is discarded: what it holds is asked for or built anew."""
+"""The format of the state files. A file of another format is discarded: its content is asked for or built anew."""
 _REVISION = "revision.json"
 _SHORT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")

@@ -36,7 +36,7 @@ class Backoff:
         self._waits = {key: wait for key, wait in self._waits.items() if key in current}
 
     def is_due(self, name: str, revision: Revision, now: float) -> bool:
-        """Whether it may be tried, for the first time or again."""
+        """Whether a version may be tried, for the first time or again."""
         return now >= self._of(name, revision).until
 
     def unreachable(self, name: str, revision: Revision, now: float) -> None:
@@ -44,20 +44,20 @@ class Backoff:
         self._begin(name, revision, UNREACHABLE_S, "unreachable", now)
 
     def failed(self, name: str, revision: Revision, now: float, outcome: str = "failed") -> None:
-        """It was tried, and may yet succeed."""
+        """The version was tried, and may yet succeed."""
         duration_s = min(max(FAILED_S, 2 * self._of(name, revision).duration_s), LONGEST_S)
         self._begin(name, revision, duration_s, outcome, now)
 
     def refused(self, name: str, revision: Revision) -> None:
-        """It must not be served."""
+        """The version must not be served."""
         self._begin(name, revision, math.inf, "refused", 0.0)
 
     def no_room(self, name: str, revision: Revision, needed_mib: float) -> None:
-        """It must wait until so much memory is free."""
+        """The version must wait until so much memory is free."""
         self._waits[name, revision.request] = _Wait(math.inf, math.inf, "refused", needed_mib)
 
     def has_room(self, free_mib: float) -> None:
-        """So much memory is free: versions that need no more are due. They stay `refused` until they were tried."""
+        """Versions that need no more than the free memory are due. They stay `refused` until they were tried."""
         for key, wait in self._waits.items():
             if wait.needed_mib <= free_mib:
                 self._waits[key] = _Wait(0.0, 0.0, wait.outcome)

@@ -65,7 +65,7 @@ class Presence:
             self.look()
 
     def among(self, names: set[str]) -> set[str]:
-        """Of all replicas those that are there; where that is not known, `names`, those that have said something."""
+        """The replicas that are there; where that is not known, `names`, those that have said something."""
         if not self.is_known:
             return {self.replica, *names}
         now = time.monotonic()

@@ -31,7 +31,7 @@ from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
 
 MAX_TAG_LENGTH = 4000
-# Of as many models at once: the fewer pages, the less can move from one to another meanwhile.
+# So many models at once: the fewer pages, the less can move from one to another meanwhile.
 PAGE = 1000
 # Every model, and no prompt. MLflow's client would ask for those whose tag says that they are no prompts, of which a
 # server from before prompts (MLflow 2.21) has none. A filter that has the tag's name in it is left as it is.

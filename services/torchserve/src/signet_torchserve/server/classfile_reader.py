@@ -14,7 +14,7 @@ _SIZES = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 
 
 
 class ClassFile:
-    """One class.
+    """One compiled Java class.
 
     Attributes:
         uses: class, name and descriptor of each method that it calls and of each field that it reads or writes.

@@ -47,7 +47,7 @@ class ServedVersion:
     """How many there should be."""
     ready_workers: int
     pending_requests: int
-    """Those that no worker has begun with."""
+    """Requests that no worker has begun with."""
     pids: tuple[int, ...]
     """Process ids of the workers; one that is only being started has none."""
 

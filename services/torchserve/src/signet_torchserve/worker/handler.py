@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size, as TorchServe has it
 LOADING_SCORE, SERVING_SCORE = 1000, 500
-"""Of a worker where the memory has no room for all: one that loads ends before those that serve, these before Java."""
+"""OOM scores of a worker. Where memory runs out, one that loads ends before those that serve, and these before Java."""
 
 
 class SignatureHandler:

@@ -25,7 +25,7 @@ from typing import NoReturn
 from ts.protocol.otf_message_handler import create_predict_response
 from ts.service import Service
 
-# Of a first read. A megabyte the allocator would take from the kernel and give back each time.
+# The size of a first read. The allocator would take a megabyte from the kernel and give it back each time.
 _CHUNK_BYTES = 1 << 16
 _LARGE_CHUNK_BYTES = 1 << 20
 _END = -1

@@ -65,7 +65,7 @@ class Step:
         return name if name.startswith("__") else name.removesuffix("_")
 
     def tensors(self, *arguments: str) -> list[Tensor]:
-        """Those that some arguments have; all of them if none is named."""
+        """The tensors of some arguments; of all arguments if none is named."""
         return [
             self.given[name]
             for argument in arguments or self.call.arguments

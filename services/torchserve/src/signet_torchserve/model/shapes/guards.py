@@ -81,7 +81,7 @@ class Guards:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Those of a .pt2 file.
+        """The guards of a .pt2 file.
 
         Raises:
             NotServable, KeyError and the like: as above.
