@@ -29,7 +29,7 @@ compose() {
 # Words that docs/glossary.md has replaced, whole or as part of a name: each line shows where one stands.
 words() {
     old='judg(e|es|ed|ing|ements?)|verdicts?|feeds?|(?<!user.)agents?|wardens?|leftovers?|last[ _]words|relaxations?'
-    old="$old|objection|surely|inflight|at[ _]hand|(?<!quotation.)marks|take_back"
+    old="$old|unsliced|farewells?|objection|surely|inflight|at[ _]hand|(?<!quotation.)marks|take_back"
     ! git grep -nIPi "(?<![a-z])($old)(?![a-z])" -- ':!scripts/lint.sh' ':!LICENSE'
 }
 

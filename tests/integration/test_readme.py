@@ -286,21 +286,21 @@ def test_every_known_hole_has_its_test() -> None:
 def test_what_is_named_is_there(path: Path) -> None:
     """Each file, folder and function that a page names in backticks, with its path, lies in the repository."""
     named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+/?|[\w.-]+\.(?:txt|properties|yml))`", PAGES[path])
-    rooms = {
+    folders = {
         "T": "services/torchserve/src/signet_torchserve",
         "C": "packages/contract/src/signet_contract",
         "signet_torchserve": "services/torchserve/src/signet_torchserve",
         "signet_contract": "packages/contract/src/signet_contract",
         "signet_trainer": "services/trainer/src/signet_trainer",
         "signet_mlflow_server": "services/mlflow-server/src/signet_mlflow_server",
-        **{room: f"services/torchserve/src/signet_torchserve/{room}" for room in ("server", "worker", "model")},
-        **{room: f"packages/contract/src/signet_contract/{room}" for room in ("enforcement", "bulk")},
+        **{folder: f"services/torchserve/src/signet_torchserve/{folder}" for folder in ("server", "worker", "model")},
+        **{folder: f"packages/contract/src/signet_contract/{folder}" for folder in ("enforcement", "bulk")},
     }
     for name in named:
         if name.startswith(".signet/"):  # what commands leave
             continue
         first, _, rest = name.partition("/")
-        assert _is_there(ROOT / rooms.get(first, first) / rest), name
+        assert _is_there(ROOT / folders.get(first, first) / rest), name
 
 
 def _is_there(named: Path) -> bool:

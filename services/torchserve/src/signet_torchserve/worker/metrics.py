@@ -4,7 +4,7 @@
 | ------------------------------- | ------ | --------------------------------------------------- |
 | `signet_predictions_total`      |        | requests answered with a prediction                 |
 | `signet_rows_total`             |        | the rows in them                                    |
-| `signet_rejections_total`         | `rule` | requests rejected, by the first rule that each broke |
+| `signet_rejections_total`       | `rule` | requests rejected, by the first rule that each broke |
 | `signet_failures_total`         |        | requests that the server failed to answer           |
 | `signet_latency_seconds_bucket` | `le`   | requests that took `le` s or less: their batch, and enforcement before it |
 | `signet_latency_seconds_sum`    |        | seconds, summed over requests                       |
