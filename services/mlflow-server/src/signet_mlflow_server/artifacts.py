@@ -22,7 +22,7 @@ from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 # https://mlflow.org/docs/latest/ml/plugins/
 SCHEME = "proxied-s3"
 
-_PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20
 
 
 class ProxiedS3ArtifactRepository(ArtifactRepository):
@@ -60,7 +60,7 @@ class ProxiedS3ArtifactRepository(ArtifactRepository):
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
             raise MlflowException(f"No artifact at '{path}'.", RESOURCE_DOES_NOT_EXIST) from error
-        return found["ContentLength"], found["Body"].iter_chunks(_PIECE_BYTES)
+        return found["ContentLength"], found["Body"].iter_chunks(PIECE_BYTES)
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         self._s3._download_file(remote_file_path, local_path)  # noqa: SLF001 -- what MLflow's plugins must implement

@@ -1,7 +1,8 @@
 """Downloads that pass through the server and are never kept there.
 
 MLflow's own route fetches an artifact as a whole before it sends the first byte: a client that waits ten seconds for an
-answer never gets one of some gigabytes. This one sends each piece as the S3 store has given it.
+answer never gets one of some gigabytes. This one sends each piece as the S3 store has given it, and a file that is no
+longer than one piece at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from mlflow.exceptions import MlflowException
 from mlflow.server import artifact_router
+
+from signet_mlflow_server.artifacts import PIECE_BYTES
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -50,4 +53,6 @@ def _download(artifact_path: str) -> Response:
         "Content-Disposition": _mlflow._content_disposition(posixpath.basename(path)),  # noqa: SLF001 -- as MLflow's own route does
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(pieces, headers=headers)
+    if size > PIECE_BYTES:
+        return StreamingResponse(pieces, headers=headers)
+    return Response(b"".join(pieces), headers=headers)  # nearly all files: each would wait for two more threads
