@@ -108,3 +108,10 @@ def test_the_message_says_what_is_wrong(content: Any, words: str) -> None:
     found = enforced(Schema([TensorSpec(np.dtype("float32"), (-1, 2))]), Format.INPUTS, content)
     assert isinstance(found, Rejected)
     assert found.message.startswith(words)
+
+
+@pytest.mark.parametrize("content", [[["x"]], [[0.5]], [], {"": [["x"]]}, {"0": [["x"]]}, [{"": ["x"]}]], ids=str)
+def test_an_input_with_an_empty_name_is_no_reason_to_fail(content: Any) -> None:
+    """MLflow calls it 0 in one place and nothing in another: a wrong request is refused all the same."""
+    schema = Schema([TensorSpec(np.dtype("int64"), (-1, 1), "")])
+    assert isinstance(enforced(schema, Format.INPUTS, content), Rejected)

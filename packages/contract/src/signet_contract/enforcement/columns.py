@@ -95,8 +95,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     if decoded.format is Format.CSV:
         _reject_wide(content, len(schema.inputs))
         frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
-        if not isinstance(frame.index, pd.RangeIndex):  # pandas shifts the columns of rows that have too many cells
-            raise ValueError("a row has more cells than the header")
+        _reject_longer_rows(content)
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
         orient = decoded.format.value.removeprefix("dataframe_")
         _reject_ragged(content.get("data") if isinstance(content, dict) else content)
@@ -121,6 +120,17 @@ def _reject_wide(text: str, columns: int) -> None:
             cells = len(next(csv.reader([line[0]])))
             if cells > columns + _MANY_COLUMNS:
                 raise ValueError(f"a line has {cells} cells, and the signature has {columns} columns")
+
+
+def _reject_longer_rows(text: str) -> None:
+    """Reject a table whose first row has more cells than its header: pandas takes the first cells for row labels.
+
+    Read without a header, such a row is an error to pandas. It is one anyway if another row is longer than the first.
+    """
+    try:
+        pd.read_csv(io.StringIO(text), header=None, nrows=2, dtype=str)
+    except pd.errors.ParserError as error:
+        raise ValueError("a row has more cells than the header") from error
 
 
 def _reject_ragged(rows: Any) -> None:

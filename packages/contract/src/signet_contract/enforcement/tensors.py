@@ -97,7 +97,7 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
         raise SignatureMismatch(
             "The input is empty: at least one row is expected.", [Violation("empty", "at least one row", "no rows")]
         )
-    specs: dict[Any, Any] = schema.input_dict() if schema.has_input_names() else {}
+    specs: dict[Any, Any] = dict(zip(schema.input_names(), schema.inputs, strict=True))
     broken = []
     for name in frame.columns:
         spec = specs.get(name, schema.inputs[0])
@@ -139,7 +139,7 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
             got=type(content).__name__,
         )
     _reject_other_names(schema, list(content), policy)
-    specs: dict[Any, Any] = schema.input_dict()
+    specs = dict(zip(names, schema.inputs, strict=True))
     arrays: dict[str, Array] = {}
     broken = []
     for name in names:
