@@ -100,6 +100,15 @@ PARAMS = ParamSchema([ParamSpec("t", "double", 0.5)])
             "The signature names the inputs ['b', 'x'], of which its program takes ['b'] by name: expected all of ",
         ),
         ("two", tensors((-1, 2), (-1, 2), names="xa"), None, "The signature names the inputs ['x', 'a'], of which"),
+        *(
+            (
+                "two",
+                tensors((-1, 2), (-1, 2), names=names),
+                None,
+                f"The signature names the inputs {list(names)}, which would be fed in this order to ['a', 'b']: ",
+            )
+            for names in ("BA", ["b ", "a "], ["_b", "x"], ["\N{FULLWIDTH LATIN SMALL LETTER B}", "x"])
+        ),
         ("one", unnamed((-1, 2), "O"), None, "The signature has a tensor of object, which torch has not: "),
         ("one", unnamed((-1, 2), "bytes"), None, "The signature has a tensor of "),
         *(

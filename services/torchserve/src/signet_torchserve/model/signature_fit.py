@@ -7,6 +7,7 @@ the request, and so is the dtype of an input: some programs take any.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
@@ -93,6 +94,14 @@ def _refuse_inputs(
             f"The signature names the inputs {given}, of which its program takes {known} by name: expected all of "
             f"{order[: len(wanted)]}, or other names for all inputs."
         )
+    alike = [_letters(name) for name in order[: len(wanted)]]
+    if not by_name and any(
+        _letters(name) in alike and _letters(name) != there for name, there in zip(given, alike, strict=False)
+    ):
+        raise NotServable(
+            f"The signature names the inputs {given}, which would be fed in this order to {order[: len(wanted)]}: "
+            "expected the same names, or the same order."
+        )
     for (name, shape), argument in zip(
         sorted(wanted, key=lambda item: order.index(item[0])) if by_name else wanted, taken, strict=False
     ):
@@ -104,6 +113,11 @@ def _refuse_inputs(
             raise NotServable(
                 f"The {what} of its signature has the shape {tuple(shape)}, but its program takes {tuple(sizes)}."
             )
+
+
+def _letters(name: str | None) -> str | None:
+    """A name without what two spellings of it may differ in: `attention-mask`, `Attention_Mask`."""
+    return name and "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
 
 
 def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
