@@ -63,8 +63,10 @@ class State(nn.Module):
 class Scaled(nn.Module):
     """A param beside the input, as MLflow exports one."""
 
-    def forward(self, x: torch.Tensor, scale: float = 1.0, name: str = "a") -> torch.Tensor:
-        return x * scale if name == "a" else x
+    def forward(
+        self, x: torch.Tensor, scale: float = 1.0, name: str = "a", nothing: float | None = None
+    ) -> torch.Tensor:
+        return x * scale if name == "a" and nothing is None else x
 
 
 class Counter(nn.Module):
@@ -274,16 +276,24 @@ def test_a_refusal_names_what_was_expected(read: Callable[..., Any], tmp_path: P
 
 @each_way
 @pytest.mark.parametrize(
-    "params", [{}, {"scale": 2.0}, {"scale": 3.0, "name": "a"}, {"scale": 2, "name": "a"}, {"scale": 2.0, "title": "a"}]
+    "params",
+    [
+        {},
+        {"scale": 2.0},
+        {"scale": 3.0, "name": "a", "nothing": None},
+        {"scale": 2, "name": "a", "nothing": None},
+        {"scale": 2.0, "title": "a", "nothing": None},
+        {"scale": 2.0, "name": "a"},
+    ],
 )
 def test_a_program_refuses_params_that_it_was_not_exported_for(
     params: dict[str, Any], read: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Only those values are taken that the program was exported with, and of their types."""
-    path = save(tmp_path, Scaled(), (floats(3, 4),), ({0: AUTO},), scale=2.0, name="a")
+    path = save(tmp_path, Scaled(), (floats(3, 4),), ({0: AUTO},), scale=2.0, name="a", nothing=None)
     program, expected = read(path, CPU), torch.export.load(path).module()
     x = floats(2, 4)
-    torch.testing.assert_close(program(x, scale=2.0, name="a"), x * 2)
+    torch.testing.assert_close(program(x, scale=2.0, name="a", nothing=None), x * 2)
     with pytest.raises((RuntimeError, ValueError)):
         expected(x, **params)
     with pytest.raises((RuntimeError, ValueError), match="Expected the params" if read is Graph else None):

@@ -82,8 +82,8 @@ class Graph:
                     source.take(name)
                     dtypes.append(DTYPES[graph["tensor_values"][name]["dtype"]])
                 case "constant_input":
-                    ((_, constant),) = value["value"].items()
-                    constants.append(constant)
+                    ((constant_kind, constant),) = value["value"].items()
+                    constants.append(None if constant_kind == "as_none" else constant)
                 case "parameter" | "buffer" | "tensor_constant":
                     source.hold(value["arg"]["name"], tensors[value[f"{kind}_name"]])
                 case _:
