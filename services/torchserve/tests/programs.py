@@ -6,7 +6,7 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,9 +38,9 @@ def integers(*shape: int) -> torch.Tensor:
     return torch.randint(0, 7, shape, generator=torch.Generator().manual_seed(0))
 
 
-def document(module: nn.Module, *examples: torch.Tensor, free: bool = True) -> dict[str, Any]:
-    """JSON of the program of a module, exported as MLflow does: as it is, its number of rows free."""
-    dims = [{0: torch.export.Dim.AUTO} if free and example.ndim else None for example in examples]
+def document(module: nn.Module, *examples: torch.Tensor, free: Sequence[int] = (0,)) -> dict[str, Any]:
+    """JSON of the program of a module, exported as MLflow does: as it is, some dimensions of its inputs free."""
+    dims = [{dim: torch.export.Dim.AUTO for dim in free if dim < example.ndim} or None for example in examples]
     file = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # about weights of recurrent layers, and what a model assigns
         torch.export.save(torch.export.export(module, examples, dynamic_shapes=tuple(dims)), file)

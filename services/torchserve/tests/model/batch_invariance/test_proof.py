@@ -192,6 +192,12 @@ def centred(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
+def sorted_apart(x: torch.Tensor) -> torch.Tensor:
+    values, places = torch.zeros(0), torch.zeros(0).long()
+    torch.sort(x, 1, out=(values, places))
+    return x - values.mean(0)
+
+
 # What a program of rows of four numbers does, and the operator that is not known to keep them apart.
 MIXED: dict[str, tuple[Callable[..., Any], str]] = {
     "scales what is large": (lambda x: torch.where(x.abs().max() > 100, x / x.abs().max(), x), "aten.max.default"),
@@ -240,6 +246,7 @@ MIXED: dict[str, tuple[Callable[..., Any], str]] = {
         lambda x: torch.cond(torch.ones(1).sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,)), "higher_order.cond",
     ),
     "drops every size of 1": (lambda x: x.sum(1, keepdim=True).squeeze(), "aten.squeeze.default"),
+    "a result in an argument": (sorted_apart, "aten.sort.values"),
     "random": (lambda x: x + torch.rand_like(x), "aten.rand_like.default"),
 }  # fmt: skip
 
@@ -291,11 +298,19 @@ def test_the_operator_that_may_mix_rows_is_named(name: str) -> None:
     assert proof.obstacle(program, is_vouched_for=True) == ""
 
 
+@pytest.mark.parametrize("pick", [lambda x: x.squeeze(1), lambda x: x.squeeze((1, 2))])
+def test_a_free_dimension_that_may_be_lost_ends_the_proof(pick: Callable[..., torch.Tensor]) -> None:
+    """Of one place it is squeezed away, and then the softmax over places is one over rows."""
+    example = floats(5, 3, 1)
+    program = document(of(lambda x: pick(x).flatten(1).softmax(-1)), example, free=(0, 1))
+    assert proof.obstacle(program).startswith("aten.squeeze.dim")
+
+
 @pytest.mark.parametrize("name", ALONE)
 def test_what_cannot_be_put_together_is_answered_alone(name: str) -> None:
     """A request is neither answered nor refused because of its neighbours, whoever vouches for the rows."""
     module, examples, because = ALONE[name]
-    program = document(module, *examples, free=name != "no rows")
+    program = document(module, *examples)
     assert proof.obstacle(program) == proof.obstacle(program, is_vouched_for=True) == because
 
 

@@ -120,9 +120,13 @@ def _reshaped(step: Step) -> Outcome:
 
 
 def _squeezed(step: Step) -> Outcome:
-    """One row alone would lose its dimension with the others of size 1, were it not told which."""
+    """One row alone would lose its dimension with the others of size 1, were it not told which.
+
+    A free dimension is lost at some sizes only, and then the program's other dimensions are not where they seem to be.
+    """
     subject, rows = step.lone()
-    step.demand(rows.dim not in step.dims("dim", subject.ndim))
+    dims = step.dims("dim", subject.ndim)
+    step.demand(rows.dim not in dims and not any(subject.sizes[dim].symbols for dim in dims))
     return _reshaped(step)
 
 
