@@ -70,6 +70,25 @@ def without_gradients(x: torch.Tensor) -> torch.Tensor:
         return functional.dropout(x * 2)
 
 
+def filled(*parts: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Writes to some columns of four."""
+
+    def fill(x: torch.Tensor) -> torch.Tensor:
+        result = torch.empty(x.shape[0], 4)
+        for part in parts:
+            result[:, part] = x[:, part]
+        return result
+
+    return fill
+
+
+def filled_without_gradients(x: torch.Tensor) -> torch.Tensor:
+    result = torch.empty_like(x)
+    with torch.no_grad():
+        result.copy_(x)
+    return result
+
+
 def branch(x: torch.Tensor) -> torch.Tensor:
     return torch.cond(x.sum() > 0, lambda y: y + torch.rand_like(y), lambda y: y - 1, (x,))
 
@@ -129,6 +148,9 @@ MOVING: dict[str, nn.Module] = {
     "in place": Counter(lambda calls, _: calls.add_(1)),
     "by an operator": Counter(lambda calls, x: calls.copy_(x[0])),
     "in a part": Counter(lambda calls, x: calls[1:3].mul_(2).add_(x[0, 0])),
+    "as where greatest values go": Counter(lambda calls, x: torch.max(x, 0, out=(calls, torch.zeros(4).long()))),
+    "as where sorted values go": Counter(lambda calls, x: torch.sort(x[0], out=(calls, torch.zeros(4).long()))),
+    "as where a sum goes": Counter(lambda calls, x: torch.add(x[0], 1, out=calls)),
     "through views": Counter(lambda calls, x: calls.view(2, 2).t()[0].fill_(x.sum())),
     "at an index": Counter(lambda calls, _: calls.__setitem__(slice(1, 2), 3.0)),
     "at indices": Counter(lambda calls, x: calls.index_put_((x[:, 0].long().clamp(0, 3),), x[:, 1])),
@@ -141,6 +163,14 @@ READING_NOTHING: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "new empty": lambda x: x.new_empty(x.shape[0], 2),
     "a part of it": lambda x: torch.empty(x.shape[0], 4)[:, 1:],
     "changed in place": lambda x: torch.empty_like(x).add_(x),
+    "some columns written": filled(0, slice(2, None)),
+    "columns written twice": filled(slice(2), slice(1, 3), -4),
+    "written at indices": lambda x: torch.empty_like(x).index_put_((torch.tensor([0]),), torch.ones(4)),
+    "written where a mask says": lambda x: torch.empty_like(x).masked_fill_(x > 0, 1.0),
+    "scattered to": lambda x: torch.empty_like(x).scatter_(1, torch.zeros(x.shape[0], 1).long(), 1.0),
+    "a copy of it written": lambda x: [y := torch.empty(x.shape[0], 4), y.mT.flatten().zero_()][0],
+    "grown": lambda x: x.new_zeros(1).resize_(4) + x,
+    "grown to another's size": lambda x: torch.zeros(1).resize_as_(torch.zeros(4)) + x,
 }
 PURE: dict[str, tuple[nn.Module, torch.Tensor]] = {
     **{f"{name}, in eval mode": (module, example) for name, (module, example) in {**TRAINING, **STATISTICS}.items()
@@ -155,6 +185,11 @@ PURE: dict[str, tuple[nn.Module, torch.Tensor]] = {
     "the input changes in place": (of(lambda x: x.add_(1)), floats(5, 4)),
     "a copy of a weight changes": (Counter(lambda calls, _: calls.clone().add_(1)), floats(5, 4)),
     "memory that is written before it is read": (of(lambda x: torch.empty_like(x).copy_(x).add_(1)), floats(5, 4)),
+    "memory that is written column by column": (of(filled(*range(4))), floats(5, 4)),
+    "memory that is written in slices": (of(filled(slice(1, None), slice(-4, 1))), floats(5, 4)),
+    "memory that is written in another graph": (of(filled_without_gradients), floats(5, 4)),
+    "memory that is written through a view": (of(lambda x: torch.empty_like(x).mT.copy_(x.mT).mT), floats(5, 4)),
+    "memory that a result goes to": (of(lambda x: torch.add(x, 1, out=torch.empty_like(x))), floats(5, 4)),
     "memory of which only the type is looked at": (of(lambda x: torch.zeros_like(torch.empty(4)) + x), floats(5, 4)),
     "memory of no size": (of(lambda x: torch.cat([torch.empty(0), x.flatten()])), floats(5, 4)),
 }  # fmt: skip
@@ -198,7 +233,7 @@ def test_a_model_whose_state_moves_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", READING_NOTHING)
 def test_a_model_that_reads_unwritten_memory_is_refused(name: str) -> None:
     """What is there was left by others."""
-    assert "reads memory that nothing has written" in refusal(of(READING_NOTHING[name]), floats(5, 4))
+    assert "reads memory of which a part may not be written" in refusal(of(READING_NOTHING[name]), floats(5, 4))
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -252,12 +287,10 @@ def test_every_operator_that_writes_to_its_arguments_is_known() -> None:
     checked = 0
     for one in overloads():
         writes = [
-            argument.name
-            for argument in one._schema.arguments
-            if argument.alias_info and argument.alias_info.is_write and not argument.is_out
+            argument.name for argument in one._schema.arguments if argument.alias_info and argument.alias_info.is_write
         ]
-        if one._overloadname.endswith("out"):  # no program has those
-            continue
+        if one._opname.startswith(("_fused_ada", "_fused_sgd", "_amp_")) and not one._opname.endswith("_"):
+            continue  # no program that is served trains
         if writes and one._opname not in {"record_stream", "retain_grad", "requires_grad_", "detach_", "as_strided"}:
             checked += 1
             assert set(writes) <= set(pure_function.written(call(one))), one

@@ -34,16 +34,34 @@ VIEWS = _names(
     "feature_dropout lift meshgrid type_as unsafe_chunk unsafe_split unsafe_split_with_sizes"
 )
 
+# Those that return all of it, whatever its strides are.
+WHOLE_VIEWS = _names("alias detach mT movedim numpy_T permute squeeze swapaxes t transpose unflatten unsqueeze view")
+
 # Operators that return memory as they find it.
 UNWRITTEN = _names(
     "empty empty_like empty_permuted empty_quantized empty_strided new_empty new_empty_strided "
     "_empty_affine_quantized _empty_per_channel_affine_quantized"
 )
 
-# Operators in place that look at nothing of what they write to.
-OVERWRITE = _names(
-    "bernoulli_ cauchy_ copy_ exponential_ fill_ fill_diagonal_ geometric_ index_copy_ index_fill_ index_put_ "
-    "log_normal_ masked_fill_ masked_scatter_ normal_ random_ scatter_ uniform_ zero_"
+# Operators in place that look at nothing of what they write to, and write all of it.
+OVERWRITE = _names("bernoulli_ cauchy_ copy_ exponential_ fill_ geometric_ log_normal_ normal_ random_ uniform_ zero_")
+
+# Those that write a part of it, which depends on values.
+OVERWRITE_IN_PART = _names("fill_diagonal_ index_copy_ index_fill_ index_put_ masked_fill_ masked_scatter_ scatter_")
+
+# Operators whose result has more memory than they were given, which nothing has written.
+GROW = _names("resize resize_ resize_as_")
+
+# Overloads that write their results to arguments, beside those whose names hold `out`, and these arguments.
+OUT_OVERLOADS = _names(
+    "L Q U X a dim_max dim_min dim_values eigenvalues eigvals grad_input inverse output result sign values "
+    "values_stable"
+)
+OUT_ARGUMENTS = _names(
+    "L LD LU M P Q R S U V Vh X a bin_edges buffer eigenvalues eigenvectors eigvals eigvecs exponent grad_bias "
+    "grad_input grad_weight hist indices info inverse is_target logabsdet mantissa max max_values min min_indices out "
+    "out0 out1 out2 out3 out4 out5 out6 output pivots rank reserve residuals result save_invstd save_mean sign "
+    "singular_values solution tau total_weight values"
 )
 
 # torch tags most of them `pointwise`; the others are their aliases, and those that only copy.

@@ -13,7 +13,18 @@ from signet_contract.policy import Policy
 
 from signet_torchserve.errors import NotServable
 from signet_torchserve.model.operator_calls import Call, JsonGraph, calls, names
-from signet_torchserve.model.operator_kinds import OVERWRITE, RANDOM, UNWRITTEN, VIEWS, WRITES
+from signet_torchserve.model.operator_kinds import (
+    GROW,
+    OUT_ARGUMENTS,
+    OUT_OVERLOADS,
+    OVERWRITE,
+    OVERWRITE_IN_PART,
+    RANDOM,
+    UNWRITTEN,
+    VIEWS,
+    WRITES,
+)
+from signet_torchserve.model.unwritten_memory import UnwrittenMemory
 
 _DROPOUTS = frozenset(
     name + in_place
@@ -94,8 +105,16 @@ def written(call: Call) -> list[str]:
     arguments = WRITES.get(name)
     if arguments is None:
         is_in_place = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-        arguments = tuple(call.arguments)[:1] if is_in_place else ("out",)
+        arguments = tuple(call.arguments)[:1] if is_in_place else ()
+    if returns_by_arguments(call):
+        arguments += tuple(OUT_ARGUMENTS.intersection(call.arguments))
     return [tensor for argument in arguments for tensor in names(call.arguments.get(argument, {}))]
+
+
+def returns_by_arguments(call: Call) -> bool:
+    """Whether an operator writes its results to arguments, as with `out=` in Python."""
+    overload = call.operator.rpartition(".")[2]
+    return overload in OUT_OVERLOADS or "out" in overload.lower()
 
 
 def _is_training(call: Call) -> bool:
@@ -119,8 +138,6 @@ def _refuse_random(graph: JsonGraph) -> None:
 class _Memory:
     """Which values of a program lie in the memory of its weights, and which in memory that is not written yet.
 
-    Memory that is written in part counts as written.
-
     Args:
         signature: the program's, with its weights and what it says of itself that it changes.
     """
@@ -141,29 +158,31 @@ class _Memory:
 
     def refuse_changes(self, graph: JsonGraph) -> None:
         """Refuse a graph that writes to a weight, or reads what nothing has written."""
-        held = self._follow(graph, self._weights)
+        held = self._follow(graph, self._weights, UnwrittenMemory(graph))
         self._read("its output", held)
 
-    def _follow(self, graph: JsonGraph, held: dict[str, frozenset[str]]) -> frozenset[str]:
+    def _follow(self, graph: JsonGraph, held: dict[str, frozenset[str]], unwritten: UnwrittenMemory) -> frozenset[str]:
         """Memory that the outputs of a graph may lie in.
 
         Args:
             graph: whose calls are followed.
             held: memory that each of its inputs may lie in, by their names.
+            unwritten: those of its inputs that nothing has written.
         """
         held = dict(held)
         for node in graph["nodes"]:
             call = Call(node)
-            if call.graphs:
-                memory = frozenset[str]().union(
-                    *(self._follow(inner, _handed(call, inner, held)) for inner in call.graphs)
-                )
-            else:
-                memory = self._call(call, held)
+            memory = frozenset[str]()
+            for inner in call.graphs:
+                inside = UnwrittenMemory(inner)
+                unwritten.hand_on(_operands(call, inner), inside)
+                memory |= self._follow(inner, _handed(call, inner, held), inside)
+            if not call.graphs:
+                memory = self._call(call, held, unwritten)
             held.update(dict.fromkeys(call.outputs, memory))
         return _of(held, names(graph["outputs"]))
 
-    def _call(self, call: Call, held: dict[str, frozenset[str]]) -> frozenset[str]:
+    def _call(self, call: Call, held: dict[str, frozenset[str]], unwritten: UnwrittenMemory) -> frozenset[str]:
         """Memory that the results of one operator may lie in."""
         targets = written(call)
         for memory in _of(held, targets):
@@ -172,21 +191,25 @@ class _Memory:
             raise _state_moves(memory, call.operator)
         is_view = call.name in VIEWS or not call.is_of_tensors
         if not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like")):
-            overwritten = targets if call.name in OVERWRITE else []
-            self._read(call.operator, _of(held, (name for name in call.tensors if name not in overwritten)))
-        self._unwritten -= _of(held, targets)
+            is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
+            unread = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []
+            self._read(call.operator, _of(held, (name for name in call.tensors if name not in unread)))
+            if is_overwritten:
+                self._unwritten -= _of(held, filter(unwritten.write, targets))
+        if call.name in GROW:
+            raise _reads_nothing(call.operator)
+        unwritten.follow(call)
         if call.is_of_tensors and call.name in UNWRITTEN and 0 not in (call.value("size") or ()):
             memory = f"{_EMPTY}{call.outputs}"
             self._unwritten.add(memory)
+            for output in call.outputs:
+                unwritten.take(output)
             return frozenset([memory])
         return _of(held, call.tensors if is_view else targets)
 
     def _read(self, reader: str, memory: Iterable[str]) -> None:
         if self._unwritten.intersection(memory):
-            raise NotServable(
-                f"The model reads memory that nothing has written ({reader}), so that its answers vary: expected "
-                "torch.zeros or torch.full in place of torch.empty."
-            )
+            raise _reads_nothing(reader)
 
 
 _EMPTY = "empty "
@@ -199,12 +222,24 @@ def _state_moves(what: str, writer: str) -> NotServable:
     )
 
 
+def _reads_nothing(reader: str) -> NotServable:
+    return NotServable(
+        f"The model reads memory of which a part may not be written ({reader}), so that its answers vary: expected "
+        "torch.zeros or torch.full in place of torch.empty, and no resize_."
+    )
+
+
+def _operands(call: Call, inner: JsonGraph) -> dict[str, str]:
+    """What the inputs of a graph are called where an operator calls it; nothing if they can't be told apart."""
+    inputs = names(inner["inputs"])
+    return dict(zip(inputs, call.operands, strict=True)) if len(inputs) == len(call.operands) else {}
+
+
 def _handed(call: Call, inner: JsonGraph, held: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     """Memory that the inputs of a graph may lie in, which an operator calls; if they can't be told apart, all of it."""
-    inputs = names(inner["inputs"])
-    if len(inputs) == len(call.operands):
-        return {name: held.get(operand, frozenset()) for name, operand in zip(inputs, call.operands, strict=True)}
-    return dict.fromkeys(inputs, _of(held, call.tensors))
+    if operands := _operands(call, inner):
+        return {name: held.get(operand, frozenset()) for name, operand in operands.items()}
+    return dict.fromkeys(names(inner["inputs"]), _of(held, call.tensors))
 
 
 def _of(held: dict[str, frozenset[str]], tensors: Iterable[str]) -> frozenset[str]:

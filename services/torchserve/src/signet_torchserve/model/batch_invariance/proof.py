@@ -16,7 +16,7 @@ from signet_torchserve.model.batch_invariance.rule_input import Mixed, Rows, Ste
 from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
 from signet_torchserve.model.batch_invariance.symbolic_size import Size, mentions
 from signet_torchserve.model.operator_calls import Call, JsonGraph, names, symbols, tensors
-from signet_torchserve.model.pure_function import is_random
+from signet_torchserve.model.pure_function import is_random, returns_by_arguments
 
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
 _RULES = {**SHAPE_RULES, **LAYER_RULES}
@@ -138,7 +138,8 @@ class _Proof:
             if argument not in _SIZE_ARGUMENTS
             for name in symbols(value)
         )
-        if depends or is_random(call) or not call.is_of_tensors:
+        # An argument that gets a result gets its shape, too, so that its rows are not where they were.
+        if depends or is_random(call) or returns_by_arguments(call) or not call.is_of_tensors:
             raise Mixed(call.operator)
         step = Step(call, given, results, self.symbol)
         has_rows = any(tensor.rows for tensor in given.values())
