@@ -35,6 +35,8 @@ class TorchModule:
         if any(weight.device != device for weight in exported.state_dict.values()):
             exported = move_to_device_pass(exported, device)
         self._module = exported.module()
+        # Its own check takes a size for the only one if a guard and torch's lower bound of 2 leave no other.
+        self._module.validate_inputs = exported.call_spec.in_spec.child(1).num_leaves > 0
         self._guards = Guards.of(path)
         inputs = set(exported.graph_signature.user_inputs)
         nodes = [node for node in exported.graph.nodes if node.op == "placeholder" and node.name in inputs]
@@ -46,7 +48,7 @@ class TorchModule:
         self.names: Sequence[str] = self._guards.names
 
     def __call__(self, *inputs: torch.Tensor, **params: Any) -> Any:
-        """As `LoadedProgram` says; the module itself refuses other params."""
+        """As `LoadedProgram` says; a module that takes params refuses others itself."""
         shapes = tuple([tensor.shape for tensor in inputs])
         if shapes not in self._guards.admitted:
             self._guards.hold(shapes)

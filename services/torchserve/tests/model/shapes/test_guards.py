@@ -186,6 +186,7 @@ PROGRAMS_BY_SIZE: list[tuple[list[Step], list[int], list[tuple[int, ...]]]] = [
     ([_looped(3)], [4], [(3,), (4,), (5,)]),
     ([_padded(4)], [6], [(5,), (6,), (7,), (8,), (9,)]),
     ([lambda x: x], [1], [(1,)]),
+    ([lambda x: x.repeat(1, 2)[2:]], [2], [(0,), (1,), (2,)]),
     ([torch.add], [4, 4], [(n, n) for n in range(10)]),
     ([lambda x, y: x - y[1:]], [4, 5], [(n, n + 1) for n in range(2, 9)]),
     ([_branched(lambda x, y: x.shape[0] == 2 * y.shape[0])], [4, 2], [(2 * n, n) for n in range(2, 5)]),
