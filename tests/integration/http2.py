@@ -23,11 +23,12 @@ class Answered:
     is_reset: bool
 
 
-def ask(connection: ssl.SSLSocket, headers: Sequence[tuple[str, str]]) -> Answered:
-    """Send one request without a body, its headers as they are."""
+def ask(connection: ssl.SSLSocket, headers: Sequence[tuple[str, str]], stream: int = 1) -> Answered:
+    """Send one request without a body, its headers as they are; on a connection the first is 1, the next ones 3, 5, …."""
     # Literals without indexing, their lengths below 127: the simplest of HPACK's encodings.
     block = b"".join(b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in header) for header in headers)
-    connection.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_HEADERS, _END_STREAM | _END_HEADERS, 1, block))
+    begin = _PREFACE + _frame(_SETTINGS, 0, 0, b"") if stream == 1 else b""
+    connection.sendall(begin + _frame(_HEADERS, _END_STREAM | _END_HEADERS, stream, block))
     body = b""
     while True:
         head = _read(connection, 9)

@@ -189,6 +189,58 @@ def test_http2_asks_for_a_token_on_each_stream(door: Door) -> None:
             assert kind in http2.ask(connection, headers).body
 
 
+@pytest.fixture(scope="module")
+def narrow(door: Door) -> str:
+    """A token that opens `fare` alone."""
+    token = door.token("narrow", "--deployment", "fare")
+    until("it is in force", lambda: door.ask("fare", token).status_code == 200, timeout_s=5)
+    return token
+
+
+def _turns(wide: str, narrow: str) -> list[tuple[list[str], str, str]]:
+    """Requests of one connection: their Authorization headers, the deployment, and the type of the answer."""
+    wide, narrow = f"Bearer {wide}", f"Bearer {narrow}"
+    return [
+        ([wide], "ok", ""),
+        ([], "ok", "TokenMissing"),
+        ([wide], "ok", ""),
+        (["Bearer x"], "ok", "TokenUnknown"),
+        (["Bearer x"], "ok", "TokenUnknown"),
+        ([wide[:-1]], "ok", "TokenUnknown"),
+        ([wide], "ok", ""),
+        ([wide, wide], "ok", "TokenMissing"),
+        ([narrow], "ok", "DeploymentNotOpen"),
+        ([narrow], "fare", ""),
+        ([wide.replace("Bearer", "Basic")], "ok", "TokenMissing"),
+        ([narrow], "ok", "DeploymentNotOpen"),
+        ([narrow, wide], "ok", "TokenMissing"),
+        ([wide], "ok", ""),
+        ([narrow], "ok", "DeploymentNotOpen"),
+    ]
+
+
+def test_no_request_has_another_ones_token(door: Door, narrow: str) -> None:
+    """What opened for one request of a connection opens nothing for the next one."""
+    turns = _turns(door.master, narrow)
+    requests = [
+        _post(f"/predictions/{name}", *(f"Authorization: {header}" for header in headers)).replace(
+            "Connection: close\r\n", ""
+        )
+        for headers, name, _ in turns
+    ]
+    assert [kind for _, kind in _answers(door.sent("".join(requests)))] == [kind for _, _, kind in turns]
+
+
+def test_no_stream_of_http2_has_another_ones_token(door: Door, narrow: str) -> None:
+    """The same over HTTP/2."""
+    with door.socket("h2") as connection:
+        for number, (headers, name, kind) in enumerate(_turns(door.master, narrow)):
+            asked = [*_H2[:3], (":path", f"/predictions/{name}"), *(("authorization", header) for header in headers)]
+            answered = http2.ask(connection, asked, stream=2 * number + 1)
+            assert not answered.is_reset
+            assert (f'"type": "{kind}"'.encode() in answered.body) is bool(kind), (number, answered)
+
+
 @pytest.mark.parametrize("part", ["handshake", "headers", "body"])
 def test_500_slow_clients_take_nothing_from_others(door: Door, part: str) -> None:
     """While 500 connections send a byte now and then, another client's requests are answered at once."""

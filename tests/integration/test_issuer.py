@@ -136,3 +136,27 @@ def test_no_other_token(door: Door, issuer: Issuer) -> None:
     for claims in ({"deployment": "fare"}, {"deployment": None}, {"deployment": "ok x"}, {"deployment": ["ok"]}):
         answer = door.ask("ok", issuer.token(sub="bob", **claims))
         assert (answer.status_code, answer.json()["type"]) == (403, "DeploymentNotOpen"), claims
+
+
+def test_a_connection_keeps_no_token_longer_than_its_time(door: Door, issuer: Issuer) -> None:
+    """A token that begins, one that ends, and one that is forged, on a connection that knows another one already."""
+    now = int(time.time())
+    begins, ends = issuer.token(sub="kim", nbf=now + 3), issuer.token(sub="kim", exp=now + 3)
+    with door.session() as session:
+
+        def asked(token: str) -> str:
+            """The type of the rejection, or nothing."""
+            answer = session.post(
+                f"{door.url}/predictions/ok", data=b"{}", headers={"Authorization": f"Bearer {token}"}, timeout=30
+            )
+            return "" if answer.status_code == 200 else str(answer.json()["type"])
+
+        assert asked(ends) == ""
+        assert asked(ends) == ""
+        assert asked(issuer.token(issuer.other)) == "TokenUnknown"
+        assert asked(door.master) == ""
+        assert asked(begins) == "TokenUnknown"
+        until("it has begun", lambda: asked(begins) == "", timeout_s=10)
+        until("it has expired", lambda: asked(ends) == "TokenExpired", timeout_s=10)
+        assert asked(issuer.token(sub="bob", deployment="fare")) == "DeploymentNotOpen"
+        assert asked(issuer.token(issuer.other)) == "TokenUnknown"
