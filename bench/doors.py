@@ -29,6 +29,7 @@ from testing.repository import ROOT
 IMAGE = "haproxy:3.2-trixie"
 WAYS = ("own port", "TLS", "token", "door")
 """Neither; one of them, which nothing but this bench opens; both. The load generator pays for TLS, too."""
+PARTS = ("gateway", "load generator", "TorchServe")
 _DOCKER = ("docker",)
 _GATEWAY = ROOT / "gateway"
 _HOST = "127.0.0.1"
@@ -42,8 +43,8 @@ class Doors:
     """All that was measured, by way and connections."""
 
     rounds: dict[tuple[str, int], list[Rate]] = field(default_factory=dict)
-    cpu_us: dict[tuple[str, int], list[float]] = field(default_factory=dict)
-    """Time of a core that the gateway alone takes for a request."""
+    cpu_us: dict[tuple[str, int], list[tuple[float, ...]]] = field(default_factory=dict)
+    """Time of a core that each of `PARTS` takes for a request."""
 
     def share(self, way: str, connections: int) -> float:
         """Median of the rounds' ratios of a way's throughput to that of the own port."""
@@ -70,29 +71,40 @@ def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int,
         for count in connections:
             for _ in range(rounds):
                 for contender in ways:
-                    rate, used_us = load.run_through(gateway, contender, model.VALID, count, seconds)
+                    before = _cpu_s(gateway)
+                    rate = load.run(contender, model.VALID, count, seconds, valid=True)
+                    requests = rate.requests_per_s * seconds
+                    used = zip(_cpu_s(gateway), before, strict=True)
                     found.rounds.setdefault((contender.name, count), []).append(rate)
-                    found.cpu_us.setdefault((contender.name, count), []).append(used_us)
+                    found.cpu_us.setdefault((contender.name, count), []).append(
+                        tuple((now - then) * 1e6 / requests for now, then in used)
+                    )
     return found
 
 
+def _cpu_s(gateway: psutil.Process) -> tuple[float, ...]:
+    """What each of `PARTS` has taken. The load generator has ended; TorchServe is all that this process started."""
+    here, passed = psutil.Process(), gateway.cpu_times()
+    living = [process.cpu_times() for process in here.children(recursive=True)]
+    ended = here.cpu_times()
+    return (
+        passed.user + passed.system,
+        ended.children_user + ended.children_system,
+        sum(times.user + times.system for times in living),
+    )
+
+
 def table(found: Doors) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: each way's throughput, its share of the own port's, and what a request takes of the gateway."""
+    """Heads and rows: each way's throughput, its share of the own port's, and what a request takes of each part."""
     counts = sorted({count for _, count in found.rounds})
-    rows = []
-    for way in WAYS:
-        medians = {count: load.median(found.rounds[way, count]) for count in counts}
-        rows.append(
-            [
-                way,
-                *(
-                    f"{rate.requests_per_s:,.0f} ({found.share(way, count):.2f}, "
-                    f"{statistics.median(found.cpu_us[way, count]):.0f})"
-                    for count, rate in medians.items()
-                ),
-            ]
-        )
-    return ["requests/s (share, µs of the gateway's)", *(f"{count} connections" for count in counts)], rows
+    heads = [f"requests/s (share; µs of a core: {', '.join(PARTS)})", *(f"{count} connections" for count in counts)]
+    return heads, [[way, *(_cell(found, way, count) for count in counts)] for way in WAYS]
+
+
+def _cell(found: Doors, way: str, count: int) -> str:
+    rate = load.median(found.rounds[way, count])
+    used_us = ", ".join(f"{statistics.median(part):.0f}" for part in zip(*found.cpu_us[way, count], strict=True))
+    return f"{rate.requests_per_s:,.0f} ({found.share(way, count):.2f}; {used_us})"
 
 
 def document(found: Doors) -> list[dict[str, str]]:

@@ -24,7 +24,7 @@ class Answered:
 
 
 def ask(connection: ssl.SSLSocket, headers: Sequence[tuple[str, str]], stream: int = 1) -> Answered:
-    """Send one request without a body, its headers as they are; on a connection the first is 1, the next ones 3, 5, …."""
+    """Send one request without a body, its headers as they are. A connection's streams are 1, 3, 5 and so on."""
     # Literals without indexing, their lengths below 127: the simplest of HPACK's encodings.
     block = b"".join(b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in header) for header in headers)
     begin = _PREFACE + _frame(_SETTINGS, 0, 0, b"") if stream == 1 else b""
