@@ -177,6 +177,8 @@ def test_odd_column_names_are_refused(split: str, message: str) -> None:
         ("a,b\n1,\n", "Column b is required and has null in row 0: expected double."),
         ("a,b\n1\n", "Column b is required and has null in row 0: expected double."),
         ("a,b\n1,2,3\n", "The csv cannot be read as rows and columns: a row has more cells than the header."),
+        ("a,b\ntrue,1\nFALSE,2\n", "Incompatible input types for column a. Can not safely convert bool to float64."),
+        ("a,b\n,1\ntrue,2\n", "Column a is required and has null in row 0: expected double."),
         ("a,b\n0,1,2\n1,3,4\n", "The csv cannot be read as rows and columns: a row has more cells than the header."),
         ("a,b\n8,1,2\n5,3,4\n", "The csv cannot be read as rows and columns: a row has more cells than the header."),
         ("a,b\n1,2,\n3,4,\n", "The csv cannot be read as rows and columns: a row has more cells than the header."),

@@ -16,6 +16,7 @@ from mlflow.models.utils import _enforce_schema
 from mlflow.pyfunc.scoring_server import parse_csv_input
 from mlflow.types import DataType, Schema
 from mlflow.utils.proto_json_utils import dataframe_from_parsed_json
+from pandas.api.types import is_numeric_dtype
 
 from signet_contract import unchecked_names
 from signet_contract.decoded_request import DecodedRequest, Format
@@ -26,6 +27,7 @@ from signet_contract.errors import MalformedPayload, SignatureMismatch, Violatio
 from signet_contract.policy import rejecting
 
 _MANY_COLUMNS = 10_000
+_BOOLEAN = re.compile("true|false", re.IGNORECASE)
 
 
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -96,6 +98,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
         _reject_wide(content, len(schema.inputs))
         frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
         _reject_longer_rows(content)
+        _restore_booleans(frame, content)
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
         orient = decoded.format.value.removeprefix("dataframe_")
         _reject_ragged(content.get("data") if isinstance(content, dict) else content)
@@ -131,6 +134,16 @@ def _reject_longer_rows(text: str) -> None:
         pd.read_csv(io.StringIO(text), header=None, nrows=2, dtype=str)
     except pd.errors.ParserError as error:
         raise ValueError("a row has more cells than the header") from error
+
+
+def _restore_booleans(frame: pd.DataFrame, text: str) -> None:
+    """Make booleans again of columns of true and false, of which pandas has made the numbers of the signature."""
+    if not _BOOLEAN.search(text):
+        return
+    untyped = pd.read_csv(io.StringIO(text))
+    for name in untyped.columns:
+        if is_numeric_dtype(frame[name]) and types_of(untyped[name].dropna().tolist()) == [bool]:
+            frame[name] = untyped[name]
 
 
 def _reject_ragged(rows: Any) -> None:
