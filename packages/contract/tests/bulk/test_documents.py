@@ -17,7 +17,7 @@ from signet_contract.request import decode
 
 from testing.oracle import columns_schema, signature_document
 
-_floats = st.floats(allow_nan=False, allow_infinity=False)
+_floats = st.floats()  # NaN and Infinity are written as Python writes them
 _scalars = st.one_of(_floats, st.integers(-(10**20), 10**20), st.none(), st.booleans(), st.text(max_size=3))
 _names = st.one_of(st.text(max_size=4), st.sampled_from(["0", "1", "10", "data", '{"":0}']))
 
@@ -66,6 +66,8 @@ def _items(block: Any, numbers: Numbers) -> list[Any]:
 
 
 def _typed(value: float, kinds: frozenset[type]) -> Any:
+    if np.isnan(value):  # which is not equal to itself
+        return None
     (kind,) = kinds if len(kinds) == 1 else (float,)
     return kind(value)
 
@@ -86,7 +88,7 @@ def test_what_is_read_is_what_is_written(document: Any, *, indent: int | None, a
         event("not read")
         return
     event("read")
-    written = json.loads(body)
+    written = json.loads(body, parse_constant=lambda word: None if word == "NaN" else float(word))
     assert plain(read) == written
     if not any_mixed(read):
         assert repr(plain(read)) == repr(written)
@@ -105,7 +107,7 @@ def any_mixed(node: Any) -> bool:
 LONG = [0.5, 1.5, -2.5, 1e-7 + 3.5, 4.5, 5.5] * 40
 
 
-@pytest.mark.parametrize("value", ["1.5", None, [1.5], {}, 1e400, 10**30])
+@pytest.mark.parametrize("value", ["1.5", None, [1.5], {}, 10**30])
 @pytest.mark.parametrize("place", range(6))
 def test_one_value_that_is_no_number_is_found(value: Any, place: int) -> None:
     """Among floats one that is none is seen, wherever it stands, and so is a row that is too long or too short."""
@@ -155,7 +157,9 @@ def _rows(item: str, more: str = "") -> bytes:
         _rows("[1.5,2.5]", ",[1.5,[2.5]]"),
         _rows("[1.5,2.5]", "]"),
         _rows("[1.5,2.5]") + b" x",
-        _rows("1.5", ",NaN"),
+        _rows("1.5", ",-NaN"),
+        _rows("1.5", ",1NaN"),
+        _rows("1.5", ",5-Infinity"),
         _rows("1.5", ",1."),
         _rows("1.5", ",1 2.5"),
         _rows("true", ",1true"),

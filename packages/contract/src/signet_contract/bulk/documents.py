@@ -30,7 +30,7 @@ _MANY = 4096
 
 # How a list of numbers, a list of records, and an object of numbers that are named by numbers begin.
 _BEGINNING = re.compile(
-    rb'(?P<numbers>(?:\[[ \t\r\n]*){1,8}+(?=[-0-9tf]))|(?P<records>\[[ \t\r\n]*(?=\{))|(?P<labelled>\{)(?="[0-9]+":)'
+    rb'(?P<numbers>(?:\[[ \t\r\n]*){1,8}+(?=[-0-9tfNI]))|(?P<records>\[[ \t\r\n]*(?=\{))|(?P<labelled>\{)(?="[0-9]+":)'
 )
 
 
@@ -60,8 +60,8 @@ def loads(body: bytes) -> Any:
             position = searched = end
         text = b"".join([*rest, body[position:]])
         # In a text a placeholder would not be JSON; and there are no others.
-        if not lists or text.count(b'""') != len(lists):
-            raise ValueError("It has no long lists, or empty texts.")
+        if not lists or len(text) > _FAR_BYTES or text.count(b'""') != len(lists):
+            raise ValueError("It has no long lists, or others than of numbers, or empty texts.")
         return _filled(orjson.loads(text), lists)
     except _RAISED as error:
         raise ValueError(str(error)) from error

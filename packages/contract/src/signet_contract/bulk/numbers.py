@@ -12,15 +12,14 @@ among a thousand.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import simdjson
 
-from signet_contract.bulk import infinities
+from signet_contract.bulk import non_finite
 from signet_contract.model_input import EXACT, Array
 
 _CHUNK_BYTES = 1 << 16
@@ -30,7 +29,9 @@ _COLONS_TO_COMMAS = bytes.maketrans(b":", b",")
 _MIXED: frozenset[type] = frozenset({int, float})
 
 # A member of an object, and where the next begins.
-_LABELLED = re.compile(rb'"[0-9]+"(: ?)-?[0-9]+(\.?)[0-9]*((?:[eE][-+]?)?)[0-9]*(, ?)"')
+_LABELLED = re.compile(
+    rb'"[0-9]+"(: ?)(?:-?[0-9]+(\.?)[0-9]*((?:[eE][-+]?)?)[0-9]*|NaN|-?Infinity)(, ?)"',
+)
 
 
 @dataclass(slots=True)
@@ -57,34 +58,31 @@ def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: i
     Raises:
         ValueError: they are not sure to look alike, or are no numbers.
     """
+    if body.find(b"l", start, end) >= 0 and body.find(b"null", start, end) >= 0:
+        raise Unlike  # seen before numbers are made of what precedes them
     closing = b"]" * depth
     first = body[start : body.index(closing or b",", start, end) + depth]
     second_end = body.find(closing, start + len(first), end) if depth else -1
     if second_end >= 0 and body.count(b",", start + len(first), second_end) != first.count(b",") + 1:
-        raise Unlike("The first two have different lengths.")  # seen before millions of values are made of one
-    return of_texts(parser, first, partial(chunks, body, start, end, closing + b","), depth)
+        raise Unlike  # seen before millions of values are made of one
+    return of_texts(parser, first, chunks(body, start, end, closing + b","), depth)
 
 
-def of_texts(parser: simdjson.Parser, first: bytes, texts: Callable[[], Iterable[bytes]], depth: int) -> Numbers:
+def of_texts(parser: simdjson.Parser, first: bytes, texts: Iterable[bytes], depth: int) -> Numbers:
     """The list whose items, each of `depth` brackets, stand in some texts; the first item is given beside them.
 
     Raises:
         ValueError: as `of_list`.
     """
-    item = infinities.loads(first)
+    item = non_finite.loads(first)
     shape = np.shape(item) if depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
     types = {type_: frozenset({type_}) for type_ in set(map(type, leaves))}
     if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(types):
         raise ValueError("It holds something else than numbers.")
     kinds = [types[type(leaf)] for leaf in leaves]
-    try:
-        return Numbers(_blocks(parser, texts(), first, kinds), shape, kinds)
-    except Unlike:
-        if bool in types:
-            raise
-        blocks = _blocks(parser, texts(), first, [_MIXED] * len(kinds))
-        return Numbers(blocks, shape, mixed_kinds(kinds, blocks))
+    blocks, are_mixed = _blocks(parser, texts, first, types.keys(), len(kinds))
+    return Numbers(blocks, shape, mixed_kinds(kinds, blocks) if are_mixed else kinds)
 
 
 def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> Numbers:
@@ -97,12 +95,16 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
     if not found:
         raise ValueError("It has other names or other values.")
     colon, point, exponent, comma = found.groups()
-    look = b'""' + colon + point + exponent + comma
+    point, exponent = (b".", b"") if point is None else (point, exponent)  # the others may be finite
+    number = point + exponent
+    look = b'""' + colon + number + comma
     blocks = []
     for chunk in chunks(body, start, end, comma):
         # Names are made of digits only, and values of digits, of a point and an exponent if the first has them, and of
-        # a sign.
-        _require_alike(chunk.translate(None, _DIGITS).replace(colon + b"-", colon) + comma, look)
+        # a sign; or they are words for floats.
+        looks = chunk.translate(None, _DIGITS).replace(colon + b"-", colon) + comma
+        if not _count(non_finite.without_words(looks, number) if number else looks, look):
+            raise Unlike
         blocks.append(_parsed(parser, chunk.translate(_COLONS_TO_COMMAS, b'"'), 2))
     labels = np.concatenate([block[:, 0] for block in blocks])
     if labels[-1] >= EXACT or not (labels[1:] > labels[:-1]).all():
@@ -154,40 +156,46 @@ def chunks(body: bytes, start: int, end: int, separator: bytes) -> Iterator[byte
 class Unlike(ValueError):
     """Some items do not look like the first."""
 
+    def __init__(self) -> None:
+        super().__init__("Some items do not look like the first.")
+
 
 def _blocks(
-    parser: simdjson.Parser, texts: Iterable[bytes], first: bytes, kinds: Sequence[frozenset[type]]
-) -> list[Array]:
-    all_kinds = frozenset().union(*set(kinds))
-    are_mixed = kinds[0] == _MIXED
-    ignored = _IN_NUMBERS_AND_BETWEEN + b"." * are_mixed
-    has_bools = bool in all_kinds
-    look = _look(first, ignored, has_bools=has_bools) + b","
+    parser: simdjson.Parser, texts: Iterable[bytes], first: bytes, types: Collection[type], width: int
+) -> tuple[list[Array], bool]:
+    """All numbers, and whether an item has floats where the first has integers, or the other way round."""
+    has_bools = bool in types
+    look = _look(first, has_bools=has_bools) + b","
+    without_points = look.translate(None, b".")
+    are_mixed = False
     blocks = []
     for text in texts:
-        count = _require_alike(_look(text, ignored, has_bools=has_bools) + b",", look)
+        looks = _look(text, has_bools=has_bools) + b","
         if has_bools:
             text = text.replace(b"true", b" 1 ").replace(b"false", b" 0 ")  # noqa: PLW2901 -- the same text, as numbers
-        if int in all_kinds and not are_mixed and (b"e" in text or b"E" in text):
-            raise Unlike("Some of its integers may be floats.")
-        blocks.append(_parsed(parser, text, len(kinds)))
+        may_be_floats = int in types and (b"e" in text or b"E" in text)
+        count = 0 if are_mixed or may_be_floats else _count(looks, look)
+        if not count and not has_bools:
+            are_mixed = True
+            count = _count(looks.translate(None, b"."), without_points)
+        if not count:
+            raise Unlike
+        blocks.append(_parsed(parser, text, width))
         if len(blocks[-1]) != count:
-            raise Unlike("Some items are empty.")
-    return blocks
+            raise ValueError("Some items are empty.")
+    return blocks, are_mixed
 
 
-def _look(text: bytes, ignored: bytes, *, has_bools: bool) -> bytes:
+def _look(text: bytes, *, has_bools: bool) -> bytes:
     """What is left of items without the characters of numbers; an e is one of them, and one of true and false too."""
-    look = text.translate(None, ignored)
+    look = non_finite.without_words(text.translate(None, _IN_NUMBERS_AND_BETWEEN), b".")
     return look.replace(b"tru", b"t").replace(b"fals", b"t") if has_bools else look
 
 
-def _require_alike(looks: bytes, look: bytes) -> int:
-    """How many there are."""
+def _count(looks: bytes, look: bytes) -> int:
+    """How many there are, if all are alike; else 0."""
     count = len(looks) // len(look)
-    if looks != look * count:
-        raise Unlike("Some items do not look like the first.")
-    return count
+    return count if looks == look * count else 0
 
 
 def _parsed(parser: simdjson.Parser, items: bytes, width: int) -> Array:
@@ -198,6 +206,6 @@ def _parsed(parser: simdjson.Parser, items: bytes, width: int) -> Array:
         return np.frombuffer(found.as_buffer(of_type="d"))
 
     try:
-        return infinities.read(parse, items).reshape(-1, width)
+        return non_finite.read(parse, items).reshape(-1, width)
     except RuntimeError as error:  # an integer beyond 64 bits, or nesting
         raise ValueError(str(error)) from error

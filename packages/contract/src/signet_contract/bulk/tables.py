@@ -7,6 +7,7 @@ for every reader.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import msgspec
 import numpy as np
 import simdjson
 
-from signet_contract.bulk import infinities, numbers
+from signet_contract.bulk import non_finite, numbers
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.model_input import Array
 
@@ -52,7 +53,7 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     text = body[start : body.index(b"}", start, end) + 1]
     if text.count(b":") > 2 * _MAX_NAMES:
         raise ValueError("They hold too many names.")
-    first = infinities.loads(text)
+    first = json.loads(text)
     names, types = tuple(first), tuple(map(type, first.values()))
     if not 0 < len(names) <= _MAX_NAMES or not {float, int, bool}.issuperset(types):
         raise ValueError("They hold something else than numbers, or too many.")
@@ -71,17 +72,18 @@ def of_records(body: bytes, start: int, end: int) -> Table:
 def _blocks(chunks: Iterable[bytes], names: tuple[str, ...], types: tuple[type, ...]) -> tuple[list[Array], bool]:
     """The records' values, and whether what is read as a float is written as one: msgspec takes integers for floats.
 
-    They are if all of a chunk's have a point, or all have an exponent.
+    They are if all of a chunk's have a point, or all have an exponent; NaN counts as a point.
     """
     read = _reader(names, types)
-    points = types.count(float) + "".join(names).count(".")
-    exponents = len(names) - types.count(int) + "".join(names).lower().count("e")  # true and false have one, too
-    colons = len(names) + "".join(names).count(":")  # a value that is there twice has one too many
+    of_names = non_finite.without_words(" ".join(names).encode(), b".")
+    points = types.count(float) + of_names.count(b".")
+    exponents = len(names) - types.count(int) + of_names.lower().count(b"e")  # true and false have one, too
+    colons = len(names) + of_names.count(b":")  # a value that is there twice has one too many
     blocks = []
     are_floats = True
     for chunk in chunks:
-        blocks.append(infinities.read(read, chunk))
-        text, count = np.frombuffer(chunk, np.uint8), len(blocks[-1])
+        blocks.append(non_finite.read(read, chunk))
+        text, count = np.frombuffer(non_finite.without_words(chunk, b"."), np.uint8), len(blocks[-1])
         are_floats &= count * points == np.count_nonzero(text == _POINT) or (
             count * exponents == np.count_nonzero(text | _TO_LOWER == _EXPONENT)
         )
@@ -123,7 +125,7 @@ def of_csv(body: bytes) -> Table:
             yield b"[" + lines.replace(b"\n", b"],[") + b"]"
 
     first, _, _ = body[start:end].partition(b"\n")
-    rows = numbers.of_texts(simdjson.Parser(), b"[" + first + b"]", rows_in_brackets, 1)
+    rows = numbers.of_texts(simdjson.Parser(), b"[" + first + b"]", rows_in_brackets(), 1)
     has_zeros = not all(block.all() for block in rows.blocks)
     if {bool}.intersection(*rows.kinds) or (has_zeros and _MINUS_ZERO.search(body, start)):
         raise ValueError("It has other cells than numbers.")
