@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+from array import array
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import countOf
@@ -83,6 +85,17 @@ def types_of(values: Sequence[Any]) -> list[type]:
     return first if is_one else list(dict.fromkeys(map(type, values)))
 
 
+def _types_of_each(values: Sequence[Any] | Array) -> tuple[list[type], Array | None]:
+    """Python types of the values, and for each value the place of its own among these; None if there is but one."""
+    types = [type(values[0].item())] if isinstance(values, np.ndarray) else list(map(type, values[:1]))
+    if isinstance(values, np.ndarray) or countOf(map(type, values), *types or [None]) == len(values):
+        return types, None
+    numbers = defaultdict[type, int]()
+    numbers.default_factory = numbers.__len__
+    of_each = np.frombuffer(bytearray(map(numbers.__getitem__, map(type, values))), np.uint8)
+    return list(numbers), of_each
+
+
 class Kinds:
     """The kinds of one column's values.
 
@@ -134,12 +147,10 @@ class Kinds:
 
     def _sorted(self, values: Sequence[Any] | Array) -> Iterator[tuple[Kind, Sequence[int] | Array, int]]:
         """Each kind of the values, the first rows of it among them, and how many there are."""
-        types = [type(values[0].item())] if isinstance(values, np.ndarray) else types_of(values)
+        types, of_each = _types_of_each(values)
         # Texts alone are no doubles, whatever is in them; among others they may be taken for some.
         self._reads_texts |= self._type == DataType.double and str in types and (len(types) > 1 or self._is_mixed())
-        numbers = {type_: number for number, type_ in enumerate(types)}
-        of_each = np.fromiter(map(numbers.__getitem__, map(type, values)), np.uint8, len(values)) if types[1:] else None
-        for type_, number in numbers.items():
+        for number, type_ in enumerate(types):
             rows = range(len(values)) if of_each is None else np.flatnonzero(of_each == number)
             codes = self._codes(type_, values, rows)
             if isinstance(codes, int):
@@ -165,7 +176,7 @@ class Kinds:
             return np.fromiter(map(bool, values), np.int64, len(values))
         if type_ is str:
             return self._texts(values)
-        return _integers(values) if type_ is int else _floats(np.asarray(values, np.float64))
+        return _integers(values) if type_ is int else _floats(_array("d", values))
 
     def _texts(self, values: Sequence[str]) -> Array | int:
         if self._type == DataType.datetime:
@@ -185,9 +196,14 @@ class Kinds:
         return codes
 
 
+def _array(code: str, values: Sequence[float] | Array) -> Array:
+    """The values as float64 ("d") or int64 ("q"); an `array` takes half as long as numpy for Python's numbers."""
+    return values if isinstance(values, np.ndarray) else np.frombuffer(array(code, values), code)
+
+
 def _integers(values: Sequence[int] | Array) -> Array | int:
     try:
-        found = np.asarray(values, np.int64)
+        found = _array("q", values)
     except OverflowError:
         return np.fromiter(map(partial(bisect_right, _INTEGERS), values), np.int64, len(values))
     least, greatest = np.searchsorted(_INT64S, [found.min(), found.max()], "right").tolist()
