@@ -103,6 +103,11 @@ def test_what_is_shallow_is_not_deep(depth: int, around: list[str], innermost: s
         assert depth < json_text.MAX_DEPTH
     elif not set(innermost) & set("[]{}"):
         assert depth >= json_text.MAX_DEPTH - 1
+    if json_text.is_deep(text.encode()):
+        assert depth >= json_text.MAX_DEPTH + 2
+    elif not set(innermost) & set("[]{}"):
+        assert depth <= json_text.MAX_DEPTH + 2
+    assert not json_text.is_deep(text.encode()[:-1] + b",")
 
 
 @pytest.mark.parametrize("was_enabled", [True, False])

@@ -14,6 +14,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+import numpy as np
 import orjson
 
 from signet_contract.errors import MalformedPayload
@@ -25,12 +27,15 @@ SERVED = (
 
 MAX_DEPTH = 32
 """Most lists and objects in one another: numpy can go through no more."""
+_MOST_AROUND = 2  # a format's key, and the object or list of what is read
 
 _BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_BETWEEN_BRACKETS = np.uint8(ord("\\"))  # in ASCII "[" is one less and "]" is one more
 _NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
 # In a smaller body there is too little garbage to look for.
 _LARGE_BYTES = 1 << 11
+_ANYTHING = msgspec.json.Decoder(msgspec.Raw)
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
 _DIGITS_ALIKE = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
 # No integer of fewer digits is beyond 64 bits.
@@ -96,13 +101,32 @@ def exact(body: bytes) -> Any:
 
 def is_shallow(text: bytes) -> bool:
     """Whether what a JSON text holds is certainly not nested too deeply, found without a look at its values."""
+    depth = _depth(text)
+    return depth is not None and depth < MAX_DEPTH
+
+
+def is_deep(text: bytes) -> bool:
+    """Whether a text is JSON and what it holds is certainly nested too deeply, found in the same way."""
+    depth = _depth(text)
+    if depth is None or depth <= MAX_DEPTH + _MOST_AROUND:
+        return False
+    try:
+        _ANYTHING.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _depth(text: bytes) -> int | None:
+    """How many lists and objects of a JSON text stand in one another; None if some of its texts have brackets."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     # A text without brackets leaves two quotes, which stand beside one another.
     brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
-    for _ in range(MAX_DEPTH - 1):
-        brackets = brackets.replace(b"[]", b"")
-    return not brackets
+    if b'"' in brackets:
+        return None
+    steps = (_BETWEEN_BRACKETS - np.frombuffer(brackets, np.uint8)).view(np.int8)
+    return int(steps.cumsum(dtype=np.int32).max(initial=0))
 
 
 def has_many_digits(body: bytes) -> bool:

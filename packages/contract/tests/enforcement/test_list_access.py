@@ -51,3 +51,22 @@ def test_a_record_without_a_name_has_nothing_there() -> None:
     assert list_access.have_all(records[:1], {"a": None})
     assert not list_access.have_all(records, {"a": None})
     assert list_access.have_all([{}], {})
+
+
+def test_a_name_is_there_from_the_first_record_that_has_it() -> None:
+    """Names stay in the order in which they came, whichever chunk of the records has them."""
+    names = {"b": 0}
+    list_access.add_names(names, 7, [{"b": 1}, {"b": 1}])
+    assert names == {"b": 0}
+    list_access.add_names(names, 9, [{"b": 1}, {"c": 1, "b": 1, "a": 1}, {"a": 1, "d": 1}])
+    assert list(names.items()) == [("b", 0), ("c", 10), ("a", 10), ("d", 11)]
+
+
+@pytest.mark.parametrize("way", ["exact", "chunks", "array"])
+def test_the_first_few_of_columns_have_different_lengths_too(way: str) -> None:
+    """However few these are; a value of one row stays one."""
+    lengths = [0, 2000, 3000]
+    some = [list_access.first_few(read(VALUES[:length], way), lengths) for length in lengths[1:]]
+    assert some == [VALUES[:1], VALUES[:2]]
+    assert list_access.first_few([], lengths) == []
+    assert list_access.first_few(1.5, lengths) == 1.5

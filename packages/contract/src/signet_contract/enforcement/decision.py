@@ -37,7 +37,7 @@ from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
-from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_shallow, without_collector
+from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_deep, is_shallow, without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
 
@@ -99,6 +99,9 @@ def exact(
                 decoded.is_exact = True
                 return decoded
             _decide_and_explain(mlflow_signature, decoded, policy)
+            return source.exact()
+        if is_deep(source.text):
+            raise _nested_too_deeply()
         return source.exact()
 
 
@@ -124,7 +127,11 @@ def _require_shallow(decoded: DecodedRequest) -> None:
         nodes = list(filter(None, level())) if types <= {list, dict} else [node for node in level() if node]
         lists = nodes if types == {list} else [node for node in nodes if type(node) is list]
         dicts = nodes if types == {dict} else [node for node in nodes if type(node) is dict]
-    raise MalformedPayload(
+    raise _nested_too_deeply()
+
+
+def _nested_too_deeply() -> MalformedPayload:
+    return MalformedPayload(
         f"The body is nested too deeply: at most {MAX_DEPTH} lists and objects may stand in one another.",
         expected=f"at most {MAX_DEPTH} levels",
         got="JSON nested too deeply",

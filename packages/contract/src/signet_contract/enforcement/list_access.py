@@ -53,7 +53,7 @@ def taken(values: Any, rows: Sequence[int]) -> list[Any]:
     return values.take(rows) if isinstance(values, ChunkedList) else [values[row] for row in rows]
 
 
-def have_all(records: list[Any], names: Mapping[str, None]) -> bool:
+def have_all(records: list[Any], names: Mapping[str, object]) -> bool:
     """Whether each of the records has all of the names."""
     if not names:
         return True
@@ -64,9 +64,42 @@ def have_all(records: list[Any], names: Mapping[str, None]) -> bool:
     return True
 
 
+def add_names(names: dict[str, int], start: int, records: list[dict[str, Any]]) -> None:
+    """Add those that some records, of which `start` is the first, have and none before has had."""
+    if set(map(len, records)) == {len(names)} and have_all(records, names):
+        return
+    for row, record in enumerate(records, start):
+        if not record.keys() <= names.keys():
+            names.update({name: row for name in record if name not in names})
+
+
 def members(records: list[Any], name: str) -> list[Any]:
     """What each of the records has under a name, or `ABSENT`."""
     try:
         return list(map(itemgetter(name), records))
     except KeyError:
         return [record.get(name, ABSENT) for record in records]
+
+
+def sorts(rows: ChunkedList) -> list[Any]:
+    """The first row of each length, and of each type that has none, in the order they came."""
+    found: dict[Any, Any] = {}
+    for _, chunk in rows.chunks():
+        are_lists = set(map(type, chunk)) == {list}
+        of_each: list[Any] = list(map(len if are_lists else _sort, chunk))
+        for sort in dict.fromkeys(of_each):
+            if sort not in found:
+                found[sort] = chunk[of_each.index(sort)]
+    return list(found.values())
+
+
+def _sort(row: Any) -> Any:
+    return len(row) if type(row) is list else type(row)
+
+
+def first_few(values: Any, lengths: Sequence[int]) -> Any:
+    """The first values of a column, so few that columns of these lengths still have different ones."""
+    if not is_list(values):
+        return values
+    rank = lengths.index(len(values))
+    return taken(values, range(rank)) if rank else []

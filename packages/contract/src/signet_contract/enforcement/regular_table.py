@@ -27,15 +27,17 @@ Values = Sequence[Any] | Array
 Chunks = Iterator[tuple[int, int, Values]]
 """Place of a column, number of a row, and the values from there on, `ABSENT` where a row has none."""
 
-
 _CHUNK_ROWS = 1 << 14
 
 
 class Irregular(Exception):
-    """The rows of a long list have several lengths, or are not all lists; `rows` has one of each sort."""
+    """The rows of a long list have several lengths, or are not all lists, or columns have several lengths.
 
-    def __init__(self, rows: list[Any]) -> None:
-        self.rows = rows
+    `some` is a list with a row of each sort, or an object with a few values of each column.
+    """
+
+    def __init__(self, some: list[Any] | dict[str, Any]) -> None:
+        self.some = some
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class RegularTable:
     """Whether it takes all columns to tell how many rows there are, and in which order."""
     is_sorted: bool = False
     """Whether the values have been sorted by kind on the way to the names."""
+    rows_of_names: Sequence[int] = ()
+    """Of records, the first with each name."""
 
 
 def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -> RegularTable | None:
@@ -122,7 +126,7 @@ def _of_split(content: Any) -> RegularTable | None:
         return None
     if names is not None and len(names) != len(found.names):
         if type(rows) is ChunkedList and index is None:
-            raise Irregular(_sorts(rows))
+            raise Irregular(list_access.sorts(rows))
         return None
     if index is not None and (type(index) is not list or type(rows) is not list or len(index) != len(rows)):
         return None
@@ -174,7 +178,7 @@ def _of_lists(rows: Any) -> RegularTable | None:
         return None
     else:
         first = rows[0]
-    if type(first) is not list or not first:
+    if type(first) is not list:
         return None
     width = len(first)
 
@@ -185,7 +189,7 @@ def _of_lists(rows: Any) -> RegularTable | None:
                 with suppress(ValueError):
                     values = list(zip(*chunk, strict=True))
             if len(values) != width:
-                raise Irregular(_sorts(rows))
+                raise Irregular(list_access.sorts(rows))
             yield from ((place, start, values[place]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
@@ -205,24 +209,12 @@ def _of_read_lists(rows: Numbers) -> RegularTable | None:
     )
 
 
-def _sorts(rows: ChunkedList) -> list[Any]:
-    """The first row of each length, and of each type that has none, in the order they came."""
-    found: dict[Any, Any] = {}
-    for _, chunk in rows.chunks():
-        sorts = [len(row) if type(row) is list else type(row) for row in chunk]
-        for sort in dict.fromkeys(sorts):
-            if sort not in found:
-                found[sort] = chunk[sorts.index(sort)]
-    return list(found.values())
-
-
 def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
-    names: dict[str, None] = {}
+    names: dict[str, int] = {}  # each with the first row that has it
     for start, chunk in list_access.chunks(records):
         if set(map(type, chunk)) != {dict}:
             raise MustReadWhole
-        if set(map(len, chunk)) != {len(names)} or not list_access.have_all(chunk, names):
-            names.update(dict.fromkeys(chain.from_iterable(chunk)))
+        list_access.add_names(names, start, chunk)
         for name, of_column in kinds.items():
             if name in names:
                 of_column.add(start, list_access.members(chunk, name))
@@ -240,7 +232,9 @@ def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
             return taken
         return [{name: record[name] for name in kept if name in record} for record in taken]
 
-    return RegularTable(of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds))
+    return RegularTable(
+        of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds), rows_of_names=list(names.values())
+    )
 
 
 def _of_columns(content: dict[str, Any]) -> RegularTable | None:
@@ -249,14 +243,20 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
         return _of_labelled(content)
     of_rows = [values for values in content.values() if list_access.is_list(values)]
     are_labelled = set(map(list_access.is_labelled, content.values()))
-    if dict in types or len(are_labelled) != 1 or (ChunkedList not in types and len(set(map(len, of_rows))) > 1):
+    if (
+        dict in types
+        or len(are_labelled) != 1
+        or (types.isdisjoint({ChunkedList, Numbers}) and len(set(map(len, of_rows))) > 1)
+    ):
         return None
 
     def count() -> int:
-        lengths = set(map(len, of_rows)) or {1}  # values of one row
-        if len(lengths) > 1:
+        lengths = sorted(set(map(len, of_rows))) or [1]  # values of one row
+        if len(lengths) > 1 and are_labelled == {True}:
             raise MustReadWhole
-        return lengths.pop()
+        if len(lengths) > 1:
+            raise Irregular({name: list_access.first_few(values, lengths) for name, values in content.items()})
+        return lengths[0]
 
     def columns(places: Sequence[int]) -> Chunks:
         for place in places:

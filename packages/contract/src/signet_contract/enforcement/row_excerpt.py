@@ -57,8 +57,9 @@ class Excerpt:
         try:
             self._cut(schema, decoded, policy)
         except Irregular as irregular:
-            content, rows = decoded.content, irregular.rows
-            self.decoded = replace(decoded, content=content | {"data": rows} if isinstance(content, dict) else rows)
+            content, some = decoded.content, irregular.some
+            has_rows = isinstance(content, dict) and isinstance(some, list)
+            self.decoded = replace(decoded, content=content | {"data": some} if has_rows else some)
             self._is_irregular = True
         if list_access.is_compact(decoded.content):
             self.whole = _not_there
@@ -87,7 +88,7 @@ class Excerpt:
             raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
         if len(kept) < len(table.names):
             self.whole = lambda: replace(decoded, content=table.cut(range(table.rows()), kept))
-        rows = self._chosen(schema, table, kinds)
+        rows = self._chosen(schema, table, kinds, kept)
         if 2 * len(rows) < table.rows():
             self._rows = rows
             self.decoded = replace(decoded, content=table.cut(rows, kept))
@@ -143,8 +144,10 @@ class Excerpt:
         own = [place for place, name in enumerate(table.names) if name in known]
         return sorted(own + extra[:MAX_VIOLATIONS])
 
-    def _chosen(self, schema: Schema, table: RegularTable, kinds: Mapping[Any, Kinds]) -> list[int]:
-        """The first rows, and the first of each kind in each column."""
+    def _chosen(
+        self, schema: Schema, table: RegularTable, kinds: Mapping[Any, Kinds], kept: Sequence[int]
+    ) -> list[int]:
+        """The first rows, the first of each kind in each column, and the first that have the names of those kept."""
         keys = table.names if schema.has_input_names() else range(len(table.names))
         found = {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
         for place, start, values in () if table.is_sorted else table.columns(list(found)):
@@ -155,6 +158,8 @@ class Excerpt:
         found |= mixed
         self._kinds = {table.names[place]: column for place, column in found.items()}
         chosen = set(range(min(table.rows(), MAX_VIOLATIONS)))
+        if table.rows_of_names:
+            chosen.update(table.rows_of_names[place] for place in kept)
         return sorted(chosen.union(*(rows for column in found.values() for rows in column.first.values())))
 
 

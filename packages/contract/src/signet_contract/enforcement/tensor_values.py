@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, compress
+from itertools import chain, compress, count
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array
 
+_NO_LIST = -1
+
 
 def of(content: Any) -> tuple[list[Any], tuple[int, ...]]:
     """What stands in nested lists, and their shape as far as they are regular."""
@@ -24,6 +26,26 @@ def of(content: Any) -> tuple[list[Any], tuple[int, ...]]:
         shape.append(lengths.pop())
         level = list(chain.from_iterable(level)) if shape[-1] else []
     return level, tuple(shape)
+
+
+def ragged(content: ChunkedList) -> tuple[int, list[int]] | None:
+    """Where a long list is no regular array: how deep, and how many items its lists have there; None if it is one.
+
+    The lengths ascend, and what is no list counts as one without items.
+    """
+    at_depths: list[set[int]] = []
+    for _, level in content.chunks():
+        for depth in count(1):
+            lists = level if (types := types_of(level)) == [list] else [value for value in level if type(value) is list]
+            lengths = set(map(len, lists)) | ({_NO_LIST} if types != [list] else set())
+            if depth > len(at_depths):
+                at_depths.append(set())
+            at_depths[depth - 1] |= lengths
+            if len(lengths) > 1 or max(lengths) <= 0:
+                break
+            level = list(chain.from_iterable(lists))  # noqa: PLW2901 -- one level deeper
+    found = next(((depth, lengths) for depth, lengths in enumerate(at_depths, 2) if len(lengths) > 1), None)
+    return found and (found[0], sorted({max(length, 0) for length in found[1]}))
 
 
 def as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:

@@ -177,11 +177,7 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     if list in (types := types_of(values)):
         lists_ = values if types == [list] else [value for value in values if type(value) is list]
         lengths = sorted(set(map(len, lists_)) | ({0} if len(lists_) < len(values) else set()))
-        items = f"{lengths[0]} to {lengths[-1]} items"
-        raise SignatureMismatch(
-            f"The input is not a regular array: its lists at depth {len(shape) + 1} have from {items}.",
-            [Violation("shape", f"shape {spec.shape}", "lists of different lengths", column=name)],
-        )
+        raise _ragged(spec, name, len(shape) + 1, lengths)
     if not values:
         return np.empty(shape, spec.type), []
     broken = _broken_by_types(spec, name, values, shape, policy)
@@ -193,13 +189,26 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     return (array if is_exact else np.array(values, dtype=object)).astype(spec.type).reshape(shape), []
 
 
+def _ragged(spec: Any, name: str | None, depth: int, lengths: Sequence[int]) -> SignatureMismatch:
+    return SignatureMismatch(
+        f"The input is not a regular array: its lists at depth {depth} have from {lengths[0]} to {lengths[-1]} items.",
+        [Violation("shape", f"shape {spec.shape}", "lists of different lengths", column=name)],
+    )
+
+
 def _of_compact_list(
     spec: Any, name: str | None, content: ChunkedList | Numbers, policy: frozenset[str]
 ) -> tuple[Array, list[_Broken]]:
     """An array of zeros in the place of a long list, with the reasons against this."""
     if Policy.MIXED_TYPES in policy:  # what a value may be depends on all
         raise MustReadWhole
-    found = ChunkedValues(spec.type, content)
+    try:
+        found = ChunkedValues(spec.type, content)
+    except MustReadWhole:
+        place = tensor_values.ragged(content) if isinstance(content, ChunkedList) else None
+        if place is None:
+            raise
+        raise _ragged(spec, name, *place) from None
     broken = [_unfit(spec, name, found.unfit, found.unfit_count)] if found.unfit else []
     if found.non_finite and found.dtype.kind == "f":
         first = [
