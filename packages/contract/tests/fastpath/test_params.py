@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.types import ParamSchema, ParamSpec
 from signet_contract.fastpath.params import Params
+from signet_contract.request import decode
 
 from testing.oracle import columns_schema
 
@@ -42,6 +43,18 @@ def test_params_are_those_sent_and_then_defaults(sent: Any, params: Any) -> None
     """Params that plainly fit are given in the order they came, the others' defaults after them."""
     read = Params(SPECS).read(sent)
     assert repr(read) == repr(params)
+
+
+@pytest.mark.parametrize("type_", ["double", "long", "boolean"])
+@pytest.mark.parametrize(
+    "item", ["1", "1.5", "1,1.5", "1,1.0", "true", "NaN", "9007199254740992", "[1]", "-0", "1e400", "null"]
+)
+def test_a_long_list_is_read_as_a_short_one(type_: str, item: str) -> None:
+    """Whether it was read into an array or not."""
+    body = f'{{"inputs": {{"a": [1.5]}}, "params": {{"p": [{",".join([item] * 2000)}]}}}}'.encode()
+    params = Params(json.loads(ParamSchema([ParamSpec("p", type_, [type_ == "boolean" or 1], (-1,))]).to_json()))
+    as_list, read = json.loads(body)["params"], decode(body).params
+    assert repr(params.read(read)) == repr(params.read(as_list))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from signet_contract.bulk.numbers import Numbers
 from signet_contract.model_input import EXACT
 
 # Python types of plainly right values, and what MLflow makes of them.
@@ -68,9 +71,17 @@ class _Param:
             raise ValueError("It is of another shape.")
 
     def _list(self, value: Any) -> list[Any]:
+        if type(value) is Numbers:
+            return self._numbers(value)
         if type(value) is not list:
             raise ValueError("It is no list.")
         return list(map(self._scalar, value))
+
+    def _numbers(self, numbers: Numbers) -> list[Any]:
+        are_of_type = not numbers.shape and numbers.labels is None and self._types >= numbers.kinds[0]
+        if not are_of_type or not all((np.abs(block) < EXACT).all() for block in numbers.blocks):
+            raise ValueError("They are not plainly of the type.")
+        return [self._convert(value) for block in numbers.blocks for value in block[:, 0].tolist()]
 
     def _scalar(self, value: Any) -> Any:
         if type(value) not in self._types or (type(value) is not str and not -EXACT < value < EXACT):
