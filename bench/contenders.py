@@ -20,11 +20,11 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve.archive import builder
 from signet_torchserve.archive.file_names import LABELS, MLMODEL, PROGRAM
 from signet_torchserve.archive.store import Store
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import wait_until_ready
 from signet_torchserve.settings import Settings
+from signet_torchserve.version_options import Options
 
 from testing.polling import answers, until_up
 from testing.ports import free_addresses, free_port

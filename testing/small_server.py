@@ -12,11 +12,11 @@ from typing import IO
 from model_archiver.model_archiver import ModelArchiver
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from signet_torchserve.archive.store import Store
-from signet_torchserve.options import Options
 from signet_torchserve.server import launch
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.server.model_server import wait_until_ready
 from signet_torchserve.settings import Settings
+from signet_torchserve.version_options import Options
 
 from testing.polling import until
 from testing.ports import free_addresses

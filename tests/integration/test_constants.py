@@ -8,7 +8,7 @@ import re
 from types import ModuleType
 
 import signet_client.deployments.config as client_config
-import signet_client.deployments.tags as of_client
+import signet_client.deployments.tag_names as of_client
 import signet_client.url_credentials
 import signet_torchserve.revision as of_controller
 import signet_torchserve.url_credentials

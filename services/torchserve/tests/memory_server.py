@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from signet_torchserve.options import Options
 from signet_torchserve.server.model_server import PLACEHOLDER, ModelServerError, ServedVersion
+from signet_torchserve.version_options import Options
 
 
 class MemoryServer:

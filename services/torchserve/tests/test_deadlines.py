@@ -7,8 +7,8 @@ import re
 import pytest
 from signet_torchserve import __main__ as main
 from signet_torchserve import deadlines
-from signet_torchserve.options import Options
 from signet_torchserve.revision import TIMEOUT
+from signet_torchserve.version_options import Options
 
 from testing.repository import ROOT
 

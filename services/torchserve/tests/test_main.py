@@ -13,8 +13,8 @@ from signet_torchserve.__main__ import drain
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
-from signet_torchserve.options import Options
 from signet_torchserve.server.model_server import ModelServerError, ServedVersion
+from signet_torchserve.version_options import Options
 
 
 class BusyServer(MemoryServer):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from signet_torchserve import memory
 from signet_torchserve.errors import NoRoom, NotServable
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.switchable_pieces import Piece
+from signet_torchserve.version_options import Options
 
 # `python -m bench --only many` has what these come from.
 FORKED_MIB = 16

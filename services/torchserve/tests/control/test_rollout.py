@@ -12,9 +12,9 @@ import pytest
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.control.rollout import Rollout
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.client import TorchServe
+from signet_torchserve.version_options import Options
 
 EXAMPLE = {"inputs": [[1.5]]}
 

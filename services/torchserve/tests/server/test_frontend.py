@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
-from signet_torchserve.options import Options
 from signet_torchserve.server import frontend
+from signet_torchserve.version_options import Options
 from ts.model_server import load_properties
 
 from testing.repository import ROOT

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from memory_server import MemoryServer
-from signet_torchserve.options import Options
 from signet_torchserve.server.model_server import ModelServer, ModelServerError, wait_until_ready
+from signet_torchserve.version_options import Options
 
 from testing.polling import until
 from testing.small_server import ECHO, small_server

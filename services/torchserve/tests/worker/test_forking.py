@@ -20,10 +20,10 @@ from models import Formula, rows
 from signet_torchserve.archive import builder
 from signet_torchserve.archive.file_names import PROGRAM
 from signet_torchserve.archive.load_failure import LoadFailure
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import wait_until_ready
+from signet_torchserve.version_options import Options
 
 from testing.oracle import columns_schema
 from testing.polling import until

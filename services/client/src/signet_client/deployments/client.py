@@ -23,7 +23,7 @@ from signet_client.deployments import inputs as request
 from signet_client.deployments import name_validation, rollout, sources
 from signet_client.deployments.config import Config, configured
 from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
-from signet_client.deployments.tags import PENDING, REASON, STATUS
+from signet_client.deployments.tag_names import PENDING, REASON, STATUS
 from signet_client.errors import InvalidSetting, OtherRegistry
 from signet_client.predict import ask
 from signet_client.server import PredictionServer

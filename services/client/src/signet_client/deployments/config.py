@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from signet_client.deployments.failure import DeploymentError
-from signet_client.deployments.tags import PREFIX
+from signet_client.deployments.tag_names import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

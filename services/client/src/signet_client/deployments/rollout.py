@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from signet_client.deployments.failure import DeploymentError, is_unanswered
-from signet_client.deployments.tags import FAILED, PENDING, READY, REASON, REFUSED, REPLICA, STATUS
+from signet_client.deployments.tag_names import FAILED, PENDING, READY, REASON, REFUSED, REPLICA, STATUS
 from signet_client.predict import is_unknown_deployment
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREA
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from signet_client.deployments.failure import DeploymentError, is_unanswered
-from signet_client.deployments.tags import OF_ONE_VERSION
+from signet_client.deployments.tag_names import OF_ONE_VERSION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

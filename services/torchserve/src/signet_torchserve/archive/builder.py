@@ -28,8 +28,8 @@ from signet_torchserve.errors import FilesIncomplete, NotServable
 from signet_torchserve.model import pure_function, safety_scan, signature_fit
 from signet_torchserve.model.batch_invariance import proof
 from signet_torchserve.model.shapes.guards import Guards
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
+from signet_torchserve.version_options import Options
 
 MAX_JSON_BYTES = 1 << 20
 

@@ -26,9 +26,9 @@ from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.rollout_outcomes import Outcomes
 from signet_torchserve.control.status_reporter import StatusReporter
 from signet_torchserve.memory_budget import MemoryBudget
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
+from signet_torchserve.version_options import Options
 
 logger = logging.getLogger(__name__)
 LOOK_S = 0.25  # while a version comes into service or ends

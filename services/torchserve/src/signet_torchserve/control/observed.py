@@ -1,6 +1,6 @@
 """What one replica has: the versions that the model server serves, what lies on disk, and what is going on.
 
-TorchServe lists the default versions of all models in one call, and describes the workers of one model in another. So
+TorchServe lists the default versions of all models, and describes the workers of one model in a call of its own. So
 a look costs the list, and the descriptions of those models alone where something is going on or has changed. The others
 are described again after `DESCRIBED_AFTER` poll intervals, so that a change by hand is seen within two intervals.
 """

@@ -31,9 +31,9 @@ from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.desired import Desired
 from signet_torchserve.control.observed import Deployment, Observed, RunningRollout
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import PLACEHOLDER
+from signet_torchserve.version_options import Options
 
 AT_ONCE = {"cached_replacement": 4, "other": 2}
 """Rollouts at the same time, by kind. `cached_replacement`: the deployment answers, and the archive is on disk.

@@ -24,9 +24,9 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.errors import DigestDiffers, NotServable
 from signet_torchserve.memory_budget import MemoryBudget
-from signet_torchserve.options import Options
 from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, MEMORY, Revision
 from signet_torchserve.server.model_server import ModelServer, ModelServerError, wait_until_ready
+from signet_torchserve.version_options import Options
 
 logger = logging.getLogger(__name__)
 

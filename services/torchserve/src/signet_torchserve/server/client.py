@@ -13,9 +13,9 @@ from typing import Any
 
 import requests
 
-from signet_torchserve.options import Options
 from signet_torchserve.server.model_server import PLACEHOLDER, ModelServerError, ServedVersion
 from signet_torchserve.server.socket_adapter import SocketAdapter
+from signet_torchserve.version_options import Options
 
 TIMEOUT_S = 10
 STOP_TIMEOUT_S = 10

@@ -21,12 +21,12 @@ from ts.model_server import load_properties
 from signet_torchserve import switchable_pieces
 from signet_torchserve.archive.store import Store
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import frontend, jre, patches
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.settings import Settings
 from signet_torchserve.switchable_pieces import Piece
+from signet_torchserve.version_options import Options
 from signet_torchserve.worker import forking, shim, undecided_requests
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")

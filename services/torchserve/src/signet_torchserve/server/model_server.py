@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from signet_torchserve import busy_flag, os_compat
-from signet_torchserve.options import Options
+from signet_torchserve.version_options import Options
 
 PLACEHOLDER = "not-yet"
 """The version that holds a new deployment's place until its first one is proven: without workers, answered 503."""
@@ -68,7 +68,7 @@ class ModelServer(Protocol):
         """Whether it answers."""
 
     def defaults(self) -> dict[str, str]:
-        """The default version of every model, by the model's name, in one call for all of them."""
+        """The default version of every model, by the model's name; it costs no call for each of them."""
 
     def versions(self, name: str) -> Mapping[str, ServedVersion]:
         """All versions of one model; none if it is unknown."""

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from signet_contract.policy import Policy
 from signet_torchserve.errors import NotServable
-from signet_torchserve.options import Options
 from signet_torchserve.revision import Revision
+from signet_torchserve.version_options import Options
 
 
 @pytest.mark.parametrize(
