@@ -104,7 +104,7 @@ class Excerpt:
         """What the whole request is rejected with, given what its excerpt is rejected with.
 
         Raises:
-            MustReadWhole: the excerpt has no row of the whole's for it.
+            MustReadWhole: the row that is wrong in the excerpt cannot be found in the whole.
         """
         if self._is_irregular:  # but not for that
             raise MustReadWhole

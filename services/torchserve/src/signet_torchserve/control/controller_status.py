@@ -17,7 +17,7 @@ class Status:
     pending: Sequence[str] = ()
     """Deployments whose champion waits for its turn."""
     failed: Sequence[str] = ()
-    """Deployments whose champion could not be brought into service and will be; what served before goes on."""
+    """Deployments whose champion failed to come into service, and is tried again; what served before goes on."""
     refused: Sequence[str] = ()
     """Deployments whose champion is refused; what served before goes on."""
     troubles: Mapping[str, str] = field(default_factory=dict)

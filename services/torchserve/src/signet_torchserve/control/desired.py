@@ -130,7 +130,7 @@ class Follower:
         return self._listed
 
     def _left_out(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:
-        """What goes on being desired although the registry's list names no version of it that could be read."""
+        """Deployments that stay desired although the registry's list has no version of them that can be read."""
         last_desired, stranded = self._store.remembered(), dict(self._registry.troubles)
         left_out = {}
         for name in (last_desired.keys() | serving.keys()) - revisions.keys():

@@ -40,7 +40,7 @@ class _Note:
     is_told: bool = False
     since: float = field(default_factory=time.monotonic)
     listed: Revision | None = None
-    """What the registry had listed when it was told."""
+    """The revision as the registry listed it when it was told: the same object until the registry is read again."""
     summary: tuple[str, str] | None = None
     """Status and reason that the registry was told then."""
 

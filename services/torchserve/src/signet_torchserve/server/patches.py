@@ -178,8 +178,8 @@ _OVERLOAD = Patch(
     needs="requests",
 )
 
-# `java/signet/Errors.java` words the errors of a request that a worker had. Of one that came through the gateway and
-# has ended its first worker it says so with a status that the gateway asks about again.
+# `java/signet/Errors.java` words the errors of a request that a worker had. If a request from the gateway ends the
+# first worker that gets it, the answer is a 502, and the gateway asks again.
 _WORKERS = Patch(
     name="workers",
     purpose="A request that its worker did not answer is told why.",

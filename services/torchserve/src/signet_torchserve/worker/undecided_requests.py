@@ -18,7 +18,9 @@ ARE_KEPT = "SIGNET_UNDECIDED"
 As it is shipped it does not: there the whole batch waits for its decisions.
 """
 WAIT_S = 0.001
+"""How long a batch of which all is undecided waits; then new requests may join it."""
 FRESH_S = 0.004
+"""The same if a question is younger than `WAIT_S`: most decisions take less than this."""
 
 
 @dataclass(slots=True)
@@ -60,10 +62,7 @@ class Undecided:
         return self._questions.pop(identifier)
 
     def wait(self) -> None:
-        """Wait until all are decided; only briefly where TorchServe keeps them, because new requests wait meanwhile.
-
-        Most decisions take less than `FRESH_S`; the others may take long.
-        """
+        """Wait until all are decided; where TorchServe keeps those that are not, at most `FRESH_S`: new ones wait."""
         if not self.are_kept:
             wait([question.decision for question in self._questions.values()])
             return

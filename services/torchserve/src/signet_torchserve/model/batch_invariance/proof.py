@@ -138,7 +138,7 @@ class _Proof:
             if argument not in _SIZE_ARGUMENTS
             for name in symbols(value)
         )
-        # An argument that gets a result gets its shape, too, so that its rows are not where they were.
+        # An argument that receives a result is resized to it: what was known of the argument's rows no longer holds.
         if depends or is_random(call) or returns_by_arguments(call) or not call.is_of_tensors:
             raise Mixed(call.operator)
         step = Step(call, given, results, self.symbol)

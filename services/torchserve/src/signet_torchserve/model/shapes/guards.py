@@ -24,7 +24,7 @@ from signet_torchserve.model.shapes import formula
 Shape = Sequence[int]
 Symbols = dict[str, int]
 
-# To torch, too, a lower bound of 2 is a bound for its own reasoning alone.
+# torch.export gives every free size this lower bound, for its own reasoning: torch's module takes smaller sizes, too.
 _LEAST_BOUND = 2
 
 # Shapes that are remembered to be taken; clients choose them.
