@@ -1,4 +1,4 @@
-"""Programs as torch.export writes them: what the tests of `purity` and `rows` share."""
+"""Programs as torch.export writes them: what the tests of `model` share."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 | people ask by             | for                                                                           |
 | ------------------------- | ----------------------------------------------------------------------------- |
-| `serving.allow`, …        | another way to be served (see `options`)                                      |
+| `serving.allow`, …        | another way to be served (see `version_options`)                              |
 | `serving.allow_breaking`  | `true`: it may go live though it breaks the contract of the version before it |
 | `serving.digest`          | the files that were logged and no others (see `digest`)                       |
 

@@ -283,7 +283,7 @@ def test_every_operator_that_draws_random_numbers_is_known() -> None:
 
 
 def test_every_operator_that_writes_to_its_arguments_is_known() -> None:
-    """What torch's schemas say that an operator writes to is what `purity` takes for written."""
+    """What torch's schemas say that an operator writes to is what `pure_function` takes for written."""
     checked = 0
     for one in overloads():
         writes = [

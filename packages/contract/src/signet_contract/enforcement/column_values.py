@@ -76,7 +76,7 @@ def examined(
         schema: of columns.
         frame: the signature's columns.
         policy: words of `policy` that hold.
-        is_admitted: whether MLflow admits each column whose values are of the right kinds.
+        is_admitted: whether MLflow admits the table; if it does not, each column is asked about by itself.
     """
     violations, converted = [], frame
     for name, type_, required in _typed_columns(schema, frame):

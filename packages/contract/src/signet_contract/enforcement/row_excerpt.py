@@ -2,8 +2,8 @@
 
 What MLflow says of a column depends on the kinds of its values (`value_kinds`), not on how many there are of each. So
 an excerpt with the first rows of each kind is rejected as the whole would be, and has the first of the violations that
-the whole has; how many more there are is counted by kind. No data frame is made of what is rejected, and none before
-its size is known.
+the whole has; how many more there are is counted by kind. Of JSON no data frame is made if it is rejected, and none
+before its size is known.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ One service decides for all workers of a TorchServe, over two Unix sockets: one 
 that no small one waits for a large one. A worker without a service decides in its own process (`Contract.enforce`),
 with the same result; its other requests wait meanwhile.
 
-Each question has a connection of its own. The process that takes it says so, with an empty message, and then is sent
-three messages: the contract as JSON; the body as it came; and a list that says what the body is (`request.RawBody`),
-whether the worker has left it unread, and how many seconds are left. Its answer is JSON, a rejection or a description
-of arrays, and then each array in numpy's format. Nothing is pickled.
+Each question has a connection of its own. First the service sends an empty message: a process has taken the question.
+Then the worker sends three: the contract as JSON; the body as it came; and a list that says what the body is
+(`request.RawBody`), whether the worker has left it unread, and how many seconds are left. Its answer is JSON, a
+rejection or a description of arrays, and then each array in numpy's format. Nothing is pickled.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Controller:
         self._presence.leave()
 
     def rest(self, seconds: float, stop: threading.Event | None = None) -> None:
-        """Wait so long, or until a rollout ends, or until `stop` is set."""
+        """Wait so long, or until a task makes progress, the registry has news, or `stop` is set."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not (stop and stop.is_set()):
             self._is_woken = self._wake.wait(min(left, STOP_S))
@@ -110,7 +110,7 @@ class Controller:
         """Begin, go on with and end what differs between what is desired and what is observed.
 
         Args:
-            is_woken: because a rollout has ended: what the registry said a moment ago will do.
+            is_woken: because a task has made progress: what the registry said a moment ago will do.
 
         Returns:
             Seconds until the next look: few while there is more to do, more and more while the registry is away.

@@ -121,7 +121,7 @@ class Follower:
             return self._listed
         if self._listed is not None and began < self._whole_due and not self._registry.changes.are_there():
             return self._listed
-        if self.failures:  # a server that refuses is asked for one thing only
+        if self.failures:  # one that still does not answer is asked no more than this
             self._registry.desired()
         self._registry.changes.begin()
         self._listed = self._registry.desired()

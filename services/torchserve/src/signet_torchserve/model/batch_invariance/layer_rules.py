@@ -144,7 +144,7 @@ def _layer_norm(step: Step) -> Outcome:
 
 
 def _batch_norm(step: Step) -> Outcome:
-    """With statistics of its own it scales channels; `purity` refuses it with those of the batch."""
+    """With statistics of its own it scales channels; `pure_function` refuses it with those of the batch."""
     _, rows = step.lone()
     step.demand(rows.dim != 1 and not step.call.value("training", False))  # noqa: FBT003 -- torch's default
     return rows
