@@ -7,7 +7,7 @@ version's drain go by it. The other waits are the same for all versions; a test 
 | ---------------------- | ---------- | --------------------------------------------------------------- |
 | enforcement's decision | 5/6 of it  | `decision_s`; the model and the answer have the rest |
 | TorchServe's answer    | it         | its `responseTimeout` |
-| a version's drain      | it         | `_ends` of control/plan.py: what the version has begun with, it may end |
+| a version's drain      | it         | `_ends` of control/plan.py: what has come to the version, it may answer |
 | a replica's end        | 60         | `drain` of __main__.py; `stop_grace_period` in docker-compose.yml is longer |
 | the gateway's          | 630        | `timeout server` in haproxy.cfg; 20 of them may be spent without a replica |
 | the client's           | 100        | `SIGNET_TIMEOUT_S`: enough for a time-out of 60 s |

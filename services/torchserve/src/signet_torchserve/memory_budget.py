@@ -1,4 +1,4 @@
-"""Whether a replica has memory for another version: decided before its workers start, so that none is killed for it.
+"""Whether a replica has memory for another version: decided before workers start, so that none is killed for it.
 
 What a version needs is told by its archive: its weights, which its workers map and share, and what each worker takes
 besides. That is an estimate. When its first worker has loaded it, what it takes is measured, before there are more.

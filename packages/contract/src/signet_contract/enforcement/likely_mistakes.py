@@ -26,7 +26,7 @@ def explained(rejection: Rejected, decoded: DecodedRequest, names: Collection[st
 
     Args:
         rejection: why the signature does not admit the request.
-        decoded: of dicts, lists and texts only.
+        decoded: the request; of a large one, what was cut out of it.
         names: of the signature's inputs.
     """
     mistake = None

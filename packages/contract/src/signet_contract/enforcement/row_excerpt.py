@@ -2,8 +2,8 @@
 
 What MLflow says of a column depends on the kinds of its values (`value_kinds`), not on how many there are of each. So
 an excerpt with the first rows of each kind is rejected as the whole would be, and has the first of the violations that
-the whole has; how many more there are is counted by kind. Of JSON no data frame is made if it is rejected, and none
-before its size is known.
+the whole has; how many more there are is counted by kind. JSON whose excerpt is rejected never becomes a data frame
+as a whole; other JSON does once its size was checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from signet_contract.policy import Policy
 MAX_CELLS = 1 << 24
 """Most values of a table; the largest body with a value for each has a fifth of that."""
 
-# With so few and twenty rows, to look for what decides costs as much as to decide.
+# With as few columns and twenty rows at most, an excerpt would cost as much as to decide.
 _FEW_COLUMNS = 100
 
 

@@ -121,7 +121,7 @@ class Follower:
             return self._listed
         if self._listed is not None and began < self._whole_due and not self._registry.changes.are_there():
             return self._listed
-        if self.failures:  # one that still does not answer is asked no more than this
+        if self.failures:  # a registry that is still away raises here, and is asked nothing else
             self._registry.desired()
         self._registry.changes.begin()
         self._listed = self._registry.desired()

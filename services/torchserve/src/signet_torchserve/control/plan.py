@@ -6,7 +6,7 @@
 | it has another number of workers than its tags say       | `Ensure` |
 | it does not answer, or is not proven yet                 | `Begin` a rollout; `Wait` while others have their turn |
 | its identifier is another revision's, or still ends      | `Wait` until that has ended |
-| it failed or was refused, and its backoff still runs     | none |
+| it failed or was refused, and its backoff still runs     | none, but for what served last, if nothing answers |
 | … and it is the default that answers, unproven           | `Drain`, so that it is rolled out anew when due |
 | nothing answers; what is desired is new or not cached    | `Recall` what served last, and `Begin` that first |
 | a rollout is of what is desired no more                  | `Cancel` |

@@ -141,7 +141,7 @@ class StatusReporter:
             self._served[name] = note
 
     def _note(self, name: str, revision: Revision, status: str, said: ReplicaStatus | None) -> _Note:
-        """The last note if still true, else the registry's entry if that is true, else a new one with the status."""
+        """What to tell: our last note if of this status, else what the registry says if that is, else a new note."""
         for note in (self._notes.get(name), self._served.get(name)):
             if note is not None and note.is_of(revision, status):
                 break

@@ -1,7 +1,7 @@
 """Memory that a program takes without writing to it, as `torch.empty` does, and how much of it is written by now.
 
 It may be written all at once, or part by part: `y[:, 0] = …` and then `y[:, 1:] = …`. Parts are counted where they are
-cut out along one dimension, at places that are numbers. Whatever else is written to it leaves it unwritten here.
+cut out along one dimension, at places that are numbers. Any other write is ignored: the memory counts as unwritten.
 """
 
 from __future__ import annotations
