@@ -341,8 +341,8 @@ def test_a_request_that_comes_at_the_last_moment_is_answered(replica: Replica, v
         until("a worker is busy", lambda: any(busy_flag.is_busy(pid) for pid in served.pids), interval_s=0.01)
         waiting = [pool.submit(replica.ask, name=f"{NAME}/{slow}") for _ in range(2)]
         until(
-            "a request waits",
-            lambda: (served := replica.server.version(NAME, slow)) and served.pending_requests,
+            "both others wait",
+            lambda: (served := replica.server.version(NAME, slow)) and served.pending_requests == len(waiting),
             interval_s=0.01,
         )
         assert not replica.server.remove(NAME, slow)
