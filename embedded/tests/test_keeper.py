@@ -36,7 +36,10 @@ class Kept:
         )  # fmt: skip
 
     def _answers(self, name: str) -> bool:
-        return not self.hangs and [child.name() for child in self._children(name)] == ["sleep"]
+        try:
+            return not self.hangs and [child.name() for child in self._children(name)] == ["sleep"]
+        except psutil.NoSuchProcess:  # it has ended since it was listed
+            return False
 
     def _children(self, name: str) -> list[psutil.Process]:
         return psutil.Process(self.stack.pid(name)).children()
