@@ -6,6 +6,7 @@ Both ports are one HAProxy's, as a container of the gateway's base image runs it
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import statistics
 import subprocess
@@ -71,26 +72,21 @@ def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int,
         for count in connections:
             for _ in range(rounds):
                 for contender in ways:
-                    before = _cpu_s(gateway)
-                    rate = load.run(contender, model.VALID, count, seconds, valid=True)
-                    requests = rate.requests_per_s * seconds
-                    used = zip(_cpu_s(gateway), before, strict=True)
+                    parts_s = functools.partial(_parts_s, gateway)
+                    rate, used_us = load.run_through(parts_s, contender, model.VALID, count, seconds)
                     found.rounds.setdefault((contender.name, count), []).append(rate)
-                    found.cpu_us.setdefault((contender.name, count), []).append(
-                        tuple((now - then) * 1e6 / requests for now, then in used)
-                    )
+                    found.cpu_us.setdefault((contender.name, count), []).append(used_us)
     return found
 
 
-def _cpu_s(gateway: psutil.Process) -> tuple[float, ...]:
+def _parts_s(gateway: psutil.Process) -> tuple[float, ...]:
     """What each of `PARTS` has taken. The load generator has ended; TorchServe is all that this process started."""
-    here, passed = psutil.Process(), gateway.cpu_times()
-    living = [process.cpu_times() for process in here.children(recursive=True)]
+    here = psutil.Process()
     ended = here.cpu_times()
     return (
-        passed.user + passed.system,
+        load.cpu_s(gateway),
         ended.children_user + ended.children_system,
-        sum(times.user + times.system for times in living),
+        sum(map(load.cpu_s, here.children(recursive=True))),
     )
 
 

@@ -7,6 +7,7 @@ HAProxy's CPU is told for a request: on a machine that is shared that is the ste
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import shutil
 import statistics
@@ -79,10 +80,15 @@ def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int,
         for count in connections:
             for _ in range(rounds):
                 for way, (contender, process) in ways.items():
-                    rate, used_us = load.run_through(process, contender, model.VALID, count, seconds)
+                    parts_s = functools.partial(_parts_s, process)
+                    rate, (used_us,) = load.run_through(parts_s, contender, model.VALID, count, seconds)
                     found.rounds.setdefault((way, count), []).append(rate)
                     found.cpu_us.setdefault((way, count), []).append(used_us)
     return found
+
+
+def _parts_s(process: psutil.Process | None) -> tuple[float, ...]:
+    return (load.cpu_s(process),)
 
 
 def _as_in_the_gateway(*, port: int, target: str) -> str:

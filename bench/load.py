@@ -7,7 +7,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -81,15 +81,20 @@ def run(contender: Contender, body: bytes, connections: int, seconds: int, *, va
 
 
 def run_through(
-    process: psutil.Process | None, contender: Contender, body: bytes, connections: int, seconds: int
-) -> tuple[Rate, float]:
-    """As `run` with a valid body, and the µs of a core that a process on the way takes for a request; 0 without one."""
-    before = _cpu_s(process)
+    parts_s: Callable[[], tuple[float, ...]], contender: Contender, body: bytes, connections: int, seconds: int
+) -> tuple[Rate, tuple[float, ...]]:
+    """As `run` with a valid body, and the µs of a core that each part on the way takes for a request.
+
+    `parts_s` tells the seconds of a core that each of them has taken until now.
+    """
+    before = parts_s()
     rate = run(contender, body, connections, seconds, valid=True)
-    return rate, (_cpu_s(process) - before) * 1e6 / (rate.requests_per_s * seconds)
+    requests = rate.requests_per_s * seconds
+    return rate, tuple((now - then) * 1e6 / requests for now, then in zip(parts_s(), before, strict=True))
 
 
-def _cpu_s(process: psutil.Process | None) -> float:
+def cpu_s(process: psutil.Process | None) -> float:
+    """The seconds of a core that a process has taken, without its children; 0 if there is none."""
     if process is None:
         return 0.0
     times = process.cpu_times()
