@@ -42,7 +42,7 @@ def test_a_rejection_is_short_whatever_a_request_holds() -> None:
     body = Rejected(f"no {long}", [Violation("type", long, long, column=long)] * 30).document(model="iris", version="3")
     assert len(json.dumps(body)) < 50_000
     assert listed(["a", 1]) == "['a', 1]"
-    assert listed([long] * 100).endswith("…'] and 80 more")
+    assert listed([long] * 100).endswith("…'] and more")
     assert len(listed([long] * 100)) < 11_000
 
 

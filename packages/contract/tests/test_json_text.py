@@ -56,7 +56,7 @@ def test_a_text_without_many_digits_has_no_integer_beyond_64_bits(number: int, t
         (b'{"a": ', "The body is not JSON: Expecting value: line 1 column 7 (char 6).", "Expecting value: line 1 "),
         (b'{"a": 1}\n}', "The body is not JSON: Extra data: line 2 column 1 (char 9).", "Extra data: line 2 column 1 "),
         (b'{"a": "\xff"}', "The body is not UTF-8: byte 0xff at position 7.", "byte 0xff at position 7"),
-        (b"[" * 100_000, "The body is nested too deeply.", "JSON nested too deeply"),
+        (b"[" * 100_000, "The body is nested too deeply: at most 32 ", "JSON nested too deeply"),
         (b'{"a": "\\ud800"}', "The body holds a lone surrogate, which is no character.", "a lone surrogate: "),
         (b"9" * 5000, "The body is not JSON: Exceeds the limit", "Exceeds the limit"),
     ],
@@ -92,22 +92,29 @@ def test_what_is_no_csv_is_not_told_its_header(body: bytes) -> None:
     around=st.lists(st.sampled_from(["[%s]", '{"a":%s}', "[[],%s,{}]"]), min_size=1, max_size=3),
     innermost=st.text(st.sampled_from('[]{}"\\,a'), max_size=4),
 )
-def test_what_is_shallow_is_not_deep(depth: int, around: list[str], innermost: str) -> None:
-    """Brackets are counted where they are nested, and none in a text hides others; without such texts it is sure."""
+def test_depth_is_that_of_the_brackets_outside_texts(depth: int, around: list[str], innermost: str) -> None:
+    """A text is too deep by the lists and objects that stand in one another; brackets in its texts are none."""
     text = json.dumps(innermost)
+    deepest = 0
     for level in range(depth):
-        text = around[level % len(around)] % text
-    is_shallow = json_text.is_shallow(text.encode())
-    event("shallow" if is_shallow else "not sure")
-    if is_shallow:
-        assert depth < json_text.MAX_DEPTH
-    elif not set(innermost) & set("[]{}"):
-        assert depth >= json_text.MAX_DEPTH - 1
-    if json_text.is_deep(text.encode()):
-        assert depth >= json_text.MAX_DEPTH + 2
-    elif not set(innermost) & set("[]{}"):
-        assert depth <= json_text.MAX_DEPTH + 2
-    assert not json_text.is_deep(text.encode()[:-1] + b",")
+        pattern = around[level % len(around)]
+        deepest = 1 + max(deepest, "[[]" in pattern)
+        text = pattern % text
+    is_deep = False
+    try:
+        json_text.require_shallow(text.encode())
+    except MalformedPayload as rejection:
+        is_deep = rejection.message.startswith("The body is nested too deeply: at most 32 ")
+    event("deep" if is_deep else "shallow")
+    assert is_deep is (deepest > json_text.MAX_DEPTH)
+    json_text.require_shallow(text.encode()[:-1] + b",")
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1e400", b'"NaN"'])
+def test_a_deep_text_may_have_what_json_has_not(value: bytes) -> None:
+    """Python's numbers that are not finite do not hide how deep it is."""
+    with pytest.raises(MalformedPayload, match="nested too deeply"):
+        json_text.require_shallow(b"[" * 33 + value + b"]" * 33)
 
 
 @pytest.mark.parametrize("was_enabled", [True, False])

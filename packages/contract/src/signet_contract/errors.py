@@ -2,6 +2,7 @@
 
 Rejected                the request is wrong: an HTTP 4xx, never the server's fault
 ├── MalformedPayload    the body cannot be read as any format that is served
+│   └── NestedTooDeeply for more lists and objects stand in one another than are read
 ├── TooCostly           to decide on it takes more memory than a request may have: 413
 └── SignatureMismatch   it can be read, and the model's signature rejects it
 Failure                 the request is not answered, for no fault of its own: an HTTP 5xx, for it alone
@@ -43,8 +44,9 @@ class Violation:
 class Rejected(Exception):
     """A request that is answered with an HTTP 4xx.
 
-    `message` is one sentence for people, `violations` the list for programs, and `more` counts the violations that are
-    not in it. A long message is cut.
+    `message` is one sentence for people, `violations` the list for programs, and `more` counts the violations that were
+    found and are not in it. A large body may have others: it is looked at no further than it takes to know that it is
+    wrong. A long message is cut.
     """
 
     status = 400
@@ -63,7 +65,7 @@ class Rejected(Exception):
         return self.violations[0].rule
 
     def document(self, **about: str) -> dict[str, object]:
-        """The JSON answer: at most `MAX_VIOLATIONS` violations, and how many more there are.
+        """The JSON answer: at most `MAX_VIOLATIONS` violations, and how many more were found.
 
         Args:
             about: what else it says, such as the `model` and its `version`.
@@ -81,10 +83,9 @@ class Rejected(Exception):
 
 
 def listed(names: Sequence[object]) -> str:
-    """The names as Python writes a list: the first of them, each cut if it is long, and how many more there are."""
+    """The names as Python writes a list: the first of them, each cut if it is long, and whether there are more."""
     first = [_cut(name, _MAX_TEXT) if isinstance(name, str) else name for name in names[:MAX_VIOLATIONS]]
-    more = len(names) - len(first)
-    return f"{first} and {more} more" if more else f"{first}"
+    return f"{first} and more" if len(names) > len(first) else f"{first}"
 
 
 def _cut(text: str, length: int) -> str:
@@ -107,6 +108,17 @@ class MalformedPayload(Rejected):
 
     def __init__(self, message: str, *, expected: str, got: str) -> None:
         super().__init__(message, [Violation(rule="format", expected=expected, got=got)])
+
+
+class NestedTooDeeply(MalformedPayload):
+    """The body has more lists and objects in one another than a body may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The body is nested too deeply: at most {most} lists and objects may stand in one another.",
+            expected=f"at most {most} levels",
+            got="JSON nested too deeply",
+        )
 
 
 class TooCostly(Rejected):

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 import orjson
 
-from signet_contract.errors import MalformedPayload
+from signet_contract.bulk import non_finite
+from signet_contract.errors import MalformedPayload, NestedTooDeeply
 
 SERVED = (
     "a JSON object with one of 'data', 'dataframe_split', 'dataframe_records', 'instances', 'inputs', "
@@ -26,11 +27,11 @@ SERVED = (
 )
 
 MAX_DEPTH = 32
-"""Most lists and objects in one another: numpy can go through no more."""
-_MOST_AROUND = 2  # a format's key, and the object or list of what is read
+"""Most lists and objects in one another."""
 
 _BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _BETWEEN_BRACKETS = np.uint8(ord("\\"))  # in ASCII "[" is one less and "]" is one more
+_QUOTE = ord('"')
 _NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
 # In a smaller body there is too little garbage to look for.
@@ -99,33 +100,34 @@ def exact(body: bytes) -> Any:
     return _typed(of_utf8(body)) if has_many_digits(body) else plain(body)
 
 
-def is_shallow(text: bytes) -> bool:
-    """Whether what a JSON text holds is certainly not nested too deeply, found without a look at its values."""
-    depth = _depth(text)
-    return depth is not None and depth < MAX_DEPTH
+def require_shallow(text: bytes) -> None:
+    """Reject a JSON text by its brackets, before anything is made of it.
 
-
-def is_deep(text: bytes) -> bool:
-    """Whether a text is JSON and what it holds is certainly nested too deeply, found in the same way."""
-    depth = _depth(text)
-    if depth is None or depth <= MAX_DEPTH + _MOST_AROUND:
-        return False
+    Raises:
+        NestedTooDeeply: it is JSON, and more than `MAX_DEPTH` lists and objects stand in one another.
+    """
+    if _depth(text) <= MAX_DEPTH:
+        return
     try:
-        _ANYTHING.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+        _ANYTHING.decode(non_finite.without_words(text, b"0"))
+    except msgspec.DecodeError:
+        return  # who parses it says where it stops being JSON
+    except RecursionError:
+        pass
+    raise NestedTooDeeply(MAX_DEPTH)
 
 
-def _depth(text: bytes) -> int | None:
-    """How many lists and objects of a JSON text stand in one another; None if some of its texts have brackets."""
+def _depth(text: bytes) -> int:
+    """How many lists and objects of a JSON text stand in one another."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     # A text without brackets leaves two quotes, which stand beside one another.
-    brackets = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
-    if b'"' in brackets:
-        return None
-    steps = (_BETWEEN_BRACKETS - np.frombuffer(brackets, np.uint8)).view(np.int8)
+    kept = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
+    found = np.frombuffer(kept, np.uint8)
+    steps = (_BETWEEN_BRACKETS - found).view(np.int8)
+    if b'"' in kept:
+        are_quotes = found == _QUOTE
+        steps = np.where(are_quotes | np.logical_xor.accumulate(are_quotes), np.int8(0), steps)
     return int(steps.cumsum(dtype=np.int32).max(initial=0))
 
 
@@ -146,9 +148,7 @@ def _typed(text: str) -> Any:
             f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
         ) from error
     except RecursionError as error:
-        raise MalformedPayload(
-            "The body is nested too deeply.", expected=SERVED, got="JSON nested too deeply"
-        ) from error
+        raise NestedTooDeeply(MAX_DEPTH) from error
     except UnicodeEncodeError as error:
         raise MalformedPayload(
             "The body holds a lone surrogate, which is no character.",

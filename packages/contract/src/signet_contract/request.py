@@ -7,6 +7,7 @@ imported here.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import reprlib
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from signet_contract.bulk.tables import Table
 from signet_contract.codecs import csv, mlflow
 from signet_contract.codecs.codec import Reader
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.errors import MalformedPayload
+from signet_contract.errors import MalformedPayload, NestedTooDeeply
 
 
 @dataclass(slots=True)
@@ -58,14 +59,18 @@ class RawBody:
         decoded.source, decoded.is_exact = self, True
         return decoded
 
-    def chunked(self, least: int = chunked_lists.MIN_BYTES) -> DecodedRequest:
+    def chunked(self, least: int = chunked_lists.MIN_BYTES, most: float = math.inf) -> DecodedRequest:
         """The decoded request, exact, but with `ChunkedList`s where it has lists of more than `least` bytes.
 
         Raises:
+            NestedTooDeeply: it is.
+            TooWide: an object of columns or the first row has more than `most` members.
             MustReadWhole: the body cannot be read so; it may be malformed.
         """
         try:
-            decoded = codecs.of_json(self.text, Reader(partial(_chunked_json, least), json_text.exact))
+            decoded = codecs.of_json(self.text, Reader(partial(_chunked_json, least, most), _exact_json))
+        except NestedTooDeeply:
+            raise
         except MalformedPayload as error:
             raise MustReadWhole from error
         decoded.source = self
@@ -126,13 +131,18 @@ def _json(body: bytes) -> Any:
     return json_text.plain(body)
 
 
-def _chunked_json(least: int, body: bytes) -> Any:
+def _chunked_json(least: int, most: float, body: bytes) -> Any:
     """Parsed JSON with `ChunkedList`s, exact."""
     if _OF_TEXTS.match(body):
         return json_text.exact(body)
-    if not json_text.is_shallow(body):
-        raise MustReadWhole
-    return chunked_lists.loads(body, _LOOKED_INTO, least)
+    json_text.require_shallow(body)
+    return chunked_lists.loads(body, _LOOKED_INTO, least, most)
+
+
+def _exact_json(body: bytes) -> Any:
+    """Parsed JSON, exact, and nested no deeper than a body may be."""
+    json_text.require_shallow(body)
+    return json_text.exact(body)
 
 
 _LARGE_BYTES = 1 << 11
@@ -141,4 +151,4 @@ _LOOKED_INTO = frozenset(mlflow.FORMATS)
 # How the seed's JSON in JSON begins, whose outer one is nothing but texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
 
-_FAST, _EXACT = Reader(_json, json_text.plain), Reader(json_text.exact, json_text.exact)
+_FAST, _EXACT = Reader(_json, json_text.plain), Reader(_exact_json, _exact_json)

@@ -8,7 +8,7 @@ import requests_drawn as drawn
 from hypothesis import given
 from hypothesis import strategies as st
 from signet_contract.bulk import chunked_lists
-from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
+from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole, TooWide
 
 ODD = ["],[", '},{"', 'a","b', ",", "\\", '"', "NaN", "Infinity", "é"]
 items = st.one_of(
@@ -54,12 +54,39 @@ def test_what_few_parsers_read_is_read(value: str) -> None:
         b"[%s]" % (b"1," * 99),
         b"[%s] x" % (b"1," * 99 + b"1"),
         b'{"NaN": [%s]}' % (b"NaN," * 99 + b"1"),
-        b'[["%s"], 1]' % (b"x" * 99_999),
         b"[" * 99_999,
         b"",
     ],
 )
 def test_what_cannot_be_cut_is_left_whole(body: bytes) -> None:
-    """What is no JSON, names that may be others, and lists that are long because an item is, are for another parser."""
+    """What is no JSON, and names that may be others, are for another parser."""
     with pytest.raises(MustReadWhole):
         chunked_lists.loads(body, frozenset(), 64)
+
+
+@pytest.mark.parametrize("place", [0, 1, 150, 299])
+@pytest.mark.parametrize("item", [["x" * 99_999], ["],[" * 30_000], [[1.5] * 30_000], "x" * 99_999], ids=repr)
+def test_an_item_may_be_long(item: Any, place: int) -> None:
+    """Wherever it stands among short ones."""
+    items = [[1.5, "a"]] * 300 if isinstance(item, list) else ["a"] * 300
+    items[place] = item
+    found = chunked_lists.loads(json.dumps(items).encode(), frozenset())
+    assert isinstance(found, ChunkedList)
+    assert [each for _, chunk in found.chunks() for each in chunk] == items
+    assert found.take([place]) == [item]
+
+
+NUMBERS = [1.5] * 100_000
+NAMES = {f"k{index}": 1.5 for index in range(40_000)}
+
+
+@pytest.mark.parametrize(
+    "body", [[NUMBERS], [NAMES], NAMES, {"inputs": NAMES}, {"inputs": [NAMES, {}]}, {"a": [NUMBERS]}]
+)
+def test_what_has_too_many_members_is_not_read(body: Any) -> None:
+    """Neither an object of so many columns, nor rows of which the first has so many values."""
+    text = json.dumps(body).encode()
+    with pytest.raises(TooWide) as caught:
+        chunked_lists.loads(text, frozenset({"inputs"}), most=10_000)
+    assert 10_000 < caught.value.width <= 100_000
+    chunked_lists.loads(text, frozenset({"inputs"}), most=100_000)

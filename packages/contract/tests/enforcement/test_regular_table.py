@@ -13,7 +13,8 @@ from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import columns, list_access, regular_table, value_kinds
-from signet_contract.enforcement.regular_table import Irregular, RegularTable
+from signet_contract.enforcement.list_access import Irregular
+from signet_contract.enforcement.regular_table import RegularTable
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
 

@@ -66,9 +66,9 @@ for _ in range(34):
         (TWO, {"inputs": {"a": [1.5] * 99_999, "b": [[]] * 99_999}}, "Column b has array in row 0: expected double."),
         (TWO, {"dataframe_split": {"columns": ["a", "b"], "data": [[]] * 300_000}}, "Invalid input. Provided "),
         (TWO, [{"a": 1.5, "b": DEEP}] * 10_000, "The body is nested too deeply: at most 32 lists and objects may "),
-        (TENSOR, [*[[1.5, 2.5]] * 80_000, [1.5]], "The input is not a regular array: its lists at depth 2 have "),
-        (TENSOR, [*[[1.5, 2.5]] * 80_000, "x"], "The input is not a regular array: its lists at depth 2 have "),
-        (TENSOR, [*[[[1.5], [2.5, 1.5]]] * 50_000], "The input is not a regular array: its lists at depth 3 have "),
+        (TENSOR, [*[[1.5, 2.5]] * 80_000, [1.5]], "The input is not a regular array: some lists at depth 2 have 1"),
+        (TENSOR, [*[[1.5, 2.5]] * 80_000, "x"], "The input is not a regular array: some items at depth 2 are lists"),
+        (TENSOR, [*[[[1.5], [2.5, 1.5]]] * 50_000], "The input is not a regular array: some lists at depth 3 have 1"),
     ],
 )  # fmt: skip
 def test_a_body_of_a_wrong_form_is_never_there_as_a_whole(schema: Schema, content: Any, message: str) -> None:

@@ -96,8 +96,8 @@ def test_whole_numbers_beside_floats_keep_their_digits(content: list[float]) -> 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ([[1, 2], [3]], "The input is not a regular array: its lists at depth 2 have from 1 to 2 items."),
-        ([[1, 2], 3], "The input is not a regular array: its lists at depth 2 have from 0 to 2 items."),
+        ([[1, 2], [3]], "The input is not a regular array: some lists at depth 2 have 1 items, and others 2."),
+        ([[1, 2], 3], "The input is not a regular array: some items at depth 2 are lists, and some are not."),
         ({"a": [[1, 2]]}, "The signature has one unnamed tensor, and the input names ['a']"),
         ([], "Shape of input (0,) does not match expected shape (-1, 2)."),
         ([[1.5, math.nan]], "The input has nan: expected a finite number."),

@@ -8,12 +8,13 @@ text before it, with a closing bracket, is valid JSON; inside a string or an ite
 from __future__ import annotations
 
 import json
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import islice, product
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -26,6 +27,8 @@ MIN_BYTES = 1 << 16
 """A shorter text is parsed whole; of a longer one, chunks have about as much."""
 LEAST_ITEMS = 100  # of a chunk, for each costs something by itself
 _TRIES = 8
+_FEW_BYTES = 1 << 10
+_WIDE_BYTES = 1 << 18  # of a long first item, which tell whether it has too many members
 
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
 _BLANK, _LABEL = re.compile(r"\s*"), re.compile(r'\s*"0"\s*:\s*')
@@ -44,26 +47,35 @@ class MustReadWhole(Exception):
     """The text cannot be read chunk by chunk: it must be parsed whole."""
 
 
-def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES) -> Any:
+class TooWide(Exception):
+    """An object, or an item of a long list, has more members than any may have: at least `width`."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+
+def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES, most: float = math.inf) -> Any:
     """The document, exactly as JSON typed it, with `ChunkedList`s for long lists at the top and in its objects.
 
     Args:
         body: JSON.
         nested: keys whose objects are looked into, too.
         least: bytes from which on a list is a long one.
+        most: how many members an object that is looked into may have, and an item of a long list.
 
     Raises:
         MustReadWhole: it is no JSON, or odd.
+        TooWide: as said.
         MalformedPayload: it is no JSON.
     """
     try:
         try:
-            return _Reader(body, body, least, []).value(_whole(body), [nested])
+            return _Reader(body, body, least, most, []).value(_whole(body), [nested])
         except msgspec.DecodeError:
             # NaN and Infinity are no JSON. In `text` numbers of the same length stand for them, so that positions stay;
             # the values are still read from `body`.
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
-            return _Reader(body, text, least, []).value(_whole(text), [nested])
+            return _Reader(body, text, least, most, []).value(_whole(text), [nested])
     except (msgspec.DecodeError, RecursionError) as error:
         raise MustReadWhole from error
 
@@ -79,6 +91,7 @@ class _Reader:
     text: bytes
     """The body, or JSON that looks like it."""
     least: int
+    most: float
     labels: list[str]
     """"0", "1" and so on, as far as a labelled list has needed them: so do the next ones."""
 
@@ -91,11 +104,24 @@ class _Reader:
         if end - start <= self.least or not (kind == b"[" or is_labelled or (kind == b"{" and nested)):
             return json_text.exact(self.body[start:end])
         if kind == b"[" or is_labelled:
+            self._require_narrow(self.body[start + 1 : min(end, start + _WIDE_BYTES)].lstrip())
             return ChunkedList(self.body, start + 1, end - 1, self.least, self.labels)
         members = _MEMBERS.decode(raw)
+        if len(members) > self.most:
+            raise TooWide(len(members))
         if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
             raise MustReadWhole  # the name may be another
         return {name: self.value(item, [frozenset()] if name in nested[0] else []) for name, item in members.items()}
+
+    def _require_narrow(self, beginning: bytes) -> None:
+        """Look at the beginning of a list whose first item is long, and does not end in it."""
+        closing = {b"[": b"]", b"{": b"}"}.get(beginning[:1])
+        if closing is None or closing in beginning:
+            return
+        for comma in islice(re.finditer(b",", beginning[-_FEW_BYTES:]), _TRIES):
+            some = _exact(beginning[: comma.start() - _FEW_BYTES] + closing)
+            if some is not None and len(some) > self.most:
+                raise TooWide(len(some))
 
 
 def _address(buffer: Any) -> int:
@@ -106,39 +132,40 @@ class ChunkedList:
     """A list whose items stand from `start` to `end` in a body that is JSON; chunks have at least `least` bytes.
 
     It may be an object, too, whose names are "0", "1" and so on, as pandas labels rows.
-
-    Raises:
-        MustReadWhole: its first item is long itself.
     """
 
     def __init__(self, body: bytes, start: int, end: int, least: int, labels: list[str]) -> None:
         self._body, self._start, self._end, self._labels = body, start, end, labels
-        self._rows: list[int] = []
-        """The first item of each chunk, and last how many there are, once they have been counted."""
-        self._places: list[int] = []
+        self._rows = [0]
+        """The first item of each chunk that has been parsed, and of the next: last how many items have been counted."""
+        self._places = [start]
+        """Where these chunks begin; behind the end, once all items have been counted."""
         self.is_labelled = body[start - 1 : start] == b"{"
         self._parsers = [_orjson, _exact]
-        beginning = body[start : min(end, start + MIN_BYTES)].decode("utf-8", "ignore")
-        label = _LABEL.match(beginning) if self.is_labelled else _BLANK.match(beginning)
-        try:
-            if not label:
-                raise MustReadWhole
-            self.first, length = json.JSONDecoder().raw_decode(beginning, label.end())
-        except (ValueError, RecursionError) as error:
-            raise MustReadWhole from error
-        item = beginning[label.end() : length].encode()
-        opening, closing = _OPENING.findall(item)[0], _CLOSING.findall(item)[0]
+        self.first, item = self._read_first(start + MIN_BYTES) or self._read_first(end) or _must_read_whole()
+        opening, closing = _OPENING.findall(item[:_FEW_BYTES])[0], _CLOSING.findall(item[-_FEW_BYTES:])[0]
         self._between = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
         self._between_any = _BETWEEN_NESTED if type(self.first) in (list, dict) else _BETWEEN_PLAIN
         if self.is_labelled:
             self._between = self._between_any = _BETWEEN_LABELLED
-        self._bytes = max(least, LEAST_ITEMS * len(item))
+        self._bytes = least if len(item) > MIN_BYTES else max(least, LEAST_ITEMS * len(item))
+
+    def _read_first(self, end: int) -> tuple[Any, bytes] | None:
+        """The first item and its text, if it ends before that place."""
+        beginning = self._body[self._start : min(self._end, end)].decode("utf-8", "ignore")
+        label = _LABEL.match(beginning) if self.is_labelled else _BLANK.match(beginning)
+        if not label:
+            raise MustReadWhole
+        try:
+            first, end = json.JSONDecoder().raw_decode(beginning, label.end())
+        except (ValueError, RecursionError):
+            return None
+        return first, beginning[label.end() : end].encode()
 
     def __len__(self) -> int:
         """How many items there are."""
-        if not self._rows:
-            for _ in self.chunks():
-                pass
+        for _ in self.chunks() if self._places[-1] <= self._end else ():
+            pass
         return self._rows[-1]
 
     def chunks(self) -> Iterator[tuple[int, list[Any]]]:
@@ -147,20 +174,21 @@ class ChunkedList:
         Raises:
             MustReadWhole: where to cut cannot be guessed.
         """
-        rows, places, row, place = [], [], 0, self._start
+        row, place = 0, self._start
         while place <= self._end:
             stop, items = self._chunk(place, row)
-            rows.append(row)
-            places.append(place)
-            yield row, items
-            row, place = row + len(items), stop + 1
-        self._rows, self._places = [*rows, row], places
+            first, row, place = row, row + len(items), stop + 1
+            if place > self._places[-1]:
+                self._rows.append(row)
+                self._places.append(place)
+            yield first, items
 
     def take(self, rows: Sequence[int]) -> list[Any]:
-        """Some items, by their ascending numbers."""
+        """Some items, by their ascending numbers; those that have been parsed before need no look at the others."""
         found: list[Any] = []
         number, items = -1, list[Any]()
-        len(self)
+        if rows and rows[-1] >= self._rows[-1]:
+            len(self)
         for row in rows:
             chunk = bisect_right(self._rows, row) - 1
             if chunk != number:
@@ -170,22 +198,24 @@ class ChunkedList:
 
     def _chunk(self, start: int, row: int) -> tuple[int, list[Any]]:
         """Where the chunk that starts here, with item `row`, stops, and its items."""
-        least, most = start + self._bytes, start + 3 * self._bytes
-        stops: list[int] = []
-        if least < self._end:
-            for between in (self._between, self._between_any):
-                stops += [found.start(1) for found in islice(between.finditer(self._body, least, most), _TRIES)]
-        if most >= self._end:
-            stops.append(self._end)
         enclosed = b"{%b}" if self.is_labelled else b"[%b]"
-        for parsed in self._parsers:
-            for stop in stops:
+        for most in (start + 3 * self._bytes, self._end):  # an item may be long
+            stops = self._stops(start + self._bytes, most)
+            for parsed, stop in product(self._parsers, stops):
                 items = parsed(enclosed % self._body[start:stop])
                 if items:
                     if parsed is _exact:  # most probably so are the next
                         self._parsers = [_exact, _orjson]
                     return stop, self._values(items, row)
         raise MustReadWhole
+
+    def _stops(self, least: int, most: int) -> list[int]:
+        """Where a chunk may stop."""
+        stops: list[int] = []
+        if least < self._end:
+            for between in (self._between, self._between_any):
+                stops += [found.start(1) for found in islice(between.finditer(self._body, least, most), _TRIES)]
+        return [*stops, self._end] if most >= self._end else stops
 
     def _values(self, items: Any, row: int) -> list[Any]:
         if type(items) is list:
@@ -195,6 +225,10 @@ class ChunkedList:
         if list(items) != self._labels[row:end]:
             raise MustReadWhole
         return list(items.values())
+
+
+def _must_read_whole() -> NoReturn:
+    raise MustReadWhole
 
 
 def _spaced(brackets: bytes) -> bytes:

@@ -17,24 +17,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_mlflow_datatype
 from mlflow.types import DataType, Schema
 
-from signet_contract.enforcement.value_kinds import BEYOND_FLOAT32, is_date_like
+from signet_contract.enforcement.value_kinds import BEYOND_FLOAT32, PYTHON_TYPES, is_date_like
 from signet_contract.errors import Violation
 from signet_contract.model_input import EXACT
 from signet_contract.policy import Policy
 
 # JSON has no float32, int32, date or bytes: these take what JSON has, where nothing is lost by it.
 _CONVERTED = {DataType.float, DataType.integer, DataType.datetime, DataType.binary}
-
-_KINDS: dict[DataType, tuple[type, ...]] = {
-    DataType.double: (float, int),
-    DataType.float: (float, int),
-    DataType.long: (int,),
-    DataType.integer: (float, int),
-    DataType.boolean: (bool,),
-    DataType.string: (str,),
-    DataType.binary: (str, bytes),
-    DataType.datetime: (str, pd.Timestamp),
-}
 
 _KIND_NAMES = {
     bool: "boolean",
@@ -167,7 +156,7 @@ def _is_kind(value: Any, type_: DataType) -> bool:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool):
         return bool(type_ == DataType.boolean)
-    if not isinstance(value, _KINDS[type_]):
+    if not isinstance(value, PYTHON_TYPES[type_]):
         return False
     return _fits_number(value, type_) if isinstance(value, (int, float)) else True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from itertools import islice
 from typing import Any
@@ -26,7 +27,7 @@ from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation
 from signet_contract.policy import rejecting
 
-_MANY_COLUMNS = 10_000
+_MOST_EXTRA = 10_000
 _BOOLEAN = re.compile("true|false", re.IGNORECASE)
 
 
@@ -95,7 +96,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     if isinstance(content, pd.DataFrame):  # of a CSV that was read before
         return content
     if decoded.format is Format.CSV:
-        _reject_wide(content, len(schema.inputs))
+        _reject_wide(schema, content)
         frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
         _reject_longer_rows(content)
         _restore_booleans(frame, content)
@@ -116,13 +117,28 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     return frame
 
 
-def _reject_wide(text: str, columns: int) -> None:
-    """Reject a table over whose header or first row pandas would take very long."""
-    for line in islice(re.finditer(r"[^\r\n]+", text), 3):
-        if line[0].count(",") > columns + _MANY_COLUMNS:
+def most(schema: Schema) -> float:
+    """How many columns a table may have, and so values a row: over more, to make it would take very long."""
+    are_plain = not schema.is_tensor_spec() and all(isinstance(type_, DataType) for type_ in schema.input_types())
+    return len(schema.inputs) + _MOST_EXTRA if are_plain else math.inf
+
+
+def too_wide(schema: Schema, what: str, width: int) -> MalformedPayload:
+    """The rejection of a request one of whose rows has at least so many values."""
+    return MalformedPayload(
+        f"The {what} cannot be read as rows and columns: a row has at least {width} values, and the signature has "
+        f"{len(schema.inputs)} columns.",
+        expected="rows and columns",
+        got=f"at least {width} values in a row",
+    )
+
+
+def _reject_wide(schema: Schema, text: str) -> None:
+    for line in islice(re.finditer(r"[^\r\n]+", text), 3):  # the header, or the first row
+        if line[0].count(",") > len(schema.inputs) + _MOST_EXTRA:
             cells = len(next(csv.reader([line[0]])))
-            if cells > columns + _MANY_COLUMNS:
-                raise ValueError(f"a line has {cells} cells, and the signature has {columns} columns")
+            if cells > len(schema.inputs) + _MOST_EXTRA:
+                raise too_wide(schema, "csv", cells)
 
 
 def _reject_longer_rows(text: str) -> None:
@@ -153,7 +169,7 @@ def _reject_ragged(rows: Any) -> None:
     lists = rows if types == [list] else [row for row in rows if type(row) is list]
     lengths = sorted(set(map(len, lists)))
     if len(lengths) > 1:
-        raise ValueError(f"the rows have from {lengths[0]} to {lengths[-1]} values")
+        raise ValueError(f"some rows have {lengths[0]} values, and others {lengths[-1]}")
     if len(lists) < len(rows):
         raise ValueError("some rows are lists and some are not")
 

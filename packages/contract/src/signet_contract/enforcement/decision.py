@@ -21,8 +21,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache, partial
-from itertools import chain
+from functools import lru_cache
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -32,12 +31,12 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import Schema
 
-from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole
+from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, TooWide
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
-from signet_contract.errors import MalformedPayload, Rejected, SignatureMismatch, Violation
-from signet_contract.json_text import MAX_DEPTH, has_many_digits, is_deep, is_shallow, without_collector
+from signet_contract.errors import Rejected, SignatureMismatch, Violation
+from signet_contract.json_text import has_many_digits, without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
 
@@ -55,7 +54,6 @@ def decide(signature: Mapping[str, Any], decoded: DecodedRequest, policy: frozen
     """
     decoded = exact(signature, decoded, policy)
     with without_collector():
-        _require_shallow(decoded)
         return _decide_and_explain(_signature(signature), decoded, policy)
 
 
@@ -94,14 +92,15 @@ def exact(
                 _decide_and_explain(mlflow_signature, decoded, policy)
                 return source.exact()
         with suppress(MustReadWhole):
-            decoded = source.chunked(least)
+            try:
+                decoded = source.chunked(least, columns.most(mlflow_signature.inputs))
+            except TooWide as too_wide:
+                raise columns.too_wide(mlflow_signature.inputs, "body", too_wide.width) from None
             if not list_access.is_compact(decoded.content):
                 decoded.is_exact = True
                 return decoded
             _decide_and_explain(mlflow_signature, decoded, policy)
             return source.exact()
-        if is_deep(source.text):
-            raise _nested_too_deeply()
         return source.exact()
 
 
@@ -112,30 +111,6 @@ def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, poli
         schema = signature.inputs
         names = schema.input_names() if schema.has_input_names() else []
         raise likely_mistakes.explained(rejection, decoded, names) from rejection.__cause__
-
-
-def _require_shallow(decoded: DecodedRequest) -> None:
-    if decoded.source and not decoded.source.is_csv and is_shallow(decoded.source.text):
-        return
-    lists: list[Any] = [[decoded.content, decoded.params]]
-    dicts: list[Any] = []
-    for _ in range(MAX_DEPTH):
-        level = partial(chain.from_iterable, [*lists, *map(dict.values, dicts)])  # not a list: a level may be millions
-        types = set(map(type, level()))
-        if not types & {list, dict}:
-            return
-        nodes = list(filter(None, level())) if types <= {list, dict} else [node for node in level() if node]
-        lists = nodes if types == {list} else [node for node in nodes if type(node) is list]
-        dicts = nodes if types == {dict} else [node for node in nodes if type(node) is dict]
-    raise _nested_too_deeply()
-
-
-def _nested_too_deeply() -> MalformedPayload:
-    return MalformedPayload(
-        f"The body is nested too deeply: at most {MAX_DEPTH} lists and objects may stand in one another.",
-        expected=f"at most {MAX_DEPTH} levels",
-        got="JSON nested too deeply",
-    )
 
 
 def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:

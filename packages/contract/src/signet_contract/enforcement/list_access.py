@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -81,20 +81,22 @@ def members(records: list[Any], name: str) -> list[Any]:
         return [record.get(name, ABSENT) for record in records]
 
 
-def sorts(rows: ChunkedList) -> list[Any]:
-    """The first row of each length, and of each type that has none, in the order they came."""
-    found: dict[Any, Any] = {}
-    for _, chunk in rows.chunks():
-        are_lists = set(map(type, chunk)) == {list}
-        of_each: list[Any] = list(map(len if are_lists else _sort, chunk))
-        for sort in dict.fromkeys(of_each):
-            if sort not in found:
-                found[sort] = chunk[of_each.index(sort)]
-    return list(found.values())
+class Irregular(Exception):
+    """The rows of a long list have several lengths, or are not all lists, or columns have several lengths.
+
+    `some` is a list with a row of each sort that was found, or an object with a few values of each column.
+    """
+
+    def __init__(self, some: list[Any] | dict[str, Any]) -> None:
+        self.some = some
 
 
-def _sort(row: Any) -> Any:
-    return len(row) if type(row) is list else type(row)
+def irregular(rows: Iterable[Any]) -> Irregular:
+    """Of some rows, the first of each length, and of each type that has none, in the order they came."""
+    sorts: dict[Any, Any] = {}
+    for row in rows:
+        sorts.setdefault(len(row) if type(row) is list else type(row), row)
+    return Irregular(list(sorts.values()))
 
 
 def first_few(values: Any, lengths: Sequence[int]) -> Any:

@@ -5,6 +5,7 @@ A request in compact form (`list_access`) is looked through chunk by chunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from signet_contract.bulk import tables
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import list_access, typed_arrays
+from signet_contract.enforcement import list_access, typed_arrays, value_kinds
 from signet_contract.enforcement.value_kinds import ABSENT, Kinds
 from signet_contract.model_input import Array
 
@@ -30,22 +31,13 @@ Chunks = Iterator[tuple[int, int, Values]]
 _CHUNK_ROWS = 1 << 14
 
 
-class Irregular(Exception):
-    """The rows of a long list have several lengths, or are not all lists, or columns have several lengths.
-
-    `some` is a list with a row of each sort, or an object with a few values of each column.
-    """
-
-    def __init__(self, some: list[Any] | dict[str, Any]) -> None:
-        self.some = some
-
-
 @dataclass(frozen=True, slots=True)
 class RegularTable:
     """Rows and columns, by their places."""
 
     names: Sequence[Any]
     rows: Callable[[], int]
+    """How many there are; of records that are certainly rejected, how many were looked at."""
     columns: Callable[[Sequence[int]], Chunks]
     """What is in some columns."""
     cut: Callable[[Sequence[int], Sequence[int]], Any]
@@ -55,19 +47,24 @@ class RegularTable:
     values, so that its size needs no check."""
     rows_are_told_by_all: bool = False
     """Whether it takes all columns to tell how many rows there are, and in which order."""
+    is_by_rows: bool = False
+    """Whether a chunk has some rows of all columns, so that it may do to look at the first chunks."""
     is_sorted: bool = False
     """Whether the values have been sorted by kind on the way to the names."""
     rows_of_names: Sequence[int] = ()
     """Of records, the first with each name."""
 
 
-def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -> RegularTable | None:
+def table(
+    schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds], most_names: float = math.inf
+) -> RegularTable | None:
     """The request as a table; None if its form is none of these.
 
     Args:
         schema: a column signature.
         decoded: the request.
         kinds: of columns, by name. They are filled as a side effect when the table must be scanned anyway.
+        most_names: how many columns it may have and not be rejected.
 
     Raises:
         MustReadWhole: it has long lists, and its form is not sure to be regular.
@@ -81,7 +78,7 @@ def table(schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds]) -
     elif isinstance(content, tables.Table):
         found = _of_read_records(content)
     elif list_access.is_list(content) and not list_access.is_labelled(content):
-        found = _of_rows(schema, content, kinds, may_be_column=decoded.format is not Format.RECORDS)
+        found = _of_rows(schema, content, kinds, most_names, may_be_column=decoded.format is not Format.RECORDS)
     else:
         is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
         found = _of_columns(content) if is_table else None
@@ -126,7 +123,7 @@ def _of_split(content: Any) -> RegularTable | None:
         return None
     if names is not None and len(names) != len(found.names):
         if type(rows) is ChunkedList and index is None:
-            raise Irregular(list_access.sorts(rows))
+            raise list_access.irregular(next(rows.chunks())[1])
         return None
     if index is not None and (type(index) is not list or type(rows) is not list or len(index) != len(rows)):
         return None
@@ -142,14 +139,16 @@ def _of_split(content: Any) -> RegularTable | None:
     return replace(found, names=names or found.names, cut=cut)
 
 
-def _of_rows(schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], *, may_be_column: bool) -> RegularTable | None:
+def _of_rows(
+    schema: Schema, rows: Any, kinds: Mapping[Any, Kinds], most_names: float, *, may_be_column: bool
+) -> RegularTable | None:
     types: set[type]
     if isinstance(rows, Numbers):
         types = {list if rows.shape else float}
     else:
         types = {type(rows.first)} if isinstance(rows, ChunkedList) else set(map(type, rows))
     if types == {dict}:
-        return _of_records(rows, kinds if schema.has_input_names() else {})
+        return _of_records(rows, kinds if schema.has_input_names() else {}, most_names)
     is_one_column = may_be_column and len(schema.inputs) == 1 and schema.has_input_names()
     if is_one_column and dict not in types:
         return _of_values(schema.input_names()[0], rows, {dict})
@@ -189,13 +188,13 @@ def _of_lists(rows: Any) -> RegularTable | None:
                 with suppress(ValueError):
                     values = list(zip(*chunk, strict=True))
             if len(values) != width:
-                raise Irregular(list_access.sorts(rows))
+                raise list_access.irregular([first, *chunk])
             yield from ((place, start, values[place]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
         return [[row[place] for place in places] for row in list_access.taken(rows, chosen)]
 
-    return RegularTable(range(width), lambda: len(rows), columns, cut, type(rows) is list)
+    return RegularTable(range(width), lambda: len(rows), columns, cut, type(rows) is list, is_by_rows=True)
 
 
 def _of_read_lists(rows: Numbers) -> RegularTable | None:
@@ -209,8 +208,9 @@ def _of_read_lists(rows: Numbers) -> RegularTable | None:
     )
 
 
-def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
+def _of_records(records: Any, kinds: Mapping[Any, Kinds], most_names: float) -> RegularTable:
     names: dict[str, int] = {}  # each with the first row that has it
+    looked_at = 0
     for start, chunk in list_access.chunks(records):
         if set(map(type, chunk)) != {dict}:
             raise MustReadWhole
@@ -220,6 +220,9 @@ def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
                 of_column.add(start, list_access.members(chunk, name))
             else:
                 of_column.add_absent(start, len(chunk))
+        looked_at = start + len(chunk)
+        if len(names) > most_names or value_kinds.are_rejected(kinds.values()):
+            break
     of_all = list(names)
 
     def columns(places: Sequence[int]) -> Chunks:
@@ -233,7 +236,7 @@ def _of_records(records: Any, kinds: Mapping[Any, Kinds]) -> RegularTable:
         return [{name: record[name] for name in kept if name in record} for record in taken]
 
     return RegularTable(
-        of_all, lambda: len(records), columns, cut, is_sorted=bool(kinds), rows_of_names=list(names.values())
+        of_all, lambda: looked_at, columns, cut, is_sorted=bool(kinds), rows_of_names=list(names.values())
     )
 
 
@@ -255,7 +258,8 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
         if len(lengths) > 1 and are_labelled == {True}:
             raise MustReadWhole
         if len(lengths) > 1:
-            raise Irregular({name: list_access.first_few(values, lengths) for name, values in content.items()})
+            some = {name: list_access.first_few(values, lengths) for name, values in content.items()}
+            raise list_access.Irregular(some)
         return lengths[0]
 
     def columns(places: Sequence[int]) -> Chunks:
@@ -265,7 +269,7 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
             yield from ((place, start, chunk) for start, chunk in chunks)
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
-        some = _some(content, names, places)
+        some = {names[place]: content[names[place]] for place in places}
         parts = {
             name: list_access.taken(values, rows) if list_access.is_list(values) else values
             for name, values in some.items()
@@ -276,10 +280,6 @@ def _of_columns(content: dict[str, Any]) -> RegularTable | None:
 
     is_counted = ChunkedList not in types or len(of_rows) < len(names)
     return RegularTable(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
-
-
-def _some(columns: dict[str, Any], names: list[str], places: Sequence[int]) -> dict[str, Any]:
-    return {names[place]: columns[names[place]] for place in places}
 
 
 def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:
@@ -294,7 +294,7 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, dict[str, Any]]:
         kept = [labels[row] for row in rows]
-        some = _some(content, names, places)
+        some = {names[place]: content[names[place]] for place in places}
         return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
 
     return RegularTable(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True)

@@ -4,12 +4,16 @@ What MLflow says of a column depends on the kinds of its values (`value_kinds`),
 an excerpt with the first rows of each kind is rejected as the whole would be, and has the first of the violations that
 the whole has; how many more there are is counted by kind. JSON whose excerpt is rejected never becomes a data frame
 as a whole; other JSON does once its size was checked.
+
+Of a long list, rows are looked at until some are wrong whatever the others hold. It is then rejected as if it ended
+there.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +22,11 @@ from mlflow.types import DataType, Schema
 from signet_contract import unchecked_names
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import column_names, list_access, regular_table
-from signet_contract.enforcement.regular_table import Irregular, RegularTable
+from signet_contract.enforcement import column_names, columns, list_access, regular_table, value_kinds
+from signet_contract.enforcement.list_access import Irregular
+from signet_contract.enforcement.regular_table import RegularTable
 from signet_contract.enforcement.value_kinds import Kinds
-from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation
+from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rule, SignatureMismatch, Violation
 from signet_contract.policy import Policy
 
 MAX_CELLS = 1 << 24
@@ -67,14 +72,16 @@ class Excerpt:
                 raise MustReadWhole
 
     def _cut(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
-        types = schema.input_types_dict() if schema.has_input_names() else dict(enumerate(schema.input_types()))
-        kinds = {name: Kinds(type_, MAX_VIOLATIONS) for name, type_ in types.items() if isinstance(type_, DataType)}
-        if len(kinds) < len(types):
+        kinds = _kinds(schema, policy)
+        if len(kinds) < len(schema.inputs):
             return
-        table = regular_table.table(schema, decoded, kinds)
+        most_names = math.inf if Policy.EXTRA_COLUMNS in policy else len(schema.inputs) + MAX_VIOLATIONS
+        table = regular_table.table(schema, decoded, kinds, most_names)
         few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # beyond which extra ones are only counted
         if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few):
             return
+        if len(table.names) > columns.most(schema):
+            raise columns.too_wide(schema, decoded.format.value, len(table.names))
         try:
             if not schema.has_input_names():
                 unchecked_names.reject(table.names, policy)
@@ -88,11 +95,11 @@ class Excerpt:
             raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
         if len(kept) < len(table.names):
             self.whole = lambda: replace(decoded, content=table.cut(range(table.rows()), kept))
-        rows = self._chosen(schema, table, kinds, kept)
-        if 2 * len(rows) < table.rows():
+        rows, looked_at = self._chosen(schema, table, kinds, kept)
+        if 2 * len(rows) < looked_at:
             self._rows = rows
             self.decoded = replace(decoded, content=table.cut(rows, kept))
-        elif len(kept) < len(table.names):
+        else:
             self.decoded = self.whole()
 
     @property
@@ -146,21 +153,57 @@ class Excerpt:
 
     def _chosen(
         self, schema: Schema, table: RegularTable, kinds: Mapping[Any, Kinds], kept: Sequence[int]
-    ) -> list[int]:
-        """The first rows, the first of each kind in each column, and the first that have the names of those kept."""
+    ) -> tuple[list[int], int]:
+        """The first rows, the first of each kind in each column, and the first that have the names of those kept.
+
+        And how many rows were looked at: where those are wrong for sure, no others.
+        """
         keys = table.names if schema.has_input_names() else range(len(table.names))
         found = {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
-        for place, start, values in () if table.is_sorted else table.columns(list(found)):
-            found[place].add(start, values)
+        looked_at = table.rows() if table.is_sorted else _sorted(table, found)
         mixed = {place: column.with_texts() for place, column in found.items() if column.must_read_texts}
         for place, start, values in table.columns(list(mixed)) if mixed else ():
+            if start >= looked_at:
+                break
             mixed[place].add(start, values)
         found |= mixed
         self._kinds = {table.names[place]: column for place, column in found.items()}
-        chosen = set(range(min(table.rows(), MAX_VIOLATIONS)))
+        chosen = set(range(min(looked_at, MAX_VIOLATIONS)))
         if table.rows_of_names:
             chosen.update(table.rows_of_names[place] for place in kept)
-        return sorted(chosen.union(*(rows for column in found.values() for rows in column.first.values())))
+        return sorted(chosen.union(*(rows for column in found.values() for rows in column.first.values()))), looked_at
+
+
+def _kinds(schema: Schema, policy: frozenset[str]) -> dict[Any, Kinds]:
+    """Of the columns whose types are plain, no kinds of values yet."""
+    types = schema.input_types_dict() if schema.has_input_names() else dict(enumerate(schema.input_types()))
+    required = set(schema.required_input_names()) if schema.has_input_names() else types.keys()
+    return {
+        name: Kinds(type_, MAX_VIOLATIONS, frozenset(_unlifted(policy, is_required=name in required)))
+        for name, type_ in types.items()
+        if isinstance(type_, DataType)
+    }
+
+
+def _unlifted(policy: frozenset[str], *, is_required: bool) -> Iterator[Rule]:
+    """The rules that a value of a column may not break."""
+    if Policy.NULLS not in policy and is_required:
+        yield "null"
+    if Policy.NON_FINITE not in policy:
+        yield "finite"
+    if Policy.MIXED_TYPES not in policy:
+        yield "type"
+
+
+def _sorted(table: RegularTable, kinds: Mapping[int, Kinds]) -> int:
+    """Sort the values of some columns by kind, and tell how many rows were looked at: no more after wrong ones."""
+    looked_at = 0
+    for place, start, values in table.columns(list(kinds)):
+        if table.is_by_rows and start == looked_at and value_kinds.are_rejected(kinds.values()):
+            return looked_at
+        kinds[place].add(start, values)
+        looked_at = start + len(values)
+    return table.rows()
 
 
 def _not_there() -> DecodedRequest:

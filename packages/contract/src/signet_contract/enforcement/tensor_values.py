@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, compress, count
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,6 @@ from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array
 
-_NO_LIST = -1
-
 
 def of(content: Any) -> tuple[list[Any], tuple[int, ...]]:
     """What stands in nested lists, and their shape as far as they are regular."""
@@ -28,31 +26,32 @@ def of(content: Any) -> tuple[list[Any], tuple[int, ...]]:
     return level, tuple(shape)
 
 
-def ragged(content: ChunkedList) -> tuple[int, list[int]] | None:
-    """Where a long list is no regular array: how deep, and how many items its lists have there; None if it is one.
+class Ragged(Exception):
+    """Nested lists are no regular array; the message says where."""
 
-    The lengths ascend, and what is no list counts as one without items.
-    """
-    at_depths: list[set[int]] = []
-    for _, level in content.chunks():
-        for depth in count(1):
-            lists = level if (types := types_of(level)) == [list] else [value for value in level if type(value) is list]
-            lengths = set(map(len, lists)) | ({_NO_LIST} if types != [list] else set())
-            if depth > len(at_depths):
-                at_depths.append(set())
-            at_depths[depth - 1] |= lengths
-            if len(lengths) > 1 or max(lengths) <= 0:
-                break
-            level = list(chain.from_iterable(lists))  # noqa: PLW2901 -- one level deeper
-    found = next(((depth, lengths) for depth, lengths in enumerate(at_depths, 2) if len(lengths) > 1), None)
-    return found and (found[0], sorted({max(length, 0) for length in found[1]}))
+
+def require_regular(values: list[Any], shape: tuple[int, ...]) -> None:
+    """Raise `Ragged` if some of what `of` has found are lists."""
+    types, depth = types_of(values), len(shape) + 1
+    if types == [list]:
+        lengths = sorted(set(map(len, values)))
+        raise Ragged(f"some lists at depth {depth} have {lengths[0]} items, and others {lengths[-1]}")
+    if list in types:
+        raise Ragged(f"some items at depth {depth} are lists, and some are not")
 
 
 def as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
     """An array of numpy's type for the values; if these are no numbers, it repeats one element to have its shape."""
     if {int, float, bool}.issuperset(map(type, values)):
         return np.array(values).reshape(shape)
-    return np.broadcast_to(np.empty((), np.array(deciding(values)).dtype), shape)
+    return np.broadcast_to(np.empty((), _dtype(deciding(values))), shape)
+
+
+def _dtype(values: Sequence[Any]) -> np.dtype[Any]:
+    """Numpy's for an array of the values, which is not made: each of its texts would be as long as the longest."""
+    longest = max((len(value) for value in values if type(value) is str), default=0)
+    dtype = np.array(["" if type(value) is str else value for value in values]).dtype
+    return np.promote_types(dtype, np.dtype(f"U{longest}")) if dtype.kind == "U" else dtype
 
 
 def deciding(values: Sequence[Any]) -> list[Any]:
@@ -110,7 +109,8 @@ class ChunkedValues:
         content: the list.
 
     Raises:
-        MustReadWhole: its chunks have several shapes, or it takes all values at once to tell.
+        Ragged: it is no regular array.
+        MustReadWhole: it takes all values at once to tell.
     """
 
     def __init__(self, dtype: np.dtype[Any], content: ChunkedList | Numbers) -> None:
@@ -123,16 +123,12 @@ class ChunkedValues:
         """The first that are infinite or NaN."""
         self.non_finite_count = 0
         self._deciding: list[Any] = []
-        shapes = set()
-        rows = 0
+        rows, of_row = 0, list[int]()
         for values, (length, *of_row) in _chunks(content):
-            shapes.add(tuple(of_row))
             self._add(dtype, values, rows, math.prod(of_row))
             rows += length
-        if len(shapes) > 1:
-            raise MustReadWhole
-        self.shape = (rows, *shapes.pop())
-        self.dtype = np.array(self._deciding).dtype if self.unfit else dtype
+        self.shape = (rows, *of_row)
+        self.dtype = _dtype(self._deciding) if self.unfit else dtype
         """Numpy's for the values as JSON typed them, if some are unfit."""
 
     def _add(self, dtype: np.dtype[Any], values: Any, rows: int, width: int) -> None:
@@ -142,8 +138,6 @@ class ChunkedValues:
         step = width if type(values) is list and width * width < len(values) else 1
         for start in range(step):
             for type_, places, of_type in _by_type(values[start::step] if step > 1 else values):
-                if type_ is list:
-                    raise MustReadWhole
                 self._deciding = deciding([*self._deciding, *_extremes(type_, of_type)])
                 unfit_ = _unfit_places(dtype, type_, of_type)
                 self.unfit_count += len(unfit_)
@@ -165,8 +159,13 @@ def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array,
         for block in typed_arrays.blocks(content):
             yield block.ravel(), (len(block), *content.shape)
         return
+    _, of_first = of(content.first)
     for _, chunk in content.chunks():
-        yield of(chunk)
+        values, shape = of(chunk)
+        if shape[1:] != of_first:
+            values, shape = of([content.first, *chunk])
+        require_regular(values, shape)
+        yield values, shape
 
 
 def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | Array, Any]]:

@@ -20,7 +20,6 @@ from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values, columns, list_access, row_excerpt, tensor_values
 from signet_contract.enforcement.tensor_values import ChunkedValues
-from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, rejecting
 
@@ -171,13 +170,19 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     Raises:
         SignatureMismatch: they are ragged.
     """
-    if isinstance(content, ChunkedList | Numbers):
-        return _of_compact_list(spec, name, content, policy)
+    try:
+        is_compact = isinstance(content, ChunkedList | Numbers)
+        return (_of_compact_list if is_compact else _of_lists)(spec, name, content, policy)
+    except tensor_values.Ragged as ragged:
+        raise SignatureMismatch(
+            f"The input is not a regular array: {ragged}.",
+            [Violation("shape", f"shape {spec.shape}", "lists of different lengths", column=name)],
+        ) from None
+
+
+def _of_lists(spec: Any, name: str | None, content: Any, policy: frozenset[str]) -> tuple[Array, list[_Broken]]:
     values, shape = tensor_values.of(content)
-    if list in (types := types_of(values)):
-        lists_ = values if types == [list] else [value for value in values if type(value) is list]
-        lengths = sorted(set(map(len, lists_)) | ({0} if len(lists_) < len(values) else set()))
-        raise _ragged(spec, name, len(shape) + 1, lengths)
+    tensor_values.require_regular(values, shape)
     if not values:
         return np.empty(shape, spec.type), []
     broken = _broken_by_types(spec, name, values, shape, policy)
@@ -189,26 +194,13 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
     return (array if is_exact else np.array(values, dtype=object)).astype(spec.type).reshape(shape), []
 
 
-def _ragged(spec: Any, name: str | None, depth: int, lengths: Sequence[int]) -> SignatureMismatch:
-    return SignatureMismatch(
-        f"The input is not a regular array: its lists at depth {depth} have from {lengths[0]} to {lengths[-1]} items.",
-        [Violation("shape", f"shape {spec.shape}", "lists of different lengths", column=name)],
-    )
-
-
 def _of_compact_list(
     spec: Any, name: str | None, content: ChunkedList | Numbers, policy: frozenset[str]
 ) -> tuple[Array, list[_Broken]]:
     """An array of zeros in the place of a long list, with the reasons against this."""
     if Policy.MIXED_TYPES in policy:  # what a value may be depends on all
         raise MustReadWhole
-    try:
-        found = ChunkedValues(spec.type, content)
-    except MustReadWhole:
-        place = tensor_values.ragged(content) if isinstance(content, ChunkedList) else None
-        if place is None:
-            raise
-        raise _ragged(spec, name, *place) from None
+    found = ChunkedValues(spec.type, content)
     broken = [_unfit(spec, name, found.unfit, found.unfit_count)] if found.unfit else []
     if found.non_finite and found.dtype.kind == "f":
         first = [

@@ -13,7 +13,7 @@ import re
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import countOf
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from mlflow.types import DataType
 
+from signet_contract.errors import Rule
 from signet_contract.model_input import EXACT, Array
 
 # From here on a number rounds to infinity in float32.
@@ -67,6 +68,18 @@ _DATE_LENGTH = len("2020-01-01")
 _NO_DATE = 1
 
 
+PYTHON_TYPES: dict[DataType, tuple[type, ...]] = {
+    DataType.double: (float, int),
+    DataType.float: (float, int),
+    DataType.long: (int,),
+    DataType.integer: (float, int),
+    DataType.boolean: (bool,),
+    DataType.string: (str,),
+    DataType.binary: (str, bytes),
+    DataType.datetime: (str, pd.Timestamp),
+}
+
+
 class Absent:
     """Type of what stands for a value that a row does not have."""
 
@@ -76,6 +89,16 @@ ABSENT = Absent()
 
 Kind = tuple[type, int]
 """A Python type, and a number for what matters among its values."""
+
+
+def _broken_rule(kind: Kind, type_: DataType) -> Rule | None:
+    """The rule that each value of a kind breaks in a required column, whatever else is in it; None if that depends."""
+    python_type, code = kind
+    if python_type in (Absent, type(None)) or kind == (float, _NAN):
+        return "null"
+    if python_type is float and code // 2 in (0, len(_FLOATS)):
+        return "finite"
+    return None if python_type in PYTHON_TYPES[type_] else "type"
 
 
 def types_of(values: Sequence[Any]) -> list[type]:
@@ -102,11 +125,14 @@ class Kinds:
     Args:
         type_: what the values are to be.
         most: how many rows of each kind are kept.
+        rejected: the rules that no value may break.
         reads_texts: whether texts are read as numbers, too.
     """
 
-    def __init__(self, type_: DataType, most: int, *, reads_texts: bool = False) -> None:
-        self._type, self._most = type_, most
+    def __init__(
+        self, type_: DataType, most: int, rejected: frozenset[Rule] = frozenset(), *, reads_texts: bool = False
+    ) -> None:
+        self._type, self._most, self._rejected = type_, most, rejected
         self.first: dict[Kind, list[int]] = {}
         """The first rows of each kind."""
         self.counts: dict[Kind, int] = {}
@@ -122,7 +148,14 @@ class Kinds:
 
     def with_texts(self) -> Kinds:
         """Another, without any values yet, that reads texts as numbers."""
-        return Kinds(self._type, self._most, reads_texts=True)
+        return Kinds(self._type, self._most, self._rejected, reads_texts=True)
+
+    @property
+    def is_rejected(self) -> bool | None:
+        """Whether some of the values are wrong, whatever else may come; None if that may make them right."""
+        if self._type == DataType.double and {type_ for type_, _ in self.counts} == {int}:
+            return None  # beside others, whole numbers are doubles
+        return any(_broken_rule(kind, self._type) in self._rejected for kind in self.counts)
 
     def _is_mixed(self) -> bool:
         return any(type_ is not str for type_, _ in self.counts)
@@ -194,6 +227,12 @@ class Kinds:
             found = _OFFSET.search(texts[row], _DATE_LENGTH)
             codes[row] = self._offsets.setdefault(found[0] if found else "", len(self._offsets))
         return codes
+
+
+def are_rejected(columns: Iterable[Kinds]) -> bool:
+    """Whether a table with such values is wrong, and for no other reason than if it ended here."""
+    found = {kinds.is_rejected for kinds in columns}
+    return True in found and None not in found
 
 
 def _array(code: str, values: Sequence[float] | Array) -> Array:
