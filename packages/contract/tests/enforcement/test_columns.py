@@ -195,3 +195,38 @@ def test_csv_is_refused_where_it_does_not_fit(csv: str, message: str) -> None:
     rejection = outcome(signature(*TWO), csv.encode(), "text/csv; charset=utf-8")
     assert isinstance(rejection, Rejected)
     assert rejection.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("split", "reason"),
+    [
+        ({"columns": ["a"], "data": [{"a": 1.5, "b": 2.5}]}, "'data' has ['b'], and 'columns' has not."),
+        ({"columns": {"a": 0}, "data": [{"a": 1.5}, {"b": 2.5}]}, "'data' has ['b'], and 'columns' has not."),
+        (
+            {"columns": ["a", "b"], "data": [{"a": 1.5, "z": 1, "c": 1}]},
+            "'data' has ['c', 'z'], and 'columns' has not.",
+        ),
+        ({"columns": ["a"], "data": {"a": [1.5], "b": [2.5]}}, "'data' has ['b'], and 'columns' has not."),
+        (
+            {"columns": ["a"], "data": {"a": {"0": 1.5, "1": 2.5}}, "index": ["0"]},
+            "'data' is an object, of which 'index' would choose rows.",
+        ),
+    ],
+)
+def test_nothing_is_dropped_from_objects_in_a_split(split: Any, reason: str) -> None:
+    """Pandas would drop a value that the client has sent, or a whole row."""
+    contract = signature(("double", "a"), ("double", "b", False))
+    for rows in (1, 4000):
+        if isinstance(split["data"], list):
+            split = {**split, "data": split["data"] * rows}
+        with pytest.raises(Rejected) as caught:
+            contract.check(json.dumps({"dataframe_split": split}).encode())
+        assert caught.value.message == f"The dataframe_split cannot be read as rows and columns: {reason}"
+
+
+def test_objects_in_a_split_are_rows_by_name() -> None:
+    """As pandas takes them, where `columns` names all that they hold."""
+    contract = signature(("double", "a"), ("double", "b", False))
+    split = {"columns": ["b", "a"], "data": [{"a": 1.5, "b": 2.5}, {"a": 3.5}]}
+    model_input = contract.check(json.dumps({"dataframe_split": split}).encode())
+    np.testing.assert_array_equal(model_input.inputs, [[1.5, 2.5], [3.5, np.nan]])

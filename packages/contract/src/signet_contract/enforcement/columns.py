@@ -24,7 +24,7 @@ from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values
 from signet_contract.enforcement.column_values import CRASHES
 from signet_contract.enforcement.value_kinds import types_of
-from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation
+from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import rejecting
 
 _MOST_EXTRA = 10_000
@@ -102,6 +102,8 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
         _restore_booleans(frame, content)
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
         orient = decoded.format.value.removeprefix("dataframe_")
+        if decoded.format is Format.SPLIT and isinstance(content, dict):
+            _reject_dropped(content)
         _reject_ragged(content.get("data") if isinstance(content, dict) else content)
         frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]  # MLflow types it in part
     elif isinstance(content, dict):
@@ -172,6 +174,16 @@ def _reject_ragged(rows: Any) -> None:
         raise ValueError(f"some rows have {lengths[0]} values, and others {lengths[-1]}")
     if len(lists) < len(rows):
         raise ValueError("some rows are lists and some are not")
+
+
+def _reject_dropped(split: dict[str, Any]) -> None:
+    """Pandas takes from objects in `data` only what `columns` and `index` name."""
+    columns, data = split.get("columns"), split.get("data")
+    if isinstance(data, dict) and split.get("index") is not None:
+        raise ValueError("'data' is an object, of which 'index' would choose rows")
+    names = set().union(*(each for each in (data if isinstance(data, list) else [data]) if isinstance(each, dict)))
+    if names and isinstance(columns, (list, dict)) and (dropped := names - set(columns)):
+        raise ValueError(f"'data' has {listed(sorted(dropped))}, and 'columns' has not")
 
 
 def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:
