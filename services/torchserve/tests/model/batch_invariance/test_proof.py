@@ -96,6 +96,11 @@ def without_gradients(x: torch.Tensor) -> torch.Tensor:
         return x.softmax(1)
 
 
+def sampled(x: torch.Tensor) -> torch.Tensor:
+    places = functional.affine_grid(x.mean((2, 3)).view(-1, 2, 3), (x.shape[0], 6, 3, 3), align_corners=False)
+    return functional.grid_sample(x, places, align_corners=False)
+
+
 def convolutions() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Dropout2d(),
@@ -175,6 +180,25 @@ KEPT_APART: dict[str, tuple[nn.Module, torch.Tensor]] = {
     "one hot": (of(lambda x: functional.one_hot(x, 9).float().sum(1)), integers(5, 3)),
     "written part by part": (of(filled), floats(5, 4)),
     "columns of a product": (of(lambda x: (torch.ones(3, 4) @ x.T).T), floats(5, 4)),
+    "norm of a row": (of(lambda x: x / torch.linalg.norm(x, dim=1, keepdim=True)), floats(5, 4)),
+    "norm of a matrix": (of(torch.linalg.matrix_norm), floats(5, 3, 4)),
+    "norm of a matrix by two dimensions": (of(lambda x: torch.linalg.norm(x, dim=(1, 2))), floats(5, 3, 4)),
+    "tiles": (of(lambda x: x.tile(2) + x[:, None].tile(1, 2, 2).sum(1)), floats(5, 4)),
+    "side by side": (of(lambda x: torch.hstack([x, torch.column_stack([x, x * 2])])), floats(5, 4)),
+    "a contraction": (of(lambda x: torch.tensordot(x, torch.ones(2, 3, 4), ([2, 1], [0, 1]))), floats(5, 3, 2)),
+    "a contraction with what comes before": (
+        of(lambda x: torch.tensordot(torch.ones(2, 3, 4), x, ([2], [1])).movedim(-1, 0)),
+        floats(5, 4),
+    ),
+    "spectrum": (of(lambda x: torch.fft.irfft(torch.fft.rfft(x).abs())), floats(5, 6)),
+    "spectrum of a picture": (of(lambda x: torch.view_as_real(torch.fft.fft2(x)).sum((1, 2))), floats(5, 4, 4)),
+    "spectrum by dimensions": (of(lambda x: torch.fft.fftn(x, dim=(1, 2)).abs()), floats(5, 4, 4)),
+    "short spectra": (
+        of(lambda x: torch.stft(x, 4, window=torch.ones(4), return_complex=True).abs().mean(-1)),
+        floats(5, 16),
+    ),
+    "complex numbers": (of(lambda x: torch.view_as_complex(x.unflatten(1, (2, 2))).abs()), floats(5, 4)),
+    "a grid": (of(sampled), floats(5, 6, 4, 4)),
     "a graph of its own": (of(without_gradients), floats(5, 4)),
     "numbers by themselves": (of(lambda x: x * 2), floats(5)),
 }
@@ -247,6 +271,19 @@ MIXED: dict[str, tuple[Callable[..., Any], str]] = {
     ),
     "drops every size of 1": (lambda x: x.sum(1, keepdim=True).squeeze(), "aten.squeeze.default"),
     "a result in an argument": (sorted_apart, "aten.sort.values"),
+    "norm over rows": (lambda x: x / torch.linalg.norm(x, dim=0), "aten.linalg_norm.default"),
+    "norm of the whole": (lambda x: x / torch.linalg.norm(x), "aten.linalg_norm.default"),
+    "norm of rows as a matrix": (lambda x: x / torch.linalg.matrix_norm(x), "aten.linalg_matrix_norm.str_ord"),
+    "a contraction of rows": (lambda x: x - torch.tensordot(x, x, ([0], [0])).sum(0), "aten.tensordot.default"),
+    "spectrum of rows as a picture": (lambda x: torch.fft.fft2(x).abs(), "aten.fft_fft2.default"),
+    "spectrum of all": (lambda x: torch.fft.fftn(x).abs(), "aten.fft_fftn.default"),
+    "under one another": (lambda x: torch.vstack([x, x])[: x.shape[0]], "aten.vstack.default"),
+    "numbers side by side": (lambda x: torch.hstack([x[:, 0], x[:, 1]])[: x.shape[0]], "aten.hstack.default"),
+    "tiles, paired": (lambda x: x.tile(2, 1).reshape(-1, 2, 4).sum(1), "aten.reshape.default"),
+    "rows as places of a grid": (
+        lambda x: functional.grid_sample(x[None, None], torch.zeros(1, 2, 2, 2), align_corners=False).sum() + x,
+        "aten.grid_sampler.default",
+    ),
     "random": (lambda x: x + torch.rand_like(x), "aten.rand_like.default"),
 }  # fmt: skip
 
@@ -262,6 +299,10 @@ ALONE: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], str]] = {
         of(lambda x: x + 1 if x.shape[0] > 3 else x), (floats(4, 4),), "the program does not take every number of rows"
     ),
     "one row": (of(lambda x: x * 2), (floats(1, 4),), "the program takes batches of exactly 1"),
+    "spectrum over rows": (
+        of(lambda x: torch.fft.fft(x, dim=0).abs()), (floats(5, 4),),
+        "the program does not take every number of rows",
+    ),
     "as many as columns": (
         of(lambda x: x @ x), (floats(4, 4),), "the program takes batches of exactly 4"
     ),
@@ -370,6 +411,11 @@ SHAPES: list[Callable[[torch.Tensor, int], torch.Tensor]] = [
     lambda t, d: t.repeat_interleave(2, d),
     lambda t, d: t.repeat(*(2 if dim == d else 1 for dim in range(t.ndim))),
     lambda t, d: torch.cat([t, t + 1], d),
+    lambda t, d: t.tile(*(2 if dim == d else 1 for dim in range(t.ndim))),
+    lambda t, _: torch.hstack([t, t]),
+    lambda t, d: torch.tensordot(
+        t, torch.ones(t.shape[d], 2) if isinstance(t.shape[d], int) else torch.ones(2, 2), ([d], [0])
+    ),
 ]
 OPERATORS: list[Callable[[torch.Tensor, int], torch.Tensor]] = [
     lambda t, d: t.softmax(d),
@@ -385,6 +431,10 @@ OPERATORS: list[Callable[[torch.Tensor, int], torch.Tensor]] = [
     lambda t, d: t.index_select(d, torch.zeros(1, dtype=torch.long)) + t,
     lambda t, _: t @ t.transpose(-1, -2) @ t,
     lambda t, _: t.sigmoid() * 2,
+    lambda t, d: t / (1 + torch.linalg.norm(t, dim=d, keepdim=True)),
+    lambda t, _: t / (1 + torch.linalg.matrix_norm(t, keepdim=True)),
+    lambda t, d: torch.fft.fft(t, dim=d).real,
+    lambda t, _: torch.fft.fft2(t).real,
     lambda t, d: functional.pad(t.movedim(d, -1), (1, 0))[..., :-1].movedim(-1, d),
     lambda t, d: t.mul_(t.amin(d, keepdim=True) + 1),
     lambda t, d: t + torch.arange(t.shape[d]).reshape(-1, *[1] * (t.ndim - 1 - d)),

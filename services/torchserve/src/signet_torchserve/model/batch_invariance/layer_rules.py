@@ -6,10 +6,11 @@ As in `shape_rules`, a rule says where the rows are, or raises `Mixed`.
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import pairwise
 
 from signet_torchserve.model.batch_invariance.rule_input import Outcome, Rows, Rule, Step, Tensor
-from signet_torchserve.model.batch_invariance.shape_rules import broadcast
+from signet_torchserve.model.batch_invariance.shape_rules import along, broadcast, reduced, same
 from signet_torchserve.model.batch_invariance.symbolic_size import ONE
 from signet_torchserve.model.operator_calls import tensors
 
@@ -26,6 +27,9 @@ _UPSAMPLINGS = (
     "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
     "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
 )  # fmt: skip
+_TRANSFORMS = tuple(
+    f"fft_{kind}{n}" for kind in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft") for n in ("", 2, "n")
+)
 _LAST = {"tril": 2, "triu": 2, "pixel_shuffle": 3, "pixel_unshuffle": 3}
 _MATRIX = 2
 
@@ -81,6 +85,16 @@ def _sum_with_product(step: Step) -> Outcome:
     raise step.mixed
 
 
+def _contracted(step: Step) -> Outcome:
+    """`tensordot`: what is left of one tensor's dimensions, and behind it what is left of the other's."""
+    left, right = step.tensors("self")[0], step.tensors("other")[0]
+    step.demand(not (left.rows and right.rows))
+    subject, argument, before = (left, "dims_self", 0) if left.rows else (right, "dims_other", left.ndim)
+    rows, summed = subject.rows or Rows(0), step.dims(argument, subject.ndim)
+    step.demand(subject.rows and rows.dim not in summed)
+    return rows.at(rows.dim - sum(dim < rows.dim for dim in summed) + max(0, before - len(summed)))
+
+
 def _distances(step: Step) -> Outcome:
     """`cdist`: of the vectors of one tensor to those of another."""
     left, right = step.tensors("x1")[0], step.tensors("x2")[0]
@@ -134,6 +148,32 @@ def _last(step: Step) -> Outcome:
     digits = re.search(r"(\d)d", step.name)
     touched = int(digits[1]) if digits else _LAST[step.name]
     step.demand(rows.dim < subject.ndim - touched)
+    return rows
+
+
+def _transformed(step: Step) -> Outcome:
+    """A Fourier transform, along one dimension, the last two, or those that are named."""
+    return along(step, {"2": [-2, -1], "n": None}.get(step.name[-1], -1))
+
+
+def _short_transforms(step: Step) -> Outcome:
+    """`stft`: of each sample's places."""
+    subject, _ = step.lone()
+    step.demand(subject.ndim == _MATRIX)
+    return _first(step)
+
+
+def _complex(step: Step) -> Outcome:
+    """The last dimension holds both parts of each number, or begins to."""
+    subject, rows = step.lone()
+    step.demand(step.name == "view_as_real" or rows.dim < subject.ndim - 1)
+    return rows
+
+
+def _sampled(step: Step) -> Outcome:
+    """`grid_sample`: each sample at the places of its own grid."""
+    rows = same(step, step.tensors("input", "grid"))
+    step.demand(rows.dim == 0)
     return rows
 
 
@@ -234,10 +274,17 @@ LAYER_RULES: dict[str, Rule] = {
     **dict.fromkeys((*_POOLS, *_UPSAMPLINGS, *_LAST), _last),
     **dict.fromkeys([f"max_pool{n}d_with_indices" for n in (1, 2, 3)], _last),
     **dict.fromkeys(("layer_norm", "native_layer_norm", "rms_norm"), _layer_norm),
-    **dict.fromkeys(("group_norm", "channel_shuffle", "im2col", "col2im"), _first),
+    **dict.fromkeys(("group_norm", "channel_shuffle", "im2col", "col2im", "affine_grid_generator"), _first),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
     **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
     **dict.fromkeys(("embedding", "one_hot", "bucketize", "searchsorted"), _looked_up),
+    **dict.fromkeys(_TRANSFORMS, _transformed),
+    **dict.fromkeys(("view_as_real", "view_as_complex"), _complex),
+    **dict.fromkeys(("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), _sampled),
+    "stft": _short_transforms,
+    "linalg_norm": reduced,
+    "linalg_matrix_norm": partial(reduced, default=[-2, -1]),
+    "tensordot": _contracted,
     "index": _indexed_at,
     "linear": _linear,
     "einsum": _einsum,

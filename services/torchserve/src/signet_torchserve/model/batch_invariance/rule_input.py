@@ -86,7 +86,7 @@ class Step:
         """Whether the operator has more than one argument."""
         return len(self.call.arguments) > 1
 
-    def dims(self, argument: str, ndim: int, default: int | None = None) -> list[int]:
+    def dims(self, argument: str, ndim: int, default: int | list[int] | None = None) -> list[int]:
         """Dimensions that an argument names, counted from the first."""
         value = self.call.value(argument, default)
         values = value if isinstance(value, list) else [value]

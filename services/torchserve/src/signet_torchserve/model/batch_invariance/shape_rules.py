@@ -26,9 +26,10 @@ _REDUCED = (
 )  # fmt: skip
 _REDUCED_LAST = ("median", "mode", "kthvalue")
 _ALONG = ("softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
-_ALONG_LAST = ("sort", "argsort", "msort", "topk", "glu", "diff", "fft_fft", "fft_ifft", "fft_rfft", "fft_irfft")
+_ALONG_LAST = ("sort", "argsort", "msort", "topk", "glu", "diff")
 _PARTS = ("split", "split_with_sizes", "chunk", "tensor_split", "narrow", "unsafe_split", "unsafe_chunk")
 _GATHERED = ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim")
+_SIDE_BY_SIDE = ("hstack", "column_stack")
 _INDEXED = ("index_select", "index_fill", "index_add", "index_copy")
 
 
@@ -51,7 +52,7 @@ def _elementwise(step: Step) -> Outcome:
 
 def _binary(step: Step) -> Outcome:
     """`max` and `min` of two tensors; of one, they are reductions."""
-    return broadcast(step) if "other" in step.call.arguments else _reduced(step)
+    return broadcast(step) if "other" in step.call.arguments else reduced(step)
 
 
 def _where(step: Step) -> Outcome:
@@ -155,7 +156,8 @@ def _moved(step: Step) -> Outcome:
     return rows.at(order.index(rows.dim))
 
 
-def _reduced(step: Step, default: int | None = None) -> Outcome:
+def reduced(step: Step, default: int | list[int] | None = None) -> Outcome:
+    """Rows of a tensor that loses some dimensions, or keeps a single place of them."""
     subject, rows = step.lone()
     dims = step.dims("dim", subject.ndim, default)
     step.demand(rows.dim not in dims)
@@ -165,17 +167,18 @@ def _reduced(step: Step, default: int | None = None) -> Outcome:
 
 def _reduced_last(step: Step) -> Outcome:
     step.demand(step.name == "kthvalue" or "dim" in step.call.arguments)
-    return _reduced(step, -1)
+    return reduced(step, -1)
 
 
-def _along(step: Step, default: int | None = None) -> Outcome:
+def along(step: Step, default: int | list[int] | None = None) -> Outcome:
+    """Rows of a tensor that is worked on along some dimensions, and keeps them."""
     subject, rows = step.lone()
     step.demand(rows.dim not in step.dims("dim", subject.ndim, default))
     return rows
 
 
 def _along_last(step: Step) -> Outcome:
-    return _along(step, 0 if step.name == "msort" else -1)
+    return along(step, 0 if step.name == "msort" else -1)
 
 
 def _flipped(step: Step) -> Outcome:
@@ -185,7 +188,7 @@ def _flipped(step: Step) -> Outcome:
 
 
 def _parts(step: Step) -> Outcome:
-    return _along(step, 0)
+    return along(step, 0)
 
 
 def _sliced(step: Step) -> Outcome:
@@ -210,7 +213,7 @@ def _unfolded(step: Step) -> Outcome:
     return rows
 
 
-def _same(step: Step, tensors: list[Tensor]) -> Rows:
+def same(step: Step, tensors: list[Tensor]) -> Rows:
     """Rows of tensors that all have them in the same dimension."""
     places = {tensor.rows for tensor in tensors}
     step.demand(len(places) == 1 and None not in places and len({tensor.ndim for tensor in tensors}) == 1)
@@ -219,20 +222,20 @@ def _same(step: Step, tensors: list[Tensor]) -> Rows:
 
 def _joined(step: Step) -> Outcome:
     tensors = step.tensors("tensors")
-    rows = _same(step, tensors)
-    step.demand(rows.dim not in step.dims("dim", tensors[0].ndim, 0))
+    rows = same(step, tensors)
+    step.demand(rows.dim not in step.dims("dim", tensors[0].ndim, 1 if step.name in _SIDE_BY_SIDE else 0))
     return rows
 
 
 def _stacked(step: Step) -> Outcome:
     tensors = step.tensors("tensors")
-    rows = _same(step, tensors)
+    rows = same(step, tensors)
     (dim,) = step.dims("dim", tensors[0].ndim + 1, 0)
     return rows.at(rows.dim + (dim <= rows.dim))
 
 
 def _gathered(step: Step) -> Outcome:
-    rows = _same(step, step.tensors())
+    rows = same(step, step.tensors())
     step.demand(rows.dim not in step.dims("dim", step.tensors()[0].ndim))
     return rows
 
@@ -263,19 +266,19 @@ SHAPE_RULES: dict[str, Rule] = {
     **dict.fromkeys(_RESHAPED, _reshaped),
     **dict.fromkeys(("transpose", "swapaxes", "swapdims", "t", "mT", "mH", "adjoint", "numpy_T"), _swapped),
     **dict.fromkeys(("movedim", "moveaxis"), _moved),
-    **dict.fromkeys(_REDUCED, _reduced),
+    **dict.fromkeys(_REDUCED, reduced),
     **dict.fromkeys(_REDUCED_LAST, _reduced_last),
-    **dict.fromkeys(_ALONG, _along),
+    **dict.fromkeys(_ALONG, along),
     **dict.fromkeys(_ALONG_LAST, _along_last),
     **dict.fromkeys(_PARTS, _parts),
     **dict.fromkeys(("select", "unbind"), _selected),
-    **dict.fromkeys(("cat", "concat", "concatenate"), _joined),
+    **dict.fromkeys(("cat", "concat", "concatenate", *_SIDE_BY_SIDE), _joined),
     **dict.fromkeys(_GATHERED, _gathered),
-    **dict.fromkeys(_INDEXED, _along),
+    **dict.fromkeys(_INDEXED, along),
     "max": _binary,
     "min": _binary,
     "where": _where,
-    "repeat": _repeated,
+    **dict.fromkeys(("repeat", "tile"), _repeated),
     "repeat_interleave": _interleaved,
     "squeeze": _squeezed,
     "permute": _permuted,
