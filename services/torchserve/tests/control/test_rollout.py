@@ -14,6 +14,7 @@ from signet_torchserve.control.rollout import Rollout
 from signet_torchserve.errors import NotServable
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.client import TorchServe
+from signet_torchserve.server.model_server import ModelServerError
 from signet_torchserve.version_options import Options
 
 EXAMPLE = {"inputs": [[1.5]]}
@@ -26,8 +27,9 @@ def answering(answer: Callable[[Any], Any]) -> Iterator[TorchServe]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps(answer(request)).encode()
-            self.send_response(200)
+            answered = answer(request)
+            body = json.dumps(answered).encode()
+            self.send_response(answered.get("code", 200))
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -104,3 +106,11 @@ def test_a_version_whose_answer_is_the_same_is_not_refused() -> None:
 def test_a_version_that_has_served_is_not_asked_again() -> None:
     """To go back to it must not fail."""
     hold(counting(), served_at="2026-01-01")
+
+
+def test_a_version_that_refuses_its_own_example_is_refused() -> None:
+    """A 400 is final, so no second try would help; any other error may heal."""
+    with pytest.raises(NotServable, match="The version refuses its own example: no float64"):
+        hold(lambda _: {"code": 400, "message": "no float64"})
+    with pytest.raises(ModelServerError, match="answered 503: no worker"):
+        hold(lambda _: {"code": 503, "message": "no worker"})

@@ -136,6 +136,30 @@ def test_outputs_other_than_promised_are_refused(
     assert LoadFailure.of(unpacked) == LoadFailure(str(caught.value), is_final=True)
 
 
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [
+        (lambda x: {"scores": x}, "several outputs"),
+        (lambda x: (x, x.argmax(1)), "several outputs"),
+        (lambda x: x[:, :1], "float32 of the shape (1, 1)"),
+        (lambda x: x[:, 0], "float32 of the shape (1,)"),
+        (lambda x: x[:, 0] > 0, "bool of the shape (1,)"),
+        (lambda x: x[:, None], "float32 of the shape (1, 1, 4)"),
+        (lambda x: (x > 0).long(), "int64 of the shape (1, 4)"),
+        (lambda x: x.sum().long(), "int64 of the shape ()"),
+    ],
+)
+def test_outputs_without_one_class_a_row_are_refused_where_classes_have_names(
+    function: Any, got: str, tmp_path: Path
+) -> None:
+    """They would be answered as bare numbers to clients who expect names."""
+    with pytest.raises(NotServable) as caught:
+        Server(folder(tmp_path, function, [], index_to_name=LABELS))
+    assert str(caught.value).startswith(
+        f"The version names classes (index_to_name.json), and its program returns {got}:"
+    )
+
+
 def even(x: torch.Tensor) -> torch.Tensor:
     return x * 3 if x.shape[0] % 2 == 0 else x * 2
 
@@ -166,3 +190,25 @@ def test_without_an_example_zeros_are_tried(outputs: list[Any], fits: bool, tmp_
     else:
         with pytest.raises(NotServable, match=r"with an output of the shape \(1, 1\)"):
             Server(unpacked)
+
+
+class Linear(torch.nn.Module):
+    """Two inputs, of which the first must be of the weights' dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.layer(a) + b
+
+
+def test_without_an_example_a_dtype_that_the_program_does_not_take_is_refused(tmp_path: Path) -> None:
+    """No request could be answered. A dtype that is not the program's own is no obstacle if the program takes it."""
+    logged = ModelSignature(Schema([tensor(-1, 2, name="a"), tensor(-1, 2, name="b")]))
+    model = models.save(tmp_path / "model", Linear(), (rows(3, 2), rows(3, 2)), logged)
+    models.resign(model, ModelSignature(Schema([tensor(-1, 2, name="b", dtype="float64"), tensor(-1, 2, name="a")])))
+    Server(models.unpack(model, tmp_path / "taken"))
+    models.resign(model, ModelSignature(Schema([tensor(-1, 2, name="b"), tensor(-1, 2, name="a", dtype="float64")])))
+    with pytest.raises(NotServable, match=r"exported with float32, float32 and gets float64, float32"):
+        Server(models.unpack(model, tmp_path / "refused"))

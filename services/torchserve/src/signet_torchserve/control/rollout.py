@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from signet_contract.policy import Policy
 
@@ -25,7 +25,7 @@ from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.errors import DigestDiffers, NotServable
 from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, MEMORY, Revision
-from signet_torchserve.server.model_server import ModelServer, ModelServerError, wait_until_ready
+from signet_torchserve.server.model_server import ModelServer, ModelServerError, RequestRejected, wait_until_ready
 from signet_torchserve.version_options import Options
 
 logger = logging.getLogger(__name__)
@@ -254,17 +254,21 @@ class Rollout:
 
     def _check_golden(self, golden: Golden) -> None:
         """Ask for the golden answers, alone and among other requests, and compare them."""
+        ask = partial(self._server.predict, self.name, self.revision.id)
         began = time.monotonic()
-        answer = self._predict(golden.request)
+        try:
+            answer = ask(golden.request)
+        except RequestRejected as rejected:
+            raise NotServable(f"The version refuses its own example: {rejected}") from rejected
         if mismatch := golden.mismatch(answer):
             raise ModelServerError(mismatch)
         if self.revision.has_served or Policy.RANDOM in self._options.allow:
             return
         others = [golden.neighbour] * 2 if time.monotonic() - began < QUICK_S else []
         with ThreadPoolExecutor(ASKED_AGAIN + len(others)) as pool:
-            again = [pool.submit(self._predict, golden.request) for _ in range(ASKED_AGAIN)]
+            again = [pool.submit(ask, golden.request) for _ in range(ASKED_AGAIN)]
             for other in others:
-                pool.submit(self._predict, other)  # whatever its answer is
+                pool.submit(ask, other)  # whatever its answer is
         for other in (future.result() for future in again):
             if not are_about(other, answer):
                 raise NotServable(
@@ -272,9 +276,6 @@ class Rollout:
                     "function of a request: call model.eval() before logging it. If the answers are meant to vary, "
                     "set the tag serving.allow to random."
                 )
-
-    def _predict(self, request: Any) -> Any:
-        return self._server.predict(self.name, self.revision.id, request)
 
     def _check_loading(self) -> None:
         self._check_cancelled()

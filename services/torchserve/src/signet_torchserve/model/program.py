@@ -35,6 +35,10 @@ SLOW_S = 0.1  # one that takes longer is not asked again
 class Program:
     """An exported program on one device.
 
+    Attributes:
+        names: of its inputs, in their order.
+        forms: of its inputs.
+
     Args:
         path: the .pt2 file, as `archive` wrote it.
         device: torch device it runs on, wherever the weights were when the model was logged.
@@ -49,6 +53,7 @@ class Program:
         self._on_cpu = self._device.type == "cpu"
         self._is_batch_invariant = is_batch_invariant
         self._module = _load(path, self._device, is_generated=is_generated)
+        self.names, self.forms = self._module.names, self._module.forms
         if self._on_cpu:  # zeros may be out of a table's range, which would break a GPU for good
             self._choose_threads()
 
@@ -56,7 +61,7 @@ class Program:
         """Leave a small program one thread."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        zeros = [torch.zeros(form.example, dtype=form.dtype) for form in self._module.forms]
+        zeros = self._zeros()
         took = float("inf")
         with contextlib.suppress(*_AT_FAULT), torch.inference_mode():
             for _ in range(3):  # the first is slower than all others
@@ -67,6 +72,17 @@ class Program:
                     break
         if took > SMALL_S:
             torch.set_num_threads(threads)
+
+    def takes_zeros(self) -> bool:
+        """Whether the program takes zeros of the dtypes that it was exported with."""
+        try:
+            self._module(*self._zeros())
+        except _AT_FAULT:
+            return False
+        return True
+
+    def _zeros(self) -> list[torch.Tensor]:
+        return [torch.zeros(form.example, dtype=form.dtype, device=self._device) for form in self.forms]
 
     def run(self, model_inputs: Sequence[ModelInput]) -> list[Any]:
         """Output of the program for each model input, on the CPU; a `Rejected` in its place where the program refuses.
@@ -100,17 +116,23 @@ class Program:
         except _AT_FAULT as error:
             if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
                 raise
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__) + self._other_dtypes(model_input)
             return SignatureMismatch(
                 f"The signature admits this input, but the model refuses it: {reason}",
                 [Violation(rule="model", expected="an input that the model can take", got=reason)],
             )
 
+    def _other_dtypes(self, model_input: ModelInput) -> str:
+        """Which dtypes the inputs have, if the program was exported with others, as the end of a sentence."""
+        given = ", ".join(str(array.dtype) for array in self._arrays(model_input.inputs))
+        exported = ", ".join(str(form.dtype).removeprefix("torch.") for form in self.forms)
+        return "" if given == exported else f" (it was exported with {exported} and gets {given})"
+
     def _arrays(self, inputs: Array | dict[str, Array]) -> Sequence[Array]:
         if not isinstance(inputs, dict):
             return [inputs]
-        if set(inputs) == set(self._module.names):  # by name, but MLflow exports programs that take no keywords
-            return [inputs[name] for name in self._module.names]
+        if set(inputs) == set(self.names):  # by name, but MLflow exports programs that take no keywords
+            return [inputs[name] for name in self.names]
         return list(inputs.values())
 
     def _tensor(self, array: Array) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from signet_torchserve.server.model_server import PLACEHOLDER, ModelServerError, ServedVersion
+from signet_torchserve.server.model_server import PLACEHOLDER, ModelServerError, RequestRejected, ServedVersion
 from signet_torchserve.server.socket_adapter import SocketAdapter
 from signet_torchserve.version_options import Options
 
@@ -120,7 +120,10 @@ class TorchServe:
         return True
 
     def predict(self, name: str, revision_id: str, request: Any) -> Any:
-        return self._call("POST", f"{self._inference}/predictions/{name}/{revision_id}", json=request)
+        response = self._request("POST", f"{self._inference}/predictions/{name}/{revision_id}", json=request)
+        if response.status_code == requests.codes.bad_request:
+            raise RequestRejected(_message(response))
+        return self._checked(response)
 
     def _describe(self, name: str, revision_id: str) -> list[dict[str, Any]]:
         response = self._request("GET", f"{_MANAGEMENT}/models/{name}/{revision_id}".rstrip("/"))
@@ -152,16 +155,23 @@ class TorchServe:
             raise ModelServerError(f"TorchServe does not answer {method} {url}: {error}") from error
 
     def _checked(self, response: requests.Response) -> Any:
-        try:
-            document = response.json()
-        except requests.JSONDecodeError:
-            document = {"message": response.text}
         if not response.ok:
-            message = document.get("message", document) if isinstance(document, dict) else document
             raise ModelServerError(
-                f"{response.request.method} {response.url} answered {response.status_code}: {message}"
+                f"{response.request.method} {response.url} answered {response.status_code}: {_message(response)}"
             )
-        return document
+        return _document(response)
+
+
+def _document(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except requests.JSONDecodeError:
+        return {"message": response.text}
+
+
+def _message(response: requests.Response) -> str:
+    document = _document(response)
+    return str(document.get("message", document) if isinstance(document, dict) else document)
 
 
 def _served(model: dict[str, Any]) -> ServedVersion:

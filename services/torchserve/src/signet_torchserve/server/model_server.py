@@ -38,6 +38,10 @@ class ModelServerError(Exception):
     """The model server did not do what it was asked to, or has not said that it did; the message is its own."""
 
 
+class RequestRejected(ModelServerError):
+    """A version answers a request with a 400, and always will; the message is the version's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServedVersion:
     """One registered version of a model, as the model server describes it."""
@@ -102,7 +106,7 @@ class ModelServer(Protocol):
         """
 
     def predict(self, name: str, revision_id: str, request: Any) -> Any:
-        """JSON answer of one version to a JSON request."""
+        """JSON answer of one version to a JSON request; raises `RequestRejected` where that is a 400."""
 
 
 def wait_until_ready(

@@ -33,7 +33,6 @@ from signet_torchserve.busy_flag import BusyFlag
 from signet_torchserve.errors import AnswerTooLarge, Fault, NotServable, OutOfMemory
 from signet_torchserve.model import output_check
 from signet_torchserve.model.program import Program
-from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.switchable_pieces import Piece
 from signet_torchserve.version_options import Options
 from signet_torchserve.worker import response_encoding, torchserve_adapter, warm_up, worker_loop
@@ -89,22 +88,29 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
-        self._ranks = self._check_outputs(folder)
+        self._check_outputs(folder)
         self.metrics = Metrics(context, self.version)
         self._headers = {"X-Model-Version": self.version}
         self._busy_flag = BusyFlag()
 
-    def _check_outputs(self, folder: Path) -> list[int] | None:
-        """Compare what the program returns with its signature; see `output_check.ranks_to_restore`."""
+    def _check_outputs(self, folder: Path) -> None:
+        """Compare what the program returns with what the signature promises, or with the labels if it has some."""
         golden = Golden.of(folder)
         example = None
         if golden is not None:
             with contextlib.suppress(Rejected):
                 example = self.contract.fast_path(decode(orjson.dumps(golden.request)))
         with torch.inference_mode():
-            answers = warm_up.answers(self.program.run, self.contract.inputs, example, Guards.of(folder / PROGRAM))
+            answers = warm_up.answers(self.program, self.contract.inputs, example)
         promised = self.contract.outputs if self.labels is None else []
-        return output_check.ranks_to_restore(promised, answers)
+        self._ranks = output_check.ranks_to_restore(promised, answers)
+        if self.labels is not None:
+            for rows, answer in answers.items():
+                response_encoding.refuse_unlabelled(self._whole(answer, rows), self.labels)
+
+    def _whole(self, output: Any, rows: int) -> Any:
+        """The output with the first dimension that the program drops for a single row."""
+        return output_check.restored(output, self._ranks) if self._ranks and rows == 1 else output
 
     def _warm_up(self, folder: Path, batch_size: int) -> None:
         """Answer the golden request as clients' requests are answered, so that no client waits for a first time.
@@ -232,7 +238,7 @@ class SignatureHandler:
     def _write(self, output: Any, decoded: DecodedRequest, model_input: ModelInput) -> worker_loop.Answer:
         if isinstance(output, Exception):
             raise output
-        whole = output_check.restored(output, self._ranks) if self._ranks and model_input.rows == 1 else output
+        whole = self._whole(output, model_input.rows)
         body, content_type = response_encoding.write(whole, decoded, model_input, self.labels)
         if len(body) > self.max_answer_bytes:
             raise AnswerTooLarge(len(body), self.max_answer_bytes)

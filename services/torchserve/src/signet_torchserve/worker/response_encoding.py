@@ -11,6 +11,9 @@ import orjson
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.model_input import ModelInput
 
+from signet_torchserve.archive.file_names import LABELS
+from signet_torchserve.errors import NotServable
+
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
@@ -35,6 +38,20 @@ def write(
         (value,) = values
         return (value.encode(), TEXT) if isinstance(value, str) else (_dump(value), JSON)
     return _dump(values), JSON
+
+
+def refuse_unlabelled(output: Any, labels: Mapping[int, str]) -> None:
+    """Hold a version with labels to an output that has one for each row.
+
+    Raises:
+        NotServable: the output has none, and would be answered as it is.
+    """
+    if _labelled(output, labels) is None:
+        got = f"{output.dtype} of the shape {output.shape}" if isinstance(output, np.ndarray) else "several outputs"
+        raise NotServable(
+            f"The version names classes ({LABELS}), and its program returns {got}: expected one whole number for each "
+            "row, or rows of several scores."
+        )
 
 
 def _labelled(output: Any, labels: Mapping[int, str]) -> list[str | None] | None:

@@ -10,7 +10,8 @@ import numpy as np
 from signet_contract.errors import Rejected
 from signet_contract.model_input import Array, ModelInput
 
-from signet_torchserve.model.shapes.guards import Guards, Shape
+from signet_torchserve.errors import NotServable
+from signet_torchserve.model.program import Program
 
 ROWS = (1, 2, 3)
 
@@ -24,45 +25,45 @@ _LONGEST_S = 0.5  # for all batches of one size
 Spec = dict[str, Any]
 
 
-def answers(
-    run: Callable[[list[ModelInput]], list[Any]], inputs: Sequence[Spec], example: ModelInput | None, guards: Guards
-) -> dict[int, Any]:
+def answers(program: Program, inputs: Sequence[Spec], example: ModelInput | None) -> dict[int, Any]:
     """What a program returns for each number of rows that it takes, or for its example alone if it takes none of them.
 
     Args:
-        run: the program.
+        program: is asked.
         inputs: the input specs of the signature.
         example: what the model's own example is fed as; without one, the program gets zeros.
-        guards: of the program.
+
+    Raises:
+        NotServable: the program takes zeros, but none of the dtypes that the signature makes requests into.
     """
-    model_input = example or _zeros(inputs, guards)
+    model_input = example or _zeros(inputs, program)
     free = {spec.get("name") for spec in inputs if spec["type"] != "tensor" or spec["tensor-spec"]["shape"][:1] == [-1]}
     found: dict[int, Any] = {}
     deadline = time.monotonic() + _ENOUGH_S
     for trial in (*(_of_rows(model_input, rows, free) for rows in ROWS if free), model_input):
-        (output,) = run([trial])
+        (output,) = program.run([trial])
         if not isinstance(output, Rejected):
             found[trial.rows] = output
         if found and (trial.rows == ROWS[-1] or time.monotonic() > deadline):
-            break
+            return found
+    if not found and example is None and program.takes_zeros():
+        raise NotServable(output.message)
     return found
 
 
-def _zeros(inputs: Sequence[Spec], guards: Guards) -> ModelInput:
+def _zeros(inputs: Sequence[Spec], program: Program) -> ModelInput:
     if inputs[0]["type"] != "tensor":
         return ModelInput(np.zeros((1, len(inputs)), np.float32), {}, framed=True)
     names = [spec.get("name") for spec in inputs]
-    by_name = set(names) == set(guards.names)
-    arrays = [
-        np.zeros(_shape(spec, guards.examples[guards.names.index(spec["name"]) if by_name else index]), _dtype(spec))
-        for index, spec in enumerate(inputs)
-    ]
+    by_name = set(names) == set(program.names)
+    forms = [program.forms[program.names.index(name)] for name in names] if by_name else program.forms
+    arrays = [np.zeros(_shape(spec, form.example), _dtype(spec)) for spec, form in zip(inputs, forms, strict=True)]
     if len(arrays) == 1 and names[0] is None:
         return ModelInput(arrays[0], {}, framed=False)
     return ModelInput({str(name): array for name, array in zip(names, arrays, strict=True)}, {}, framed=False)
 
 
-def _shape(spec: Spec, example: Shape) -> list[int]:
+def _shape(spec: Spec, example: Sequence[int]) -> list[int]:
     return [there if size == -1 else size for size, there in zip(spec["tensor-spec"]["shape"], example, strict=True)]
 
 
