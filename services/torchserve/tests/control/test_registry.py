@@ -3,9 +3,11 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,57 @@ def test_a_registry_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, 
         registry.champion_version("a")
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: "):
         registry.last_served("a", 0)
+
+
+@pytest.fixture
+def nonsense() -> Iterator[tuple[str, list[bytes]]]:
+    """Address of a server, and what it answers whatever it is asked."""
+    content = [b""]
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content[0])))
+            self.end_headers()
+            self.wfile.write(content[0])
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", content
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>log in first</html>",
+        b"[]",
+        b"null",
+        b'{"registered_models": [{"na',
+        b'{"registered_models": 5}',
+        b'{"registered_models": [null]}',
+        b'{"registered_models": [{"name": 5}]}',
+        b'{"registered_models": [{"name": "a", "latest_versions": [7]}]}',
+        b'{"registered_models": [], "next_page_token": {}}',
+    ],
+)
+def test_a_server_that_answers_as_mlflow_never_does_is_away(content: bytes, nonsense: tuple[str, list[bytes]]) -> None:
+    """It is asked again as soon as one that does not answer at all, and no deployment is touched meanwhile."""
+    uri, answer = nonsense
+    answer[0] = content
+    with pytest.raises(RegistryUnreachable, match=uri):
+        Registry(uri, "champion").desired()
+
+
+@pytest.mark.parametrize("content", [b'{"registered_model": 5}', b'{"registered_model": {"aliases": "x"}}'])
+def test_nonsense_about_one_model_is_no_answer(content: bytes, nonsense: tuple[str, list[bytes]]) -> None:
+    """Not even that it has no version with the alias."""
+    uri, answer = nonsense
+    answer[0] = content
+    with pytest.raises(RegistryUnreachable, match=uri):
+        Registry(uri, "champion").champion_version("a")
 
 
 def test_every_model_is_listed_and_no_prompt(uri: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from google.protobuf.json_format import ParseError
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
@@ -249,7 +250,7 @@ class Registry:
     def _reached(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, ParseError) as error:
             kind, what = _explained(error)
             raise kind(f"{self._tracking_uri}: {what}") from error
 
@@ -267,7 +268,7 @@ def _revision(version: ModelVersion, created: int, replicas: Mapping[str, str] |
     return Revision(str(version.version), {**tags, **(replicas or {})}, created)
 
 
-def _explained(error: MlflowException | OSError) -> tuple[type[RegistryError], str]:
+def _explained(error: MlflowException | OSError | ParseError) -> tuple[type[RegistryError], str]:
     code = getattr(error, "error_code", "")
     if code in _UNKNOWN_ACCOUNT:
         return RegistryDenied, (
@@ -281,18 +282,16 @@ def _explained(error: MlflowException | OSError) -> tuple[type[RegistryError], s
             f"TLS fails: {_short(error)}. If the server's certificate is from an authority of your own, "
             "MLFLOW_TRACKING_SERVER_CERT_PATH names that authority's certificate."
         )
-    if _has_cause(error, requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError):
+    if _has_cause(error, requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError, ParseError):
         return RegistryUnreachable, str(error)
     return RegistryRefused, _short(error)
 
 
 def _has_cause(error: BaseException, *kinds: type[BaseException]) -> bool:
     cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, kinds):
-            return True
+    while cause is not None and not isinstance(cause, kinds):
         cause = cause.__cause__ or cause.__context__
-    return False
+    return cause is not None
 
 
 def _short(error: BaseException) -> str:
