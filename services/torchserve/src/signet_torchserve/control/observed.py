@@ -86,6 +86,11 @@ class Observed:
         """What answers, by name of the deployment."""
         return {name: it.revision for name, it in self.deployments.items() if it.revision is not None}
 
+    def answers(self, name: str) -> bool:
+        """Whether any version of a deployment answers."""
+        deployment = self.deployments.get(name)
+        return deployment is not None and deployment.revision is not None
+
     def serves(self, name: str, revision: Revision) -> bool:
         """Whether a revision answers, and has proven that it may."""
         deployment = self.deployments.get(name)

@@ -165,44 +165,47 @@ def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) 
     for name, revision in desired.revisions.items():
         if observed.serves(name, revision) or name in running:
             continue
-        chosen = _chosen(name, revision, observed, backoff, now)
-        if isinstance(chosen, Recall):
-            yield chosen
-        elif chosen is not None:
-            deployment = observed.deployments.get(name)
-            is_new = deployment is None or deployment.revision is None
-            missing.append((is_new, (name, chosen.identity) not in observed.cached, name, chosen))
+        coming = _to_bring_up(name, revision, observed, backoff, now)
+        if isinstance(coming, Recall):
+            yield coming
+        elif coming is not None:
+            must_be_made = (name, coming.identity) not in observed.cached
+            missing.append((not observed.answers(name), must_be_made, name, coming))
     counts = {kind: sum(it.kind == kind and not it.is_cancelled for it in observed.rollouts) for kind in AT_ONCE}
     fetched = sum(
         (it.name, it.revision.identity) not in observed.cached and not it.is_cancelled for it in observed.rollouts
     )
-    for is_new, must_be_made, name, chosen in sorted(missing, key=lambda row: row[:3]):
+    for is_new, must_be_made, name, coming in sorted(missing, key=lambda row: row[:3]):
         kind = "other" if is_new or must_be_made else "cached_replacement"
         is_full = counts[kind] >= AT_ONCE[kind] or (must_be_made and fetched >= FETCHED_AT_ONCE)
-        if is_full or _is_in_the_way(name, chosen, observed):
+        if is_full or _is_in_the_way(name, coming, observed):
             yield Wait(name)
         else:
             counts[kind] += 1
             fetched += must_be_made
-            yield Begin(name, chosen, kind)
+            yield Begin(name, coming, kind)
 
 
-def _chosen(
+def _to_bring_up(
     name: str, revision: Revision, observed: Observed, backoff: Backoff, now: float
 ) -> Revision | Recall | None:
-    """What is to be brought into service: what is desired, or before it what served last."""
-    is_due = backoff.is_due(name, revision, now)
-    deployment = observed.deployments.get(name)
-    if deployment is not None and deployment.revision is not None:
-        return revision if is_due else None
-    if is_due and revision.has_served and (name, revision.identity) in observed.cached:
-        return revision
+    """The desired revision, once its backoff is over; where nothing answers, first a stand-in, if there is one."""
+    due = revision if backoff.is_due(name, revision, now) else None
+    is_soon_there = due is not None and due.has_served and (name, due.identity) in observed.cached
+    if observed.answers(name) or is_soon_there:
+        return due
+    return _stand_in(name, revision, observed, backoff, now) or due
+
+
+def _stand_in(
+    name: str, revision: Revision, observed: Observed, backoff: Backoff, now: float
+) -> Revision | Recall | None:
+    """What served last, to answer until the desired revision does; `Recall` if nobody has asked yet what that is."""
     if name not in observed.last_good:
         return Recall(name, revision.created)
     last = observed.last_good[name]
-    if last is not None and is_former(last, revision) and backoff.is_due(name, last, now):
-        return last
-    return revision if is_due else None
+    may_serve = last is not None and is_former(last, revision) and backoff.is_due(name, last, now)
+    return last if may_serve else None
 
 
 def is_former(last: Revision, revision: Revision) -> bool:
