@@ -39,6 +39,7 @@ from signet_contract.errors import Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import has_many_digits, without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
+from signet_contract.request import RawBody
 
 
 def decide(signature: Mapping[str, Any], decoded: DecodedRequest, policy: frozenset[str] = frozenset()) -> ModelInput:
@@ -67,7 +68,8 @@ def exact(
 ) -> DecodedRequest:
     """The request with every value as a Python object.
 
-    A long request is first checked in compact form. If that rejects it, its Python objects are never built.
+    A long body of JSON is decided on in compact form first: as arrays or else, more slowly, in chunks. So objects are
+    made of it only if it is admitted, or has no compact form.
 
     Args:
         signature: as of `decide`.
@@ -85,23 +87,34 @@ def exact(
     with without_collector():
         if source.is_csv or len(source.text) <= least:
             return source.exact()
-        if decoded.content is None and has_arrays:
-            decoded = source.decode()
-        if list_access.is_compact(decoded.content) and not has_many_digits(source.text):
-            with suppress(MustReadWhole):
-                _decide_and_explain(mlflow_signature, decoded, policy)
-                return source.exact()
         with suppress(MustReadWhole):
-            try:
-                decoded = source.chunked(least, columns.most(mlflow_signature.inputs))
-            except TooWide as too_wide:
-                raise columns.too_wide(mlflow_signature.inputs, "body", too_wide.width) from None
-            if not list_access.is_compact(decoded.content):
-                decoded.is_exact = True
-                return decoded
-            _decide_and_explain(mlflow_signature, decoded, policy)
+            _decide_and_explain(mlflow_signature, _in_arrays(decoded, source, has_arrays=has_arrays), policy)
             return source.exact()
+        with suppress(MustReadWhole):
+            chunked = _in_chunks(mlflow_signature.inputs, source, least)
+            if chunked.is_exact:
+                return chunked
+            _decide_and_explain(mlflow_signature, chunked, policy)
         return source.exact()
+
+
+def _in_arrays(decoded: DecodedRequest, source: RawBody, *, has_arrays: bool) -> DecodedRequest:
+    """The request with arrays for its long lists; raises `MustReadWhole` if it cannot be read so."""
+    if decoded.content is None and has_arrays:
+        decoded = source.decode()
+    if not list_access.is_compact(decoded.content) or has_many_digits(source.text):
+        raise MustReadWhole
+    return decoded
+
+
+def _in_chunks(schema: Schema, source: RawBody, least: int) -> DecodedRequest:
+    """The request with `ChunkedList`s for its long lists, exact if it has none; raises `MustReadWhole` likewise."""
+    try:
+        chunked = source.chunked(least, columns.most(schema))
+    except TooWide as too_wide:
+        raise columns.too_wide(schema, "body", too_wide.width) from None
+    chunked.is_exact = not list_access.is_compact(chunked.content)
+    return chunked
 
 
 def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from mlflow.types import DataType, Schema
@@ -95,7 +96,12 @@ class Excerpt:
             raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
         if len(kept) < len(table.names):
             self.whole = lambda: replace(decoded, content=table.cut(range(table.rows()), kept))
-        rows, looked_at = self._chosen(schema, table, kinds, kept)
+        keys = table.names if schema.has_input_names() else range(len(table.names))
+        by_place, looked_at = _sorted_by_kind(
+            table, {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
+        )
+        self._kinds = {table.names[place]: column for place, column in by_place.items()}
+        rows = _deciding_rows(table, by_place.values(), kept, looked_at)
         if 2 * len(rows) < looked_at:
             self._rows = rows
             self.decoded = replace(decoded, content=table.cut(rows, kept))
@@ -151,28 +157,6 @@ class Excerpt:
         own = [place for place, name in enumerate(table.names) if name in known]
         return sorted(own + extra[:MAX_VIOLATIONS])
 
-    def _chosen(
-        self, schema: Schema, table: RegularTable, kinds: Mapping[Any, Kinds], kept: Sequence[int]
-    ) -> tuple[list[int], int]:
-        """The first rows, the first of each kind in each column, and the first that have the names of those kept.
-
-        And how many rows were looked at: where those are wrong for sure, no others.
-        """
-        keys = table.names if schema.has_input_names() else range(len(table.names))
-        found = {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
-        looked_at = table.rows() if table.is_sorted else _sorted(table, found)
-        mixed = {place: column.with_texts() for place, column in found.items() if column.must_read_texts}
-        for place, start, values in table.columns(list(mixed)) if mixed else ():
-            if start >= looked_at:
-                break
-            mixed[place].add(start, values)
-        found |= mixed
-        self._kinds = {table.names[place]: column for place, column in found.items()}
-        chosen = set(range(min(looked_at, MAX_VIOLATIONS)))
-        if table.rows_of_names:
-            chosen.update(table.rows_of_names[place] for place in kept)
-        return sorted(chosen.union(*(rows for column in found.values() for rows in column.first.values()))), looked_at
-
 
 def _kinds(schema: Schema, policy: frozenset[str]) -> dict[Any, Kinds]:
     """Of the columns whose types are plain, no kinds of values yet."""
@@ -195,6 +179,17 @@ def _unlifted(policy: frozenset[str], *, is_required: bool) -> Iterator[Rule]:
         yield "type"
 
 
+def _sorted_by_kind(table: RegularTable, kinds: Mapping[int, Kinds]) -> tuple[dict[int, Kinds], int]:
+    """The kinds with the values of their columns, and how many rows were looked at: no more after wrong ones."""
+    looked_at = table.rows() if table.is_sorted else _sorted(table, kinds)
+    mixed = {place: column.with_texts() for place, column in kinds.items() if column.must_read_texts}
+    for place, start, values in table.columns(list(mixed)) if mixed else ():
+        if start >= looked_at:
+            break
+        mixed[place].add(start, values)
+    return {**kinds, **mixed}, looked_at
+
+
 def _sorted(table: RegularTable, kinds: Mapping[int, Kinds]) -> int:
     """Sort the values of some columns by kind, and tell how many rows were looked at: no more after wrong ones."""
     looked_at = 0
@@ -204,6 +199,14 @@ def _sorted(table: RegularTable, kinds: Mapping[int, Kinds]) -> int:
         kinds[place].add(start, values)
         looked_at = start + len(values)
     return table.rows()
+
+
+def _deciding_rows(table: RegularTable, of_columns: Iterable[Kinds], kept: Sequence[int], looked_at: int) -> list[int]:
+    """The first rows, the first of each kind in each column, and the first that have the names of those kept."""
+    first = set(range(min(looked_at, MAX_VIOLATIONS)))
+    of_kinds = chain.from_iterable(rows for kinds in of_columns for rows in kinds.first.values())
+    of_names = [table.rows_of_names[place] for place in kept] if table.rows_of_names else []
+    return sorted(first.union(of_kinds, of_names))
 
 
 def _not_there() -> DecodedRequest:
