@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
-from mlflow.types import Schema
+from mlflow.models import ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema
 from signet_contract import json_text, request
 from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
@@ -120,6 +122,48 @@ def test_depth_is_that_of_the_values(start: str, leaf: str, end: str) -> None:
 def _depth(value: Any) -> int:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if items is None else 1 + max(map(_depth, items), default=0)
+
+
+DEFAULTS: dict[str, Any] = {"double": 1.5, "long": 1, "string": "a", "boolean": True}
+
+
+@given(st.data())
+def test_a_long_param_is_decided_as_mlflow_decides(data: st.DataObject) -> None:
+    """MLflow is first asked about one value of each kind, and says the same of all."""
+    type_ = data.draw(st.sampled_from(sorted(DEFAULTS)))
+    spec = ParamSpec("p", type_, [DEFAULTS[type_]], (-1,))
+    sent = data.draw(st.lists(st.one_of(drawn.anything, st.just(DEFAULTS[type_])), max_size=3)) * 30
+    signature = ModelSignature(oracle.columns_schema(("double", "a")), params=ParamSchema([spec]))
+    try:
+        mlflows = ParamSpec.validate_param_spec(sent, spec)
+    except Exception:  # noqa: BLE001 -- it crashes on some
+        mlflows = None
+    try:
+        ours = decision._params(signature, {"p": sent}, frozenset({"non_finite"}))["p"]
+    except Rejected:
+        ours = None
+    event("refused" if ours is None else "accepted")
+    assert repr(ours) == repr(mlflows)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("x", "Can not safely convert `<class 'str'>` to `DataType.double` for value `x`"),
+        ({}, "Value must be a scalar for type `DataType.double`, got `{}`"),
+        ([1.5], "setting an array element with a sequence. The requested array has an inhomogeneous shape"),
+        (math.nan, "Param p has nan: expected a finite number."),
+    ],
+)
+def test_what_is_wrong_with_a_long_param_is_said_in_few_words(value: Any, message: str) -> None:
+    """However many values it has; the params that the signature lacks are not told, as they are not looked at."""
+    spec = ParamSpec("p", "double", [1.5], (-1,))
+    signature = ModelSignature(oracle.columns_schema(("double", "a")), params=ParamSchema([spec]))
+    with pytest.raises(Rejected) as caught:
+        decision._params(signature, {"p": [1.5] * 9999 + [value], "q": ["y"] * 9999}, frozenset())
+    assert message in caught.value.message
+    (violation,) = caught.value.violations
+    assert len(violation.got) < 50
 
 
 @pytest.mark.parametrize(

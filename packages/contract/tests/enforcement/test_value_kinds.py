@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import chain, pairwise, product
 from typing import Any
 
@@ -10,7 +11,7 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import DataType
-from signet_contract.enforcement.value_kinds import Kinds
+from signet_contract.enforcement.value_kinds import ABSENT, Kinds, are_rejected
 
 from testing.oracle import columns_schema, decide_table
 
@@ -131,3 +132,39 @@ def test_a_column_has_few_kinds(type_: DataType) -> None:
     generator = np.random.default_rng(1)
     column = [*generator.normal(size=20_000).tolist(), *generator.integers(-(2**63), 2**63, 20_000).tolist()]
     assert 2 <= len(kinds_of(type_, [*column, *[None, True, "x", [], {}] * 1000], [9, 30_000]).counts) < 30
+
+
+RULES = frozenset({"null", "finite", "type"})
+
+
+@pytest.mark.parametrize(
+    ("type_", "wrong", "right"),
+    [
+        (DataType.double, [None, math.nan, math.inf, -math.inf, "1.5", True, [], {}, ABSENT], [1.5, 1, 1e300, 10**400]),
+        (DataType.long, [1.5, "1", True, None], [1, 10**30]),
+        (DataType.string, [1, 1.5, None, []], ["", "nan"]),
+        (DataType.boolean, [1, 0.0, "true", None], [True, False]),
+        (DataType.datetime, [1, None], ["2020-01-01", "x"]),
+    ],
+)
+def test_a_value_may_be_wrong_whatever_stands_beside_it(type_: DataType, wrong: list[Any], right: list[Any]) -> None:
+    """Such a value rejects its table at once, unless the rule that it breaks is lifted."""
+    for value in wrong:
+        kinds, lenient = Kinds(type_, 1, RULES), Kinds(type_, 1)
+        for each in (kinds, lenient):
+            each.add(0, [*right, value])
+        assert kinds.is_rejected
+        assert not lenient.is_rejected
+    kinds = Kinds(type_, 1, RULES)
+    kinds.add(0, right)
+    assert not kinds.is_rejected
+
+
+def test_whole_numbers_alone_leave_it_open() -> None:
+    """They are doubles beside others: until such come, a table is not rejected for another column."""
+    whole, wrong = Kinds(DataType.double, 1, RULES), Kinds(DataType.double, 1, RULES)
+    whole.add(0, [5, 3])
+    wrong.add(0, [1.5, None])
+    assert not are_rejected([whole, wrong])
+    whole.add(2, [1.5, 7])
+    assert are_rejected([whole, wrong])

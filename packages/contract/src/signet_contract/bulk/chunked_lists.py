@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -142,17 +142,22 @@ class ChunkedList:
         """Where these chunks begin; behind the end, once all items have been counted."""
         self.is_labelled = body[start - 1 : start] == b"{"
         self._parsers = [_orjson, _exact]
-        self.first, item = self._read_first(start + MIN_BYTES) or self._read_first(end) or _must_read_whole()
-        opening, closing = _OPENING.findall(item[:_FEW_BYTES])[0], _CLOSING.findall(item[-_FEW_BYTES:])[0]
-        self._between = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
-        self._between_any = _BETWEEN_NESTED if type(self.first) in (list, dict) else _BETWEEN_PLAIN
-        if self.is_labelled:
-            self._between = self._between_any = _BETWEEN_LABELLED
-        self._bytes = least if len(item) > MIN_BYTES else max(least, LEAST_ITEMS * len(item))
+        begins_nested = body[start : start + MIN_BYTES].lstrip()[:1] in (b"[", b"{")
+        between_any = _BETWEEN_NESTED if begins_nested else _BETWEEN_PLAIN
+        self._between, self._bytes = [_BETWEEN_LABELLED if self.is_labelled else between_any], least
+        if found := self._short_first():
+            self.first, item = found
+            self._bytes = max(least, LEAST_ITEMS * len(item))
+            if not self.is_labelled:
+                opening, closing = _OPENING.findall(item)[0], _CLOSING.findall(item)[0]
+                alike = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
+                self._between = [alike, between_any]
+        else:
+            _, (self.first, *_) = self._chunk(start, 0)
 
-    def _read_first(self, end: int) -> tuple[Any, bytes] | None:
-        """The first item and its text, if it ends before that place."""
-        beginning = self._body[self._start : min(self._end, end)].decode("utf-8", "ignore")
+    def _short_first(self) -> tuple[Any, bytes] | None:
+        """The first item and its text, if it is no long one."""
+        beginning = self._body[self._start : min(self._end, self._start + MIN_BYTES)].decode("utf-8", "ignore")
         label = _LABEL.match(beginning) if self.is_labelled else _BLANK.match(beginning)
         if not label:
             raise MustReadWhole
@@ -213,7 +218,7 @@ class ChunkedList:
         """Where a chunk may stop."""
         stops: list[int] = []
         if least < self._end:
-            for between in (self._between, self._between_any):
+            for between in self._between:
                 stops += [found.start(1) for found in islice(between.finditer(self._body, least, most), _TRIES)]
         return [*stops, self._end] if most >= self._end else stops
 
@@ -225,10 +230,6 @@ class ChunkedList:
         if list(items) != self._labels[row:end]:
             raise MustReadWhole
         return list(items.values())
-
-
-def _must_read_whole() -> NoReturn:
-    raise MustReadWhole
 
 
 def _spaced(brackets: bytes) -> bytes:

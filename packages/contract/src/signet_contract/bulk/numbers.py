@@ -80,7 +80,7 @@ def of_texts(parser: simdjson.Parser, first: bytes, texts: Iterable[bytes], dept
     types = {type_: frozenset({type_}) for type_ in set(map(type, leaves))}
     if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(types):
         raise ValueError("It holds something else than numbers.")
-    kinds = [types[type(leaf)] for leaf in leaves]
+    kinds = [types[type(leaf)] for leaf in leaves] if len(types) > 1 else list(types.values()) * len(leaves)
     blocks, are_mixed = _blocks(parser, texts, first, types.keys(), len(kinds))
     return Numbers(blocks, shape, mixed_kinds(kinds, blocks) if are_mixed else kinds)
 

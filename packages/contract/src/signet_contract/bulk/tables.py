@@ -61,7 +61,9 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     chunks = partial(numbers.chunks, body, start, end, b"},")
     try:
         blocks, are_floats = _blocks(chunks(), names, types)
-    except msgspec.ValidationError:  # as often floats follow integers
+    except msgspec.ValidationError:
+        if int not in types:  # which floats often follow
+            raise
         blocks, _ = _blocks(chunks(), names, tuple(float if type_ is int else type_ for type_ in types))
         return Table(list(names), Numbers(blocks, (len(names),), numbers.mixed_kinds(kinds, blocks)))
     if not are_floats:

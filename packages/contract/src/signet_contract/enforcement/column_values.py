@@ -36,7 +36,7 @@ _KIND_NAMES = {
     type(None): "null",
 }
 
-_PLACE = re.compile(r",? at position [0-9]+")
+_PLACE = re.compile(r",? at position [0-9]+|\. The detected shape was .*", re.DOTALL)
 
 # What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to reject.
 CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError, csv.Error)
@@ -57,7 +57,7 @@ def _are_exact_doubles(series: pd.Series) -> bool:
 
 
 def examined(
-    schema: Schema, frame: pd.DataFrame, policy: frozenset[str], *, is_admitted: bool
+    schema: Schema, frame: pd.DataFrame, policy: frozenset[str], *, is_admitted: bool, is_right: bool = False
 ) -> tuple[list[Violation], pd.DataFrame]:
     """What is wrong with a table, value by value, and the table with what JSON has no type for converted.
 
@@ -66,14 +66,18 @@ def examined(
         frame: the signature's columns.
         policy: words of `policy` that hold.
         is_admitted: whether MLflow admits the table; if it does not, each column is asked about by itself.
+        is_right: whether nothing is wrong with it, as some rows have told.
     """
     violations, converted = [], frame
     for name, type_, required in _typed_columns(schema, frame):
         sent = series = frame[name]
         if type_ == DataType.double and Policy.WHOLE_NUMBERS in policy and _are_exact_doubles(series):
             series = series.astype(np.float64)
-        found, series = _of_column(name, type_, series, required=required, is_admitted=is_admitted)
-        violations += found
+        if is_right:
+            series = _in_type(series, type_)
+        else:
+            found, series = _of_column(name, type_, series, required=required, is_admitted=is_admitted)
+            violations += found
         if series is not sent:
             converted = frame.copy(deep=False) if converted is frame else converted
             converted[name] = series
@@ -97,7 +101,7 @@ def _of_column(
     if not wrong:
         if type_ in _CONVERTED:
             try:
-                series = _converted(series, type_) if present or type_ == DataType.float else series
+                series = _in_type(series, type_)
             except (ValueError, TypeError, OverflowError) as error:
                 violations.append(Violation("type", type_name, without_place(error), column=name))
         elif not is_admitted and not _mlflow_admits(name, series, type_):
@@ -112,7 +116,7 @@ def _of_column(
 
 
 def without_place(error: Exception) -> str:
-    """What pandas says, without the position in the column, which the violations have."""
+    """What pandas or numpy says, without a position, which the violations have, or a size: of a list few are tried."""
     return _PLACE.sub("", str(error))
 
 
@@ -124,8 +128,8 @@ def _mlflow_admits(name: Any, series: pd.Series, type_: DataType) -> bool:
     return True
 
 
-def _converted(series: pd.Series, type_: DataType) -> pd.Series:
-    """The column, all of whose values are of the right kind, in a type that JSON lacks.
+def _in_type(series: pd.Series, type_: Any) -> pd.Series:
+    """The column, all of whose values are of the right kind, in its type if JSON lacks that.
 
     Raises:
         ValueError: it has nulls that the type cannot hold, or its text is no date or no base64.
@@ -133,6 +137,8 @@ def _converted(series: pd.Series, type_: DataType) -> pd.Series:
     if type_ == DataType.float:
         with np.errstate(over="ignore"):
             return series.astype(np.float32)
+    if type_ not in _CONVERTED or not series.notna().any():
+        return series
     if type_ == DataType.integer:
         return series.astype(np.int32)
     if type_ == DataType.datetime:

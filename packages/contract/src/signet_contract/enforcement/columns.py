@@ -28,13 +28,14 @@ from signet_contract.errors import MalformedPayload, SignatureMismatch, Violatio
 from signet_contract.policy import rejecting
 
 _MOST_EXTRA = 10_000
-_BOOLEAN = re.compile("true|false", re.IGNORECASE)
 
 
-def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def enforced(
+    schema: Schema, decoded: DecodedRequest, policy: frozenset[str], *, is_right: bool = False
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The data frame that pyfunc would give the model, its columns and types the signature's, and what was sent for it.
 
-    `policy` has the words that hold.
+    `policy` has the words that hold, and `is_right` says that nothing is wrong with the values, as some rows have told.
 
     Raises:
         Rejected: the request is no table, or the schema does not admit it.
@@ -46,7 +47,7 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
     if schema.has_input_names():
         names = [name for name in schema.input_names() if name in frame.columns]
         frame = frame if names == list(frame.columns) else frame[names]
-    found, converted = column_values.examined(schema, frame, policy, is_admitted=True)
+    found, converted = column_values.examined(schema, frame, policy, is_admitted=True, is_right=is_right)
     try:
         result: pd.DataFrame = _enforce_schema(converted, schema)
     except MlflowException as error:
@@ -156,7 +157,8 @@ def _reject_longer_rows(text: str) -> None:
 
 def _restore_booleans(frame: pd.DataFrame, text: str) -> None:
     """Make booleans again of columns of true and false, of which pandas has made the numbers of the signature."""
-    if not _BOOLEAN.search(text):
+    lowered = text.lower()
+    if "true" not in lowered and "false" not in lowered:
         return
     untyped = pd.read_csv(io.StringIO(text))
     for name in untyped.columns:

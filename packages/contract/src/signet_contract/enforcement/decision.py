@@ -18,10 +18,12 @@ Each can be lifted (see `policy`), and the rest is then MLflow's.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -29,12 +31,13 @@ from mlflow.models import ModelSignature
 
 # Private, and the only way to MLflow's decision without a loaded pyfunc model; test_decision.py pins it.
 from mlflow.models.utils import _enforce_params_schema
-from mlflow.types import Schema
+from mlflow.types import DataType, Schema
 
 from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, TooWide
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
+from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import has_many_digits, without_collector
 from signet_contract.model_input import Array, ModelInput
@@ -127,9 +130,7 @@ def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, poli
 
 
 def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
-    values = _params(signature, decoded)
-    if Policy.NON_FINITE not in policy:
-        _reject_infinite({name: values[name] for name in values if name in (decoded.params or {})})
+    values = _params(signature, decoded.params, policy)
     schema = signature.inputs
     if schema.is_tensor_spec():
         return ModelInput(tensors.enforced(schema, decoded, policy), values, framed=False)
@@ -141,12 +142,12 @@ def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozense
     except SignatureMismatch as rejection:
         raise excerpt.of_the_whole(rejection) from rejection
     if excerpt.is_shorter:
-        array = _array(schema, excerpt.whole(), policy)
+        array = _array(schema, excerpt.whole(), policy, is_right=True)
     return ModelInput(array, values, framed=True)
 
 
-def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array:
-    enforced, sent = columns.enforced(schema, decoded, policy)
+def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str], *, is_right: bool = False) -> Array:
+    enforced, sent = columns.enforced(schema, decoded, policy, is_right=is_right)
     return float32.model_input_of(schema, enforced, sent, policy)
 
 
@@ -160,16 +161,35 @@ def _parsed(inputs: str, outputs: str | None, params: str | None) -> ModelSignat
     return signature
 
 
-def _params(signature: ModelSignature, decoded: DecodedRequest) -> dict[str, Any]:
+def _params(signature: ModelSignature, sent: Any, policy: frozenset[str]) -> dict[str, Any]:
     if signature.params is None:
         return {}  # as MLflow, which ignores params that the signature does not declare
+    few = sent
+    if isinstance(sent, dict):
+        types = {spec.name: spec.dtype for spec in signature.params.params}
+        sent = {
+            name: value for name, value in sent.items() if name in types
+        }  # MLflow would write the others to the log
+        few = {name: _one_of_each_kind(value, types[name]) for name, value in sent.items()}
     try:
-        return dict(_enforce_params_schema(decoded.params, signature.params) or {})
+        params = _enforce_params_schema(few, signature.params) or {}
+        if Policy.NON_FINITE not in policy:
+            _reject_infinite({name: params[name] for name in params if name in (few or {})})
+        return dict(params if few == sent else _enforce_params_schema(sent, signature.params))
     except (MlflowException, *column_values.CRASHES) as error:
-        what = f"The params do not fit the signature's: {error}."
+        what = f"The params do not fit the signature's: {column_values.without_place(error)}."
         message = error.message if isinstance(error, MlflowException) else what
-        violation = Violation(rule="params", expected=str(signature.params), got=repr(decoded.params))
+        violation = Violation(rule="params", expected=str(signature.params), got=reprlib.repr(few))
         raise SignatureMismatch(message, [violation]) from error
+
+
+def _one_of_each_kind(value: Any, type_: Any) -> Any:
+    """A param as it came, or of a list the first value of each kind: if one is wrong, so is the list."""
+    if not isinstance(value, list) or not isinstance(type_, DataType):
+        return value
+    kinds = Kinds(type_, 1)
+    kinds.add(0, value)
+    return [value[row] for row in sorted(chain.from_iterable(kinds.first.values()))]
 
 
 def _reject_infinite(params: dict[str, Any]) -> None:

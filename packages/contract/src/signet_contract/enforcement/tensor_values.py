@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress
 from typing import Any
@@ -124,20 +125,24 @@ class ChunkedValues:
         self.non_finite_count = 0
         self._deciding: list[Any] = []
         rows, of_row = 0, list[int]()
-        for values, (length, *of_row) in _chunks(content):
-            self._add(dtype, values, rows, math.prod(of_row))
+        for values, shape in _chunks(content):
+            self._add(dtype, values, rows, shape)
+            length, *of_row = shape
             rows += length
         self.shape = (rows, *of_row)
         self.dtype = _dtype(self._deciding) if self.unfit else dtype
         """Numpy's for the values as JSON typed them, if some are unfit."""
 
-    def _add(self, dtype: np.dtype[Any], values: Any, rows: int, width: int) -> None:
+    def _add(self, dtype: np.dtype[Any], values: Any, rows: int, shape: tuple[int, ...]) -> None:
+        width = math.prod(shape[1:])
         unfit_places: list[int] = []
         non_finite_places: list[int] = []
         # What stands at one place of each row is mostly of one type.
         step = width if type(values) is list and width * width < len(values) else 1
         for start in range(step):
             for type_, places, of_type in _by_type(values[start::step] if step > 1 else values):
+                if type_ is list:
+                    require_regular(values, shape)
                 self._deciding = deciding([*self._deciding, *_extremes(type_, of_type)])
                 unfit_ = _unfit_places(dtype, type_, of_type)
                 self.unfit_count += len(unfit_)
@@ -164,7 +169,6 @@ def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array,
         values, shape = of(chunk)
         if shape[1:] != of_first:
             values, shape = of([content.first, *chunk])
-        require_regular(values, shape)
         yield values, shape
 
 
@@ -184,7 +188,8 @@ def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | 
 
 def _array(type_: type, values: list[Any]) -> list[Any] | Array:
     try:
-        return np.array(values, {float: np.float64, int: np.int64}[type_])
+        code = {float: "d", int: "q"}[type_]
+        return np.frombuffer(array(code, values), code)
     except (KeyError, OverflowError):
         return values
 
