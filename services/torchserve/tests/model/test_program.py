@@ -129,3 +129,15 @@ def test_an_input_that_the_program_cannot_take_is_refused(bad: Any, tmp_path: Pa
     assert isinstance(refused, Rejected)
     assert refused.message == alone.message
     np.testing.assert_array_equal(first, last)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "note"), [("float64", " (it was exported with float32 and gets float64)"), ("float32", "")]
+)
+def test_a_refusal_says_which_dtype_is_another(dtype: str, note: str, tmp_path: Path) -> None:
+    """Where the inputs have the dtypes that the program was exported with, it says nothing of them."""
+    served = program(tmp_path, lambda x: x @ torch.ones(2, 1), rows(3, 2))
+    (refused,) = served.run([model_input(rows(2, 2 if note else 3, dtype=dtype))])
+    assert isinstance(refused, Rejected)
+    assert refused.message.endswith(note)
+    assert ("exported with float" in refused.message) == bool(note)

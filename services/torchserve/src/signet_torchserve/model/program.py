@@ -124,8 +124,9 @@ class Program:
 
     def _other_dtypes(self, model_input: ModelInput) -> str:
         """Which dtypes the inputs have, if the program was exported with others, as the end of a sentence."""
-        given = ", ".join(str(array.dtype) for array in self._arrays(model_input.inputs))
-        exported = ", ".join(str(form.dtype).removeprefix("torch.") for form in self.forms)
+        arrays = self._arrays(model_input.inputs)
+        given = ", ".join(str(array.dtype) for array in arrays)
+        exported = ", ".join(str(form.dtype).removeprefix("torch.") for form in self.forms[: len(arrays)])
         return "" if given == exported else f" (it was exported with {exported} and gets {given})"
 
     def _arrays(self, inputs: Array | dict[str, Array]) -> Sequence[Array]:
