@@ -180,6 +180,15 @@ KEPT_APART: dict[str, tuple[nn.Module, torch.Tensor]] = {
     "one hot": (of(lambda x: functional.one_hot(x, 9).float().sum(1)), integers(5, 3)),
     "written part by part": (of(filled), floats(5, 4)),
     "columns of a product": (of(lambda x: (torch.ones(3, 4) @ x.T).T), floats(5, 4)),
+    "a place of each row": (
+        of(lambda x: x[torch.arange(x.shape[0]), x[:, :, 0].long().clamp(0, 2).sum(1) % 3]),
+        floats(5, 3, 4),
+    ),
+    "a place of each row, behind another dimension": (
+        of(lambda x: x.transpose(0, 1)[:, torch.arange(x.shape[0]), x[:, 0, 0].long().clamp(0, 3)].T),
+        floats(5, 3, 4),
+    ),
+    "the last place": (of(lambda x: x[torch.arange(x.shape[0]), torch.tensor([2])]), floats(5, 3)),
     "norm of a row": (of(lambda x: x / torch.linalg.norm(x, dim=1, keepdim=True)), floats(5, 4)),
     "norm of a matrix": (of(torch.linalg.matrix_norm), floats(5, 3, 4)),
     "norm of a matrix by two dimensions": (of(lambda x: torch.linalg.norm(x, dim=(1, 2))), floats(5, 3, 4)),
@@ -248,8 +257,25 @@ MIXED: dict[str, tuple[Callable[..., Any], str]] = {
     "a row before": (lambda x: functional.pad(x, (0, 0, 1, 0))[:-1], "aten.pad.default"),
     "the first row": (lambda x: x - x[0], "aten.select.int"),
     "the first rows": (lambda x: x - x[:1], "aten.slice.Tensor"),
-    "place": (lambda x: x + torch.arange(x.shape[0])[:, None], "aten.arange.default"),
-    "turned around": (lambda x: x.index_select(0, torch.arange(x.shape[0]).flip(0)), "aten.arange.default"),
+    "place": (lambda x: x + torch.arange(x.shape[0])[:, None], "aten.slice.Tensor"),
+    "turned around": (lambda x: x.index_select(0, torch.arange(x.shape[0]).flip(0)), "aten.flip.default"),
+    "row and column of one number": (
+        lambda x: x.repeat(1, x.shape[0])[torch.arange(x.shape[0]), torch.arange(x.shape[0])], "aten.repeat.default",
+    ),
+    "a table of places": (lambda x: x + torch.ones(9, 4)[torch.arange(x.shape[0])], "aten.index.Tensor"),
+    "a place of another row": (
+        lambda x: x[torch.arange(x.shape[0]), x[:, 0].argsort() % 4], "aten.argsort.default",
+    ),
+    "rows at the number of another dimension": (
+        lambda x: x + x.T[torch.arange(x.shape[0]) % 4, 0][:, None], "aten.remainder.Scalar",
+    ),
+    "numbers of rows twice": (
+        lambda x: x.T[:2][x[:, 0].long().clamp(0, 1), torch.arange(x.shape[0])] + torch.arange(x.shape[0]),
+        "aten.add.Tensor",
+    ),
+    "rows in halves": (
+        lambda x: x.reshape(-1, 2)[torch.arange(x.shape[0]), x[:, 0].long().clamp(0, 1)], "aten.index.Tensor",
+    ),
     "number of rows": (lambda x: x / x.shape[0], "aten.div.Tensor"),
     "number of rows as a tensor": (lambda x: x + torch.full((x.shape[0], 1), x.shape[0] * 1.0), "aten.full.default"),
     "each with each": (lambda x: (x[:, None] - x[None]).sum(1), "aten.sub.Tensor"),
@@ -438,6 +464,8 @@ OPERATORS: list[Callable[[torch.Tensor, int], torch.Tensor]] = [
     lambda t, d: functional.pad(t.movedim(d, -1), (1, 0))[..., :-1].movedim(-1, d),
     lambda t, d: t.mul_(t.amin(d, keepdim=True) + 1),
     lambda t, d: t + torch.arange(t.shape[d]).reshape(-1, *[1] * (t.ndim - 1 - d)),
+    lambda t, d: t.movedim(d, 0)[torch.arange(t.shape[d]), t.movedim(d, 0).flatten(1)[:, 0].long().clamp(0, 1)],
+    lambda t, d: t.movedim(d, 1)[:, torch.arange(t.shape[d]), 0] + t.select(d, 0),
 ]
 
 

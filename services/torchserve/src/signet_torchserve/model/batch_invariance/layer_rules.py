@@ -1,4 +1,4 @@
-"""Where the rows are in the results of products, convolutions, norms, attention, recurrent layers and tables.
+"""Where the rows are in the results of products, convolutions, norms, attention and recurrent layers.
 
 As in `shape_rules`, a rule says where the rows are, or raises `Mixed`.
 """
@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from itertools import pairwise
 
 from signet_torchserve.model.batch_invariance.rule_input import Outcome, Rows, Rule, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import along, broadcast, reduced, same
 from signet_torchserve.model.batch_invariance.symbolic_size import ONE
-from signet_torchserve.model.operator_calls import tensors
 
 _CONVOLUTIONS = (
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",
@@ -243,30 +241,6 @@ def _similarity(step: Step) -> Outcome:
     return rows.at(rows.dim - (dim < rows.dim))
 
 
-def _indexed_at(step: Step) -> Outcome:
-    """A table that each row looks up, or places of each row that are the same for all."""
-    subject = step.tensors()[0]
-    ((_, entries),) = step.call.arguments["indices"].items()
-    indices = step.tensors("indices")
-    step.demand(not any(index.is_bool for index in indices))
-    places = [place for place, entry in enumerate(entries) if tensors(entry)]
-    step.demand(all(after - before == 1 for before, after in pairwise(places)))
-    ndim = max(index.ndim for index in indices)
-    if subject.rows is None:
-        rows = broadcast(step, indices)
-        return rows.at(places[0] + rows.dim)
-    step.demand(not any(tensor.rows for tensor in step.tensors("indices")) and subject.rows.dim not in places)
-    return subject.rows.at(subject.rows.dim + (ndim - len(places) if subject.rows.dim > places[0] else 0))
-
-
-def _looked_up(step: Step) -> Outcome:
-    """Each element gets a vector of a table, or a place in one."""
-    _, rows = step.lone({"embedding": "indices", "searchsorted": "self"}.get(step.name, ""))
-    step.demand(step.name != "one_hot" or (step.call.value("num_classes") or -1) > 0)
-    step.demand(step.name != "searchsorted" or step.tensors("sorted_sequence")[0].ndim == 1)
-    return rows
-
-
 LAYER_RULES: dict[str, Rule] = {
     **dict.fromkeys(("matmul", "mm", "bmm", "mv"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _sum_with_product),
@@ -277,7 +251,6 @@ LAYER_RULES: dict[str, Rule] = {
     **dict.fromkeys(("group_norm", "channel_shuffle", "im2col", "col2im", "affine_grid_generator"), _first),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
     **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
-    **dict.fromkeys(("embedding", "one_hot", "bucketize", "searchsorted"), _looked_up),
     **dict.fromkeys(_TRANSFORMS, _transformed),
     **dict.fromkeys(("view_as_real", "view_as_complex"), _complex),
     **dict.fromkeys(("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), _sampled),
@@ -285,7 +258,6 @@ LAYER_RULES: dict[str, Rule] = {
     "linalg_norm": reduced,
     "linalg_matrix_norm": partial(reduced, default=[-2, -1]),
     "tensordot": _contracted,
-    "index": _indexed_at,
     "linear": _linear,
     "einsum": _einsum,
     "bilinear": _bilinear,

@@ -1,8 +1,8 @@
 """Proves that a program is batch-invariant: no row of its output depends on another row of its input.
 
 The dimension that holds the rows is followed from the input to the output, through every operator of the program. An
-operator that has no rule in `shape_rules` or `layer_rules`, or whose rule does not hold, ends the proof. torch is not
-needed for it.
+operator that has no rule in `shape_rules`, `layer_rules` or `index_rules`, or whose rule does not hold, ends the proof.
+torch is not needed for it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from signet_torchserve.model.batch_invariance.index_rules import INDEX_RULES
 from signet_torchserve.model.batch_invariance.layer_rules import LAYER_RULES
 from signet_torchserve.model.batch_invariance.rule_input import Mixed, Rows, Step, Tensor
 from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
@@ -19,7 +20,7 @@ from signet_torchserve.model.operator_calls import Call, JsonGraph, names, symbo
 from signet_torchserve.model.pure_function import is_random, returns_by_arguments
 
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
-_RULES = {**SHAPE_RULES, **LAYER_RULES}
+_RULES = {**SHAPE_RULES, **LAYER_RULES, **INDEX_RULES}
 _BOOL = 12  # of torch's ScalarType
 # torch.export gives every free size a lower bound of 2, for its own reasoning alone.
 _LEAST_BOUND = 2
@@ -132,6 +133,8 @@ class _Proof:
     def _call(self, call: Call, held: dict[str, Rows | None]) -> list[Rows | None]:
         given = {name: self._tensor(name, held.get(name)) for name in call.tensors}
         results = [self._tensor(name, None) for name in call.outputs]
+        if call.operator == "aten.arange.default" and results[0].sizes == (Size(1, (self.symbol,)),):
+            return [Rows(0, are_numbers=True)]
         depends = any(
             self._depends(name)
             for argument, value in call.arguments.items()
@@ -146,7 +149,8 @@ class _Proof:
         if not has_rows and not any(size.holds(self.symbol) for result in results for size in result.sizes):
             return [None] * len(results)
         rule = _RULES.get(step.name)
-        if rule is None:
+        has_numbers = any(tensor.rows and tensor.rows.are_numbers for tensor in given.values())
+        if rule is None or (has_numbers and call.name != "index"):
             raise Mixed(call.operator)
         try:
             outcome = rule(step)

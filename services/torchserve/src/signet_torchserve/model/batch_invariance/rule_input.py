@@ -20,6 +20,8 @@ class Rows:
     dim: int
     outer: Size = ONE
     inner: Size = ONE
+    are_numbers: bool = False
+    """Whether the tensor counts the rows, `arange(rows)`: a row's number depends on those before it."""
 
     def at(self, dim: int) -> Rows:
         return Rows(dim, self.outer, self.inner)
