@@ -151,7 +151,7 @@ def _load(path: Path, device: torch.device, *, is_generated: bool) -> LoadedProg
 def _plain(output: Any) -> Any:
     """The output as arrays on the CPU, in lists and dicts."""
     if isinstance(output, torch.Tensor):
-        return (output if output.is_cpu else output.cpu()).numpy()
+        return output.numpy(force=True)  # of another device, or with a sign that torch has only noted, too
     if isinstance(output, dict):
         return {name: _plain(value) for name, value in output.items()}
     if isinstance(output, (list, tuple)):
