@@ -61,8 +61,8 @@ class Follower:
         self.failures = 0
         self._is_denied = False
         self.look_took_s = self._last_took_s = 0.0
-        self._listed: dict[str, Revision] | None = None
-        self._whole_due = self._asked_at = self._listed_at = 0.0
+        self._listing: dict[str, Revision] | None = None
+        self._asked_at = self._read_anew_at = 0.0
 
     def has_news(self) -> bool:
         """Whether the registry has changed since the last look; False, too, where it cannot tell."""
@@ -71,8 +71,8 @@ class Follower:
             return False
         self._asked_at = now
         if self._registry.changes.are_there():
-            self._listed = None
-        return self._listed is None
+            self._listing = None
+        return self._listing is None
 
     def look(self, serving: Mapping[str, Revision], *, or_last: bool = False) -> Desired:
         """What is desired now.
@@ -83,7 +83,9 @@ class Follower:
         """
         began = time.monotonic()
         try:
-            revisions = self._list(or_last=or_last)
+            revisions = self._still_valid(or_last=or_last)
+            if revisions is None:
+                revisions = self._listing = self._listed_anew()
             left_out = self._left_out(revisions, serving)
         except RegistryUnreachable as error:
             if not self.failures:
@@ -91,7 +93,7 @@ class Follower:
             self.failures += 1
             self._is_denied = isinstance(error.__cause__, RegistryDenied)
             self._status.registry = str(error)
-            self._unlisted_since, self._listed = {}, None
+            self._unlisted_since, self._listing = {}, None
             return Desired({**serving, **self._store.remembered()}, is_known=False)
         if self.failures:
             logger.info("The registry answers again.")
@@ -114,45 +116,55 @@ class Follower:
         longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
-    def _list(self, *, or_last: bool) -> dict[str, Revision]:
-        """What the registry lists: what it has listed last, if nothing has changed since."""
+    def _still_valid(self, *, or_last: bool) -> dict[str, Revision] | None:
+        """The last listing, if nothing has changed since; with `or_last`, if that was so at most `ASK_S` ago."""
+        now = time.monotonic()
+        if or_last and now - self._asked_at < ASK_S:
+            return self._listing
+        is_due = self._listing is None or now >= self._read_anew_at
+        return None if is_due or self._registry.changes.are_there() else self._listing
+
+    def _listed_anew(self) -> dict[str, Revision]:
+        """What the registry lists now."""
         began = time.monotonic()
-        if or_last and self._listed is not None and began - self._listed_at < ASK_S:
-            return self._listed
-        if self._listed is not None and began < self._whole_due and not self._registry.changes.are_there():
-            return self._listed
         if self.failures:  # a registry that is still away raises here, and is asked nothing else
             self._registry.desired()
         self._registry.changes.begin()
-        self._listed = self._registry.desired()
-        self._asked_at = self._listed_at = time.monotonic()
-        self._whole_due = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, LONGEST_S))
-        return self._listed
+        listing = self._registry.desired()
+        self._asked_at = time.monotonic()
+        self._read_anew_at = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, LONGEST_S))
+        return listing
 
     def _left_out(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:
-        """Deployments that stay desired although the registry's list has no version of them that can be read."""
+        """Deployments that stay desired although the registry's listing has no version of them that can be read."""
         last_desired, stranded = self._store.remembered(), dict(self._registry.troubles)
         left_out = {}
         for name in (last_desired.keys() | serving.keys()) - revisions.keys():
-            served, last = serving.get(name), last_desired.get(name)
-            goes_on = None
-            try:
-                if name in stranded:
-                    goes_on = served or last
-                elif self._registry.champion_version(name) is not None:
-                    goes_on = last or served  # it moved from one page of the list to another meanwhile
-                elif served and last and served.version != last.version and self._was_deleted(name, last, served):
-                    stranded[name] = f"Version {last.version}, which carried the alias, was deleted."
-                    goes_on = served
-            except RegistryRefused as error:
-                stranded[name] = f"Whether it carries the alias cannot be told: {error}"
-                goes_on = served or last
+            goes_on, trouble = self._goes_on(name, serving.get(name), last_desired.get(name))
             if goes_on is not None:
                 left_out[name] = goes_on
+            if trouble:
+                stranded[name] = trouble
         for name in stranded.keys() - self._status.stranded.keys():
             logger.error("%s goes on with what it serves. %s", name, stranded[name])
         self._status.stranded = stranded
         return left_out
 
+    def _goes_on(self, name: str, served: Revision | None, last: Revision | None) -> tuple[Revision | None, str]:
+        """The revision of an unlisted deployment that stays desired, None if its alias was taken away; and the trouble.
+
+        `served` is what answers, `last` what was desired at the last look.
+        """
+        trouble = self._registry.troubles.get(name, "")
+        try:
+            if not trouble and self._registry.champion_version(name) is not None:
+                return last or served, ""  # it moved from one page of the list to another meanwhile
+            if not trouble and served and last and self._was_deleted(name, last, served):
+                trouble = f"Version {last.version}, which carried the alias, was deleted."
+        except RegistryRefused as error:
+            trouble = f"Whether it carries the alias cannot be told: {error}"
+        return (served or last) if trouble else None, trouble
+
     def _was_deleted(self, name: str, last: Revision, served: Revision) -> bool:
-        return self._registry.has(name, served.version) and not self._registry.has(name, last.version)
+        is_other = served.version != last.version
+        return is_other and self._registry.has(name, served.version) and not self._registry.has(name, last.version)

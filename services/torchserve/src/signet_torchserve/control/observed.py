@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.revision import Revision
-from signet_torchserve.server.model_server import PLACEHOLDER, ModelServer, ServedVersion
+from signet_torchserve.server.model_server import PLACEHOLDER, ModelServer
 
 DESCRIBED_AFTER = 1.5  # poll intervals
 
@@ -86,15 +86,14 @@ class Observed:
         """What answers, by name of the deployment."""
         return {name: it.revision for name, it in self.deployments.items() if it.revision is not None}
 
-    def answers(self, name: str) -> bool:
-        """Whether any version of a deployment answers."""
+    def answering(self, name: str) -> Revision | None:
+        """What answers for a deployment."""
         deployment = self.deployments.get(name)
-        return deployment is not None and deployment.revision is not None
+        return deployment.revision if deployment else None
 
     def serves(self, name: str, revision: Revision) -> bool:
         """Whether a revision answers, and has proven that it may."""
-        deployment = self.deployments.get(name)
-        answers = deployment.revision if deployment else None
+        answers = self.answering(name)
         is_it = answers is not None and answers.identity == revision.identity
         return is_it and (name, revision.identity) in self.proven
 
@@ -136,13 +135,9 @@ class Observer:
                 or seen.default != default
                 or now - at > DESCRIBED_AFTER * self._interval_s
             ):
-                versions = {id_: self._version(name, it) for id_, it in self._server.versions(name).items()}
+                versions = {
+                    id_: Version(self._store.served_revision(name, it.version), it.workers, it.is_idle)
+                    for id_, it in self._server.versions(name).items()
+                }
                 self._seen[name] = now, Deployment(default, versions)
         return {name: deployment for name, (_, deployment) in self._seen.items()}
-
-    def _version(self, name: str, served: ServedVersion) -> Version:
-        return Version(
-            self._store.served_revision(name, served.version),
-            served.workers,
-            is_idle=served.is_idle,
-        )

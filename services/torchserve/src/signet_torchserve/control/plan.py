@@ -170,7 +170,7 @@ def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) 
             yield coming
         elif coming is not None:
             must_be_made = (name, coming.identity) not in observed.cached
-            missing.append((not observed.answers(name), must_be_made, name, coming))
+            missing.append((observed.answering(name) is None, must_be_made, name, coming))
     counts = {kind: sum(it.kind == kind and not it.is_cancelled for it in observed.rollouts) for kind in AT_ONCE}
     fetched = sum(
         (it.name, it.revision.identity) not in observed.cached and not it.is_cancelled for it in observed.rollouts
@@ -192,7 +192,7 @@ def _to_bring_up(
     """The desired revision, once its backoff is over; where nothing answers, first a stand-in, if there is one."""
     due = revision if backoff.is_due(name, revision, now) else None
     is_soon_there = due is not None and due.has_served and (name, due.identity) in observed.cached
-    if observed.answers(name) or is_soon_there:
+    if observed.answering(name) is not None or is_soon_there:
         return due
     return _stand_in(name, revision, observed, backoff, now) or due
 

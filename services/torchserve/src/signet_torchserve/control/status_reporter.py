@@ -34,23 +34,37 @@ _REASONS = {
 
 @dataclass(slots=True)
 class _Note:
+    """What is to be told of a deployment on this replica."""
+
     revision: Revision
     entry: ReplicaStatus
     tags: Mapping[str, str]
-    is_told: bool = False
+    """Further tags of the version, until they are told."""
     since: float = field(default_factory=time.monotonic)
-    listed: Revision | None = None
-    """The revision as the registry listed it when it was told: the same object until the registry is read again."""
-    summary: tuple[str, str] | None = None
-    """Status and reason that the registry was told then."""
-
-    def is_of(self, revision: Revision, status: str) -> bool:
-        return self.entry.status == status and self.revision.identity == revision.identity
 
     def is_brief(self, said: ReplicaStatus) -> bool:
         """Whether the registry has the same status, and soon another may follow that has to be told anyway."""
-        is_same = said.version == self.entry.version and said.status == self.entry.status
+        is_same = (said.version, said.status) == (self.entry.version, self.entry.status)
         return is_same and said.status == "pending" and time.monotonic() - self.since < BRIEF_S
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the registry says of a deployment: what was read of it, and what it was told since."""
+
+    read: Revision
+    """Another object once the registry has been read again."""
+    entries: dict[str, ReplicaStatus]
+    """What each replica says, by its name."""
+    summary: tuple[str | None, str | None]
+    """Status and reason of the version, for all replicas."""
+
+    @classmethod
+    def by(cls, revision: Revision) -> _Told:
+        texts = {tag.removeprefix(REPLICA): text for tag, text in revision.tags.items() if tag.startswith(REPLICA)}
+        found = {replica: ReplicaStatus.read(text) for replica, text in texts.items()}
+        entries = {replica: entry for replica, entry in found.items() if entry is not None}
+        return cls(revision, entries, (revision.tags.get(STATUS), revision.tags.get(REASON)))
 
 
 class StatusReporter:
@@ -68,6 +82,7 @@ class StatusReporter:
         self._status = status
         self._notes: dict[str, _Note] = {}
         self._served: dict[str, _Note] = {}
+        self._told: dict[str, _Told] = {}
         self._finals: dict[tuple[str, str], tuple[str, str]] = {}
         self._refused: dict[str, str] = {}
         self._denied: dict[str, float] = {}
@@ -102,9 +117,10 @@ class StatusReporter:
             for name in [name for name in self._notes if name not in wanted]:
                 self._try(name, self._registry.tell, name, self._presence.replica, None)
                 del self._notes[name]
-                self._served.pop(name, None)
+                for of_name in (self._served, self._told):
+                    of_name.pop(name, None)
             for name, status in states.items():
-                self._try(name, self._follow, name, wanted[name], status)
+                self._try(name, self._correct, name, wanted[name], status)
                 if time.monotonic() > deadline:
                     break
         except RegistryUnreachable as error:
@@ -112,45 +128,51 @@ class StatusReporter:
         self._denied = {name: until for name, until in self._denied.items() if name in wanted}
         self._status.untold = next((self._refused[name] for name in self._denied), "")
 
-    def _follow(self, name: str, revision: Revision, status: str) -> None:
-        """Put right what the registry says of the version that is wanted."""
-        replica, entries = self._presence.replica, _entries(revision)
-        said = entries.get(replica)
-        note = self._note(name, revision, status, said)
-        is_listed_before = note.listed is revision
-        is_news = not note.is_told or (said != note.entry and not is_listed_before)
-        if is_news and said is not None and note.is_brief(said):
-            return
-        entries[replica] = note.entry
-        if is_news:
-            self._registry.tell(name, replica, str(note.entry))
-        self._presence.meet(entries)
-        of_version = {other for other, entry in entries.items() if entry.version == revision.version}
-        present = self._presence.among(of_version)
-        if self._presence.is_known:
-            for gone in entries.keys() - present:
-                self._registry.tell(name, gone, None)
-        of_all = summary(revision.version, entries, present)
-        told = note.summary if is_listed_before else (revision.tags.get(STATUS), revision.tags.get(REASON))
-        if is_news or of_all != told:
-            news = {tag: value for tag, value in note.tags.items() if revision.tags.get(tag) != value}
-            self._registry.set_status(name, revision.version, *of_all, news if is_news else None)
-            note.listed, note.summary = revision, of_all
-        note.is_told, note.tags = True, {}
-        if status == "ready":
-            self._served[name] = note
+    def _correct(self, name: str, revision: Revision, status: str) -> None:
+        """Tell the registry of a deployment what it does not say yet: this replica's entry, then that of all."""
+        if name not in self._told or self._told[name].read is not revision:
+            self._told[name] = _Told.by(revision)
+        told = self._told[name]
+        note = self._notes[name] = self._note(name, revision, status, told)
+        if self._tell_entry(name, note, told):
+            self._tell_summary(name, revision, note, told)
+            if status == "ready":
+                self._served[name] = note
 
-    def _note(self, name: str, revision: Revision, status: str, said: ReplicaStatus | None) -> _Note:
-        """What to tell: our last note if of this status, else what the registry says if that is, else a new note."""
+    def _note(self, name: str, revision: Revision, status: str, told: _Told) -> _Note:
+        """What is to be told of a status: what was noted of it, else what the registry says, else that it is so now."""
         for note in (self._notes.get(name), self._served.get(name)):
-            if note is not None and note.is_of(revision, status):
-                break
-        else:
-            stands = said is not None and (said.version, said.status) == (revision.version, status)
-            entry = said if said and stands else ReplicaStatus.now(revision.version, status, _REASONS[status])
-            note = _Note(revision, entry, {}, is_told=stands)
-        self._notes[name] = note
-        return note
+            if note and (note.revision.identity, note.entry.status) == (revision.identity, status):
+                return note
+        said = told.entries.get(self._presence.replica)
+        if said is not None and (said.version, said.status) == (revision.version, status):
+            return _Note(revision, said, {})
+        return _Note(revision, ReplicaStatus.now(revision.version, status, _REASONS[status]), {})
+
+    def _tell_entry(self, name: str, note: _Note, told: _Told) -> bool:
+        """Tell what this replica says, and forget replicas that are gone; False if it is too early to tell."""
+        replica = self._presence.replica
+        said = told.entries.get(replica)
+        if said != note.entry or note.tags:
+            if said is not None and note.is_brief(said):
+                return False
+            self._registry.tell(name, replica, str(note.entry))
+            told.entries[replica] = note.entry
+        self._presence.meet(told.entries)
+        if self._presence.is_known:
+            for gone in told.entries.keys() - self._presence.among(set()):
+                self._registry.tell(name, gone, None)
+                del told.entries[gone]
+        return True
+
+    def _tell_summary(self, name: str, revision: Revision, note: _Note, told: _Told) -> None:
+        """Tell what the entries of all replicas come to, and with it what else there is to say of the version."""
+        present = self._presence.among({it for it, entry in told.entries.items() if entry.version == revision.version})
+        of_all = summary(revision.version, told.entries, present)
+        if of_all != told.summary or note.tags:
+            news = {tag: value for tag, value in note.tags.items() if revision.tags.get(tag) != value}
+            self._registry.set_status(name, revision.version, *of_all, news)
+            told.summary, note.tags = of_all, {}
 
     def _try(self, name: str, act: Callable[..., None], *args: object) -> None:
         """Do what may be refused for one model without harm to the others; the log has it once."""
@@ -167,9 +189,3 @@ class StatusReporter:
         else:
             self._refused.pop(name, None)
             self._denied.pop(name, None)
-
-
-def _entries(revision: Revision) -> dict[str, ReplicaStatus]:
-    texts = {tag.removeprefix(REPLICA): text for tag, text in revision.tags.items() if tag.startswith(REPLICA)}
-    found = {replica: ReplicaStatus.read(text) for replica, text in texts.items()}
-    return {replica: entry for replica, entry in found.items() if entry is not None}
