@@ -97,7 +97,9 @@ def _as_in_the_gateway(*, port: int, target: str) -> str:
     text = re.sub(r"^resolvers \w+\n(?:    .*\n)+", "", text, flags=re.MULTILINE)
     text = re.sub(r"server-template torchserve .*? check( maxconn \d+)?\n", rf"server torchserve1 {target}\1\n", text)
     text = text.replace("default-server port 8083", "default-server").replace("/usr/local/etc/haproxy", str(_GATEWAY))
-    text = text.replace("bind 127.0.0.1:8090", "bind abns@health-{port}").replace("abns@waiting", "abns@waiting-{port}")
+    text = text.replace("bind 127.0.0.1:8090", "bind abns@health-{port}").replace(
+        "abns@wait_for_replica", "abns@wait_for_replica-{port}"
+    )
     return text.replace("bind :8080", "bind 127.0.0.1:{port}").replace("{port}", str(port))
 
 

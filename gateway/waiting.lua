@@ -3,7 +3,7 @@ local WAIT_S = 20 -- a replica that dies is back within that time
 local PAUSE_MS = 100
 
 local function replica_ready()
-    return core.backends.replicas:get_srv_act() > 0 -- the server `waiting` is none of them: it is a backup
+    return core.backends.replicas:get_srv_act() > 0 -- the server `wait_for_replica` is none of them: it is a backup
 end
 
 core.register_fetches("replica_ready", replica_ready)
