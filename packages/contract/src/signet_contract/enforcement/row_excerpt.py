@@ -1,9 +1,9 @@
-"""The part of a large table that decides what is said of the whole.
+"""The excerpt of a large table: a few rows that decide what is said of all of them.
 
-What MLflow says of a column depends on the kinds of its values (`value_kinds`), not on how many there are of each. So
-an excerpt with the first rows of each kind is rejected as the whole would be, and has the first of the violations that
-the whole has; how many more there are is counted by kind. JSON whose excerpt is rejected never becomes a data frame
-as a whole; other JSON does once its size was checked.
+MLflow treats all values of one kind alike (`value_kinds`). So the values of each column are sorted by kind, and the
+excerpt gets the first rows of each kind. If MLflow rejects the excerpt, it would reject the table: the excerpt's
+rejection gets the table's row numbers, and the violations are counted by kind. JSON that is rejected so never becomes
+a data frame as a whole. If MLflow admits the excerpt, it decides on the whole table, once its size was checked.
 
 Of a long list, rows are looked at until some are wrong whatever the others hold. It is then rejected as if it ended
 there.
