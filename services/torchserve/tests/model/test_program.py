@@ -148,3 +148,28 @@ def test_a_refusal_says_which_dtype_is_another(dtype: str, note: str, tmp_path: 
     assert isinstance(refused, Rejected)
     assert refused.message.endswith(note)
     assert ("exported with float" in refused.message) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("function", "bad"),
+    [
+        (lambda x: x * (1 / x[0, 0].item()), np.zeros((2, 2), np.float32)),  # its zeros are tried as it is loaded
+        (lambda x: x % x[0, 0].item(), np.zeros((2, 2), np.float32)),
+        (lambda x: x * 2 ** x.shape[0], rows(64, 2)),
+        (lambda x: x * 2.0 ** x.shape[0], rows(1024, 2)),
+    ],
+)
+def test_arithmetic_that_fails_is_that_inputs_rejection(function: Any, bad: Any, tmp_path: Path) -> None:
+    """Python divides items and raises sizes to powers: a division by zero or an overflow is no fault of the server."""
+    served = program(tmp_path, function, rows(3, 2) + 9)
+    good, refused = served.run([model_input(rows(2, 2) + 9), model_input(bad)])
+    np.testing.assert_allclose(good, function(torch.tensor(rows(2, 2) + 9)))
+    assert isinstance(refused, Rejected) or function(torch.tensor(bad)).isnan().all()
+
+
+def test_an_input_for_which_there_is_no_memory_is_not_the_programs_refusal(tmp_path: Path) -> None:
+    """There may be, another time: the handler answers a 507."""
+    served = program(tmp_path, lambda x: x + torch.zeros(x.shape[0] ** 8).sum(), rows(3, 2))
+    np.testing.assert_array_equal(served.run([model_input(rows(3, 2))])[0], rows(3, 2))
+    with pytest.raises(MemoryError, match="allocate"):
+        served.run([model_input(rows(100, 2))])

@@ -23,8 +23,8 @@ from signet_torchserve.model.code_generation.source import Unsupported
 from signet_torchserve.model.loaded_program import LoadedProgram
 from signet_torchserve.model.torch_module import TorchModule
 
-# What an input that the program cannot take makes torch raise.
-_AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
+# What an input that the program cannot take makes torch raise, or Python where it computes with sizes and items.
+_AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ArithmeticError)
 
 # Programs that compute their example in less have one thread: to wait for others costs them more than these do. With
 # two on two cores and 64 connections, the Iris model answers 7,000 requests a second, with one 27,000.
@@ -116,6 +116,8 @@ class Program:
         except _AT_FAULT as error:
             if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
                 raise
+            if "DefaultCPUAllocator" in str(error):  # which raises a RuntimeError
+                raise MemoryError(str(error)) from error
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__) + self._other_dtypes(model_input)
             return SignatureMismatch(
                 f"The signature admits this input, but the model refuses it: {reason}",
