@@ -18,6 +18,19 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def be_nice(niceness: int) -> None:
+    """Let other processes go before this one and all that it starts.
+
+    Where Linux gives each session an equal part of the machine, the niceness of a process counts within its session
+    only, and the session's own is what others feel.
+
+    Source: sched(7), "The autogroup feature"
+    """
+    os.nice(niceness)
+    with contextlib.suppress(OSError):  # elsewhere, and where sessions are no groups, there is no such file
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+
+
 def spawn(command: list[str], stop_signal: int) -> "subprocess.Popen[bytes]":
     """The command; it gets its stop signal should this process be killed.
 

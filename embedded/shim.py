@@ -1,9 +1,9 @@
 """Runs one command and ends it, with every descendant, when told to or when its supervisor is gone.
 
-Started as `python -I -S shim.py <stop signal> <grace seconds> <command…>` with a pipe as stdin that nobody writes to.
-The pipe's end (the supervisor closed it or died) and SIGTERM ask the command to stop by its stop signal and, after the
-grace time, kill it; SIGUSR1 kills at once. What the command leaves behind is killed as well. Exits as a shell would:
-128 + n for signal n. Standard library only, and little of it: one of these runs beside each service.
+Started as `python -I -S shim.py <stop signal> <grace seconds> <niceness> <command…>` with a pipe as stdin that nobody
+writes to. The pipe's end (the supervisor closed it or died) and SIGTERM ask the command to stop by its stop signal and,
+after the grace time, kill it; SIGUSR1 kills at once. What the command leaves behind is killed as well. Exits as a shell
+would: 128 + n for signal n. Standard library only, and little of it: one of these runs beside each service.
 """
 
 import os
@@ -59,8 +59,9 @@ def watch(child: int, found: dict[int, int], stop: Callable[[], None], grace_s: 
 
 
 def main(arguments: list[str]) -> int:
-    stop_signal, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
+    stop_signal, grace_s, niceness, command = int(arguments[0]), float(arguments[1]), int(arguments[2]), arguments[3:]
     os_compat.adopt_orphans()
+    os_compat.be_nice(niceness)
     signals, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup)

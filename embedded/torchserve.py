@@ -28,6 +28,7 @@ def service(folder: DataDir, ports: dict[str, int], registry: Mapping[str, str])
             "SIGNET_HEALTH_ADDRESS": f"http://127.0.0.1:{ports['health']}",
             **registry,
         },
+        niceness=0,
         grace_s=6,  # it loses nothing, and while it deploys it does not hear
         ready=lambda: http.answers(f"http://127.0.0.1:{ports['inference']}/ping"),
     )

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -28,9 +29,10 @@ def program(request: pytest.FixtureRequest) -> list[str]:
 
 @contextmanager
 def shim(
-    program: list[str], *command: str, stop_signal: int = signal.SIGTERM, grace_s: float = 5
+    program: list[str], *command: str, stop_signal: int = signal.SIGTERM, grace_s: float = 5, niceness: int = 0
 ) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = [sys.executable, "-I", "-S", *program, str(int(stop_signal)), str(grace_s), *command]
+    settings = [str(int(stop_signal)), str(grace_s), str(niceness)]
+    arguments = [sys.executable, "-I", "-S", *program, *settings, *command]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
             yield process
@@ -63,6 +65,17 @@ def test_unknown_command(program: list[str]) -> None:
         assert process.wait(10) == 127
         assert process.stderr is not None
         assert process.stderr.read() == b"cannot run /no/such/command: No such file or directory\n"
+
+
+def test_niceness(program: list[str], tmp_path: Path) -> None:
+    """The command gives way to others, and so does its session where the kernel shares the machine among sessions."""
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    group = Path("/proc/self/autogroup")
+    with shim(program, "sh", "-c", f"(nice; cat {group}) > {tmp_path}/told", niceness=5) as process:
+        process.wait(10)
+    told = (tmp_path / "told").read_text().split()
+    assert told[0] == str(min(ours + 5, 19))
+    assert not group.exists() or told[-1] == "5"
 
 
 def test_stops_when_the_supervisor_is_gone(program: list[str], tmp_path: Path) -> None:
