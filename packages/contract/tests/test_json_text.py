@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from typing import Any
 
 import pytest
@@ -70,6 +71,29 @@ def test_what_is_no_json_says_where(body: bytes, message: str, got: str) -> None
     (violation,) = caught.value.violations
     assert violation.rule == "format"
     assert violation.got.startswith(got)
+
+
+@pytest.mark.parametrize("long", [b"1.5", b'{"a": [null, "\xc3\xa4"]}'])
+@pytest.mark.parametrize("end", [b"", b",]", b"]x", b",01]", b",'a']", b"]\n]", b",[1.5]", b',"\n"]'])
+def test_in_a_large_text_the_place_is_found_by_the_quick_parser(long: bytes, end: bytes) -> None:
+    """It is at most one character before the one that Python finds."""
+    body = b"[" + b",".join([long] * 3000) + end
+    with pytest.raises(MalformedPayload) as caught:
+        json_text.plain(body)
+    found = re.fullmatch(r"The body is not JSON: .*: line . column [0-9]+ \(char ([0-9]+)\).", caught.value.message)
+    assert found
+    with pytest.raises(json.JSONDecodeError) as pythons:
+        json.loads(body)
+    assert int(found[1]) - pythons.value.pos in (0, -1)
+
+
+@pytest.mark.parametrize("odd", [b"NaN", b"1e400", b"-Infinity", b'"\\u00e9"', b"9" * 30])
+def test_what_the_quick_parser_does_not_read_hides_no_place(odd: bytes) -> None:
+    """A large text may hold what is no mistake before its mistake, or none."""
+    body = b"[" + b",".join([b"1.5"] * 3000) + b"," + odd
+    assert len(json_text.plain(body + b"]")) == 3001
+    with pytest.raises(MalformedPayload, match=rf"\(char {len((body + b',').decode())}\)"):
+        json_text.plain(body + b",")
 
 
 @pytest.mark.parametrize("body", [b"a,b\n1.5,2.5\n", b"a\r\n1.5", b'"a","b"\n1.5,2.5', b"1.5,2.5\n3.5,4.5\n"])

@@ -79,8 +79,17 @@ def plain(body: bytes) -> Any:
             return orjson.loads(body)
         with without_collector():
             return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return _typed(of_utf8(body))
+    except orjson.JSONDecodeError as error:
+        text = of_utf8(body)
+        if len(body) > _LARGE_BYTES and _is_found_by(error, body):
+            raise _no_json(text, error) from error  # Python would take as long to find it as to parse the text
+        return _typed(text)
+
+
+def _is_found_by(error: orjson.JSONDecodeError, body: bytes) -> bool:
+    """Whether orjson has stopped where a text stops being JSON, and not at what it alone does not read."""
+    has_odd = b"\\" in body or non_finite.has_words(body) or "infinity" in error.msg
+    return not has_odd and not _may_be_json(body)
 
 
 @contextlib.contextmanager
@@ -106,15 +115,19 @@ def require_shallow(text: bytes) -> None:
     Raises:
         NestedTooDeeply: it is JSON, and more than `MAX_DEPTH` lists and objects stand in one another.
     """
-    if _depth(text) <= MAX_DEPTH:
-        return
+    if _depth(text) > MAX_DEPTH and _may_be_json(text):
+        raise NestedTooDeeply(MAX_DEPTH)
+
+
+def _may_be_json(text: bytes) -> bool:
+    """Whether a text is JSON, or nested too deeply to tell; if not, who parses it says where it stops being JSON."""
     try:
         _ANYTHING.decode(non_finite.without_words(text, b"0"))
     except msgspec.DecodeError:
-        return  # who parses it says where it stops being JSON
+        return False
     except RecursionError:
         pass
-    raise NestedTooDeeply(MAX_DEPTH)
+    return True
 
 
 def _depth(text: bytes) -> int:
@@ -142,11 +155,7 @@ def _typed(text: str) -> Any:
         if "\\u" in text:  # without escapes there are no surrogates
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno} (char {error.pos})"
-        hint = " If it is CSV, send it with the header 'Content-Type: text/csv'." if _may_be_csv(text) else ""
-        raise MalformedPayload(
-            f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
-        ) from error
+        raise _no_json(text, error) from error
     except RecursionError as error:
         raise NestedTooDeeply(MAX_DEPTH) from error
     except UnicodeEncodeError as error:
@@ -158,6 +167,14 @@ def _typed(text: str) -> Any:
     except ValueError as error:  # more digits than Python converts
         raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
     return document
+
+
+def _no_json(text: str, error: json.JSONDecodeError) -> MalformedPayload:
+    where = f"line {error.lineno} column {error.colno} (char {error.pos})"
+    hint = " If it is CSV, send it with the header 'Content-Type: text/csv'." if _may_be_csv(text) else ""
+    return MalformedPayload(
+        f"The body is not JSON: {error.msg}: {where}.{hint}", expected=SERVED, got=f"{error.msg}: {where}"
+    )
 
 
 def _may_be_csv(text: str) -> bool:
