@@ -212,3 +212,12 @@ def test_without_an_example_a_dtype_that_the_program_does_not_take_is_refused(tm
     models.resign(model, ModelSignature(Schema([tensor(-1, 2, name="b"), tensor(-1, 2, name="a", dtype="float64")])))
     with pytest.raises(NotServable, match=r"exported with float32, float32 and gets float64, float32"):
         Server(models.unpack(model, tmp_path / "refused"))
+
+
+@pytest.mark.parametrize("outputs", [None, Schema([tensor(-1, 2)])])
+def test_complex_outputs_of_complex_inputs_are_refused(outputs: Schema | None, tmp_path: Path) -> None:
+    """The program says that it returns real numbers, as it does for those that it was exported with."""
+    model = models.save(tmp_path / "model", Formula(lambda x: x * 2), rows(3, 2))
+    models.resign(model, ModelSignature(Schema([tensor(-1, 2, dtype="complex64")]), outputs))
+    with pytest.raises(NotServable, match="returns complex64 for the dtypes of its signature: expected real numbers"):
+        Server(models.unpack(model, tmp_path / "served"))

@@ -37,8 +37,13 @@ def ranks_to_restore(promised: Sequence[Spec], answers: Mapping[int, Any]) -> li
         The numbers, in the order of `restored`; None where no array of a single row lacks its first dimension.
 
     Raises:
-        NotServable: the program returned other outputs than the signature promises.
+        NotServable: the program returned other outputs than the signature promises, or what JSON cannot hold.
     """
+    for array in _arrays(list(answers.values())):
+        if array.dtype.kind not in _KINDS:
+            raise NotServable(
+                f"The program returns {array.dtype} for the dtypes of its signature: expected real numbers."
+            )
     ranks = _ranks(promised, answers)
     single = list(_arrays(answers.get(1)))
     loses = len(single) == len(ranks) and any(map(_lacks_one, single, ranks))
