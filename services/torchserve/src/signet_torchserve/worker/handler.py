@@ -47,6 +47,9 @@ MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size
 LOADING_SCORE, SERVING_SCORE = 1000, 500
 """OOM scores of a worker. Where memory runs out, one that loads ends before those that serve, and these before Java."""
 
+Admitted = tuple[DecodedRequest, ModelInput]
+"""A request that the contract admits, and what to call the model with for it."""
+
 
 class SignatureHandler:
     """Serves one version of one model behind its signature."""
@@ -160,66 +163,45 @@ class SignatureHandler:
         return answers
 
     def _answered(self, batch: Sequence[worker_loop.Request], tally: Tally) -> list[worker_loop.Answer | None]:
-        answers: list[worker_loop.Answer | None] = [None] * len(batch)
-        ready = self._ready(batch, answers, tally)
-        if ready:
-            results = self._run([model_input for _, _, model_input in ready])
-            for (index, decoded, model_input), output in zip(ready, results, strict=True):
-                try:
-                    answers[index] = self._write(output, decoded, model_input)
-                    tally.rows.append(model_input.rows)
-                except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
-                    answers[index] = self._error(error, batch[index], tally)
-        return answers
-
-    def _ready(
-        self, batch: Sequence[worker_loop.Request], answers: list[worker_loop.Answer | None], tally: Tally
-    ) -> list[tuple[int, DecodedRequest, ModelInput]]:
-        """Requests that the model can be called for, by their places; those that are rejected get their answers."""
-        ready: list[tuple[int, DecodedRequest, ModelInput]] = []
+        """Decide on each request, call the program for all that are admitted, and write its outputs as answers."""
         if self.undecided:
             self.undecided.keep_only({request.identifier for request in batch})
-        undecided: list[int] = []
-        for index, request in enumerate(batch):
-            try:
-                decided = (
-                    None if self.undecided and request.identifier in self.undecided else self._decide_or_ask(request)
-                )
-                if decided is not None:
-                    ready.append((index, *decided))
-                else:
-                    undecided.append(index)
-            except Exception as error:  # noqa: BLE001 -- as above
-                answers[index] = self._error(error, request, tally)
-        # Wait if the whole batch is undecided, or if TorchServe cannot answer a part of a batch.
+        decisions = [self._decide_or_ask(request, tally) for request in batch]
+        undecided = [index for index, decision in enumerate(decisions) if decision is None]
         if undecided and (len(undecided) == len(batch) or not self.undecided.are_kept):
-            self.undecided.wait()
+            self.undecided.wait()  # nothing else can be answered meanwhile
         for index in undecided:
-            try:
-                if (decided := self._decided(batch[index], tally)) is not None:
-                    ready.append((index, *decided))
-            except Exception as error:  # noqa: BLE001 -- as above
-                answers[index] = self._error(error, batch[index], tally)
-        return ready
+            decisions[index] = self._decision_on(batch[index], tally)
+        outputs = iter(self._run([it[1] for it in decisions if isinstance(it, tuple)]))
+        return [
+            self._written(next(outputs), it, request, tally) if isinstance(it, tuple) else it
+            for it, request in zip(decisions, batch, strict=True)
+        ]
 
-    def _decide_or_ask(self, request: worker_loop.Request) -> tuple[DecodedRequest, ModelInput] | None:
-        """Decode a request and try the fast path; if it is undecided, enforce, or ask the service and return None."""
-        decoded = self._decode(request)
-        model_input = self.contract.decide_fast(decoded)
-        if model_input is not None:
-            return decoded, model_input
-        if not service_client.can_ask(decoded):
-            return decoded, self.contract.enforce(decoded)
-        self.undecided.ask(request.identifier, decoded, self.contract.enforce)
-        return None
+    def _decide_or_ask(self, request: worker_loop.Request, tally: Tally) -> Admitted | worker_loop.Answer | None:
+        """The request, admitted, or a rejection; None if enforcement has been asked about it, now or before."""
+        if request.identifier in self.undecided:
+            return None
+        try:
+            decoded = self._decode(request)
+            model_input = self.contract.decide_fast(decoded)
+            if model_input is None and service_client.can_ask(decoded):
+                self.undecided.ask(request.identifier, decoded, self.contract.enforce)
+                return None
+            return decoded, self.contract.enforce(decoded) if model_input is None else model_input
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
+            return self._error(error, request, tally)
 
-    def _decided(self, request: worker_loop.Request, tally: Tally) -> tuple[DecodedRequest, ModelInput] | None:
-        """A request that enforcement was asked about and what to call the model with, or None if it is undecided."""
+    def _decision_on(self, request: worker_loop.Request, tally: Tally) -> Admitted | worker_loop.Answer | None:
+        """The request, admitted, or a rejection, as enforcement has decided; None while it is still deciding."""
         question = self.undecided.take(request.identifier)
         if question is None:
             return None
         tally.waited.append(time.monotonic() - question.began)
-        return question.decoded, question.decision.result()
+        try:
+            return question.decoded, question.decision.result()
+        except Exception as error:  # noqa: BLE001 -- as above
+            return self._error(error, request, tally)
 
     def _run(self, model_inputs: list[ModelInput]) -> list[Any]:
         """Output of the program for each model input, or the exception that it raises.
@@ -237,6 +219,17 @@ class SignatureHandler:
             if "CUDA" in str(error):
                 raise
             return [error]
+
+    def _written(
+        self, output: Any, admitted: Admitted, request: worker_loop.Request, tally: Tally
+    ) -> worker_loop.Answer:
+        """An output as the answer to its request."""
+        try:
+            answer = self._write(output, *admitted)
+        except Exception as error:  # noqa: BLE001 -- as above
+            return self._error(error, request, tally)
+        tally.rows.append(answer.rows)
+        return answer
 
     def _write(self, output: Any, decoded: DecodedRequest, model_input: ModelInput) -> worker_loop.Answer:
         if isinstance(output, Exception):

@@ -33,47 +33,41 @@ class Question:
     """Of `time.monotonic`."""
 
 
-class Undecided:
-    """The undecided requests of one worker, by TorchServe's identifiers."""
+class Undecided(dict[bytes, Question]):
+    """What enforcement was asked by one worker: a question for each undecided request, by TorchServe's identifiers."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.are_kept = os.environ.get(ARE_KEPT) == "true"
-        self._questions: dict[bytes, Question] = {}
-
-    def __len__(self) -> int:
-        return len(self._questions)
-
-    def __contains__(self, identifier: bytes) -> bool:
-        return identifier in self._questions
 
     def ask(
         self, identifier: bytes, decoded: DecodedRequest, decide: Callable[[DecodedRequest, float], ModelInput]
     ) -> None:
         """Let `decide` decide on a request, in a thread: it gets the request, and since when the client waits."""
         question = Question(decoded, Future(), time.monotonic())
-        self._questions[identifier] = question
+        self[identifier] = question
         # One for each, which does nothing but wait; it is daemonic, for a worker must not wait for it when it ends.
         Thread(target=_decide, args=(question, decide), daemon=True).start()
 
     def take(self, identifier: bytes) -> Question | None:
         """Remove and return the question about a request if it is decided, else None."""
-        if not self._questions[identifier].decision.done():
+        if not self[identifier].decision.done():
             return None
-        return self._questions.pop(identifier)
+        return self.pop(identifier)
 
     def wait(self) -> None:
         """Wait until all are decided; where TorchServe keeps those that are not, at most `FRESH_S`: new ones wait."""
         if not self.are_kept:
-            wait([question.decision for question in self._questions.values()])
+            wait([question.decision for question in self.values()])
             return
-        youngest = max(question.began for question in self._questions.values())
+        youngest = max(question.began for question in self.values())
         is_fresh = time.monotonic() - youngest < WAIT_S
-        wait([question.decision for question in self._questions.values()], FRESH_S if is_fresh else WAIT_S)
+        wait([question.decision for question in self.values()], FRESH_S if is_fresh else WAIT_S)
 
     def keep_only(self, identifiers: Collection[bytes]) -> None:
         """Forget those whose clients are gone, so that TorchServe names them no more."""
-        for identifier in self._questions.keys() - identifiers:
-            self._questions.pop(identifier).decision.cancel()
+        for identifier in self.keys() - identifiers:
+            self.pop(identifier).decision.cancel()
 
 
 def _decide(question: Question, decide: Callable[[DecodedRequest, float], ModelInput]) -> None:
