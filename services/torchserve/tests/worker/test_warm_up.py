@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from models import Formula, Server, body, rows, save, unpack
+from models import Formula, Server, rows, save, unpack
 from signet_contract.model_input import ModelInput
-from signet_torchserve import os_compat
 from signet_torchserve.model.program import Program
 from signet_torchserve.worker import warm_up
 
@@ -74,23 +72,3 @@ def test_a_worker_has_answered_before_its_first_request(
     assert {1, 8, 32} <= set(batches)
     counts = [re.search(r"signet_predictions_total.*?:([\d.]+)\|", record.getMessage()) for record in caplog.records]
     assert {float(count[1]) for count in counts if count} == {0}
-
-
-@pytest.mark.skipif(not os_compat.IS_LINUX, reason="a thread has no priority of its own elsewhere")
-def test_a_worker_that_loads_gives_way_and_one_that_serves_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Requests to other models go before what a worker does until it serves."""
-    niceness = list[int]()
-    run = Program.run
-
-    def noted(program: Program, model_inputs: list[ModelInput]) -> list[object]:
-        niceness.append(os.getpriority(os.PRIO_PROCESS, 0))
-        return run(program, model_inputs)
-
-    monkeypatch.setattr(Program, "run", noted)
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    server = Server(unpack(save(tmp_path / "model", Formula(lambda x: x.sum(1)), rows(3, 2)), tmp_path / "served"))
-    assert set(niceness) == {max(ours, 10)}
-    server.answer(body({"inputs": [[1.5, 2.5]]}))
-    assert niceness[-1] == ours

@@ -14,7 +14,6 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -59,13 +58,11 @@ class SignatureHandler:
         folder = Path(context.system_properties["model_dir"])
         os_compat.set_oom_score(LOADING_SCORE)
         try:
-            # Requests to other models go first: of forty rollouts at once, their p99 is a quarter lower so.
-            with ThreadPoolExecutor(1, initializer=os_compat.lower_priority) as thread:
-                thread.submit(self._load, context, folder).result()
-                thread.submit(self._warm_up, folder, context.system_properties["batch_size"]).result()
+            self._load(context, folder)
         except Exception as error:
             LoadFailure(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
             raise
+        self._warm_up(folder, context.system_properties["batch_size"])
         LoadFailure.clear(folder)
         os_compat.set_oom_score(SERVING_SCORE)
         if switchable_pieces.has(Piece.WORKER_LOOP, os.environ):
