@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,6 +15,7 @@ FIRST_DEATH = 502  # of the first worker that dies with a request
 DOWN_S = 3
 seen = Counter[str]()
 dead = set[str]()
+busy = set[int]()
 lock = threading.Lock()
 is_down = threading.Event()
 
@@ -40,6 +42,8 @@ class Predictions(BaseHTTPRequestHandler):
         if name in {"end", "fall"}:
             self._end()
             return
+        if name == "busy":
+            self._be_busy()
         if name == "headers":
             self._answer(200, json.dumps(self.headers.items()))
             return
@@ -47,6 +51,14 @@ class Predictions(BaseHTTPRequestHandler):
         self._answer(
             FIRST_DEATH if is_first_death else 503 if is_lacking else STATUSES.get(name, 200), socket.gethostname()
         )
+
+    def _be_busy(self) -> None:
+        """Show how many requests were answered at once, at most."""
+        with lock:
+            busy.add(id(self))
+            seen["busiest"] = max(seen["busiest"], len(busy))
+        time.sleep(0.5)
+        busy.remove(id(self))
 
     def _end(self) -> None:
         self.connection.shutdown(socket.SHUT_RDWR)
@@ -66,12 +78,14 @@ class Predictions(BaseHTTPRequestHandler):
 
 
 class Health(Predictions):
-    """`GET /ready`, and `GET /seen`: how often each name was asked for."""
+    """`GET /ready`; `GET /seen`: how often each name was asked for; and `GET /forget` that."""
 
     def do_GET(self) -> None:
         if is_down.is_set():
             self._end()
             return
+        if self.path == "/forget":
+            seen.clear()
         self._answer(200, json.dumps({"ready": True} if self.path == "/ready" else seen))
 
 

@@ -137,6 +137,25 @@ def test_a_lone_replica_is_not_asked_for_a_failure_again(lone_gateway: Gateway) 
     assert lone_gateway.asked("fault") - before == 1
 
 
+@pytest.mark.parametrize("is_announced", [True, False], ids=["with its length", "in chunks"])
+def test_a_replica_gets_few_large_requests_at_once(lone_gateway: Gateway, *, is_announced: bool) -> None:
+    """The others wait, and are answered as well; many small ones go on at the same time."""
+    large = b" " * 40_000
+
+    def ask(size: int) -> int:
+        body = large[:size] if is_announced else iter([large[:size]])
+        return requests.post(f"{lone_gateway.url}/predictions/busy", data=body, timeout=40).status_code
+
+    def busiest(size: int) -> int:
+        requests.get(f"http://{lone_gateway.replicas[0]}:8083/forget", timeout=10)
+        with ThreadPoolExecutor(12) as pool:
+            assert set(pool.map(ask, [size] * 12)) == {200}
+        return lone_gateway.asked("busiest")
+
+    assert busiest(40_000) == busiest(17_000) == 4
+    assert busiest(16_000) > 4
+
+
 def test_retries_have_a_budget(gateway: Gateway) -> None:
     """A storm of requests that end their workers is not doubled; and what then comes is answered."""
     storm, before = 1000, gateway.asked("poison")
