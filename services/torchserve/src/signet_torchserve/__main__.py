@@ -1,6 +1,6 @@
 """`signet-torchserve`: TorchServe, what forks its workers, its enforcement service and the controller.
 
-It runs in the foreground until TorchServe ends.
+It runs in the foreground until TorchServe ends, or until it is asked to stop.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def drain(server: ModelServer, status: Status, notice_s: float, timeout_s: float
 
 
 def _watch(server: subprocess.Popen[bytes], has_ended: threading.Event, stop: threading.Event) -> None:
-    """TorchServe's end, and nothing else, ends the container."""
+    """End the container once TorchServe has ended."""
     server.wait()
     if not stop.is_set():
         has_ended.set()

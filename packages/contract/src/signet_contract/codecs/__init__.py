@@ -1,6 +1,6 @@
 """The formats in which requests are written down, each a `Codec`; formats that are read alike share a module.
 
-A new format is a codec in a module here, and a place in `CODECS`.
+A new format is a codec in a module here, a place in `CODECS`, and what CONTRIBUTING.md lists besides.
 """
 
 from __future__ import annotations

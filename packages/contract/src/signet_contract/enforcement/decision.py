@@ -71,8 +71,8 @@ def exact(
 ) -> DecodedRequest:
     """The request with every value as a Python object.
 
-    A long body of JSON is decided on in compact form first: as arrays or else, more slowly, in chunks. So objects are
-    made of it only if it is admitted, or has no compact form.
+    A long body of JSON is first decided on in compact form: as arrays or else, more slowly, in chunks. Objects are made
+    of one that is admitted, and of one that has no compact form.
 
     Args:
         signature: as of `decide`.

@@ -5,8 +5,8 @@ excerpt gets the first rows of each kind. If MLflow rejects the excerpt, it woul
 rejection gets the table's row numbers, and the violations are counted by kind. JSON that is rejected so never becomes
 a data frame as a whole. If MLflow admits the excerpt, it decides on the whole table, once its size was checked.
 
-Of a long list, rows are looked at until some are wrong whatever the others hold. It is then rejected as if it ended
-there.
+Rows of a long list are looked at until some are wrong whatever the other rows hold. The list is then rejected as if it
+ended there.
 """
 
 from __future__ import annotations

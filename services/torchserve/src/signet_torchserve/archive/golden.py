@@ -36,7 +36,7 @@ class Golden:
 
     @property
     def neighbour(self) -> Any:
-        """A request of the same form with other numbers, where its numbers have a fraction."""
+        """The same request with its floats times a factor. Its other values stay."""
         return _scaled(self.request)
 
 

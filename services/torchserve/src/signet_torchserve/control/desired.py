@@ -151,7 +151,9 @@ class Follower:
         return left_out
 
     def _goes_on(self, name: str, served: Revision | None, last: Revision | None) -> tuple[Revision | None, str]:
-        """The revision of an unlisted deployment that stays desired, None if its alias was taken away; and the trouble.
+        """What stays desired of a deployment that the registry does not list, and what is wrong with it, or "".
+
+        Nothing stays desired (None) if its alias was taken away.
 
         `served` is what answers, `last` what was desired at the last look.
         """

@@ -71,7 +71,7 @@ class Observed:
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     rollouts: Sequence[RunningRollout] = ()
     proven: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
-    """Name and identity of revisions that have given their golden answers since the controller started."""
+    """Name and identity of revisions whose workers serve and have given their golden answers, if there are any."""
     draining: Mapping[tuple[str, str], RunningDrain] = field(default_factory=dict)
     ending: AbstractSet[tuple[str, str]] = frozenset()
     """Name and revision of versions with a task that runs: they are being removed, or given other workers."""

@@ -43,7 +43,7 @@ class _Note:
     since: float = field(default_factory=time.monotonic)
 
     def is_brief(self, said: ReplicaStatus) -> bool:
-        """Whether the registry has the same status, and soon another may follow that has to be told anyway."""
+        """Whether the registry has this status already, and a final one may follow soon, which is told anyway."""
         is_same = (said.version, said.status) == (self.entry.version, self.entry.status)
         return is_same and said.status == "pending" and time.monotonic() - self.since < BRIEF_S
 

@@ -41,7 +41,7 @@ def start(
     log: IO[bytes] | None = None,
     served: Mapping[str, Revision] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """TorchServe in the foreground, its log in the file `log`, or on our output.
+    """Start TorchServe as a child, with its log in the file `log`, or on our output.
 
     `served` lie unpacked in the store: they are known before the port opens, so that requests to them wait for their
     workers. Registered by the controller, seconds later, they would be answered 404 until then.

@@ -82,8 +82,8 @@ _BATCHES = Patch(
 # A `BatchAggregator` waits for the answers to all requests of a batch, and its worker gets no other batch meanwhile.
 # `ContinuousBatching`, meant for models that answer token by token, keeps a request until it is answered, and names it
 # to the worker again with the next batch, without its body. So every model gets that one, with three changes.
-# 1. For a request that goes on (`ts_stream_next`) it sends a part of the answer. Now it sends none if the part has the
-#    status 102 (Processing). The test that this replaces drops requests whose time is over; ours have no such time.
+# 1. For a request that goes on (`ts_stream_next`) it sends a part of the answer. Now it sends nothing if the status of
+#    that part is 102 (Processing). This replaces a test for a request's own time limit, which none of ours has.
 # 2. A request that is kept takes the place of a new one in the next batch. Now a batch has up to `batch_size` new ones.
 # 3. An idle worker waits for a request while it holds a lock, and a worker that keeps requests waits for that lock.
 #    `Model.pollInferJob` takes no lock any more: the queue has its own.

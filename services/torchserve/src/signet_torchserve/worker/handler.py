@@ -51,10 +51,13 @@ Admitted = tuple[DecodedRequest, ModelInput]
 
 
 class SignatureHandler:
-    """Serves one version of one model behind its signature."""
+    """Serves one version of one model behind its signature.
+
+    It is the only class that this module defines: TorchServe serves with it because of that, and else finds no handler.
+    """
 
     def initialize(self, context: Context) -> None:
-        """Load the archive that TorchServe has unpacked into the context's model_dir, and say why where that fails."""
+        """Load the unpacked archive, the context's model_dir, and say why where that fails."""
         folder = Path(context.system_properties["model_dir"])
         os_compat.set_oom_score(LOADING_SCORE)
         try:

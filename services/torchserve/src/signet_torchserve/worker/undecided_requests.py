@@ -20,7 +20,7 @@ As it is shipped it does not: there the whole batch waits for its decisions.
 WAIT_S = 0.001
 """How long a batch of which all is undecided waits; then new requests may join it."""
 FRESH_S = 0.004
-"""The same if a question is younger than `WAIT_S`: most decisions take less than this."""
+"""How long it waits instead if a question was asked less than `WAIT_S` ago: most decisions take less than this."""
 
 
 @dataclass(slots=True)
