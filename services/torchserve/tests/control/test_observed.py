@@ -55,4 +55,4 @@ def test_what_is_changed_by_hand_is_set_right_within_two_looks(replica: Replica)
         replica.until(
             lambda: replica.serves("iris", revision) and replica.server.versions("iris")[revision.id].workers == 2
         )
-    assert replica.status.deployments == {"digits": "1", "iris": revision.id}
+    replica.until(lambda: replica.status.deployments == {"digits": "1", "iris": revision.id})
