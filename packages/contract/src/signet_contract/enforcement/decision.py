@@ -167,9 +167,8 @@ def _params(signature: ModelSignature, sent: Any, policy: frozenset[str]) -> dic
     few = sent
     if isinstance(sent, dict):
         types = {spec.name: spec.dtype for spec in signature.params.params}
-        sent = {
-            name: value for name, value in sent.items() if name in types
-        }  # MLflow would write the others to the log
+        # MLflow would write the others to the log.
+        sent = {name: value for name, value in sent.items() if name in types}
         few = {name: _one_of_each_kind(value, types[name]) for name, value in sent.items()}
     try:
         params = _enforce_params_schema(few, signature.params) or {}

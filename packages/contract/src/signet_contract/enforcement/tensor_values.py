@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement import typed_arrays
-from signet_contract.enforcement.value_kinds import types_of
+from signet_contract.enforcement.value_kinds import as_array, types_of
 from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array
 
@@ -188,8 +187,7 @@ def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | 
 
 def _array(type_: type, values: list[Any]) -> list[Any] | Array:
     try:
-        code = {float: "d", int: "q"}[type_]
-        return np.frombuffer(array(code, values), code)
+        return as_array({float: "d", int: "q"}[type_], values)
     except (KeyError, OverflowError):
         return values
 

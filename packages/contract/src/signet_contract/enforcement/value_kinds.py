@@ -209,7 +209,7 @@ class Kinds:
             return np.fromiter(map(bool, values), np.int64, len(values))
         if type_ is str:
             return self._texts(values)
-        return _integers(values) if type_ is int else _floats(_array("d", values))
+        return _integers(values) if type_ is int else _floats(as_array("d", values))
 
     def _texts(self, values: Sequence[str]) -> Array | int:
         if self._type == DataType.datetime:
@@ -235,14 +235,14 @@ def are_rejected(columns: Iterable[Kinds]) -> bool:
     return True in found and None not in found
 
 
-def _array(code: str, values: Sequence[float] | Array) -> Array:
+def as_array(code: str, values: Sequence[float] | Array) -> Array:
     """The values as float64 ("d") or int64 ("q"); an `array` takes half as long as numpy for Python's numbers."""
     return values if isinstance(values, np.ndarray) else np.frombuffer(array(code, values), code)
 
 
 def _integers(values: Sequence[int] | Array) -> Array | int:
     try:
-        found = _array("q", values)
+        found = as_array("q", values)
     except OverflowError:
         return np.fromiter(map(partial(bisect_right, _INTEGERS), values), np.int64, len(values))
     least, greatest = np.searchsorted(_INT64S, [found.min(), found.max()], "right").tolist()
