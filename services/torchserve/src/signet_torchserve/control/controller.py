@@ -127,10 +127,6 @@ class Controller:
             self._outcomes.backoff.keep(desired.revisions, last)
         self._outcomes.backoff.has_room(self._budget.free_mib)
         self._act(desired, observed)
-        if desired.is_known:
-            known = desired.revisions.keys() - self._status.stranded.keys()
-            states = {name: self._outcomes.state(name, desired.revisions[name], observed) for name in sorted(known)}
-            self._reporter.tell(desired.revisions, {name: _TOLD_AS.get(it, it) for name, it in states.items()})
         if self.is_busy:
             return min(max(LOOK_S, self._follower.look_took_s / LOOK_SHARE), self._poll_interval_s)
         return self._follower.backoff_s(self._poll_interval_s)
@@ -153,18 +149,16 @@ class Controller:
 
     def _observe(self, desired: Mapping[str, Revision]) -> Observed:
         """See what there is, and take note of what became of the rollouts that are over."""
+        # What is over by now is still unsettled: its end is to be seen. What ends meanwhile is seen at the next look.
         over = [rollout for rollout in self._rollouts if rollout.is_over]
-        self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
-        self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
-        unsettled = {it.name for it in (*self._rollouts, *over)} | {name for name, _ in (*self._draining, *self._tasks)}
-        self._tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
+        tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
         was = self._outcomes.serving
+        unsettled = {it.name for it in self._rollouts} | {name for name, _ in (*self._draining, *self._tasks)}
         unsettled |= {name for name, it in desired.items() if was.get(name, it).identity != it.identity}
-        try:
-            deployments = self._observer.deployments(unsettled)
-        except ModelServerError:
-            self._rollouts += over  # what became of them is seen at the next look
-            raise
+        deployments = self._observer.deployments(unsettled)
+        self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
+        self._tasks = tasks
+        self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
         last_good = {**self._recalled, **self._store.last_good()}
         chosen = [*desired.items(), *((name, it) for name, it in last_good.items() if it is not None)]
         observed = Observed(
@@ -297,3 +291,6 @@ class Controller:
             failed=[name for name, state in states.items() if state in {"failed", "unreachable"}],
             refused=[name for name, state in states.items() if state == "refused"],
         )
+        if desired.is_known:
+            known = {name: it for name, it in states.items() if name not in self._status.stranded}
+            self._reporter.tell(desired.revisions, {name: _TOLD_AS.get(it, it) for name, it in known.items()})

@@ -147,8 +147,10 @@ def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> 
         revision = desired.revisions.get(name)
         if name not in busy and revision is not None and observed.serves(name, revision):
             actions += _ensures(name, revision, deployment)
+        has_failed = revision is not None and _has_failed(name, revision, observed, backoff, now)
         for version in deployment.versions:
-            if (name, version) not in coming and _has_to_end(name, version, desired, observed, backoff, now, unlisted):
+            stays = name not in unlisted and _stays(version, deployment, revision, has_failed=has_failed)
+            if not stays and (name, version) not in coming:
                 actions += _ends(name, version, observed, now)
         if not deployment.versions and deployment.default is None and name not in busy:
             actions.append(Remove(name, PLACEHOLDER))
@@ -215,16 +217,16 @@ def is_former(last: Revision, revision: Revision) -> bool:
 
 def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
     """Whether something has to end before the rollout begins."""
-    if observed.ending & {(name, revision.id), (name, PLACEHOLDER)}:
+    cancelled = {(it.name, it.revision.id) for it in observed.rollouts if it.is_cancelled}
+    if (observed.ending | cancelled) & {(name, revision.id), (name, PLACEHOLDER)}:
         return True
-    if any((it.name, it.revision.id) == (name, revision.id) for it in observed.rollouts):
-        return True  # cancelled, and not over yet
     deployment = observed.deployments.get(name)
-    return deployment is not None and any(
-        id_ == revision.id if it.revision is None else it.revision.created != revision.created
-        for id_, it in deployment.versions.items()
-        if it.revision is not None or id_ != deployment.default
-    )
+    if deployment is None:
+        return False
+    same = deployment.versions.get(revision.id)
+    is_unknown = same is not None and same.revision is None and revision.id != deployment.default
+    known = [it.revision for it in deployment.versions.values() if it.revision is not None]
+    return is_unknown or any(it.created != revision.created for it in known)
 
 
 def _cancels(rollout: RunningRollout, desired: Desired, observed: Observed) -> Iterator[Cancel]:
@@ -245,20 +247,21 @@ def _ensures(name: str, revision: Revision, deployment: Deployment) -> Iterator[
         yield Ensure(name, revision)
 
 
-def _has_to_end(  # noqa: PLR0913, PLR0917 -- what is desired and observed, and of what
-    name: str, version: str, desired: Desired, observed: Observed, backoff: Backoff, now: float, unlisted: set[str]
-) -> bool:
-    deployment = observed.deployments[name]
-    revision, found = desired.revisions.get(name), deployment.versions[version].revision
-    if revision is None:
-        return version != deployment.default or name in unlisted
-    if found is not None and found.created != revision.created:
-        return True
-    if found is not None and found.identity == revision.identity:
-        if observed.serves(name, revision):
+def _has_failed(name: str, revision: Revision, observed: Observed, backoff: Backoff, now: float) -> bool:
+    """Whether what is desired did not come into service, for a reason of its own, and is not to be tried again yet."""
+    waits = not observed.serves(name, revision) and not backoff.is_due(name, revision, now)
+    return waits and backoff.outcome(name, revision) != "unreachable"
+
+
+def _stays(version: str, deployment: Deployment, desired: Revision | None, *, has_failed: bool) -> bool:
+    """Whether a version need not end: what is desired, unless it has failed, and the default of the same model."""
+    found = deployment.versions[version].revision
+    if found is not None and desired is not None:
+        if found.identity == desired.identity:
+            return not has_failed
+        if found.created != desired.created:
             return False
-        return not backoff.is_due(name, revision, now) and backoff.outcome(name, revision) != "unreachable"
-    return version != deployment.default
+    return version == deployment.default
 
 
 def _ends(name: str, version: str, observed: Observed, now: float) -> Iterator[Drain | Remove]:

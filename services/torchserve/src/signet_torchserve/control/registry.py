@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from google.protobuf.json_format import ParseError
@@ -41,6 +41,7 @@ EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 EXPERIMENT = "0"
 # What stands before the server may answer with a whole page.
 _LONGEST_ANSWER = 500
+_Found = TypeVar("_Found")
 _UNKNOWN_ACCOUNT = {ErrorCode.Name(code) for code in (CUSTOMER_UNAUTHORIZED, UNAUTHENTICATED)}
 
 
@@ -117,25 +118,23 @@ class Registry:
 
     def champion_version(self, name: str) -> str | None:
         """Version of one model that carries the alias at this moment; None also where there is no such model."""
-        with self._reached():
-            try:
-                version = self._client.get_registered_model(name).aliases.get(self._alias)
-            except MlflowException as error:
-                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                    raise
-                return None
+        model = self._if_there(lambda: self._client.get_registered_model(name))
+        version = model and model.aliases.get(self._alias)
         return None if version is None else str(version)
 
     def has(self, name: str, version: str) -> bool:
         """Whether a model has this version."""
+        return self._if_there(lambda: self._client.get_model_version(name, version)) is not None
+
+    def _if_there(self, ask: Callable[[], _Found]) -> _Found | None:
+        """What MLflow answers; None where it says that there is no such thing."""
         with self._reached():
             try:
-                self._client.get_model_version(name, version)
+                return ask()
             except MlflowException as error:
                 if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                     raise
-                return False
-        return True
+                return None
 
     def last_served(self, name: str, created: int) -> Revision | None:
         """The version of a model, which was created then, that has come into service last, on any replica."""

@@ -177,13 +177,14 @@ class Rollout:
 
     def _unpacked(self, mar: Path) -> Path:
         """The folder of the version's archive."""
-        for _ in range(2):
+        for is_built_again in (False, True):
+            if is_built_again:
+                logger.warning("The archive %s is not what was built, and is built again.", mar.name)
+                self._cached_or_built()
             with self._step("archive"):
                 folder = self._store.unpack(self.name, self.revision)
             if folder is not None:
                 return folder
-            logger.warning("The archive %s is not what was built, and is built again.", mar.name)
-            self._cached_or_built()
         raise NotServable(f"The archive {mar.name} changes while it is read.")
 
     def _prove(self, folder: Path) -> None:
