@@ -30,10 +30,11 @@ for other in others:
 os.kill(child, signal.SIGKILL)
 """
 WATCHES = """
-import os, signal, sys
+import signal, sys, time
 from signet_contract import os_compat
 os_compat.IS_LINUX = sys.argv[1] == "True"
 os_compat.signal_at_pipe_end(0, signal.SIGKILL)
+time.sleep(2 * os_compat._LOOK_S)
 print("watches", flush=True)
 while True:
     pass
@@ -83,7 +84,7 @@ def test_children_end_with_their_parent(ends: str, *, is_linux: bool) -> None:
 @WAYS
 @pytest.mark.parametrize("when", ["before", "later"])
 def test_a_process_ends_with_a_pipe(when: str, *, is_linux: bool) -> None:
-    """However busy it is, and whether the pipe has ended before or ends later."""
+    """However busy it is, and whether the pipe has ended before or ends later; while the pipe is there it goes on."""
     with subprocess.Popen(
         [sys.executable, "-c", WATCHES, str(is_linux)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

@@ -75,6 +75,7 @@ def _look_after_this(number: int, reading: int) -> None:
     child = os.getpid()
     if os.fork():
         return
+    reading = fcntl.fcntl(reading, fcntl.F_DUPFD, 3)  # it may be one of the standard three
     for standard in range(3):
         os.dup2(os.open(os.devnull, os.O_RDWR), standard)
     os.closerange(3, reading)  # who waits for the end of the child's output waits for nobody else
