@@ -27,7 +27,7 @@ forking.main(sys.argv[1])
 PROGRAM = """
 import ctypes, os, signal, sys, threading, time
 what, *words = sys.argv[1:]
-signal.signal(signal.SIGUSR1, lambda *_: os._exit(9))
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # a handler may run just before a wait, which goes on then
 print(os.getpid(), os.getppid(), os.environ.get("WORD"), os.getcwd(), sys.stdin.read(), *words, flush=True)
 print("error", file=sys.stderr)
 match what:
@@ -36,7 +36,8 @@ match what:
     case "segfault":
         ctypes.string_at(0)
     case "wait":
-        time.sleep(600)
+        signal.sigwait({signal.SIGUSR1})
+        os._exit(9)
     case "thread":
         threading.Thread(target=lambda: (time.sleep(0.2), print("late", flush=True))).start()
     case _:
