@@ -41,8 +41,6 @@ EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 EXPERIMENT = "0"
 # What stands before the server may answer with a whole page.
 _LONGEST_ANSWER = 500
-# How to make a model's environment anew. TorchServe serves every model in its own, so nothing reads these.
-_ENVIRONMENT = {"conda.yaml", "python_env.yaml", "requirements.txt"}
 _Found = TypeVar("_Found")
 _UNKNOWN_ACCOUNT = {ErrorCode.Name(code) for code in (CUSTOMER_UNAUTHORIZED, UNAUTHENTICATED)}
 
@@ -157,13 +155,13 @@ class Registry:
         return _revision(found, model.creation_timestamp, replicas)
 
     def download(self, name: str, version: str, folder: Path, go_on: Callable[[], object] = lambda: None) -> Path:
-        """Folder with the files of a model version, but for those that describe its environment.
+        """Folder with the files of a model version.
 
         Args:
             name: of the registered model.
             version: its number.
             folder: where it is put.
-            go_on: called before each file and folder; what it raises ends the download.
+            go_on: called before each file; what it raises ends the download.
 
         Raises:
             RegistryRefused: the registry answers, but a file cannot be fetched, or cannot be written here.
@@ -179,9 +177,9 @@ class Registry:
                 "logged."
             )
         while files:
-            if (file := files.pop()).path in _ENVIRONMENT:
-                continue
-            go_on()
+            file = files.pop()
+            if not file.is_dir:
+                go_on()
             with self._fetching(name, version):
                 if file.is_dir:
                     files += repository.list_artifacts(file.path)
