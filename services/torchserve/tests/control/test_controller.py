@@ -78,7 +78,7 @@ class Replica:
         self.registry = Registry(uri or self.uri, "champion")
         served = self.store.unpack_last_good()
         self.process = launch.start(settings, self.store, environment, served=served)
-        self.enforcement = launch.start_enforcement(self.store, environment)
+        self.beside = [start(self.store, environment) for _, _, start in launch.SIDE_PROCESSES]
         self.server = launch.client(settings, self.store, environment)
         self.budget = MemoryBudget()
         self.controller = Controller(self.registry, self.server, self.store, self.status, 1.0, self.budget)
@@ -95,8 +95,8 @@ class Replica:
         self.stop()
 
     def stop(self) -> None:
-        launch.stop(self.process, 10)
-        launch.stop(self.enforcement, 10)
+        for process in (self.process, *self.beside):
+            launch.stop(process, 10)
         self.store.close()
 
     @property
