@@ -52,6 +52,22 @@ def test_rejections_that_repeat_are_those_that_the_slow_way_gives(data: st.DataO
         assert again.document() == slow.document()
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_is_said_of_keys_depends_on_where_they_stand(first: int) -> None:
+    """Inside the seed's format, keys that resemble another format's are columns, and no mistake."""
+    document = signature_document(columns_schema(("double", "a")))
+    plain = {"instances": [[1.5]], "x": 1.5}
+    bodies = [json.dumps(it).encode() for it in (plain, {"data": plain})]
+    told = [slowly(document, request.decode(body)) for body in bodies]
+    assert [it.rule for it in told if isinstance(it, Rejected)] == ["format", "columns"]
+    contract = Contract(document)
+    outcome(contract, bodies[first])
+    again = outcome(contract, bodies[1 - first])
+    assert isinstance(again, Rejected)
+    assert isinstance(told[1 - first], Rejected)
+    assert again.document() == told[1 - first].document()
+
+
 @pytest.mark.parametrize("name", [None, "a"])
 def test_what_is_said_of_a_mixed_column_depends_on_its_texts(name: str | None) -> None:
     """MLflow would convert a text that is a number, so that a rejection of another text is not remembered for it."""

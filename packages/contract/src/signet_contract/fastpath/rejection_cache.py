@@ -42,7 +42,7 @@ class RejectionCache:
 
 
 def cache_key(decoded: DecodedRequest) -> Hashable:
-    """All that a rejection of a request can depend on: its format, names of columns, and the type of each value.
+    """All that a rejection of a request can depend on: its format and place, names of columns, the type of each value.
 
     None if a rejection could depend on more, as on a value near its type's limit.
     """
@@ -57,7 +57,7 @@ def cache_key(decoded: DecodedRequest) -> Hashable:
             if type(columns) is not list or set(map(type, columns)) != {str}:
                 return None
             names = tuple(columns)
-        return (decoded.format, names, _key(content))
+        return (decoded.format, decoded.is_inside, names, _key(content))
     except (_Particular, RecursionError):
         return None
 
