@@ -37,7 +37,7 @@ class Decision:
 
 
 def signature_document(inputs: Schema, params: Any = None) -> dict[str, Any]:
-    """The `contract` entry of an MLmodel file."""
+    """The `signature` entry of an MLmodel file."""
     return {"inputs": inputs.to_json(), "outputs": None, "params": params.to_json() if params else None}
 
 

@@ -116,7 +116,9 @@ class Contract:
 
         Raises:
             Rejected: the body cannot be read, or the signature does not admit it.
-            DecidedTooLate: enforcement has not decided in time.
+            DecidedTooLate: the enforcement service has not decided in time.
+            EnforcementFailed: the enforcement service ended before it had decided.
+            EnforcementMissing: there is no such service, and what it needs is not installed here.
         """
         return self.admit(request.decode(body, content_type))
 
@@ -159,7 +161,9 @@ class Contract:
 
         Raises:
             Rejected: the signature does not admit the request.
-            DecidedTooLate: enforcement has not decided in time.
+            DecidedTooLate: the enforcement service has not decided in time.
+            EnforcementFailed: the enforcement service ended before it had decided.
+            EnforcementMissing: there is no such service, and what it needs is not installed here.
         """
         # First: enforcement by another process leaves the request without its content.
         key = rejection_cache.cache_key(decoded) if self._rejections is not None else None
