@@ -292,5 +292,6 @@ class Controller:
             refused=[name for name, state in states.items() if state == "refused"],
         )
         if desired.is_known:
-            known = {name: it for name, it in states.items() if name not in self._status.stranded}
-            self._reporter.tell(desired.revisions, {name: _TOLD_AS.get(it, it) for name, it in known.items()})
+            stranded = self._status.stranded
+            told = {name: _TOLD_AS.get(it, it) for name, it in states.items() if name not in stranded}
+            self._reporter.tell(desired.revisions, told)
