@@ -17,11 +17,11 @@ from embedded.datadir import DataDir
 from embedded.display import Display
 from embedded.errors import EmbeddedError, InvalidSetting, SupervisorLost
 from embedded.interruption import Interrupted
-from embedded.journal import Journal, Step
 from embedded.keeper import Keeper
 from embedded.service import tail
 from embedded.settings import ROOT, Settings
 from embedded.stack import Stack, opened, serving, whole
+from embedded.step_times import Step, StepTimes
 
 _CHECK_S = 0.5
 _STOP_TIMEOUT_S = 40.0
@@ -88,19 +88,19 @@ def supervise(settings: Settings, way: str) -> int:
     state = State(pid=me.pid, created=me.create_time())
     written = 0.0
 
-    def tell(journal: Journal) -> None:
+    def tell(step_times: StepTimes) -> None:
         nonlocal written
-        steps = [asdict(step) for step in journal.steps]
+        steps = [asdict(step) for step in step_times.steps]
         if steps != state.steps or (state.phase == "starting" and time.monotonic() - written > 1):
             state.steps, written = steps, time.monotonic()
             state.write(place)
 
-    journal = Journal(tell)
+    step_times = StepTimes(tell)
     try:
         wishes = {"inference": ports.wished("TORCHSERVE_PORT", settings.torchserve_port)}
         if way == _UP:
             wishes["mlflow"] = ports.wished("MLFLOW_PORT", settings.mlflow_port)
-        with opened(place.path, wishes, journal, parts=whole if way == _UP else serving(settings.registry)) as stack:
+        with opened(place.path, wishes, step_times, parts=whole if way == _UP else serving(settings.registry)) as stack:
             if way == _UP:
                 _bring_up(stack, state)
             else:
@@ -131,10 +131,10 @@ def _bring_up(stack: Stack, state: State) -> None:
 def _bring_up_alone(stack: Stack, state: State, mlflow: str) -> None:
     """Until TorchServe has asked the registry; what it has heard is told, whatever it is."""
     stack.wait_ready()
-    stack.journal.begin("registry")
+    stack.step_times.begin("registry")
     state.ready = f"{stack.urls.health}/ready"
     stack.wait(lambda: "not asked yet" not in str(http.ask(state.ready)), _ASKED_S)
-    stack.journal.end("registry")
+    stack.step_times.end("registry")
     parts = urlsplit(mlflow)
     state.mlflow = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a password is for nobody's eyes
     state.predictions = f"{stack.urls.torchserve}/predictions/NAME"
@@ -207,13 +207,13 @@ def _start(settings: Settings, way: str) -> int:
 def _follow(place: DataDir, supervisor: "subprocess.Popen[bytes] | None") -> State:
     """Shows the steps until the stack is up or has failed."""
     with Display() as display:
-        journal = Journal(display.show)
+        step_times = StepTimes(display.show)
         while True:
             gone = supervisor.poll() is not None if supervisor else not place.is_locked()
             state = State.read(place)
             if state:
-                journal.steps = [Step(**step) for step in state.steps]  # type: ignore[arg-type]  # as asdict() made them
-                journal.tick()
+                step_times.steps = [Step(**step) for step in state.steps]  # type: ignore[arg-type]  # as asdict() made them
+                step_times.tick()
                 if state.phase != "starting":
                     return state
             if gone:

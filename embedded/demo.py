@@ -11,9 +11,9 @@ from embedded import deployment, mlflow_server, orphans
 from embedded.datadir import DataDir
 from embedded.display import Display
 from embedded.errors import EmbeddedError
-from embedded.journal import Journal
 from embedded.settings import Settings
 from embedded.stack import opened
+from embedded.step_times import StepTimes
 
 _PREFIX = "demo-"
 
@@ -36,19 +36,19 @@ def run(settings: Settings) -> int:
 
 def _demo(path: Path) -> int:
     with Display() as display:
-        journal = Journal(display.show)
-        journal.begin("all")
-        with opened(path, journal=journal, throwaway=True) as stack:
+        step_times = StepTimes(display.show)
+        step_times.begin("all")
+        with opened(path, step_times=step_times, throwaway=True) as stack:
             stack.wait_ready(mlflow_server.NAME)
             stack.step("training", "signet-train")
             deployment.wait(stack)
             display.pause()
-            journal.begin("scenarios")
+            step_times.begin("scenarios")
             code = stack.job("scenarios", "signet", "scenarios", show=True)
-            journal.end("scenarios", f"exit code {code}")
-            journal.begin("stopping")
-        journal.end("stopping")
-        journal.end("all")
+            step_times.end("scenarios", f"exit code {code}")
+            step_times.begin("stopping")
+        step_times.end("stopping")
+        step_times.end("all")
     return code
 
 

@@ -24,9 +24,9 @@ def wait(stack: Stack) -> None:
         answer = http.ask(url(stack), "POST", sample, timeout_s=10)
         return answer is not None and answer.status == 200  # noqa: PLR2004 -- HTTP's OK
 
-    stack.journal.begin("deployment")
+    stack.step_times.begin("deployment")
     if not stack.wait(serves, _TIMEOUT_S):
         raise DeploymentMissing(
             url(stack), _TIMEOUT_S, str(answer or "none"), stack.log(torchserve.NAME), stack.tail(torchserve.NAME)
         )
-    stack.journal.end("deployment", answer.body.strip() if answer else "")
+    stack.step_times.end("deployment", answer.body.strip() if answer else "")

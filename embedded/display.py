@@ -1,4 +1,4 @@
-"""Shows a journal's steps while they happen: spinners and running times on a terminal, a line per step elsewhere."""
+"""Shows steps while they happen: spinners and running times on a terminal, a line per step elsewhere."""
 
 from types import TracebackType
 from typing import Self
@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from embedded.journal import Journal, Step
+from embedded.step_times import Step, StepTimes
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -30,9 +30,9 @@ class Display:
     ) -> None:
         self._stop()
 
-    def show(self, journal: Journal) -> None:
+    def show(self, step_times: StepTimes) -> None:
         """The steps as they are now; a step that has ended is said once."""
-        self._steps = journal.steps
+        self._steps = step_times.steps
         if not self.console.is_terminal:
             for number in self._ended():
                 self._said.add(number)

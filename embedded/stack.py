@@ -12,9 +12,9 @@ from pathlib import Path
 from embedded import mlflow_server, orphans, outside, ports, postgres, seaweedfs, torchserve
 from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
-from embedded.journal import Journal
 from embedded.service import Process, Service, last_line, tail
 from embedded.settings import ROOT, clean_environment
+from embedded.step_times import StepTimes
 
 _PAUSE_S = 0.1
 _NOTE = 70  # characters of a running job's last line
@@ -39,11 +39,11 @@ class Stack:
     """
 
     def __init__(
-        self, folder: DataDir, addresses: dict[str, int], services: list[Service], journal: Journal, short: Path
+        self, folder: DataDir, addresses: dict[str, int], services: list[Service], step_times: StepTimes, short: Path
     ) -> None:
         self.folder = folder
         self.addresses = addresses
-        self.journal = journal
+        self.step_times = step_times
         names = ("mlflow", "inference", "metrics", "health")
         self.urls = Urls(*(f"http://127.0.0.1:{addresses[name]}" for name in names))
         self._marked = {**clean_environment(), **orphans.mark(folder.path), "TMPDIR": str(short)}
@@ -83,7 +83,7 @@ class Stack:
         for name in [name for name in self._waiting if self._ready.issuperset(self._services[name].needs)]:
             self._waiting.remove(name)
             self._starting[name] = time.monotonic()
-            self.journal.begin(name)
+            self.step_times.begin(name)
             self._processes[name] = Process(self._services[name], self._marked)
         self.check()
         for name, began in list(self._starting.items()):
@@ -91,12 +91,12 @@ class Stack:
             if service.ready():
                 del self._starting[name]
                 self._ready.add(name)
-                self.journal.end(name)
+                self.step_times.end(name)
             elif time.monotonic() - began > service.ready_timeout_s:
                 del self._starting[name]
                 self._processes[name].kill()
                 raise ServiceNotReady(name, service.ready_timeout_s, self.log(name), self.tail(name))
-        self.journal.tick()
+        self.step_times.tick()
 
     def wait(self, condition: Callable[[], bool], timeout_s: float = float("inf")) -> bool:
         """Keeps the stack going until the condition holds; False if the time was up first."""
@@ -130,12 +130,12 @@ class Stack:
         return process.poll() or 0
 
     def step(self, name: str, *command: str) -> None:
-        """A job that has to end well, as a step of the journal; JobFailed otherwise."""
-        self.journal.begin(name)
-        code = self.job(name, *command, on_tick=lambda: self.journal.note(name, last_line(self.log(name))[:_NOTE]))
+        """A job that has to end well, as a step with its times; JobFailed otherwise."""
+        self.step_times.begin(name)
+        code = self.job(name, *command, on_tick=lambda: self.step_times.note(name, last_line(self.log(name))[:_NOTE]))
         if code:
             raise JobFailed(name, code, self.log(name), self.tail(name))
-        self.journal.end(name)
+        self.step_times.end(name)
 
     def run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """For tests: the command's exit code and output, with the stack's environment."""
@@ -235,7 +235,7 @@ def serving(registry: Mapping[str, str]) -> Parts:
 def opened(
     path: Path,
     wishes: Mapping[str, int] | None = None,
-    journal: Journal | None = None,
+    step_times: StepTimes | None = None,
     *,
     throwaway: bool = False,
     parts: Parts = whole,
@@ -244,17 +244,17 @@ def opened(
 
     A throwaway one gains speed where data would be at stake: it does not wait for the disk, and is killed at the end.
     """
-    folder, journal = DataDir(path), journal or Journal()
+    folder, step_times = DataDir(path), step_times or StepTimes()
     folder.make()
     with folder.locked():
         orphans.end(folder.path)
         addresses = _addresses(folder, wishes or {})
         short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
-        stack = Stack(folder, addresses, parts(folder, addresses, short, throwaway), journal, short)
+        stack = Stack(folder, addresses, parts(folder, addresses, short, throwaway), step_times, short)
         try:
             yield stack
         except BaseException:
-            journal.fail()
+            step_times.fail()
             raise
         finally:
             stack.close(kill=throwaway)

@@ -3,20 +3,20 @@ import io
 from rich.console import Console
 
 from embedded.display import Display
-from embedded.journal import Journal, Step
+from embedded.step_times import Step, StepTimes
 
 
 def shown(*, terminal: bool) -> str:
     """What a display writes about one step that ends, one that fails and one that an interruption breaks off."""
     file = io.StringIO()
     with Display(Console(file=file, force_terminal=terminal, width=80, highlight=False)) as display:
-        journal = Journal(display.show)
-        journal.steps = [Step("postgres", began=100, ended=101.5)]
-        journal.tick()
+        step_times = StepTimes(display.show)
+        step_times.steps = [Step("postgres", began=100, ended=101.5)]
+        step_times.tick()
         display.pause()
-        journal.begin("training")
-        journal.fail()
-        journal.tick()
+        step_times.begin("training")
+        step_times.fail()
+        step_times.tick()
     return file.getvalue()
 
 

@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from embedded.datadir import DataDir
-from embedded.journal import Journal
 from embedded.keeper import Keeper
 from embedded.service import Service
 from embedded.stack import Stack
+from embedded.step_times import StepTimes
 from testing.polling import until
 
 
@@ -24,7 +24,7 @@ class Kept:
         self.hangs = False
         ports = dict.fromkeys(("mlflow", "inference", "metrics", "health"), 0)
         services = [self._shell("postgres"), self._shell("torchserve")]
-        self.stack = Stack(self.folder, ports, services, Journal(), self.folder.sub("short"))
+        self.stack = Stack(self.folder, ports, services, StepTimes(), self.folder.sub("short"))
         self.stack.wait_ready()
         self.keeper = Keeper(self.stack)
 

@@ -10,8 +10,8 @@ from psycopg2.extensions import make_dsn
 
 from embedded import ports, postgres
 from embedded.datadir import DataDir
-from embedded.journal import Journal
 from embedded.stack import Stack
+from embedded.step_times import StepTimes
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder.make()
     addresses = ports.free(["postgres", "mlflow", "inference", "metrics", "health"])
     made = Stack(
-        folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal(), folder.path
+        folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], StepTimes(), folder.path
     )
     try:
         made.wait_ready()
@@ -84,7 +84,7 @@ def test_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
     (folder.sub("postgres") / "data.new" / "PG_VERSION").write_text("18", encoding="ascii")
     addresses = ports.free(["postgres", "mlflow", "inference", "metrics", "health"])
     stack = Stack(
-        folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], Journal(), folder.path
+        folder, addresses, [postgres.service(folder, addresses["postgres"], throwaway=True)], StepTimes(), folder.path
     )
     try:
         stack.wait_ready()
@@ -99,7 +99,7 @@ def test_a_throwaway_leaves_no_shared_memory(tmp_path: Path) -> None:
     folder.make()
     addresses = ports.free(["postgres", "mlflow", "inference", "metrics", "health"])
     service = postgres.service(folder, addresses["postgres"], throwaway=True)
-    stack = Stack(folder, addresses, [service], Journal(), folder.path)
+    stack = Stack(folder, addresses, [service], StepTimes(), folder.path)
     try:
         stack.wait_ready()
         lines = (tmp_path / "postgres" / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()

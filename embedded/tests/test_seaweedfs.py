@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from embedded import http, outside, ports, seaweedfs
 from embedded.datadir import DataDir
-from embedded.journal import Journal
 from embedded.stack import Stack
+from embedded.step_times import StepTimes
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder.make()
     addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference", "metrics", "health"])
     short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
-    made = Stack(folder, addresses, [seaweedfs.service(folder, addresses, short)], Journal(), short)
+    made = Stack(folder, addresses, [seaweedfs.service(folder, addresses, short)], StepTimes(), short)
     try:
         made.wait_ready()
         yield made

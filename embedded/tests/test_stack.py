@@ -6,9 +6,9 @@ import pytest
 from embedded import http, orphans, ports
 from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
-from embedded.journal import Journal
 from embedded.service import Service
 from embedded.stack import Stack
+from embedded.step_times import StepTimes
 
 
 class Tiny:
@@ -32,7 +32,7 @@ class Tiny:
         return Service(name, command, log, cwd, ready=lambda: ready, ready_timeout_s=ready_timeout_s)
 
     def stack(self, *services: Service) -> Stack:
-        return Stack(self.folder, self.ports, list(services), Journal(), self.folder.sub("short"))
+        return Stack(self.folder, self.ports, list(services), StepTimes(), self.folder.sub("short"))
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_starts_in_the_order_of_needs(tiny: Tiny) -> None:
     stack = tiny.stack(tiny.server("mlflow-server", "mlflow", ("postgres",)), tiny.server("postgres", "inference"))
     try:
         stack.wait_ready()
-        assert [step.name for step in stack.journal.steps] == ["postgres", "mlflow-server"]
-        first, second = stack.journal.steps
+        assert [step.name for step in stack.step_times.steps] == ["postgres", "mlflow-server"]
+        first, second = stack.step_times.steps
         assert first.ended is not None
         assert first.ended <= second.began
     finally:

@@ -25,7 +25,7 @@ from embedded.stack import opened, stores, whole
 from testing.docker import docker
 from testing.polling import until
 from testing.repository import ALIAS, MODEL, SAMPLES
-from testing.typed import typed
+from testing.repository_command import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def _content(url: str) -> dict[str, object]:
 
 def _script(compose: ComposeStack, name: str, folder: Path) -> None:
     """Run a script as a person types it, on this suite's project."""
-    typed([f"scripts/{name}.sh", str(folder)], {**os.environ, **compose.environment})
+    output_of([f"scripts/{name}.sh", str(folder)], {**os.environ, **compose.environment})
 
 
 def _lose(compose: ComposeStack, services: list[str], volumes: list[str]) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from testing.repository import ALIAS, MODEL, ROOT
-from testing.typed import typed
+from testing.repository_command import output_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -118,7 +118,7 @@ def _run(stack: Stack, block: Block, champion: object) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SIGNET_"))}
     clean |= {"MLFLOW_TRACKING_URI": stack.mlflow_url, "SIGNET_URL": stack.predictions_url}
     clean["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), clean["PATH"]])
-    said = typed(command, {**clean, **stack.environment})
+    said = output_of(command, {**clean, **stack.environment})
     if block.answer is not None:
         _assert_same(said, block.answer, champion)
 

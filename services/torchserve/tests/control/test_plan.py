@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.desired import Desired
+from signet_torchserve.control.failed_attempts import FailedAttempts
 from signet_torchserve.control.observed import Deployment, Observed, RunningDrain, RunningRollout, Version
 from signet_torchserve.control.plan import (
     HOLD_S,
@@ -49,60 +49,60 @@ def wants(revision: Revision | None, **options: Any) -> Desired:
     return Desired({"iris": revision} if revision else {}, models={"iris"}, **options)
 
 
-def failed(revision: Revision) -> Backoff:
-    backoff = Backoff()
-    backoff.failed("iris", revision, NOW)
-    return backoff
+def failed(revision: Revision) -> FailedAttempts:
+    attempts = FailedAttempts()
+    attempts.failed("iris", revision, NOW)
+    return attempts
 
 
-def refused(revision: Revision) -> Backoff:
-    backoff = Backoff()
-    backoff.refused("iris", revision)
-    return backoff
+def refused(revision: Revision) -> FailedAttempts:
+    attempts = FailedAttempts()
+    attempts.refused("iris", revision)
+    return attempts
 
 
-def unreachable(revision: Revision) -> Backoff:
-    backoff = Backoff()
-    backoff.unreachable("iris", revision, NOW)
-    return backoff
+def unreachable(revision: Revision) -> FailedAttempts:
+    attempts = FailedAttempts()
+    attempts.unreachable("iris", revision, NOW)
+    return attempts
 
 
 OLD = {("iris", "1"): RunningDrain(NOW - 1, was_idle=True)}
 LATE = {("iris", "1"): RunningDrain(NOW - 61)}
 NEW_ROLLOUT = RunningRollout("iris", V2, "cached_replacement")
 
-# What is so: (desired, observed, backoff, actions)
-STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
-    "what is desired answers and is proven": (wants(V1), Observed(has(V1), proven=proven(V1)), Backoff(), []),
-    "nothing is desired and nothing is there": (wants(None), Observed(), Backoff(), []),
+# What is so: (desired, observed, attempts, actions)
+STATES: dict[str, tuple[Desired, Observed, FailedAttempts, list[Any]]] = {
+    "what is desired answers and is proven": (wants(V1), Observed(has(V1), proven=proven(V1)), FailedAttempts(), []),
+    "nothing is desired and nothing is there": (wants(None), Observed(), FailedAttempts(), []),
     "what answers is not proven yet, as after a start": (
         wants(V1),
         Observed(has(V1), cached=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", V1, "cached_replacement")],
     ),
     "a version by hand made the default": (
         wants(V2),
         Observed(has(V1, V2), proven=proven(V1, V2), cached=proven(V2)),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", V2, "cached_replacement")],
     ),
     "another version is desired, whose archive is cached": (
         wants(V2),
         Observed(has(V1), proven=proven(V1), cached=proven(V2)),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", V2, "cached_replacement")],
     ),
     "another version is desired, which must be fetched": (
         wants(V2),
         Observed(has(V1), proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", V2, "other")],
     ),
     "its rollout is on its way": (
         wants(V2),
         Observed(has(V1, V2), rollouts=[NEW_ROLLOUT], proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [],
     ),
     "a default that the server took over although the call failed": (
@@ -114,25 +114,25 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
     "the same, and the alias is back on the version before": (
         wants(V1),
         Observed(has(V2, V1), proven=proven(V1, V2), cached=proven(V1), draining=OLD),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", V1, "cached_replacement")],
     ),
     "a worker that was scaled by hand, or a version taken back with one of its two": (
         wants(TWO_WORKERS),
         Observed(has(TWO_WORKERS), proven=proven(TWO_WORKERS)),
-        Backoff(),
+        FailedAttempts(),
         [Ensure("iris", TWO_WORKERS)],
     ),
     "as many workers as its tags say": (
         wants(TWO_WORKERS),
         Observed(has(TWO_WORKERS, workers=2), proven=proven(TWO_WORKERS)),
-        Backoff(),
+        FailedAttempts(),
         [],
     ),
     "a version unregistered by hand": (
         wants(SERVED),
         Observed({}, proven=proven(SERVED), cached=proven(SERVED)),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", SERVED, "other")],
     ),
     "a version that failed a moment ago": (
@@ -152,19 +152,19 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
     "a new deployment, of which nobody has asked what served last": (
         wants(V2),
         Observed(),
-        Backoff(),
+        FailedAttempts(),
         [Recall("iris", V2.created)],
     ),
     "a new deployment that has never served": (
         wants(V2),
         Observed(last_good={"iris": None}),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", V2, "other")],
     ),
     "a new deployment of which another version served last": (
         wants(V2),
         Observed(last_good={"iris": V1}),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", V1, "other")],
     ),
     "the same, and what served last cannot": (
@@ -176,7 +176,7 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
     "what served last is another model's of the same name": (
         wants(ANEW),
         Observed(last_good={"iris": V2}),
-        Backoff(),
+        FailedAttempts(),
         [Begin("iris", ANEW, "other")],
     ),
     "nothing answers, and what is desired is refused": (
@@ -188,79 +188,79 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
     "what served last comes back": (
         wants(V2),
         Observed(has(None, V1), rollouts=[RunningRollout("iris", V1, "other")], last_good={"iris": V1}),
-        Backoff(),
+        FailedAttempts(),
         [],
     ),
     "a rollout of what is desired no more": (
         wants(V1),
         Observed(has(V1), rollouts=[NEW_ROLLOUT], proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [Cancel("iris", "1")],
     ),
     "a rollout of a model without the alias": (
         wants(None),
         Observed(rollouts=[NEW_ROLLOUT]),
-        Backoff(),
+        FailedAttempts(),
         [Cancel("iris", None)],
     ),
     "a cancelled rollout that is not over keeps its version": (
         wants(V1),
         Observed(has(V1, V2), rollouts=[RunningRollout("iris", V2, "other", is_cancelled=True)], proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [],
     ),
     "a cancelled rollout of what is desired again": (
         wants(V2),
         Observed(has(V1), rollouts=[RunningRollout("iris", V2, "other", is_cancelled=True)], proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [Wait("iris")],
     ),
     "a version that was replaced": (
         wants(V2),
         Observed(has(V2, V1), proven=proven(V1, V2)),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1")],
     ),
     "a version that is at work": (
         wants(V2),
         Observed(has(V2, V1, is_idle=False), proven=proven(V1, V2), draining=OLD),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1")],
     ),
     "a version that was idle at two looks": (
         wants(V2),
         Observed(has(V2, V1), proven=proven(V1, V2), draining=OLD),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1"), Remove("iris", "1")],
     ),
     "a version that is at work for longer than a request may take": (
         wants(V2),
         Observed(has(V2, V1, is_idle=False), proven=proven(V1, V2), draining=LATE),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1"), Remove("iris", "1", at_any_cost=True)],
     ),
     "a version whose removal does not end": (
         wants(V2),
         Observed(has(V2, V1), proven=proven(V1, V2), draining=LATE, ending={("iris", "1")}),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1")],
     ),
     "a version that is desired while it is being removed": (
         wants(V1),
         Observed(has(V2, V1), proven=proven(V1, V2), cached=proven(V1), ending={("iris", "1")}),
-        Backoff(),
+        FailedAttempts(),
         [Wait("iris")],
     ),
     "a version that somebody registered by hand": (
         wants(V2),
         Observed({"iris": Deployment("2", {"2": version(V2), "9": version(None)})}, proven=proven(V2)),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "9")],
     ),
     "a model that was deleted and made anew": (
         wants(ANEW),
         Observed(has(V1), proven=proven(V1), draining=OLD),
-        Backoff(),
+        FailedAttempts(),
         [Wait("iris"), DrainAction("iris", "1"), Remove("iris", "1")],
     ),
     "nothing but the placeholder, and what is desired failed": (
@@ -272,25 +272,25 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
     "nothing but the placeholder, while the first version is fetched": (
         wants(V2),
         Observed(has(None), rollouts=[RunningRollout("iris", V2, "other")]),
-        Backoff(),
+        FailedAttempts(),
         [],
     ),
     "the alias of the only deployment is taken away, and the model is still there": (
         Desired({}, models=frozenset({"iris"}), unlisted_since={"iris": NOW}),
         Observed(has(V1), proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1")],
     ),
     "the registry lists nothing of all that answers": (
         Desired({}, unlisted_since={"iris": NOW}),
         Observed(has(V1), proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [Hold(("iris",))],
     ),
     "it has said so for a while": (
         Desired({}, unlisted_since={"iris": NOW - HOLD_S}),
         Observed(has(V1), proven=proven(V1)),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1")],
     ),
     "one of two deployments is without the alias": (
@@ -298,31 +298,31 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
         Observed(
             {**has(V1), "digits": Deployment("1", {"1": version(V1)})}, proven={*proven(V1), ("digits", V1.identity)}
         ),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1")],
     ),
     "a withdrawn deployment's default ends after its other versions": (
         Desired({}, unlisted_since={"iris": NOW - HOLD_S}),
         Observed(has(V1, V2), proven=proven(V1), draining=OLD),
-        Backoff(),
+        FailedAttempts(),
         [DrainAction("iris", "1"), DrainAction("iris", "2")],
     ),
     "the registry is away, and nobody remembers what it wanted": (
         Desired({}, is_known=False),
         Observed(has(V1), rollouts=[NEW_ROLLOUT], proven=proven(V1), archived={"iris", "other"}),
-        Backoff(),
+        FailedAttempts(),
         [],
     ),
     "archives of a model that was deleted": (
         wants(V1),
         Observed(has(V1), proven=proven(V1), archived={"iris", "gone"}),
-        Backoff(),
+        FailedAttempts(),
         [DeleteArchives("gone")],
     ),
     "archives of models that the registry may have lost": (
         Desired({}, unlisted_since={"iris": NOW}),
         Observed(has(V1), proven=proven(V1), archived={"iris", "gone"}),
-        Backoff(),
+        FailedAttempts(),
         [Hold(("iris",))],
     ),
 }
@@ -331,16 +331,16 @@ STATES: dict[str, tuple[Desired, Observed, Backoff, list[Any]]] = {
 @pytest.mark.parametrize("state", STATES)
 def test_plan(state: str) -> None:
     """What is to be done in each state, and nothing else."""
-    desired, observed, backoff, actions = STATES[state]
-    assert plan(desired, observed, backoff, NOW) == actions
+    desired, observed, attempts, actions = STATES[state]
+    assert plan(desired, observed, attempts, NOW) == actions
 
 
-@pytest.mark.parametrize("backoff", [failed, refused, unreachable])
-def test_what_waits_is_tried_again_when_its_time_has_come(backoff: Callable[[Revision], Backoff]) -> None:
+@pytest.mark.parametrize("attempts", [failed, refused, unreachable])
+def test_what_waits_is_tried_again_when_its_time_has_come(attempts: Callable[[Revision], FailedAttempts]) -> None:
     """A version that failed is begun again after its wait; one that was refused never is."""
     observed = Observed(has(V1), proven=proven(V1))
-    later = plan(wants(V2), observed, backoff(V2), NOW + 31)
-    assert later == ([] if backoff is refused else [Begin("iris", V2, "other")])
+    later = plan(wants(V2), observed, attempts(V2), NOW + 31)
+    assert later == ([] if attempts is refused else [Begin("iris", V2, "other")])
 
 
 def test_thirty_new_models_do_not_starve_what_serves() -> None:
@@ -353,7 +353,7 @@ def test_thirty_new_models_do_not_starve_what_serves() -> None:
         cached={(name, V2.identity) for name in serving},
         last_good=dict.fromkeys(names),
     )
-    actions = plan(desired, observed, Backoff(), NOW)
+    actions = plan(desired, observed, FailedAttempts(), NOW)
     assert [(it.name, it.kind) for it in actions if isinstance(it, Begin)] == [
         *((name, "cached_replacement") for name in serving[:4]), ("m00", "other")
     ]  # fmt: skip
@@ -377,7 +377,7 @@ def test_a_new_version_is_fetched_while_another_proves_itself(cached: list[str],
         cached={(name, V2.identity) for name in cached},
         last_good=dict.fromkeys(names),
     )
-    actions = plan(Desired(dict.fromkeys(names, V2), models=set(names)), observed, Backoff(), NOW)
+    actions = plan(Desired(dict.fromkeys(names, V2), models=set(names)), observed, FailedAttempts(), NOW)
     assert actions == [Begin(name, V2, "other") if name in begun else Wait(name) for name in sorted(
         names[1:], key=lambda name: (name not in cached, name)
     )]  # fmt: skip
@@ -386,7 +386,7 @@ def test_a_new_version_is_fetched_while_another_proves_itself(cached: list[str],
         cached=observed.cached,
         last_good=observed.last_good,
     )
-    actions = plan(Desired(dict.fromkeys(names, V2), models=set(names)), second, Backoff(), NOW)
+    actions = plan(Desired(dict.fromkeys(names, V2), models=set(names)), second, FailedAttempts(), NOW)
     assert actions == [Wait("m2")]
 
 
@@ -399,5 +399,5 @@ def test_one_version_that_does_not_end_keeps_no_other_from_ending() -> None:
         draining={(name, "1"): RunningDrain(NOW - 1, was_idle=True) for name in others},
         ending={("m0", "1")},
     )
-    actions = plan(Desired(dict.fromkeys(others, V2), models=set(others)), observed, Backoff(), NOW)
+    actions = plan(Desired(dict.fromkeys(others, V2), models=set(others)), observed, FailedAttempts(), NOW)
     assert [it for it in actions if isinstance(it, Remove)] == [Remove("m1", "1"), Remove("m2", "1")]

@@ -15,9 +15,9 @@ from contextlib import nullcontext
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import plan
-from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import Desired, Follower
+from signet_torchserve.control.failed_attempts import FailedAttempts
 from signet_torchserve.control.observed import Observed, Observer, RunningDrain, RunningRollout
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.registry import Registry, RegistryError
@@ -103,7 +103,9 @@ class Controller:
             if not self._rollouts or time.monotonic() > deadline:
                 break
             self.rest(LOOK_S)
-        self._outcomes.backoff = Backoff()  # what could not serve is tried at once if the registry asks for it
+        self._outcomes.failed_attempts = (
+            FailedAttempts()
+        )  # what could not serve is tried at once if the registry asks for it
         self._is_resumed = True
 
     def reconcile(self, *, is_woken: bool = False) -> float:
@@ -124,8 +126,8 @@ class Controller:
         if desired.is_known:
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
             last = {name: it for name, it in observed.last_good.items() if it is not None}
-            self._outcomes.backoff.keep(desired.revisions, last)
-        self._outcomes.backoff.has_room(self._budget.free_mib)
+            self._outcomes.failed_attempts.keep(desired.revisions, last)
+        self._outcomes.failed_attempts.has_room(self._budget.free_mib)
         self._act(desired, observed)
         if self.is_busy:
             return min(max(LOOK_S, self._follower.look_took_s / LOOK_SHARE), self._poll_interval_s)
@@ -177,7 +179,7 @@ class Controller:
 
     def _act(self, desired: Desired, observed: Observed) -> None:
         now = time.monotonic()
-        actions = plan.plan(desired, observed, self._outcomes.backoff, now)
+        actions = plan.plan(desired, observed, self._outcomes.failed_attempts, now)
         self._outcomes.follow(desired, observed)
         self._draining = {
             (it.name, it.revision_id): RunningDrain(
@@ -232,7 +234,7 @@ class Controller:
         )
         self._rollouts.append(rollout)
         rollout.begin(self._wake.set, is_asked_for=desired.is_known and is_desired)
-        if is_desired and self._outcomes.backoff.outcome(name, revision) == "pending":
+        if is_desired and self._outcomes.failed_attempts.outcome(name, revision) == "pending":
             self._reporter.put(name, revision, "pending", "it is being deployed")
         self._status.settle(name)
 

@@ -27,8 +27,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from signet_torchserve.archive.store import stem
-from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.desired import Desired
+from signet_torchserve.control.failed_attempts import FailedAttempts
 from signet_torchserve.control.observed import Deployment, Observed, RunningRollout
 from signet_torchserve.errors import NotServable
 from signet_torchserve.revision import Revision
@@ -117,13 +117,13 @@ class DeleteArchives:
 Action = Begin | Wait | Recall | Cancel | Ensure | Drain | Remove | Hold | DeleteArchives
 
 
-def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> list[Action]:
+def plan(desired: Desired, observed: Observed, attempts: FailedAttempts, now: float) -> list[Action]:
     """The actions that bring what is observed towards what is desired, each of which may be repeated.
 
     Args:
         desired: what the registry asks for.
         observed: what this replica has.
-        backoff: what was tried, and when it may be tried again.
+        attempts: what was tried, and when it may be tried again.
         now: `time.monotonic()`.
     """
     answering = observed.serving().keys()
@@ -135,7 +135,7 @@ def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> 
         if now - since < HOLD_S:
             actions.append(Hold(tuple(sorted(unlisted))))
             unlisted = set()
-    begins = list(_begins(desired, observed, backoff, now))
+    begins = list(_begins(desired, observed, attempts, now))
     coming = {
         (it.name, it.revision.id) for it in (*observed.rollouts, *begins) if isinstance(it, (RunningRollout, Begin))
     }
@@ -147,7 +147,7 @@ def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> 
         revision = desired.revisions.get(name)
         if name not in busy and revision is not None and observed.serves(name, revision):
             actions += _ensures(name, revision, deployment)
-        has_failed = revision is not None and _has_failed(name, revision, observed, backoff, now)
+        has_failed = revision is not None and _has_failed(name, revision, observed, attempts, now)
         for version in deployment.versions:
             stays = name not in unlisted and _stays(version, deployment, revision, has_failed=has_failed)
             if not stays and (name, version) not in coming:
@@ -160,14 +160,16 @@ def plan(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> 
     return actions
 
 
-def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) -> Iterator[Begin | Wait | Recall]:
+def _begins(
+    desired: Desired, observed: Observed, attempts: FailedAttempts, now: float
+) -> Iterator[Begin | Wait | Recall]:
     """Rollouts to begin. Deployments that serve come before new ones, cached versions before those to be fetched."""
     running = {rollout.name for rollout in observed.rollouts if not rollout.is_cancelled}
     missing = []
     for name, revision in desired.revisions.items():
         if observed.serves(name, revision) or name in running:
             continue
-        coming = _to_bring_up(name, revision, observed, backoff, now)
+        coming = _to_bring_up(name, revision, observed, attempts, now)
         if isinstance(coming, Recall):
             yield coming
         elif coming is not None:
@@ -189,24 +191,24 @@ def _begins(desired: Desired, observed: Observed, backoff: Backoff, now: float) 
 
 
 def _to_bring_up(
-    name: str, revision: Revision, observed: Observed, backoff: Backoff, now: float
+    name: str, revision: Revision, observed: Observed, attempts: FailedAttempts, now: float
 ) -> Revision | Recall | None:
     """The desired revision, once its backoff is over; where nothing answers, first a stand-in, if there is one."""
-    due = revision if backoff.is_due(name, revision, now) else None
+    due = revision if attempts.is_due(name, revision, now) else None
     is_soon_there = due is not None and due.has_served and (name, due.identity) in observed.cached
     if observed.answering(name) is not None or is_soon_there:
         return due
-    return _stand_in(name, revision, observed, backoff, now) or due
+    return _stand_in(name, revision, observed, attempts, now) or due
 
 
 def _stand_in(
-    name: str, revision: Revision, observed: Observed, backoff: Backoff, now: float
+    name: str, revision: Revision, observed: Observed, attempts: FailedAttempts, now: float
 ) -> Revision | Recall | None:
     """What served last, to answer until the desired revision does; `Recall` if nobody has asked yet what that is."""
     if name not in observed.last_good:
         return Recall(name, revision.created)
     last = observed.last_good[name]
-    may_serve = last is not None and is_former(last, revision) and backoff.is_due(name, last, now)
+    may_serve = last is not None and is_former(last, revision) and attempts.is_due(name, last, now)
     return last if may_serve else None
 
 
@@ -247,10 +249,10 @@ def _ensures(name: str, revision: Revision, deployment: Deployment) -> Iterator[
         yield Ensure(name, revision)
 
 
-def _has_failed(name: str, revision: Revision, observed: Observed, backoff: Backoff, now: float) -> bool:
+def _has_failed(name: str, revision: Revision, observed: Observed, attempts: FailedAttempts, now: float) -> bool:
     """Whether what is desired did not come into service, for a reason of its own, and is not to be tried again yet."""
-    waits = not observed.serves(name, revision) and not backoff.is_due(name, revision, now)
-    return waits and backoff.outcome(name, revision) != "unreachable"
+    waits = not observed.serves(name, revision) and not attempts.is_due(name, revision, now)
+    return waits and attempts.outcome(name, revision) != "unreachable"
 
 
 def _stays(version: str, deployment: Deployment, desired: Revision | None, *, has_failed: bool) -> bool:

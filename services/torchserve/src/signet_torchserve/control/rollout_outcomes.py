@@ -1,4 +1,4 @@
-"""What became of the versions: for the registry, the log, the backoff and the next start."""
+"""What became of the versions: for the registry, the log, the next attempt and the next start."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control.backoff import Backoff
 from signet_torchserve.control.desired import Desired
+from signet_torchserve.control.failed_attempts import FailedAttempts
 from signet_torchserve.control.observed import Observed
 from signet_torchserve.control.registry import RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.rollout import Rollout, Superseded
@@ -26,7 +26,7 @@ class Outcomes:
     """Takes note of what is observed.
 
     Attributes:
-        backoff: what was tried, and when it is tried again.
+        failed_attempts: what was tried, and when it is tried again.
         serving: what answered at the last look, by name of the deployment.
 
     Args:
@@ -37,7 +37,7 @@ class Outcomes:
     def __init__(self, reporter: StatusReporter, store: Store) -> None:
         self._reporter = reporter
         self._store = store
-        self.backoff = Backoff()
+        self.failed_attempts = FailedAttempts()
         self.serving: dict[str, Revision] = {}
 
     def settle(self, rollout: Rollout, desired: Mapping[str, Revision], observed: Observed) -> None:
@@ -58,8 +58,8 @@ class Outcomes:
             self.give_up(name, revision, error, rollout.tags, is_desired=is_desired)
 
     def state(self, name: str, revision: Revision, observed: Observed) -> str:
-        """`ready` if it answers, else what became of it; see `Backoff.outcome`."""
-        return "ready" if observed.serves(name, revision) else self.backoff.outcome(name, revision)
+        """`ready` if it answers, else what became of it; see `FailedAttempts.outcome`."""
+        return "ready" if observed.serves(name, revision) else self.failed_attempts.outcome(name, revision)
 
     def follow(self, desired: Desired, observed: Observed) -> None:
         """Keep what serves for the next start, and say of what serves no more that it is retired."""
@@ -86,7 +86,7 @@ class Outcomes:
         now = time.monotonic()
         if isinstance(error, RegistryUnreachable):
             logger.warning("%s version %s cannot be fetched now: %s", name, revision.id, error)
-            self.backoff.unreachable(name, revision, now)
+            self.failed_attempts.unreachable(name, revision, now)
             if is_desired:
                 self._reporter.put(name, revision, "pending", f"its files cannot be fetched now: {error}")
             return
@@ -97,10 +97,10 @@ class Outcomes:
         what = f"{name} version {revision.id} is {status}"
         logger.error("%s: %s%s", what, reason, goes_on, exc_info=None if is_known else error)
         if isinstance(error, NoRoom):
-            self.backoff.no_room(name, revision, error.needed_mib)
+            self.failed_attempts.no_room(name, revision, error.needed_mib)
         elif status == "refused" and not isinstance(error, DigestDiffers):
-            self.backoff.refused(name, revision)
+            self.failed_attempts.refused(name, revision)
         else:
-            self.backoff.failed(name, revision, now, status)
+            self.failed_attempts.failed(name, revision, now, status)
         if is_desired:
             self._reporter.put(name, revision, status, reason, tags)

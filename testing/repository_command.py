@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from testing.repository import ROOT
 
 
-def typed(command: Sequence[str], environment: Mapping[str, str]) -> str:
+def output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """What the command prints; AssertionError with all that it has said where it fails."""
     done = subprocess.run(
         command,

@@ -14,60 +14,63 @@ LONGEST_S = 600
 
 
 @dataclass(frozen=True, slots=True)
-class _Wait:
-    until: float
-    duration_s: float
+class _Attempt:
+    due_at: float
+    """When it is tried again, by `time.monotonic()`."""
+    backoff_s: float
+    """Seconds from the attempt until then."""
     outcome: str
     needed_mib: float = math.inf
+    """Memory that must be free before it is tried again; infinite if it did not fail for memory."""
 
 
-_NONE = _Wait(0.0, 0.0, "pending")
+_NONE = _Attempt(0.0, 0.0, "pending")
 
 
-class Backoff:
-    """The waits of one replica. A wait belongs to a version with its tags: with another tag it is tried at once."""
+class FailedAttempts:
+    """The last failed attempt at each revision, on one replica: with another tag a version is tried at once."""
 
     def __init__(self) -> None:
-        self._waits: dict[tuple[str, tuple[str, ...]], _Wait] = {}
+        self._attempts: dict[tuple[str, tuple[str, ...]], _Attempt] = {}
 
     def keep(self, *desired: Mapping[str, Revision]) -> None:
-        """Forget those of what is in none of `desired`."""
+        """Forget the attempts at revisions that are in none of `desired`."""
         current = {(name, revision.request) for each in desired for name, revision in each.items()}
-        self._waits = {key: wait for key, wait in self._waits.items() if key in current}
+        self._attempts = {key: it for key, it in self._attempts.items() if key in current}
 
     def is_due(self, name: str, revision: Revision, now: float) -> bool:
         """Whether a version may be tried, for the first time or again."""
-        return now >= self._of(name, revision).until
+        return now >= self._of(name, revision).due_at
 
     def unreachable(self, name: str, revision: Revision, now: float) -> None:
         """The registry did not answer when its files were fetched."""
-        self._begin(name, revision, UNREACHABLE_S, "unreachable", now)
+        self._note(name, revision, UNREACHABLE_S, "unreachable", now)
 
     def failed(self, name: str, revision: Revision, now: float, outcome: str = "failed") -> None:
         """The version was tried, and may yet succeed."""
-        duration_s = min(max(FAILED_S, 2 * self._of(name, revision).duration_s), LONGEST_S)
-        self._begin(name, revision, duration_s, outcome, now)
+        backoff_s = min(max(FAILED_S, 2 * self._of(name, revision).backoff_s), LONGEST_S)
+        self._note(name, revision, backoff_s, outcome, now)
 
     def refused(self, name: str, revision: Revision) -> None:
         """The version must not be served."""
-        self._begin(name, revision, math.inf, "refused", 0.0)
+        self._note(name, revision, math.inf, "refused", 0.0)
 
     def no_room(self, name: str, revision: Revision, needed_mib: float) -> None:
         """The version must wait until so much memory is free."""
-        self._waits[name, revision.request] = _Wait(math.inf, math.inf, "refused", needed_mib)
+        self._attempts[name, revision.request] = _Attempt(math.inf, math.inf, "refused", needed_mib)
 
     def has_room(self, free_mib: float) -> None:
         """Versions that need no more than the free memory are due. They stay `refused` until they were tried."""
-        for key, wait in self._waits.items():
-            if wait.needed_mib <= free_mib:
-                self._waits[key] = _Wait(0.0, 0.0, wait.outcome)
+        for key, attempt in self._attempts.items():
+            if attempt.needed_mib <= free_mib:
+                self._attempts[key] = _Attempt(0.0, 0.0, attempt.outcome)
 
     def outcome(self, name: str, revision: Revision) -> str:
         """`pending` if it has not had its turn, else `unreachable`, `failed` or `refused`."""
         return self._of(name, revision).outcome
 
-    def _of(self, name: str, revision: Revision) -> _Wait:
-        return self._waits.get((name, revision.request), _NONE)
+    def _of(self, name: str, revision: Revision) -> _Attempt:
+        return self._attempts.get((name, revision.request), _NONE)
 
-    def _begin(self, name: str, revision: Revision, duration_s: float, outcome: str, now: float) -> None:
-        self._waits[name, revision.request] = _Wait(now + duration_s, duration_s, outcome)
+    def _note(self, name: str, revision: Revision, backoff_s: float, outcome: str, now: float) -> None:
+        self._attempts[name, revision.request] = _Attempt(now + backoff_s, backoff_s, outcome)

@@ -20,10 +20,10 @@ class Step:
         return (self.ended or time.time()) - self.began
 
 
-class Journal:
+class StepTimes:
     """Keeps the steps in the order they began, and tells `on_change` with every tick."""
 
-    def __init__(self, on_change: Callable[["Journal"], None] = lambda _: None) -> None:
+    def __init__(self, on_change: Callable[["StepTimes"], None] = lambda _: None) -> None:
         self.steps: list[Step] = []
         self._on_change = on_change
 
