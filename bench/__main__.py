@@ -78,7 +78,7 @@ def _measure_parts(results: Results, options: argparse.Namespace, saved: Path, f
         results.doors = doors.measure(saved, folder, *load_options)
     if "neighbours" in options.only:
         _say("requests beside a slow one")
-        results.neighbours = neighbours.measure(saved, folder / "neighbours")
+        results.neighbours = neighbours.measure(saved, folder / "neighbours", options.rounds)
     if "rollouts" in options.only:
         _say("rollouts under a steady load")
         results.rollouts = rollouts.measure(folder / "stack")

@@ -17,7 +17,8 @@ from testing.steady import p99_of
 
 NEIGHBOURS = 31
 SLOW_S = 0.2
-_TIMES = 40
+_TIMES = 6
+"""In each round."""
 _MOST_ROWS = 440_000  # some 6.2 MB
 
 
@@ -33,7 +34,7 @@ class Neighbours:
     """Median of the slow request itself."""
 
 
-def measure(saved: Path, folder: Path) -> Neighbours:
+def measure(saved: Path, folder: Path, rounds: int) -> Neighbours:
     """Serve a saved MLflow model from files in `folder`, a new one, and ask for batches of both kinds in turn."""
     with signet(saved, folder, NOTHING) as contender:
         path = urlsplit(contender.url).path
@@ -42,7 +43,7 @@ def measure(saved: Path, folder: Path) -> Neighbours:
         alone: list[float] = []
         beside: list[float] = []
         slow_s: list[float] = []
-        for _ in range(_TIMES):
+        for _ in range(rounds * _TIMES):
             alone += neighbours.ask_each(path)
             began = time.perf_counter()
             slow.send(path)
