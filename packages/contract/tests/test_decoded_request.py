@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from signet_contract import decode
-from signet_contract.decoded_request import DecodedRequest, Format
+from signet_contract.decoded_request import UNREAD, DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
 
@@ -22,7 +22,7 @@ def test_an_exact_request_has_integers_that_the_fast_one_lost() -> None:
 def test_what_is_unread_is_malformed_once_it_is_read() -> None:
     """Until then nothing is known of it, nor said."""
     unread = RawBody(b"{").unread()
-    assert unread.content is None
+    assert unread.content is UNREAD
     assert unread.source is not None
     with pytest.raises(MalformedPayload, match="The body is not JSON"):
         unread.source.exact()

@@ -18,7 +18,7 @@ import orjson
 import yaml
 
 from signet_contract import compatibility, json_text, request
-from signet_contract.decoded_request import DecodedRequest
+from signet_contract.decoded_request import UNREAD, DecodedRequest
 from signet_contract.enforcement import service_client
 from signet_contract.errors import EnforcementMissing, Rejected
 from signet_contract.fastpath import rejection_cache
@@ -170,7 +170,7 @@ class Contract:
         try:
             if service_client.can_ask(decoded):
                 return service_client.ask(self._document, decoded, self._timeout_s, began)
-            return self.enforce_here(decoded, is_unread=decoded.content is None)
+            return self.enforce_here(decoded, is_unread=decoded.content is UNREAD)
         except Rejected as rejection:
             if self._rejections is not None:
                 self._rejections.remember(key, rejection)

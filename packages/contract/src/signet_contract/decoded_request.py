@@ -21,11 +21,15 @@ class Format(Enum):
     CSV = "csv"
 
 
+UNREAD: Any = object()
+"""Stands for the content of a request whose body has not been read, or is to be read again: `source` has all of it."""
+
+
 @dataclass(slots=True)  # frozen would take as long to make as the body takes to parse
 class DecodedRequest:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
-    A large body may be in compact form: `Numbers` or a `Table` stand for its lists or its CSV. `content` is None where
+    A large body may be in compact form: `Numbers` or a `Table` stand for its lists or its CSV. `content` is `UNREAD` where
     JSON is very large and has no compact form, and once the enforcement service was asked.
 
     `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.

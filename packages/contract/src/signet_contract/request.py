@@ -21,7 +21,7 @@ from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import csv, mlflow
 from signet_contract.codecs.codec import Reader
-from signet_contract.decoded_request import DecodedRequest, Format
+from signet_contract.decoded_request import UNREAD, DecodedRequest, Format
 from signet_contract.errors import MalformedPayload, NestedTooDeeply
 
 
@@ -40,14 +40,14 @@ class RawBody:
         """
         try:
             decoded = csv.decode(_csv(self.text), _FAST) if self.is_csv else codecs.of_json(self.text, _FAST)
-        except _Unread:
+        except _LeftUnread:
             return self.unread()
         decoded.source = self
         return decoded
 
     def unread(self) -> DecodedRequest:
-        """A decoded request whose body has not been read: only its source is known."""
-        return DecodedRequest(Format.INPUTS, None, source=self)
+        """A request whose body has not been read: only its source is known, and its format is a guess."""
+        return DecodedRequest(Format.INPUTS, UNREAD, source=self)
 
     def exact(self) -> DecodedRequest:
         """The decoded request, exact.
@@ -65,7 +65,7 @@ class RawBody:
         Raises:
             NestedTooDeeply: it is.
             TooWide: an object of columns or the first row has more than `most` members.
-            MustReadWhole: the body cannot be read so; it may be malformed.
+            MustReadWhole: the body cannot be read in chunks, only as a whole; it may be malformed.
         """
         try:
             decoded = codecs.of_json(self.text, Reader(partial(_chunked_json, least, most), _exact_json))
@@ -113,21 +113,21 @@ def _csv(body: bytes) -> str | Table:
     return json_text.of_utf8(body)
 
 
-class _Unread(Exception):
-    """A very large body was not read: enforcement has to decide on it, and reads it anyway."""
+class _LeftUnread(Exception):
+    """The worker leaves a very large body to enforcement, which reads it anyway to decide on it."""
 
 
 def _json(body: bytes) -> Any:
     """Parsed JSON, of which a large one may be read into arrays (`documents`).
 
     Raises:
-        _Unread: it is very large, and cannot be read so.
+        _LeftUnread: it is very large, and cannot be read into arrays.
     """
     if len(body) > _LARGE_BYTES:
         with contextlib.suppress(ValueError):
             return documents.loads(body)
         if len(body) > _VERY_LARGE_BYTES and not _OF_TEXTS.match(body):
-            raise _Unread
+            raise _LeftUnread
     return json_text.plain(body)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from signet_contract import Contract
-from signet_contract.decoded_request import DecodedRequest
+from signet_contract.decoded_request import UNREAD, DecodedRequest
 from signet_contract.enforcement import decision, service, service_client
 from signet_contract.errors import DecidedTooLate, Rejected, SignatureMismatch, TooCostly
 from signet_contract.model_input import ModelInput
@@ -110,7 +110,7 @@ def test_a_large_body_is_read_by_who_decides_on_it(
     end = body.rindex("0.5")
     body = body[:end] + (change or "0.5") + body[end + 3 :]
     unread = RawBody(body.encode()).decode()
-    assert unread.content is None
+    assert unread.content is UNREAD
     if is_there:
         monkeypatch.setenv(service_client.ADDRESS, str(address))
     found = outcome(OPTIONAL, unread)

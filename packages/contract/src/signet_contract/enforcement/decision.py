@@ -34,7 +34,7 @@ from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import DataType, Schema
 
 from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, TooWide
-from signet_contract.decoded_request import DecodedRequest, Format
+from signet_contract.decoded_request import UNREAD, DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.enforcement.value_kinds import Kinds
@@ -103,7 +103,7 @@ def exact(
 
 def _in_arrays(decoded: DecodedRequest, source: RawBody, *, has_arrays: bool) -> DecodedRequest:
     """The request with arrays for its long lists; raises `MustReadWhole` if it cannot be read so."""
-    if decoded.content is None and has_arrays:
+    if decoded.content is UNREAD and has_arrays:
         decoded = source.decode()
     if not list_access.is_compact(decoded.content) or has_many_digits(source.text):
         raise MustReadWhole

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from signet_contract.decoded_request import DecodedRequest
+from signet_contract.decoded_request import UNREAD, DecodedRequest
 from signet_contract.errors import DecidedTooLate, SignatureMismatch, TooCostly, Violation
 from signet_contract.model_input import ModelInput
 from signet_contract.request import RawBody
@@ -64,8 +64,8 @@ def ask(document: bytes, decoded: DecodedRequest, timeout_s: float, began: float
         EnforcementFailed: one found no decision, two ended without one, or there is none.
     """
     assert decoded.source is not None  # noqa: S101 -- what `can_ask` says, for mypy
-    is_unread = decoded.content is None
-    decoded.content = None  # it is read again from its source, and a large one would be held twice
+    is_unread = decoded.content is UNREAD
+    decoded.content = UNREAD  # the service reads it again from its source; a large one would be held twice
     deadline = (time.monotonic() if began is None else began) + timeout_s
     try:
         for _ in range(2):
