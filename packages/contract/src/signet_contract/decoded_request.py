@@ -29,8 +29,8 @@ UNREAD: Any = object()
 class DecodedRequest:
     """Decoded request: `content` as JSON typed it (for CSV the text), in the orientation that `format` names.
 
-    A large body may be in compact form: `Numbers` or a `Table` stand for its lists or its CSV. `content` is `UNREAD` where
-    JSON is very large and has no compact form, and once the enforcement service was asked.
+    A large body may be in compact form: `Numbers` or a `Table` stand for its lists or its CSV. `content` is `UNREAD`
+    where JSON is very large and has no compact form, and once the enforcement service was asked.
 
     `wrapped` is true for MLflow's own formats, whose answers are wrapped in `{"predictions": …}`.
     """

@@ -65,7 +65,7 @@ def main() -> int:
     has_ended = threading.Event()
     controller = threading.Thread(
         target=keep_going,
-        args=("The controller", lambda: follow(settings, store, status, server, stop), status, stop),
+        args=("The controller's start", lambda: follow(settings, store, status, server, stop), status, stop),
         daemon=True,
     )
     controller.start()

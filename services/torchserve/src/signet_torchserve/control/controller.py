@@ -1,8 +1,8 @@
 """Makes a model server serve what the registry asks for: it observes, plans and acts, look by look.
 
-Nothing that takes long is done in the controller's own thread: rollouts and the ends of versions have threads of their
-own, and what goes wrong there stays with its deployment. What an action came to is not taken for granted but observed
-at the next look.
+Rollouts and the ends of versions have threads of their own, and what goes wrong there stays with its deployment. The
+controller's own thread asks the registry and the model server, which with many models takes a while. What an action
+came to is not taken for granted but observed at the next look.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Controller:
         self._tasks: dict[tuple[str, str], threading.Thread] = {}
         self._troubles: dict[tuple[str, str], str] = {}
         self._held: set[str] = set()
-        self._has_to_wait = self._is_resumed = self._is_woken = False
-        self._turn, self._wake = threading.Lock(), threading.Event()
+        self._has_to_wait = self._is_resumed = self._has_progressed = False
+        self._turn, self._progress = threading.Lock(), threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set, whatever goes wrong."""
@@ -89,10 +89,10 @@ class Controller:
         """Wait so long, or until a task makes progress, the registry has news, or `stop` is set."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not (stop and stop.is_set()):
-            self._is_woken = self._wake.wait(min(left, STOP_S))
-            if self._is_woken or self._follower.has_news():
+            if self._progress.wait(min(left, STOP_S)) or self._follower.has_news():
                 break
-        self._wake.clear()
+        self._has_progressed = self._progress.is_set()
+        self._progress.clear()
 
     def resume(self) -> None:
         """Prove what the model server was started with, before the registry is asked: it may not answer for long."""
@@ -108,16 +108,16 @@ class Controller:
         )  # what could not serve is tried at once if the registry asks for it
         self._is_resumed = True
 
-    def reconcile(self, *, is_woken: bool = False) -> float:
+    def reconcile(self, *, has_progressed: bool = False) -> float:
         """Begin, go on with and end what differs between what is desired and what is observed.
 
         Args:
-            is_woken: because a task has made progress: what the registry said a moment ago will do.
+            has_progressed: a task has made progress, for which what the registry said a moment ago will do.
 
         Returns:
             Seconds until the next look: few while there is more to do, more and more while the registry is away.
         """
-        desired = self._follower.look(self._outcomes.serving, or_last=is_woken)
+        desired = self._follower.look(self._outcomes.serving, or_last=has_progressed)
         try:
             observed = self._observe(desired.revisions)
         except ModelServerError as error:
@@ -146,8 +146,7 @@ class Controller:
     def _step(self) -> float:
         if not self._is_resumed:
             self.resume()
-        is_woken, self._is_woken = self._is_woken, False
-        return self.reconcile(is_woken=is_woken)
+        return self.reconcile(has_progressed=self._has_progressed)
 
     def _observe(self, desired: Mapping[str, Revision]) -> Observed:
         """See what there is, and take note of what became of the rollouts that are over."""
@@ -164,14 +163,14 @@ class Controller:
         last_good = {**self._recalled, **self._store.last_good()}
         chosen = [*desired.items(), *((name, it) for name, it in last_good.items() if it is not None)]
         observed = Observed(
-            deployments,
-            [RunningRollout(it.name, it.revision, it.kind, it.is_cancelled) for it in self._rollouts],
-            frozenset(self._proven),
-            dict(self._draining),
-            frozenset(self._tasks),
-            {(name, it.identity) for name, it in chosen if self._store.is_cached(name, it)},
-            last_good,
-            self._store.stems(),
+            deployments=deployments,
+            rollouts=[RunningRollout(it.name, it.revision, it.kind, it.is_cancelled) for it in self._rollouts],
+            proven=frozenset(self._proven),
+            draining=dict(self._draining),
+            ending=frozenset(self._tasks),
+            cached={(name, it.identity) for name, it in chosen if self._store.is_cached(name, it)},
+            last_good=last_good,
+            archived=self._store.stems(),
         )
         for rollout in over:
             self._outcomes.settle(rollout, desired, observed)
@@ -206,8 +205,8 @@ class Controller:
         match action:
             case plan.Begin(name, revision, kind):
                 self._begin(name, revision, kind, desired, observed)
-            case plan.Cancel(name, version):
-                self._cancel(name, Superseded(version))
+            case plan.Cancel(name, desired_version):
+                self._cancel(name, Superseded(desired_version))
             case plan.Recall(name, created):
                 self._start((name, ""), lambda: self._recall(name, created))
             case plan.Ensure(name, revision):
@@ -233,7 +232,7 @@ class Controller:
             turn=self._turn if kind == "other" else nullcontext(),
         )
         self._rollouts.append(rollout)
-        rollout.begin(self._wake.set, is_asked_for=desired.is_known and is_desired)
+        rollout.begin(self._progress.set, is_asked_for=desired.is_known and is_desired)
         if is_desired and self._outcomes.failed_attempts.outcome(name, revision) == "pending":
             self._reporter.put(name, revision, "pending", "it is being deployed")
         self._status.settle(name)
@@ -271,7 +270,7 @@ class Controller:
                 self._troubles[key] = str(error)
             else:
                 self._troubles.pop(key, None)
-            self._wake.set()
+            self._progress.set()
 
         if key not in self._tasks:
             self._tasks[key] = threading.Thread(target=task, name=f"task of {key[0]}", daemon=True)

@@ -37,7 +37,7 @@ class Desired:
     models: AbstractSet[str] = frozenset()
     """All models that the registry has."""
     unlisted_since: Mapping[str, float] = field(default_factory=dict)
-    """Since when the registry has listed a deployment no more that answers, by `time.monotonic()`."""
+    """Of each deployment that answers and that the registry does not list: since when, by `time.monotonic()`."""
 
 
 class Follower:
@@ -75,7 +75,7 @@ class Follower:
         return self._listing is None
 
     def look(self, serving: Mapping[str, Revision], *, or_last: bool = False) -> Desired:
-        """What is desired now.
+        """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
         Args:
             serving: what answers: it goes on where the registry's trouble is with that model alone.
@@ -125,7 +125,7 @@ class Follower:
         return None if is_due or self._registry.changes.are_there() else self._listing
 
     def _listed_anew(self) -> dict[str, Revision]:
-        """What the registry lists now."""
+        """What the registry lists now. Until the next whole look is due, it is asked for changes alone."""
         began = time.monotonic()
         if self.failures:  # a registry that is still away raises here, and is asked nothing else
             self._registry.desired()

@@ -36,8 +36,9 @@ class Deployment:
     """A model that the model server has."""
 
     default: str | None
-    """The version that answers requests which name none; None while nothing but the placeholder is there."""
+    """Revision that answers requests which name none; None while nothing but the placeholder is there."""
     versions: Mapping[str, Version]
+    """By the revision's `id`."""
 
     @property
     def revision(self) -> Revision | None:
@@ -73,8 +74,9 @@ class Observed:
     proven: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
     """Name and identity of revisions whose workers serve and have given their golden answers, if there are any."""
     draining: Mapping[tuple[str, str], RunningDrain] = field(default_factory=dict)
+    """By name and `id` of the revision."""
     ending: AbstractSet[tuple[str, str]] = frozenset()
-    """Name and revision of versions with a task that runs: they are being removed, or given other workers."""
+    """Name and `id` of revisions with a task that runs: they are being removed, or given other workers."""
     cached: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
     """Name and identity of revisions whose archives lie on disk, of those that are desired or served last."""
     last_good: Mapping[str, Revision | None] = field(default_factory=dict)
@@ -136,8 +138,8 @@ class Observer:
                 or now - at > DESCRIBED_AFTER * self._interval_s
             ):
                 versions = {
-                    id_: Version(self._store.served_revision(name, it.version), it.workers, it.is_idle)
-                    for id_, it in self._server.versions(name).items()
+                    revision_id: Version(self._store.served_revision(name, revision_id), it.workers, it.is_idle)
+                    for revision_id, it in self._server.versions(name).items()
                 }
                 self._seen[name] = now, Deployment(default, versions)
         return {name: deployment for name, (_, deployment) in self._seen.items()}

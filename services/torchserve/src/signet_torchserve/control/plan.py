@@ -36,11 +36,15 @@ from signet_torchserve.server.model_server import PLACEHOLDER
 from signet_torchserve.version_options import Options
 
 AT_ONCE = {"cached_replacement": 4, "other": 2}
-"""Rollouts at the same time, by kind. `cached_replacement`: the deployment answers, and the archive is on disk.
-`other`: all others, also a version of a deployment that answers, if its archive is not on disk."""
+"""How many rollouts may run at the same time, by kind.
+
+A rollout is a `cached_replacement` if another version of its deployment answers and its archive is on disk. Every other
+rollout is an `other`.
+"""
 FETCHED_AT_ONCE = 1
-"""Rollouts at the same time whose archive is not on disk yet: the next is fetched while one proves itself."""
+"""How many of them may be without an archive on disk: one is fetched while another proves itself."""
 HOLD_S = 30
+"""Seconds that deployments go on of which the registry lists none, see `Hold`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Cancel:
     """Keep a rollout from going live: the registry wants another version by now, or none."""
 
     name: str
-    desired: str | None
+    desired_version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,10 @@ def plan(desired: Desired, observed: Observed, attempts: FailedAttempts, now: fl
         if name not in busy and revision is not None and observed.serves(name, revision):
             actions += _ensures(name, revision, deployment)
         has_failed = revision is not None and _has_failed(name, revision, observed, attempts, now)
-        for version in deployment.versions:
-            stays = name not in unlisted and _stays(version, deployment, revision, has_failed=has_failed)
-            if not stays and (name, version) not in coming:
-                actions += _ends(name, version, observed, now)
+        for revision_id in deployment.versions:
+            stays = name not in unlisted and _stays(revision_id, deployment, revision, has_failed=has_failed)
+            if not stays and (name, revision_id) not in coming:
+                actions += _ends(name, revision_id, observed, now)
         if not deployment.versions and deployment.default is None and name not in busy:
             actions.append(Remove(name, PLACEHOLDER))
     if desired.is_known and not any(isinstance(action, Hold) for action in actions):
@@ -255,28 +259,28 @@ def _has_failed(name: str, revision: Revision, observed: Observed, attempts: Fai
     return waits and attempts.outcome(name, revision) != "unreachable"
 
 
-def _stays(version: str, deployment: Deployment, desired: Revision | None, *, has_failed: bool) -> bool:
+def _stays(revision_id: str, deployment: Deployment, desired: Revision | None, *, has_failed: bool) -> bool:
     """Whether a version need not end: what is desired, unless it has failed, and the default of the same model."""
-    found = deployment.versions[version].revision
+    found = deployment.versions[revision_id].revision
     if found is not None and desired is not None:
         if found.identity == desired.identity:
             return not has_failed
         if found.created != desired.created:
             return False
-    return version == deployment.default
+    return revision_id == deployment.default
 
 
-def _ends(name: str, version: str, observed: Observed, now: float) -> Iterator[Drain | Remove]:
-    yield Drain(name, version)
-    deployment, drain = observed.deployments[name], observed.draining.get((name, version))
-    if drain is None or (name, version) in observed.ending:
+def _ends(name: str, revision_id: str, observed: Observed, now: float) -> Iterator[Drain | Remove]:
+    yield Drain(name, revision_id)
+    deployment, drain = observed.deployments[name], observed.draining.get((name, revision_id))
+    if drain is None or (name, revision_id) in observed.ending:
         return
-    if version == deployment.default and len(deployment.versions) > 1:
+    if revision_id == deployment.default and len(deployment.versions) > 1:
         return  # TorchServe ends no default version while it has others
-    it = deployment.versions[version]
+    it = deployment.versions[revision_id]
     is_late = now - drain.since > _options(it.revision).timeout_s
     if is_late or (it.is_idle and drain.was_idle):
-        yield Remove(name, version, at_any_cost=is_late)
+        yield Remove(name, revision_id, at_any_cost=is_late)
 
 
 def _options(revision: Revision | None) -> Options:

@@ -241,7 +241,7 @@ class Rollout:
         workers = self._options.workers
         with self._step("workers"):
             self._start(folder, 1)
-            if workers > 1:
+            if workers > 1:  # for the first, `run` has reserved what its archive lets expect; now it can be measured
                 with self._budget.reserved((workers - 1) * self._taken(folder).alone_mib):
                     self._start(folder, workers)
 
@@ -281,18 +281,17 @@ class Rollout:
     def _check_loading(self) -> None:
         self._check_cancelled()
         failure = LoadFailure.of(self._store.unpacked(self.name, self.revision.id))
+        if failure is not None and failure.is_final:
+            raise NotServable(failure.reason)
         if failure is not None:
-            raise (
-                NotServable(failure.reason)
-                if failure.is_final
-                else ModelServerError(f"A worker could not load the model: {failure.reason}")
-            )
+            raise ModelServerError(f"A worker could not load the model: {failure.reason}")
 
     def _check_cancelled(self) -> None:
         if self._superseded is not None:
             raise self._superseded
 
     def _check_still_desired(self) -> None:
+        """Raise `Superseded` if the alias has left this version; while the registry does not answer, it has not."""
         try:
             wanted = self._registry.champion_version(self.name)
         except RegistryError:

@@ -50,7 +50,8 @@ class Outcomes:
             if is_desired:
                 self._reporter.put(name, revision, "ready", f"answers on this replica after {account}", rollout.tags)
         elif isinstance(error, Superseded):
-            if desired.get(name, revision).version != revision.version or name not in desired:
+            is_same_version = name in desired and desired[name].version == revision.version
+            if not is_same_version:  # else its tags have changed, and its next rollout tells what becomes of it
                 logger.info("%s version %s: %s", name, revision.id, error)
                 self._reporter.put_final(name, revision, "failed", str(error))
         else:

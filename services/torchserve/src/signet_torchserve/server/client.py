@@ -62,7 +62,7 @@ class TorchServe:
     def versions(self, name: str) -> dict[str, ServedVersion]:
         """All versions of one model but the placeholder; none if the model is unknown."""
         served = (_served(model) for model in self._describe(name, "all"))
-        return {it.version: it for it in served if it.version != PLACEHOLDER}
+        return {it.revision_id: it for it in served if it.revision_id != PLACEHOLDER}
 
     def version(self, name: str, revision_id: str = "") -> ServedVersion | None:
         found = self._describe(name, revision_id)
@@ -176,7 +176,7 @@ def _message(response: requests.Response) -> str:
 
 def _served(model: dict[str, Any]) -> ServedVersion:
     return ServedVersion(
-        version=model["modelVersion"],
+        revision_id=model["modelVersion"],
         workers=int(model["minWorkers"]),
         ready_workers=sum(worker["status"] == "READY" for worker in model["workers"]),
         pending_requests=int(model.get("jobQueueStatus", {}).get("pendingRequests", 0)),

@@ -46,7 +46,7 @@ class RequestRejected(ModelServerError):
 class ServedVersion:
     """One registered version of a model, as the model server describes it."""
 
-    version: str
+    revision_id: str
     workers: int
     """How many there should be."""
     ready_workers: int
@@ -64,6 +64,8 @@ class ServedVersion:
 class ModelServer(Protocol):
     """Serves versions of models, one of which, the default, answers the requests that name none.
 
+    A version may be there more than once, with other tags: so each goes by its `Revision.id`, here `revision_id`.
+
     Each method raises `ModelServerError` where the server does not answer or refuses. The server may have done what it
     was asked to all the same: who needs to know observes it. Each may be called again.
     """
@@ -72,10 +74,10 @@ class ModelServer(Protocol):
         """Whether it answers."""
 
     def defaults(self) -> dict[str, str]:
-        """The default version of every model, by the model's name; it costs no call for each of them."""
+        """The `revision_id` of every model's default, by the model's name; it costs no call for each of them."""
 
     def versions(self, name: str) -> Mapping[str, ServedVersion]:
-        """All versions of one model; none if it is unknown."""
+        """All versions of one model, by `revision_id`; none if it is unknown."""
 
     def version(self, name: str, revision_id: str = "") -> ServedVersion | None:
         """One version of a model, or its default; None if it is unknown."""

@@ -6,7 +6,6 @@ code.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -37,7 +36,7 @@ from signet_torchserve.switchable_pieces import Piece
 from signet_torchserve.version_options import Options
 from signet_torchserve.worker import response_encoding, torchserve_adapter, warm_up, worker_loop
 from signet_torchserve.worker.metrics import Metrics, Tally
-from signet_torchserve.worker.undecided_requests import Undecided
+from signet_torchserve.worker.undecided_requests import Admitted, Undecided
 
 if TYPE_CHECKING:
     from ts.context import Context
@@ -46,8 +45,8 @@ MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size
 LOADING_SCORE, SERVING_SCORE = 1000, 500
 """OOM scores of a worker. Where memory runs out, one that loads ends before those that serve, and these before Java."""
 
-Admitted = tuple[DecodedRequest, ModelInput]
-"""A request that the contract admits, and what to call the model with for it."""
+Decision = Admitted | worker_loop.Answer | None
+"""On a request: it is admitted, or it has its answer already, as a rejection; None while enforcement is deciding."""
 
 
 class SignatureHandler:
@@ -62,10 +61,13 @@ class SignatureHandler:
         os_compat.set_oom_score(LOADING_SCORE)
         try:
             self._load(context, folder)
+            golden, example = self._golden_request(folder)
+            self._check_outputs(example)
         except Exception as error:
             LoadFailure(str(error) or type(error).__name__, is_final=isinstance(error, NotServable)).write(folder)
             raise
-        self._warm_up(folder, context.system_properties["batch_size"])
+        if example is not None:
+            self._warm_up(golden, context.system_properties["batch_size"])
         LoadFailure.clear(folder)
         os_compat.set_oom_score(SERVING_SCORE)
         if switchable_pieces.has(Piece.WORKER_LOOP, os.environ):
@@ -94,18 +96,26 @@ class SignatureHandler:
         self.labels = None
         if labels.exists():
             self.labels = {int(index): str(name) for index, name in json.loads(labels.read_text("utf-8")).items()}
-        self._check_outputs(folder)
         self.metrics = Metrics(context, self.version)
         self._headers = {"X-Model-Version": self.version}
         self._busy_flag = BusyFlag()
 
-    def _check_outputs(self, folder: Path) -> None:
-        """Compare what the program returns with what the signature promises, or with the labels if it has some."""
+    def _golden_request(self, folder: Path) -> tuple[bytes, ModelInput | None]:
+        """The golden request's body, and what to call the model with for it; None if there is none, or it is undecided.
+
+        Enforcement is not asked: its service may not run yet.
+        """
         golden = Golden.of(folder)
-        example = None
-        if golden is not None:
-            with contextlib.suppress(Rejected):
-                example = self.contract.fast_path(decode(orjson.dumps(golden.request)))
+        if golden is None:
+            return b"", None
+        body = orjson.dumps(golden.request)
+        try:
+            return body, self.contract.fast_path(decode(body))
+        except Rejected:
+            return body, None
+
+    def _check_outputs(self, example: ModelInput | None) -> None:
+        """Compare what the program returns with what the signature promises, or with the labels if it has some."""
         with torch.inference_mode():
             answers = warm_up.answers(self.program, self.contract.inputs, example)
         promised = self.contract.outputs if self.labels is None else []
@@ -118,23 +128,16 @@ class SignatureHandler:
         """The output with the first dimension that the program drops for a single row."""
         return output_check.restored(output, self._ranks) if self._ranks and rows == 1 else output
 
-    def _warm_up(self, folder: Path, batch_size: int) -> None:
+    def _warm_up(self, golden: bytes, batch_size: int) -> None:
         """Answer the golden request as clients' requests are answered, so that no client waits for a first time.
 
         Each size of batch has a first time: torch prepares something for each shape, and pages of memory become this
-        process' own. A golden request that enforcement would decide on is left out: its service may not run yet.
+        process' own.
         """
-        golden = Golden.of(folder)
-        if golden is None:
-            return
-        body = orjson.dumps(golden.request)
-        with contextlib.suppress(Rejected):
-            if self.contract.fast_path(decode(body)) is None:
-                return
 
         def is_answered(size: int) -> bool:
             requests = [
-                worker_loop.Request(b"%d" % each, {"body": body}, response_encoding.JSON) for each in range(size)
+                worker_loop.Request(b"%d" % each, {"body": golden}, response_encoding.JSON) for each in range(size)
             ]
             answers = self._answered(requests, Tally())
             return all(answer is not None and answer.status == HTTPStatus.OK for answer in answers)
@@ -172,14 +175,14 @@ class SignatureHandler:
             self.undecided.wait()  # nothing else can be answered meanwhile
         for index in undecided:
             decisions[index] = self._decision_on(batch[index], tally)
-        outputs = iter(self._run([it[1] for it in decisions if isinstance(it, tuple)]))
+        outputs = iter(self._run([it.model_input for it in decisions if isinstance(it, Admitted)]))
         return [
-            self._written(next(outputs), it, request, tally) if isinstance(it, tuple) else it
+            self._written(next(outputs), it, request, tally) if isinstance(it, Admitted) else it
             for it, request in zip(decisions, batch, strict=True)
         ]
 
-    def _decide_or_ask(self, request: worker_loop.Request, tally: Tally) -> Admitted | worker_loop.Answer | None:
-        """The request, admitted, or a rejection; None if enforcement has been asked about it, now or before."""
+    def _decide_or_ask(self, request: worker_loop.Request, tally: Tally) -> Decision:
+        """The decision on a request; None if enforcement has been asked about it, now or before."""
         if request.identifier in self.undecided:
             return None
         try:
@@ -188,18 +191,18 @@ class SignatureHandler:
             if model_input is None and service_client.can_ask(decoded):
                 self.undecided.ask(request.identifier, decoded, self.contract.enforce)
                 return None
-            return decoded, self.contract.enforce(decoded) if model_input is None else model_input
+            return Admitted(decoded, self.contract.enforce(decoded) if model_input is None else model_input)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
             return self._error(error, request, tally)
 
-    def _decision_on(self, request: worker_loop.Request, tally: Tally) -> Admitted | worker_loop.Answer | None:
-        """The request, admitted, or a rejection, as enforcement has decided; None while it is still deciding."""
+    def _decision_on(self, request: worker_loop.Request, tally: Tally) -> Decision:
+        """Enforcement's decision on a request that it was asked about."""
         question = self.undecided.take(request.identifier)
         if question is None:
             return None
         tally.waited.append(time.monotonic() - question.began)
         try:
-            return question.decoded, question.decision.result()
+            return Admitted(question.decoded, question.decision.result())
         except Exception as error:  # noqa: BLE001 -- as above
             return self._error(error, request, tally)
 

@@ -25,19 +25,27 @@ def write(
 ) -> tuple[bytes, str]:
     """Body and media type of the answer to `decoded`, whose model output is `output`.
 
-    MLflow's formats are answered with `{"predictions": …}`. The seed's get what stands for one row bare (a label as
-    plain text) and a JSON list for several. NaN and infinities, which JSON does not have, are written as null, and so
-    is the label of a row that has no class.
+    | the request's format              | the output                 | the answer                                    |
+    | --------------------------------- | -------------------------- | --------------------------------------------- |
+    | MLflow's (`decoded.wrapped`)      | with a label for each row  | `{"predictions": ["SETOSA", …]}`              |
+    |                                   | of a model of columns      | `{"predictions": [{"0": 0.5}, …]}`            |
+    |                                   | any other                  | `{"predictions": [0.5, …]}`                   |
+    | another: the seed's, no key, CSV  | of one row                 | its label as plain text, or its value as JSON |
+    |                                   | of several rows            | a JSON list of labels or values               |
+
+    NaN and infinities, which JSON does not have, are written as null, and so is the label of a row that has no class.
     """
-    predictions = _labelled(output, labels) if labels is not None else None
+    values = None if labels is None else _labelled(output, labels)
+    if values is None and decoded.wrapped and model_input.framed:
+        values = _records(output)
+    if values is None:
+        values = _plain(output)
     if decoded.wrapped:
-        values = _records(output) if predictions is None and model_input.framed else predictions
-        return _dump({"predictions": _plain(output) if values is None else values}), JSON
-    values = _plain(output) if predictions is None else predictions
+        return orjson.dumps({"predictions": values}), JSON
     if isinstance(values, list) and len(values) == 1 and not isinstance(output, list):
         (value,) = values
-        return (value.encode(), TEXT) if isinstance(value, str) else (_dump(value), JSON)
-    return _dump(values), JSON
+        return (value.encode(), TEXT) if isinstance(value, str) else (orjson.dumps(value), JSON)
+    return orjson.dumps(values), JSON
 
 
 def refuse_unlabelled(output: Any, labels: Mapping[int, str]) -> None:
@@ -85,7 +93,3 @@ def _plain(output: Any) -> Any:
     if isinstance(output, dict):
         return {name: _plain(value) for name, value in output.items()}
     return [_plain(value) for value in output] if isinstance(output, list) else output
-
-
-def _dump(value: Any) -> bytes:
-    return orjson.dumps(value)

@@ -26,10 +26,12 @@ START_S = 30.0
 """Seconds in which the forking process must have forked: it may only have begun to import."""
 _STARTED_BYTES = 11
 _SCRIPT = os.path.join("ts", "model_service_worker.py")  # noqa: PTH118 -- pathlib would have to be loaded
-# `read` fails when a signal comes, and where nobody is left to tell how the worker ended.
 _WAIT = """
+# Each signal is handed on to the worker, which is the process $1.
 for name in HUP INT QUIT TERM USR1 USR2; do trap "came=$name; kill -$name $1 2>/dev/null" $name; done
+# One line tells how the worker ended. `read` fails when a signal comes: wait on. If none came, nobody is left to tell.
 while came=; ! read -r how number; do [ "$came" ] || exit 1; done
+# End in the same way: with its exit code, or by the signal that ended it, of which one core dump is enough.
 [ "$how" = exit ] && exit "$number"
 trap - HUP INT QUIT TERM USR1 USR2
 ulimit -c 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from threading import Thread
+from typing import NamedTuple
 
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.model_input import ModelInput
@@ -21,6 +22,14 @@ WAIT_S = 0.001
 """How long a batch of which all is undecided waits; then new requests may join it."""
 FRESH_S = 0.004
 """How long it waits instead if a question was asked less than `WAIT_S` ago: most decisions take less than this."""
+
+
+class Admitted(NamedTuple):
+    """A request that the contract admits."""
+
+    decoded: DecodedRequest
+    model_input: ModelInput
+    """What to call the model with for it."""
 
 
 @dataclass(slots=True)

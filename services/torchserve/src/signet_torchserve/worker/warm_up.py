@@ -84,11 +84,12 @@ def _repeated(array: Array, rows: int) -> Array:
 
 
 def answer_batches(is_answered: Callable[[int], bool], batch_size: int) -> None:
-    """Ask for batches of each size, several times if that takes no time to speak of.
+    """Have batches of each size answered, each several times if that is quick.
 
     Args:
-        is_answered: asks for as many requests as a batch; whether all get a prediction. What follows is then left out.
-        batch_size: the largest.
+        is_answered: has a batch of so many requests answered, and says whether each got a prediction. If one did not,
+            no further batch is tried.
+        batch_size: the largest batch.
     """
     one_s = 0.0
     for size in sorted({*(size for size in BATCHES if size < batch_size), batch_size}):

@@ -109,8 +109,9 @@ def _answered(batch: list[Request], handle: Handle, of_one_row: bytes, of_many_r
         return _response(batch, handle(batch), of_one_row, of_many_rows)
     except Exception as error:  # noqa: BLE001 -- the edge of the process, where TorchServe does the same
         traceback.print_exc()  # TorchServe logs standard error as warnings; a log line, on standard output, as INFO
-        is_out_of_memory = isinstance(error, MemoryError) or "CUDA" in str(error)
-        status, reason = (507, "Out of resources") if is_out_of_memory else (503, "Prediction failed")
+        # As in TorchServe: CUDA words a lack of memory in several ways, so that any error of CUDA counts as one.
+        lacks_resources = isinstance(error, MemoryError) or "CUDA" in str(error)
+        status, reason = (507, "Out of resources") if lacks_resources else (503, "Prediction failed")
         identifiers = {index: request.identifier.decode() for index, request in enumerate(batch)}
         return bytes(create_predict_response(None, identifiers, reason, status)), True
 
