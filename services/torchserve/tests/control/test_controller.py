@@ -142,7 +142,7 @@ class Replica:
 
     def id(self, name: str = NAME) -> str | None:
         served = self.server.version(name)
-        return served and served.version
+        return served and served.revision_id
 
     def ask(self, document: object = STRICT, name: str = NAME) -> requests.Response:
         return requests.post(f"{self.predictions}/{name}", json=document, timeout=30)

@@ -30,8 +30,9 @@ def test_why_a_version_is_pending_is_told_once_it_has_been_so_for_a_while(
     waiting = replica.cache("fare", "1")
     reporter.tell({"fare": waiting}, {"fare": "pending"})
     assert told["fare", "1"] == ("pending", "it waits for its turn")
-    entry = next(iter(reporter._notes.values())).entry
-    listed = Revision("1", {**waiting.tags, f"serving.replica.{replica.store.replica}": str(entry)}, 1)
+    note = reporter._deployments["fare"].note
+    assert note
+    listed = Revision("1", {**waiting.tags, f"serving.replica.{replica.store.replica}": str(note.entry)}, 1)
     reporter.put("fare", listed, "pending", "it is being deployed")
     reporter.tell({"fare": listed}, {"fare": "pending"})
     assert told["fare", "1"] == ("pending", "it waits for its turn")
@@ -52,7 +53,7 @@ def test_an_account_that_may_read_only_serves_and_seldom_tries_to_write(
     assert replica.status.untold == "403"
     replica.registry.tell_error = None
     monkeypatch.setattr("signet_torchserve.control.status_reporter.DENIED_S", 0)
-    replica.controller._reporter._denied["fare"] = 0.0
+    replica.controller._reporter._deployments["fare"].denied_until = 0.0
     replica.controller.reconcile()
     assert replica.status.untold == ""
     assert replica.registry.marked["fare", "1"][0] == "ready"

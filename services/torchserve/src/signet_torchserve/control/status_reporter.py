@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -67,6 +68,21 @@ class _Told:
         return cls(revision, entries, (revision.tags.get(STATUS), revision.tags.get(REASON)))
 
 
+@dataclass(slots=True)
+class _Deployment:
+    """What is to be told of a deployment, and what came of telling it."""
+
+    note: _Note | None = None
+    """What is to be told of it; None if nothing was, as of one that is desired no more."""
+    served: _Note | None = None
+    """What was told when it was ready last: to be told again after another status."""
+    told: _Told | None = None
+    refusal: str = ""
+    """Why the registry refuses what it is told; empty if it does not."""
+    denied_until: float = 0.0
+    """Nothing is told until then, by `time.monotonic()`, because the account may not; 0 if it may."""
+
+
 class StatusReporter:
     """Reports the statuses of one replica.
 
@@ -80,12 +96,8 @@ class StatusReporter:
         self._registry = registry
         self._presence = presence
         self._status = status
-        self._notes: dict[str, _Note] = {}
-        self._served: dict[str, _Note] = {}
-        self._told: dict[str, _Told] = {}
+        self._deployments: dict[str, _Deployment] = defaultdict(_Deployment)
         self._finals: dict[tuple[str, str], tuple[str, str]] = {}
-        self._refused: dict[str, str] = {}
-        self._denied: dict[str, float] = {}
 
     def put(
         self, name: str, revision: Revision, status: str, reason: str, tags: Mapping[str, str] | None = None
@@ -93,7 +105,7 @@ class StatusReporter:
         """Note what became of the version that is wanted; `tell` tells it."""
         entry = ReplicaStatus.now(revision.version, status, reason)
         served = {SERVED_AT: served_at(name, revision.version)} if status == "ready" else {}
-        self._notes[name] = _Note(revision, entry, {**(tags or {}), **served})
+        self._deployments[name].note = _Note(revision, entry, {**(tags or {}), **served})
 
     def put_final(self, name: str, revision: Revision, status: str, reason: str) -> None:
         """Note what is to be said of a version that is wanted no more: `retired`, or `failed` if it never served."""
@@ -114,34 +126,34 @@ class StatusReporter:
                 if name not in wanted or wanted[name].version != version:
                     self._try(name, self._registry.set_status, name, version, status, reason)
                 del self._finals[name, version]
-            for name in [name for name in self._notes if name not in wanted]:
-                self._try(name, self._registry.tell, name, self._presence.replica, None)
-                del self._notes[name]
-                for of_name in (self._served, self._told):
-                    of_name.pop(name, None)
+            for name in [name for name in self._deployments if name not in wanted]:
+                if self._deployments[name].note is not None:
+                    self._try(name, self._registry.tell, name, self._presence.replica, None)
+                del self._deployments[name]
             for name, status in states.items():
                 self._try(name, self._correct, name, wanted[name], status)
                 if time.monotonic() > deadline:
                     break
         except RegistryUnreachable as error:
             logger.warning("The registry cannot be told now what became of the versions: %s", error)
-        self._denied = {name: until for name, until in self._denied.items() if name in wanted}
-        self._status.untold = next((self._refused[name] for name in self._denied), "")
+        denied = (it.refusal for name, it in self._deployments.items() if it.denied_until and name in wanted)
+        self._status.untold = next(denied, "")
 
     def _correct(self, name: str, revision: Revision, status: str) -> None:
         """Tell the registry of a deployment what it does not say yet: this replica's entry, then that of all."""
-        if name not in self._told or self._told[name].read is not revision:
-            self._told[name] = _Told.by(revision)
-        told = self._told[name]
-        note = self._notes[name] = self._note(name, revision, status, told)
+        deployment = self._deployments[name]
+        told = deployment.told
+        if told is None or told.read is not revision:
+            told = deployment.told = _Told.by(revision)
+        note = deployment.note = self._note(deployment, revision, status, told)
         if self._tell_entry(name, note, told):
             self._tell_summary(name, revision, note, told)
             if status == "ready":
-                self._served[name] = note
+                deployment.served = note
 
-    def _note(self, name: str, revision: Revision, status: str, told: _Told) -> _Note:
+    def _note(self, deployment: _Deployment, revision: Revision, status: str, told: _Told) -> _Note:
         """What is to be told of a status: what was noted of it, else what the registry says, else that it is so now."""
-        for note in (self._notes.get(name), self._served.get(name)):
+        for note in (deployment.note, deployment.served):
             if note and (note.revision.identity, note.entry.status) == (revision.identity, status):
                 return note
         said = told.entries.get(self._presence.replica)
@@ -176,16 +188,16 @@ class StatusReporter:
 
     def _try(self, name: str, act: Callable[..., None], *args: object) -> None:
         """Do what may be refused for one model without harm to the others; the log has it once."""
-        if name in self._denied and time.monotonic() < self._denied[name]:
+        deployment = self._deployments[name]
+        if time.monotonic() < deployment.denied_until:
             return
         try:
             act(*args)
         except RegistryRefused as error:
-            if self._refused.get(name) != str(error):
+            if deployment.refusal != str(error):
                 logger.warning("The registry refuses what is told of %s: %s", name, error)
-            self._refused[name] = str(error)
+            deployment.refusal = str(error)
             if isinstance(error, RegistryDenied):
-                self._denied[name] = time.monotonic() + DENIED_S
+                deployment.denied_until = time.monotonic() + DENIED_S
         else:
-            self._refused.pop(name, None)
-            self._denied.pop(name, None)
+            deployment.refusal, deployment.denied_until = "", 0.0
