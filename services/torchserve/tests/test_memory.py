@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from signet_torchserve import memory, os_compat
 
@@ -50,10 +52,12 @@ def _v1(limit_bytes: int, used: int, files: int = 0, mapped: int = 0) -> dict[st
         ("4:memory:/docker/abc\n0::/", {"memory": _v1(1000 * MIB, 600)}, 400),
     ],
 )
-def test_free(own: str, groups: dict[str, dict[str, str]], free: int, tmp_path: Path) -> None:
+def test_free(
+    own: str, groups: dict[str, dict[str, str]], free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The least of what the machine has and what each limit above this process leaves; files count if mapped."""
     (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable:  {4000 * 1024} kB\nHugePages_Total: 0\n")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4000 * MIB))
     (tmp_path / "proc/self/cgroup").write_text(f"{own}\n")
     for group, files in groups.items():
         folder = tmp_path / "sys/fs/cgroup" / group

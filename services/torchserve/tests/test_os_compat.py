@@ -16,13 +16,6 @@ from signet_torchserve.archive.store import Store
 from testing.small_server import ECHO, small_server
 
 
-def test_who_exists() -> None:
-    """Another user's process does, one that has ended does not."""
-    with subprocess.Popen(["true"]) as ended:
-        ended.wait()
-    assert [os_compat.process_exists(pid) for pid in (os.getpid(), 1, ended.pid)] == [True, True, False]
-
-
 def test_a_thread_that_stands_back() -> None:
     """It does so alone, with the processes that it starts."""
     told: list[int] = []

@@ -9,31 +9,24 @@ Source: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory, and the same 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from signet_torchserve import os_compat
+import psutil
 
 _MIB = 1 << 20
 _UNLIMITED = 1 << 60  # version 1 has a number near 2**63 for no limit
-_MAPPING = re.compile(rb"[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+ *(.*)\n")
 
 
 def free_mib(root: Path = Path("/")) -> float:
     """What this process and its children can take yet.
 
     Args:
-        root: of the file system that has `/proc` and `/sys`.
+        root: of the file system that has the control groups, which only Linux has.
     """
-    if not os_compat.IS_LINUX:
-        import psutil  # noqa: PLC0415 -- which Linux does not need
-
-        return psutil.virtual_memory().available / _MIB
-    available = _numbers((root / "proc/meminfo").read_text())["MemAvailable"] << 10
-    return max(0, min([available, *_below_limits(root)])) / _MIB
+    return max(0, min([psutil.virtual_memory().available, *_below_limits(root)])) / _MIB
 
 
 class Taken(NamedTuple):
@@ -54,34 +47,24 @@ def taken(pids: Iterable[int], files: Path) -> Taken:
         pids: of the processes.
         files: the folder with the model's files.
     """
-    each = [_taken(pid, bytes(files)) for pid in pids]
+    each = [_taken(pid, files) for pid in pids]
     files_mib = max((it.files_mib for it in each), default=0)
     return Taken(sum(it.alone_mib for it in each), sum(it.share_mib for it in each), files_mib)
 
 
-def _taken(pid: int, files: bytes) -> Taken:
-    if not os_compat.IS_LINUX:
-        import psutil  # noqa: PLC0415 -- as above
-
-        with suppress(psutil.Error):
-            return Taken(psutil.Process(pid).memory_full_info().uss / _MIB, 0, 0)
-        return Taken(0, 0, 0)
+def _taken(pid: int, files: Path) -> Taken:
     alone = share = mapped = 0
-    is_of_model = False
-    with suppress(FileNotFoundError, ProcessLookupError), Path("/proc", str(pid), "smaps").open("rb") as lines:
-        for line in lines:
-            if found := _MAPPING.fullmatch(line):
-                is_of_model = found[1].startswith(files)
-            elif is_of_model:
-                share += _kib(line, b"Pss:")
-                mapped += _kib(line, b"Size:")
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if not hasattr(process, "memory_maps"):  # on macOS
+            return Taken(process.memory_full_info().uss / _MIB, 0, 0)
+        for mapping in process.memory_maps(grouped=False):
+            if mapping.path.startswith(str(files)):
+                share += mapping.pss
+                mapped += mapping.size
             else:
-                alone += _kib(line, b"Private_Clean:") + _kib(line, b"Private_Dirty:")
-    return Taken(alone / 1024, share / 1024, mapped / 1024)
-
-
-def _kib(line: bytes, name: bytes) -> int:
-    return int(line.split()[1]) if line.startswith(name) else 0
+                alone += mapping.private_clean + mapping.private_dirty
+    return Taken(alone / _MIB, share / _MIB, mapped / _MIB)
 
 
 def _below_limits(root: Path) -> Iterator[int]:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 _NICE = 10
 IS_LINUX = sys.platform == "linux"
 _shown: list[object] = []  # files that stay as long as this process
@@ -67,28 +69,12 @@ def lower_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
-def process_exists(pid: int) -> bool:
-    """Whether there is a process with this id, be it one that has ended and that nobody has asked about."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
 def _files(pid: int) -> Iterator[tuple[str, Path]]:
     """What a process has open: its name, and where it can be read."""
     if IS_LINUX:
         for file in Path("/proc", str(pid), "fd").iterdir():
             yield str(file.readlink()).removeprefix("/memfd:"), file
         return
-    import psutil  # noqa: PLC0415 -- which no worker needs on Linux
-
-    try:
-        opened = psutil.Process(pid).open_files()
-    except psutil.Error:
-        return
-    for named in opened:
-        yield Path(named.path).name, Path(named.path)
+    with contextlib.suppress(psutil.Error):
+        for named in psutil.Process(pid).open_files():
+            yield Path(named.path).name, Path(named.path)

@@ -150,7 +150,7 @@ class TorchServe:
 
     def _request(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
-            return self._session.request(method, url, timeout=options.pop("timeout", TIMEOUT_S), **options)
+            return self._session.request(method, url, timeout=TIMEOUT_S, **options)
         except requests.RequestException as error:
             raise ModelServerError(f"TorchServe does not answer {method} {url}: {error}") from error
 

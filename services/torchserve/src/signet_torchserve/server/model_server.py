@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from signet_torchserve import busy_flag, os_compat
+import psutil
+
+from signet_torchserve import busy_flag
 from signet_torchserve.version_options import Options
 
 PLACEHOLDER = "not-yet"
@@ -135,7 +137,7 @@ def wait_until_ready(
                 return
             seen |= set(served.pids)
         # TorchServe says nothing of one that ends, and starts the next one, again and again.
-        has_one_ended = not all(os_compat.process_exists(pid) for pid in seen)
+        has_one_ended = not all(psutil.pid_exists(pid) for pid in seen)
         meanwhile()
         if has_one_ended:
             raise ModelServerError("A worker ended while it loaded the model; TorchServe's log says why.")
