@@ -52,7 +52,7 @@ class Rejected(Exception):
     status = 400
 
     def __init__(self, message: str, violations: Sequence[Violation], more: int = 0) -> None:
-        self.message = _cut(message, _MAX_MESSAGE)
+        self.message = cut(message, _MAX_MESSAGE)
         super().__init__(self.message)
         self.violations = violations
         self.more = more
@@ -84,11 +84,12 @@ class Rejected(Exception):
 
 def listed(names: Sequence[object]) -> str:
     """The names as Python writes a list: the first of them, each cut if it is long, and whether there are more."""
-    first = [_cut(name, _MAX_TEXT) if isinstance(name, str) else name for name in names[:MAX_VIOLATIONS]]
+    first = [cut(name) if isinstance(name, str) else name for name in names[:MAX_VIOLATIONS]]
     return f"{first} and more" if len(names) > len(first) else f"{first}"
 
 
-def _cut(text: str, length: int) -> str:
+def cut(text: str, length: int = _MAX_TEXT) -> str:
+    """The text, or if it is longer than `length` its beginning."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -97,9 +98,9 @@ def _entry(violation: Violation) -> dict[str, object]:
     column = violation.column
     is_number = isinstance(column, int) and abs(column) < EXACT
     return asdict(violation) | {
-        "column": column if column is None or is_number else _cut(str(column), _MAX_TEXT),
-        "expected": _cut(violation.expected, _MAX_TEXT),
-        "got": _cut(violation.got, _MAX_TEXT),
+        "column": column if column is None or is_number else cut(str(column)),
+        "expected": cut(violation.expected),
+        "got": cut(violation.got),
     }
 
 

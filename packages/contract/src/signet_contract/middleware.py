@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from signet_contract.contract import Contract
-from signet_contract.errors import DecidedTooLate, Rejected
+from signet_contract.errors import DecidedTooLate, Rejected, cut
 from signet_contract.request import decode
 
 Scope = MutableMapping[str, Any]
@@ -31,7 +31,6 @@ MODEL_INPUT = "signet.model_input"
 """Where the scope of a right request has what to call the model with, a `ModelInput`."""
 MAX_BYTES = 6_553_500
 _INLINE_BYTES = 1 << 16  # the largest body that is read without a thread
-_MAX_TEXT = 500
 
 
 class ContractMiddleware:
@@ -105,7 +104,7 @@ class ContractMiddleware:
     def _require_readable(self, headers: Mapping[bytes, bytes]) -> None:
         encoding = headers.get(b"content-encoding", b"")
         if encoding and encoding.strip().lower() not in {b"", b"identity"}:
-            named = _cut(encoding.decode("latin-1"))
+            named = cut(encoding.decode("latin-1"))
             raise _Unreadable(
                 415,
                 "UnsupportedContentEncoding",
@@ -186,7 +185,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replayed
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

@@ -23,7 +23,6 @@ from mlflow.protos.databricks_pb2 import (
 
 from signet_client.errors import (
     ClientError,
-    InputError,
     InvalidSetting,
     MlflowUnreachable,
     OtherRegistry,
@@ -43,10 +42,8 @@ R = TypeVar("R")
 _CODES: tuple[tuple[type[ClientError], int], ...] = (
     (InvalidSetting, INVALID_PARAMETER_VALUE),
     (OtherRegistry, INVALID_PARAMETER_VALUE),
-    (InputError, INVALID_PARAMETER_VALUE),
     (UnknownDeployment, RESOURCE_DOES_NOT_EXIST),
     (ServerUnreachable, TEMPORARILY_UNAVAILABLE),
-    (MlflowUnreachable, TEMPORARILY_UNAVAILABLE),
     (ServerTooSlow, DEADLINE_EXCEEDED),
     (ClientError, INTERNAL_ERROR),
 )

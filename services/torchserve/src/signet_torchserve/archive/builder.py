@@ -27,6 +27,7 @@ from signet_torchserve.archive.file_names import GOLDEN, LABELS, MLMODEL, OPTION
 from signet_torchserve.errors import FilesIncomplete, NotServable
 from signet_torchserve.model import pure_function, safety_scan, signature_fit
 from signet_torchserve.model.batch_invariance import proof
+from signet_torchserve.model.pt2_schema import PROGRAM_JSON, program_json
 from signet_torchserve.model.shapes.guards import Guards
 from signet_torchserve.revision import Revision
 from signet_torchserve.version_options import Options
@@ -37,7 +38,6 @@ _ZIP = b"PK\x03\x04"
 _CHUNK_BYTES = 1 << 20
 _ALIGNMENT = 64
 
-_GRAPH = "models/model.json"
 _SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 # Every record of a .pt2 file that MLflow writes; torch would unpickle some others.
 _PLAIN_RECORD = re.compile(
@@ -66,13 +66,13 @@ def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
         try:
-            graph = _graph(folder / PROGRAM)
+            graph = program_json(folder / PROGRAM)
             signature_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
             Guards(graph)  # refuses what each worker would
             pure_function.refuse_impure(graph, options.allow)
             alone_because = proof.obstacle(graph, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
-            raise NotServable(f"{PROGRAM} is not a .pt2 file: its {_GRAPH} cannot be read: {error!r}.") from error
+            raise NotServable(f"{PROGRAM} is not a .pt2 file: its {PROGRAM_JSON} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
         request = input_example.request(model, _mlmodel(folder), options.allow)
@@ -141,7 +141,7 @@ def strip_pickles(source: Path, target: Path) -> None:
                     copy.writestr(record, b"")
                 elif inner.endswith(".json"):
                     document = json.loads(program.read(record))
-                    if inner == _GRAPH:
+                    if inner == PROGRAM_JSON:
                         signature_fit.refuse_unread(document)
                     if inner.endswith("_config.json"):
                         _refuse_pickled(record, document)
@@ -254,13 +254,6 @@ def _program_path(model: Path) -> Path:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
-
-
-def _graph(program: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(program) as file:
-        (record,) = (record for record in file.namelist() if record.endswith(_GRAPH))
-        graph: dict[str, Any] = json.loads(file.read(record))
-    return graph
 
 
 def _copy_json(model: Path, folder: Path, file_name: str) -> None:

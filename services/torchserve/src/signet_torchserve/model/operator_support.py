@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import operator
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 
 from signet_torchserve.errors import NotServable
+from signet_torchserve.model.pt2_schema import program_json
 
 _MODULES = {"torch": torch, "math": math, "_operator": operator}
 
@@ -27,10 +26,7 @@ def refuse_unsupported(path: Path) -> None:
     Raises:
         NotServable: torch has no such operator, or the operator no such argument.
     """
-    with zipfile.ZipFile(path) as file:
-        (record,) = (name for name in file.namelist() if name.endswith("models/model.json"))
-        document = json.loads(file.read(record))
-    for target, arguments in _calls(document["graph_module"]):
+    for target, arguments in _calls(program_json(path)["graph_module"]):
         try:
             function = _found(target)
         except AttributeError as error:

@@ -1,9 +1,17 @@
-"""The numbers by which torch 2.13 names dtypes, layouts and memory formats in a .pt2 file's JSON.
+"""The JSON of a .pt2 file's program, and the numbers by which torch 2.13 names dtypes, layouts and memory formats.
 
 Source: torch/_export/serde/schema.py
 """
 
 from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+PROGRAM_JSON = "models/model.json"
+"""The record of a .pt2 file that has it, below the one folder that the file has."""
 
 SCHEMA_VERSION = 8
 """The major version of the JSON that this torch reads."""
@@ -32,3 +40,11 @@ LAYOUTS = {7: "strided"}
 """torch's name of the one layout that is not sparse."""
 
 MEMORY_FORMATS = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
+
+
+def program_json(path: Path) -> dict[str, Any]:
+    """The JSON of a .pt2 file's program."""
+    with zipfile.ZipFile(path) as file:
+        (record,) = (record for record in file.namelist() if record.endswith(PROGRAM_JSON))
+        document: dict[str, Any] = json.loads(file.read(record))
+    return document

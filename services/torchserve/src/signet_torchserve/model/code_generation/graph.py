@@ -23,7 +23,7 @@ import torch
 
 from signet_torchserve.model.code_generation.source import DTYPES, Source, Unsupported
 from signet_torchserve.model.loaded_program import Form
-from signet_torchserve.model.pt2_schema import LAYOUTS, SCHEMA_VERSION
+from signet_torchserve.model.pt2_schema import LAYOUTS, SCHEMA_VERSION, program_json
 from signet_torchserve.model.shapes.guards import Guards
 
 _TREESPEC_VERSION = 1
@@ -45,9 +45,9 @@ class Graph:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         try:
+            document = program_json(path)
             with zipfile.ZipFile(path) as archive:
                 root = archive.namelist()[0].partition("/")[0]
-                document = json.loads(archive.read(f"{root}/models/model.json"))
                 tensors = _tensors(archive, np.memmap(path, np.uint8, "c"), f"{root}/data", device)
             if document["schema_version"]["major"] != SCHEMA_VERSION:
                 raise Unsupported(f"schema {document['schema_version']}")

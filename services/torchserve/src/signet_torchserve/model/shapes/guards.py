@@ -11,14 +11,13 @@ Source: `_get_input_guards_for_graph` in torch/export/_unlift.py of torch 2.13.
 from __future__ import annotations
 
 import ast
-import json
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from signet_torchserve.errors import NotServable
+from signet_torchserve.model.pt2_schema import program_json
 from signet_torchserve.model.shapes import formula
 
 Shape = Sequence[int]
@@ -86,9 +85,7 @@ class Guards:
         Raises:
             NotServable, KeyError and the like: as above.
         """
-        with zipfile.ZipFile(path) as archive:
-            root = archive.namelist()[0].partition("/")[0]
-            return cls(json.loads(archive.read(f"{root}/models/model.json")))
+        return cls(program_json(path))
 
     def hold(self, shapes: tuple[Shape, ...]) -> None:
         """Refuse shapes that torch's own module would refuse, and remember those that it would not.
