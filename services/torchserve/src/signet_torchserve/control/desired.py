@@ -127,9 +127,9 @@ class Follower:
     def _listed_anew(self) -> dict[str, Revision]:
         """What the registry lists now. Until the next whole look is due, it is asked for changes alone."""
         began = time.monotonic()
-        if self.failures:  # a registry that is still away raises here, and is asked nothing else
+        if self.failures:  # a registry that is still away raises here; `begin` would wait for it, too, and not tell
             self._registry.desired()
-        self._registry.changes.begin()
+        self._registry.changes.begin()  # before the listing, so that no change falls between the two
         listing = self._registry.desired()
         self._asked_at = time.monotonic()
         self._read_anew_at = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, LONGEST_S))

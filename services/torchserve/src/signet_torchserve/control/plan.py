@@ -140,6 +140,7 @@ def plan(desired: Desired, observed: Observed, attempts: FailedAttempts, now: fl
             actions.append(Hold(tuple(sorted(unlisted))))
             unlisted = set()
     begins = list(_begins(desired, observed, attempts, now))
+    # Revisions on their way into service, and deployments that have, or wait for, a rollout.
     coming = {
         (it.name, it.revision.id) for it in (*observed.rollouts, *begins) if isinstance(it, (RunningRollout, Begin))
     }
@@ -222,7 +223,7 @@ def is_former(last: Revision, revision: Revision) -> bool:
 
 
 def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
-    """Whether something has to end before the rollout begins."""
+    """Whether a rollout must wait for an end: of its own revision, the placeholder, or another model of that name."""
     cancelled = {(it.name, it.revision.id) for it in observed.rollouts if it.is_cancelled}
     if (observed.ending | cancelled) & {(name, revision.id), (name, PLACEHOLDER)}:
         return True
@@ -230,9 +231,9 @@ def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
     if deployment is None:
         return False
     same = deployment.versions.get(revision.id)
-    is_unknown = same is not None and same.revision is None and revision.id != deployment.default
+    has_unknown_files = same is not None and same.revision is None and revision.id != deployment.default
     known = [it.revision for it in deployment.versions.values() if it.revision is not None]
-    return is_unknown or any(it.created != revision.created for it in known)
+    return has_unknown_files or any(it.created != revision.created for it in known)
 
 
 def _cancels(rollout: RunningRollout, desired: Desired, observed: Observed) -> Iterator[Cancel]:

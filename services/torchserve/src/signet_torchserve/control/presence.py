@@ -1,4 +1,4 @@
-"""Which replicas follow the registry: each says again and again that it is there."""
+"""Which replicas follow the registry: each tells it every few seconds, by a *beat*, that it is there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Presence:
     def __init__(self, registry: Registry, replica: str) -> None:
         self._registry = registry
         self.replica = replica
-        self._heard: dict[str, tuple[str, float]] = {}
+        self._heard: dict[str, tuple[str, float]] = {}  # by replica: its last beat, and when that was first seen here
         self._beat_at = -math.inf
         self.is_known = False
 

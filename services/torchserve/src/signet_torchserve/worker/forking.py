@@ -174,11 +174,13 @@ def main(address: str) -> None:
     before = os.umask(0o077)
     listener.bind(address)
     os.umask(before)
-    listener.listen(_BACKLOG)  # who asks while this process imports waits for that, and need not import it all itself
+    listener.listen(
+        _BACKLOG
+    )  # before the imports: a shim that asks meanwhile waits, instead of starting its worker anew
     for name in _IMPORTED:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # else to look for garbage would copy every page
+    gc.freeze()  # else a worker that looks for garbage writes to every page, and has a copy of its own of each
     Workers(listener).next_forked().run()
 
 
