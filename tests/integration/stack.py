@@ -53,8 +53,8 @@ class Stack(Protocol):
     def train(self, *args: str) -> CompletedProcess[str]:
         """Run the trainer to its end."""
 
-    def client(self, *args: str, stdin: str | None = None, url: str | None = None) -> CompletedProcess[str]:
-        """Run `signet` among the sample files, at this stack's TorchServe or at another address."""
+    def client(self, *args: str, stdin: str | None = None) -> CompletedProcess[str]:
+        """Run `signet` among the sample files, at this stack's TorchServe."""
 
     def up_again(self) -> BringUp:
         """A second `up` of a stack that runs."""
@@ -81,15 +81,12 @@ class Stack(Protocol):
         """State of the services and the last lines of their logs."""
 
 
-_FORKING = "signet_torchserve.worker.forking"
-
-
 def part_of(process: psutil.Process) -> str | None:
-    """Which part of TorchServe this is: java, worker, enforcement, controller, or forking, the workers' parent."""
+    """Which part of TorchServe this is: java, worker, enforcement, controller, or forking, which forks the workers."""
     command = process.cmdline()
-    if _FORKING in command:
-        parent = process.parent()
-        return "worker" if parent and _FORKING in parent.cmdline() else "forking"
+    if "signet_torchserve.worker.forking" in command:
+        # So it is in the workers', which it has forked; each of them stands in its model's archive.
+        return "worker" if Path(process.cwd()).parent.name == "archives" else "forking"
     if command and Path(command[0]).name == "java":
         return "java"
     if any(word.endswith("model_service_worker.py") for word in command):
