@@ -75,9 +75,8 @@ class ComposeStack:
     def train(self, *args: str) -> CompletedProcess[str]:
         return self.compose("run", "--rm", "-T", "trainer", *args)
 
-    def client(self, *args: str, stdin: str | None = None, url: str | None = None) -> CompletedProcess[str]:
-        other = ("-e", f"SIGNET_URL={url}") if url else ()
-        return self.compose("run", "--rm", "-T", "--no-deps", *other, "client", *args, stdin=stdin)
+    def client(self, *args: str, stdin: str | None = None) -> CompletedProcess[str]:
+        return self.compose("run", "--rm", "-T", "--no-deps", "client", *args, stdin=stdin)
 
     def up_again(self) -> BringUp:
         return self._up()

@@ -19,7 +19,7 @@ from testing.polling import until
 from testing.repository import ALIAS, MODEL, SAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
     from contextlib import AbstractContextManager
 
     from compose_stack import ComposeStack
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     for kind in KINDS:
-        config.addinivalue_line("markers", f"{kind}: needs the {kind} stack")
+        config.addinivalue_line("markers", f"{kind}: is run with the {kind} stack")
     # The tests wait for real services on machines of every size; what hangs is ended with a traceback.
     for line in (
         "ignore::DeprecationWarning:mlflow.*",
@@ -51,16 +51,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about the other way to run."""
-    other = KINDS[1 - KINDS.index(config.getoption("--stack"))]
-    here = Path(__file__).parent
-    left_out = [item for item in items if here in item.path.parents and item.get_closest_marker(other)]
+    """Leave out what is not run with this stack."""
+    kind = config.getoption("--stack")
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    left_out = [item for item in here if kind not in _kinds(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    for item in items:
-        if here in item.path.parents:  # whichever test comes first also waits for the stack, and for images to be built
-            item.add_marker(pytest.mark.timeout(1800))
+    for item in here:  # whichever test comes first also waits for the stack, and for images to be built
+        item.add_marker(pytest.mark.timeout(1800))
+
+
+def _kinds(item: pytest.Item) -> Collection[str]:
+    """The stacks that a test is run with: those it is marked with, else both if it asks for a stack, else one."""
+    marked = [kind for kind in KINDS if item.get_closest_marker(kind)]
+    return marked or KINDS[: 1 + ("stack" in item.fixturenames)]  # type: ignore[attr-defined]  # a function's
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -61,6 +61,7 @@ class EmbeddedStack:
         return self.processes.run("signet-train", *args)
 
     def client(self, *args: str, stdin: str | None = None, url: str | None = None) -> CompletedProcess[str]:
+        """As a stack's, or at another address."""
         env = self.processes.env | ({"SIGNET_URL": url} if url else {})
         return subprocess.run(
             ["signet", *args],

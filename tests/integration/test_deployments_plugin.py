@@ -1,4 +1,9 @@
-"""`mlflow deployments … -t torchserve` and `signet deploy`, over the network, with a model that is not Iris."""
+"""`mlflow deployments … -t torchserve` and `signet deploy`, over the network, with a model that is not Iris.
+
+On one stack only: they are processes of this machine, which know two addresses and the registry's tags. What containers
+add is held by the pages' commands (test_readme.py): a model that is logged, created and asked from this machine, and
+`signet deploy` in the client's container.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.deployments import BaseDeploymentClient
     from stack import Stack
+
+pytestmark = pytest.mark.embedded
 
 NAME = "parcel_size"
 LABELS = {"0": "SMALL", "1": "LARGE"}
@@ -448,7 +455,6 @@ def test_signet_deploy(stack: Stack) -> None:
     assert line.startswith("signet: RESOURCE_DOES_NOT_EXIST: Model Version (name=")
 
 
-@pytest.mark.embedded
 @pytest.mark.usefixtures("made_elsewhere")
 def test_s3(
     plugin: BaseDeploymentClient, processes: EmbeddedStack, saved: Path, monkeypatch: pytest.MonkeyPatch
@@ -468,7 +474,6 @@ def test_s3(
     assert plugin.predict("from_s3", PARCELS) == {"predictions": SIZES}
 
 
-@pytest.mark.embedded
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_local(mlflow_deployments: Plugin, saved: Path, tmp_path: Path, number: signal.Signals) -> None:
     """One model is served on this machine without any registry until the command is ended; nothing is left.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from embedded_stack import EmbeddedStack
 
+pytestmark = [pytest.mark.embedded, pytest.mark.compose]  # each has a serving half of its own
 
 PROJECT = "signet-serving"
 READER = {"MLFLOW_TRACKING_USERNAME": "reader", "MLFLOW_TRACKING_PASSWORD": "may-read-and-no-more"}
