@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=.signet/$(basename "${PYTHON:?names no Python: make test-python PYTHON=python3.13}")
-install() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$@"; }
+# To compile all of it would take longer than to compile what is imported.
+install() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-compile "$@"; }
 
 "$PYTHON" -m venv "$venv"
 grep -vE '^(torch|torchmetrics|lightning|pytorch-lightning)==' constraints.txt >"$venv/locked.txt"
