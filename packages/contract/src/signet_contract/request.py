@@ -20,7 +20,7 @@ from signet_contract.bulk import chunked_lists, documents, tables
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import csv, mlflow
-from signet_contract.codecs.codec import Reader
+from signet_contract.codecs.reader import Reader
 from signet_contract.decoded_request import UNREAD, DecodedRequest, Format
 from signet_contract.errors import MalformedPayload, NestedTooDeeply
 
@@ -39,7 +39,7 @@ class RawBody:
             MalformedPayload: the text is empty, not UTF-8, not JSON, or JSON in none of the served formats.
         """
         try:
-            decoded = csv.decode(_csv(self.text), _FAST) if self.is_csv else codecs.of_json(self.text, _FAST)
+            decoded = csv.decode(_csv(self.text)) if self.is_csv else codecs.of_json(self.text, _FAST)
         except _LeftUnread:
             return self.unread()
         decoded.source = self
@@ -55,7 +55,7 @@ class RawBody:
         Raises:
             MalformedPayload: as above.
         """
-        decoded = csv.decode(json_text.of_utf8(self.text), _EXACT) if self.is_csv else codecs.of_json(self.text, _EXACT)
+        decoded = csv.decode(json_text.of_utf8(self.text)) if self.is_csv else codecs.of_json(self.text, _EXACT)
         decoded.source, decoded.is_exact = self, True
         return decoded
 

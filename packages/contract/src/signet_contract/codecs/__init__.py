@@ -1,18 +1,20 @@
-"""The formats in which requests are written down, each a `Codec`; formats that are read alike share a module.
+"""The formats in which requests are written down. A codec is a module here: its `decode` reads formats that are alike.
 
-A new format is a codec in a module here, a place in `CODECS`, and what CONTRIBUTING.md lists besides.
+A new format is a codec, a place in `DECODERS`, and what CONTRIBUTING.md lists besides.
 """
 
 from __future__ import annotations
 
-from signet_contract.codecs import bare, csv, mlflow, seed
-from signet_contract.codecs.codec import Codec, Reader
+from collections.abc import Callable
+from typing import Any
+
+from signet_contract.codecs import bare, mlflow, seed
+from signet_contract.codecs.reader import Reader
 from signet_contract.decoded_request import DecodedRequest
 
-CODECS: list[Codec] = [*mlflow.CODECS, seed.CODEC, *bare.CODECS, csv.CODEC]
-"""In the order in which a JSON document is tried; what none before takes, the bare ones take or reject."""
-
-_DECODERS = list(dict.fromkeys(codec.decode for codec in CODECS if codec is not csv.CODEC))
+DECODERS: list[Callable[[Any, Reader], DecodedRequest | None]] = [mlflow.decode, seed.decode, bare.decode]
+"""Each returns None for a JSON document that is in none of its formats, and raises `MalformedPayload` for one that is,
+but cannot be read. They are tried in this order; what none before takes, `bare` takes or rejects."""
 
 
 def of_json(text: bytes, reader: Reader) -> DecodedRequest:
@@ -23,14 +25,7 @@ def of_json(text: bytes, reader: Reader) -> DecodedRequest:
         MustReadWhole: it has `ChunkedList`s, and who looks at it must have lists.
     """
     document = reader.read(text)
-    for decode in _DECODERS:
+    for decode in DECODERS:
         if (decoded := decode(document, reader)) is not None:
             return decoded
     raise AssertionError("The bare formats take or reject every document.")
-
-
-def table() -> str:
-    """The formats as Markdown, for README."""
-    rows = [("format", "body", "its answer"), ("---", "---", "---")]
-    rows += [(codec.name, codec.body, codec.answer) for codec in CODECS]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -7,12 +7,10 @@ from typing import Any
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
-from signet_contract.codecs.codec import Codec, Reader
+from signet_contract.codecs.reader import Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 from signet_contract.json_text import SERVED
-
-ANSWER = "the bare label, or a list of them"
 
 
 def decode(document: Any, _: Reader) -> DecodedRequest:
@@ -44,10 +42,3 @@ def _kind(value: Any) -> str:
         return "null"
     kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
     return kinds[type(value)]
-
-
-CODECS = [
-    Codec("records", '`[{"a": 1.5}, …]`', ANSWER, decode),
-    Codec("columns", '`{"a": 1.5}`, `{"a": [1.5, …]}` or `{"a": {"0": 1.5}}`', ANSWER, decode),
-    Codec("lists", "`[[1.5, …], …]`", ANSWER, decode),
-]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from signet_contract.codecs import bare
-from signet_contract.codecs.codec import Codec, Reader
+from signet_contract.bulk.tables import Table
 from signet_contract.decoded_request import DecodedRequest, Format
 
 
@@ -14,9 +11,6 @@ def is_said_by(content_type: str) -> bool:
     return content_type[:4].lower() == "text" and content_type.partition(";")[0].strip().lower() == "text/csv"
 
 
-def decode(text: Any, _: Reader) -> DecodedRequest:
+def decode(text: str | Table) -> DecodedRequest:
     """The request of CSV's text, or of the table that is in it."""
     return DecodedRequest(Format.CSV, text)
-
-
-CODEC = Codec("CSV", "`Content-Type: text/csv`, a header line first", bare.ANSWER, decode)

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from signet_contract.codecs.codec import Codec, Reader
+from signet_contract.codecs.reader import Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 from signet_contract.json_text import SERVED
 
-_ANSWER = '`{"predictions": …}`'
-_BODIES = {
-    Format.SPLIT: '`{"dataframe_split": {"columns": […], "data": [[…]]}}`',
-    Format.RECORDS: '`{"dataframe_records": [{…}, …]}`',
-    Format.INSTANCES: '`{"instances": [{…}, …]}` or nested lists',
-    Format.INPUTS: '`{"inputs": {…}}` or nested lists',
-}
-FORMATS = {format_.value: format_ for format_ in _BODIES}
+FORMATS = {format_.value: format_ for format_ in (Format.SPLIT, Format.RECORDS, Format.INSTANCES, Format.INPUTS)}
+"""By their keys."""
 
 
-def _decode(document: Any, _: Reader) -> DecodedRequest | None:
+def decode(document: Any, _: Reader) -> DecodedRequest | None:
     if type(document) is not dict:
         return None
     if len(document) - ("params" in document) == 1:
@@ -33,6 +27,3 @@ def _decode(document: Any, _: Reader) -> DecodedRequest | None:
             f"The body has {named}: exactly one of them is expected.", expected=SERVED, got=str(named)
         )
     return None
-
-
-CODECS = [Codec(format_.value, body, _ANSWER, _decode) for format_, body in _BODIES.items()]

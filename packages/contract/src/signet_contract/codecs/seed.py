@@ -9,12 +9,12 @@ from signet_contract.bulk.chunked_lists import ChunkedList
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import bare
-from signet_contract.codecs.codec import Codec, Reader
+from signet_contract.codecs.reader import Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 
 
-def _decode(document: Any, reader: Reader) -> DecodedRequest | None:
+def decode(document: Any, reader: Reader) -> DecodedRequest | None:
     """One JSON text, or several whose rows follow one another."""
     if type(document) is not dict or document.keys() != {"data"}:
         return None
@@ -70,8 +70,3 @@ def _values(column: Any) -> list[Any]:
     if isinstance(column, dict):
         return list(column.values())
     return column if isinstance(column, list) else [column]
-
-
-CODEC = Codec(
-    "data", '`{"data": ["<JSON>", …]}` or `{"data": <JSON>}`, or the JSON in a form field `data`', bare.ANSWER, _decode
-)
