@@ -18,7 +18,6 @@ from embedded.display import Display
 from embedded.errors import EmbeddedError, InvalidSetting, SupervisorLost
 from embedded.interruption import Interrupted
 from embedded.keeper import Keeper
-from embedded.service import tail
 from embedded.settings import ROOT, Settings
 from embedded.stack import Stack, opened, serving, whole
 from embedded.step_times import Step, StepTimes
@@ -217,7 +216,7 @@ def _follow(place: DataDir, supervisor: "subprocess.Popen[bytes] | None") -> Sta
                 if state.phase != "starting":
                     return state
             if gone:
-                raise SupervisorLost(place.log(_SUPERVISOR), tail(place.log(_SUPERVISOR)))
+                raise SupervisorLost(place.log_end(_SUPERVISOR))
             time.sleep(0.1)
 
 
@@ -260,7 +259,7 @@ def logs(settings: Settings, name: str | None, *, follow: bool) -> int:
     if name is not None and name not in known:
         raise EmbeddedError(f"no log of {name!r}: there are {', '.join(known) or 'none yet'}")
     for each in [name] if name else known:
-        print(f"=== {each} ({place.log(each)})\n{tail(place.log(each), 50 if name else 10)}")
+        print(f"=== {each} ({place.log(each)})\n{place.tail(each, 50 if name else 10)}")
     if follow:
         _follow_logs({each: place.log(each) for each in ([name] if name else known)})
     return 0

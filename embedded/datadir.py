@@ -4,6 +4,7 @@ import fcntl
 import os
 import secrets
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,26 @@ class DataDir:
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
+
+    def log_end(self, name: str) -> str:
+        """A log's last lines, as the end of a message."""
+        return f"The log {self.log(name)} ends so:\n{self.tail(name)}"
+
+    def tail(self, name: str, lines: int = 15) -> str:
+        """A log's last lines, indented."""
+        return "\n".join(f"    {line}" for line in self._last_lines(name, lines) or ["(nothing)"])
+
+    def last_line(self, name: str) -> str:
+        """What it said last; nothing if it said nothing."""
+        return "".join(self._last_lines(name, 1)).strip()
+
+    def _last_lines(self, name: str, lines: int) -> list[str]:
+        """The last lines that are not blank; of one that a progress bar wrote over, what was seen last."""
+        try:
+            with self.log(name).open(encoding="utf-8", errors="replace", newline="\n") as file:
+                return list(deque((line.rstrip().split("\r")[-1] for line in file if line.strip()), maxlen=lines))
+        except FileNotFoundError:
+            return []
 
     def sub(self, name: str) -> Path:
         """A folder of that service's own."""

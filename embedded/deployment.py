@@ -26,7 +26,5 @@ def wait(stack: Stack) -> None:
 
     stack.step_times.begin("deployment")
     if not stack.wait(serves, _TIMEOUT_S):
-        raise DeploymentMissing(
-            url(stack), _TIMEOUT_S, str(answer or "none"), stack.log(torchserve.NAME), stack.tail(torchserve.NAME)
-        )
+        raise DeploymentMissing(url(stack), _TIMEOUT_S, str(answer or "none"), stack.folder.log_end(torchserve.NAME))
     stack.step_times.end("deployment", answer.body.strip() if answer else "")

@@ -53,36 +53,33 @@ class RootRefused(EmbeddedError):
 
 
 class ServiceDied(EmbeddedError):
-    def __init__(self, name: str, returncode: int, log: Path, tail: str) -> None:
-        super().__init__(f"{name} died ({describe(returncode)}). Its log, {log}, ends so:\n{tail}")
+    def __init__(self, name: str, returncode: int, log_end: str) -> None:
+        super().__init__(f"{name} died ({describe(returncode)}). {log_end}")
         self.name = name
         self.returncode = returncode
         self.why = describe(returncode)
 
 
 class ServiceNotReady(EmbeddedError):
-    def __init__(self, name: str, timeout_s: float, log: Path, tail: str) -> None:
-        super().__init__(f"{name} did not answer within {timeout_s:.0f} s. Its log, {log}, ends so:\n{tail}")
+    def __init__(self, name: str, timeout_s: float, log_end: str) -> None:
+        super().__init__(f"{name} did not answer within {timeout_s:.0f} s. {log_end}")
         self.name = name
         self.why = f"no answer within {timeout_s:.0f} s"
 
 
 class JobFailed(EmbeddedError):
-    def __init__(self, name: str, returncode: int, log: Path, tail: str) -> None:
-        super().__init__(f"{name} failed ({describe(returncode)}). Its log, {log}, ends so:\n{tail}")
+    def __init__(self, name: str, returncode: int, log_end: str) -> None:
+        super().__init__(f"{name} failed ({describe(returncode)}). {log_end}")
 
 
 class DeploymentMissing(EmbeddedError):
-    def __init__(self, url: str, timeout_s: float, answer: str, log: Path, tail: str) -> None:
-        super().__init__(
-            f"{url} did not serve within {timeout_s:.0f} s, its last answer was: {answer}. "
-            f"TorchServe's log, {log}, ends so:\n{tail}"
-        )
+    def __init__(self, url: str, timeout_s: float, answer: str, log_end: str) -> None:
+        super().__init__(f"{url} did not serve within {timeout_s:.0f} s, its last answer was: {answer}. {log_end}")
 
 
 class SupervisorLost(EmbeddedError):
-    def __init__(self, log: Path, tail: str) -> None:
-        super().__init__(f"the supervisor ended unexpectedly. Its log, {log}, ends so:\n{tail}")
+    def __init__(self, log_end: str) -> None:
+        super().__init__(f"the supervisor ended unexpectedly. {log_end}")
 
 
 def describe(returncode: int) -> str:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,22 +82,3 @@ class Process:
         except subprocess.TimeoutExpired:
             self._popen.send_signal(SIGKILL)
             self._popen.wait()
-
-
-def tail(log: Path, lines: int = 15) -> str:
-    """The log's last lines, indented."""
-    return "\n".join(f"    {line}" for line in _end(log, lines) or ["(nothing)"])
-
-
-def last_line(log: Path) -> str:
-    """What it said last; nothing if it said nothing."""
-    return "".join(_end(log, 1)).strip()
-
-
-def _end(log: Path, lines: int) -> list[str]:
-    """The last lines that are not blank; of one that a progress bar wrote over, what was seen last."""
-    try:
-        with log.open(encoding="utf-8", errors="replace", newline="\n") as file:
-            return list(deque((line.rstrip().split("\r")[-1] for line in file if line.strip()), maxlen=lines))
-    except FileNotFoundError:
-        return []

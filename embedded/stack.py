@@ -12,7 +12,7 @@ from pathlib import Path
 from embedded import mlflow_server, orphans, outside, ports, postgres, seaweedfs, torchserve
 from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
-from embedded.service import Process, Service, last_line, tail
+from embedded.service import Process, Service
 from embedded.settings import ROOT, clean_environment
 from embedded.step_times import StepTimes
 
@@ -65,9 +65,6 @@ class Stack:
     def log(self, name: str) -> Path:
         return self.folder.log(name)
 
-    def tail(self, name: str, lines: int = 15) -> str:
-        return tail(self.log(name), lines)
-
     def check(self) -> None:
         """ServiceDied if a service ended that nobody stopped."""
         for name, process in self._processes.items():
@@ -76,7 +73,7 @@ class Stack:
                 process.ask_to_stop()
                 self._ready.discard(name)
                 self._starting.pop(name, None)
-                raise ServiceDied(name, code, self.log(name), self.tail(name))
+                raise ServiceDied(name, code, self.folder.log_end(name))
 
     def advance(self) -> None:
         """One look at everything: starts what can start, notes what has become ready."""
@@ -95,7 +92,7 @@ class Stack:
             elif time.monotonic() - began > service.ready_timeout_s:
                 del self._starting[name]
                 self._processes[name].kill()
-                raise ServiceNotReady(name, service.ready_timeout_s, self.log(name), self.tail(name))
+                raise ServiceNotReady(name, service.ready_timeout_s, self.folder.log_end(name))
         self.step_times.tick()
 
     def wait(self, condition: Callable[[], bool], timeout_s: float = float("inf")) -> bool:
@@ -132,9 +129,9 @@ class Stack:
     def step(self, name: str, *command: str) -> None:
         """A job that has to end well, as a step with its times; JobFailed otherwise."""
         self.step_times.begin(name)
-        code = self.job(name, *command, on_tick=lambda: self.step_times.note(name, last_line(self.log(name))[:_NOTE]))
+        code = self.job(name, *command, on_tick=lambda: self.step_times.note(name, self.folder.last_line(name)[:_NOTE]))
         if code:
-            raise JobFailed(name, code, self.log(name), self.tail(name))
+            raise JobFailed(name, code, self.folder.log_end(name))
         self.step_times.end(name)
 
     def run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -51,3 +51,16 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embedded.datadir._NEEDED_MB", 10**12)
     with pytest.raises(DiskAlmostFull, match=r"is almost full: \d+ MB are free, 1000000000000 MB are needed"):
         DataDir(tmp_path / "up").make()
+
+
+def test_tail(folder: DataDir) -> None:
+    """The last lines, indented; blank ones do not count, and a progress bar shows as it last was."""
+    folder.log("job").write_text("one\n\ntwo\n 1%\r 99%\n\n", encoding="utf-8")
+    assert folder.tail("job", 2) == "    two\n     99%"
+    assert folder.last_line("job") == "99%"
+
+
+def test_tail_of_nothing(folder: DataDir) -> None:
+    """A log that is not there, or empty, says so instead of failing."""
+    assert folder.log_end("job") == f"The log {folder.log('job')} ends so:\n    (nothing)"
+    assert folder.last_line("job") == ""

@@ -76,15 +76,13 @@ def test_service_that_dies(tiny: Tiny) -> None:
         stack.wait_ready()
     stack.close()
     log = tiny.folder.log("postgres")
-    assert str(caught.value) == f"postgres died (exit code 3). Its log, {log}, ends so:\n    no space left"
+    assert str(caught.value) == f"postgres died (exit code 3). The log {log} ends so:\n    no space left"
 
 
 def test_service_that_never_answers(tiny: Tiny) -> None:
     """A service that runs but does not answer is given up when its time is over."""
     stack = tiny.stack(tiny.shell("postgres", "echo waiting; sleep 60", ready=False, ready_timeout_s=2))
-    with pytest.raises(
-        ServiceNotReady, match=r"postgres did not answer within 2 s\. Its log, .*, ends so:\n    waiting"
-    ):
+    with pytest.raises(ServiceNotReady, match=r"postgres did not answer within 2 s\. The log .* ends so:\n    waiting"):
         stack.wait_ready()
     stack.close()
     assert orphans.find(tiny.folder.path) == []
@@ -93,7 +91,7 @@ def test_service_that_never_answers(tiny: Tiny) -> None:
 def test_job_that_fails(tiny: Tiny) -> None:
     """A step's command that fails is told with its log's end; a job's exit code is handed on."""
     stack = tiny.stack()
-    with pytest.raises(JobFailed, match=r"training failed \(exit code 4\)\. Its log, .*, ends so:\n    bad data"):
+    with pytest.raises(JobFailed, match=r"training failed \(exit code 4\)\. The log .* ends so:\n    bad data"):
         stack.step("training", "sh", "-c", "echo bad data; exit 4")
     assert stack.job("other", "sh", "-c", "exit 5") == 5
 

@@ -110,7 +110,7 @@ class EmbeddedStack:
         return resident(process.pid for process in psutil.Process(self.processes.pid(service)).children(recursive=True))
 
     def diagnosis(self) -> str:
-        return "\n".join(f"── {name} ──\n{self.processes.tail(name, lines=25)}" for name in SERVICES)
+        return "\n".join(f"── {name} ──\n{self.processes.folder.tail(name, lines=25)}" for name in SERVICES)
 
     def close(self) -> None:
         self._running.close()
