@@ -19,9 +19,9 @@ ARE_KEPT = "SIGNET_UNDECIDED"
 As it is shipped it does not: there the whole batch waits for its decisions.
 """
 WAIT_S = 0.001
-"""How long a batch of which all is undecided waits; then new requests may join it."""
+"""How long a batch waits for decisions if all of its requests are undecided. Then the next batch takes in new ones."""
 FRESH_S = 0.004
-"""How long it waits instead if a question was asked less than `WAIT_S` ago: most decisions take less than this."""
+"""How long it waits instead if a question was asked less than `WAIT_S` ago. Most decisions take less than this."""
 
 
 class Admitted(NamedTuple):
@@ -65,7 +65,7 @@ class Undecided(dict[bytes, Question]):
         return self.pop(identifier)
 
     def wait(self) -> None:
-        """Wait until all are decided; where TorchServe keeps those that are not, at most `FRESH_S`: new ones wait."""
+        """Wait until all are decided; where TorchServe keeps undecided requests, `WAIT_S` or `FRESH_S` at most."""
         if not self.are_kept:
             wait([question.decision for question in self.values()])
             return

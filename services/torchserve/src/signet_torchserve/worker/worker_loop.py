@@ -25,7 +25,7 @@ from typing import NoReturn
 from ts.protocol.otf_message_handler import create_predict_response
 from ts.service import Service
 
-# The size of a first read. The allocator would take a megabyte from the kernel and give it back each time.
+# The first read of a message is small: for a buffer of a megabyte the allocator would ask the kernel each time.
 _CHUNK_BYTES = 1 << 16
 _LARGE_CHUNK_BYTES = 1 << 20
 _END = -1
