@@ -51,7 +51,7 @@ def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
     store.close()
     assert [path.name for path in store.archives.iterdir()] == ["iris@1.mar"]
     assert not list(store.temporary.iterdir())
-    assert store.remembered() == {"iris": Revision("1")}
+    assert store.last_desired() == {"iris": Revision("1")}
 
 
 def test_only_what_was_sealed_is_unpacked(store: Store) -> None:
@@ -90,9 +90,9 @@ def test_an_archive_is_of_one_model(store: Store) -> None:
 def test_a_full_disk_ends_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be kept for the next start is said, and goes unkept."""
     (store.home / "desired.tmp").symlink_to("/dev/full")
-    store.remember({"iris": Revision("1")})
+    store.note_last_desired({"iris": Revision("1")})
     assert "desired.json cannot be kept: [Errno 28] No space left on device" in caplog.text
-    assert store.remembered() == {}
+    assert store.last_desired() == {}
 
 
 def test_an_archive_is_named_after_its_version(store: Store) -> None:
@@ -129,10 +129,10 @@ def test_what_has_just_served_is_pruned_last(store: Store) -> None:
 
 def test_champions_are_remembered(store: Store) -> None:
     """What the registry last wanted survives; nothing is remembered before, nor from a damaged file."""
-    assert store.remembered() == {}
+    assert store.last_desired() == {}
     revisions = {"iris": Revision("3", {"serving.allow": "nulls"}), "digits": Revision("1")}
-    store.remember(revisions)
-    assert store.remembered() == revisions
+    store.note_last_desired(revisions)
+    assert store.last_desired() == revisions
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_state_file_that_cannot_be_read_is_discarded(
 ) -> None:
     """A damaged file, or one of another release's format, holds nothing, and the log says so."""
     (store.home / "desired.json").write_text(text)
-    assert store.remembered() == {}
+    assert store.last_desired() == {}
     assert line in caplog.text
 
 

@@ -134,16 +134,16 @@ class Store:
         for path in self._archives_of(of_stem):
             self._delete(path)
 
-    def remember(self, revisions: Mapping[str, Revision]) -> None:
-        """Keep what the registry last wanted, for a start without it."""
+    def note_last_desired(self, revisions: Mapping[str, Revision]) -> None:
+        """Keep what the registry last asked for, for a start without it."""
         _keep_revisions(self._desired, revisions)
 
-    def remembered(self) -> dict[str, Revision]:
-        """What the registry last wanted; nothing if that was never learnt."""
+    def last_desired(self) -> dict[str, Revision]:
+        """What the registry last asked for, by name of the deployment; nothing if that was never learnt."""
         return _revisions(self._desired)
 
     def note_last_good(self, revisions: Mapping[str, Revision]) -> None:
-        """Keep what serves, for a start at which the registry wants something that cannot be served."""
+        """Keep what serves, for a start at which the registry asks for something that cannot be served."""
         _keep_revisions(self._served, revisions)
 
     def last_good(self) -> dict[str, Revision]:

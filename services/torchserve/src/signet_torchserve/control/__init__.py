@@ -1,1 +1,1 @@
-"""The control plane: follows the model registry, and makes TorchServe serve what it wants."""
+"""The control plane: follows the model registry, and makes TorchServe serve what is desired."""

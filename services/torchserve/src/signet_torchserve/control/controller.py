@@ -232,7 +232,7 @@ class Controller:
             turn=self._turn if kind == "other" else nullcontext(),
         )
         self._rollouts.append(rollout)
-        rollout.begin(self._progress.set, is_asked_for=desired.is_known and is_desired)
+        rollout.begin(self._progress.set, is_desired=desired.is_known and is_desired)
         if is_desired and self._outcomes.failed_attempts.outcome(name, revision) == "pending":
             self._reporter.put(name, revision, "pending", "it is being deployed")
         self._status.settle(name)

@@ -77,6 +77,9 @@ class Follower:
     def look(self, serving: Mapping[str, Revision], *, or_last: bool = False) -> Desired:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
+        A deployment whose version cannot be read goes on with what serves. Of that one the store keeps what was desired
+        before, as the next look has to know it (`_goes_on`).
+
         Args:
             serving: what answers: it goes on where the registry's trouble is with that model alone.
             or_last: what the registry said within the last `ASK_S` will do.
@@ -94,15 +97,17 @@ class Follower:
             self._is_denied = isinstance(error.__cause__, RegistryDenied)
             self._status.registry = str(error)
             self._unlisted_since, self._listing = {}, None
-            return Desired({**serving, **self._store.remembered()}, is_known=False)
+            return Desired({**serving, **self._store.last_desired()}, is_known=False)
         if self.failures:
             logger.info("The registry answers again.")
         self.failures = 0
         took_s = time.monotonic() - began
         self.look_took_s, self._last_took_s = min(took_s, self._last_took_s), took_s
         self._status.registry = "reachable"
-        last_desired = self._store.remembered()
-        self._store.remember({**revisions, **{name: last_desired.get(name, it) for name, it in left_out.items()}})
+        last_desired = self._store.last_desired()
+        self._store.note_last_desired(
+            {**revisions, **{name: last_desired.get(name, it) for name, it in left_out.items()}}
+        )
         desired = {**revisions, **left_out}
         self._unlisted_since = {name: self._unlisted_since.get(name, began) for name in serving.keys() - desired.keys()}
         return Desired(desired, models=self._registry.models, unlisted_since=self._unlisted_since)
@@ -137,7 +142,7 @@ class Follower:
 
     def _left_out(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:
         """Deployments that stay desired although the registry's listing has no version of them that can be read."""
-        last_desired, stranded = self._store.remembered(), dict(self._registry.troubles)
+        last_desired, stranded = self._store.last_desired(), dict(self._registry.troubles)
         left_out = {}
         for name in (last_desired.keys() | serving.keys()) - revisions.keys():
             goes_on, trouble = self._goes_on(name, serving.get(name), last_desired.get(name))

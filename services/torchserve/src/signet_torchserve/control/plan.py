@@ -73,7 +73,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Keep a rollout from going live: the registry wants another version by now, or none."""
+    """Keep a rollout from going live: another version is desired by now, or none."""
 
     name: str
     desired_version: str | None

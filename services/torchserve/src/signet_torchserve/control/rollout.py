@@ -35,7 +35,7 @@ ASKED_AGAIN = 2
 
 
 class Superseded(Exception):
-    """The registry wants another version by now, `desired`, or none."""
+    """Another version is desired by now, `desired`, or none."""
 
     def __init__(self, desired: str | None) -> None:
         super().__init__(f"The alias has moved on to version {desired}." if desired else "The alias was taken away.")
@@ -99,12 +99,12 @@ class Rollout:
         self.is_over = False
         self.error: Exception | None = None
 
-    def begin(self, on_progress: Callable[[], object], *, is_asked_for: bool) -> None:
+    def begin(self, on_progress: Callable[[], object], *, is_desired: bool) -> None:
         """`run` in a thread; what it raises is kept in `error`, and `on_progress` is called at the end, too."""
 
         def work() -> None:
             try:
-                self.run(on_progress, is_asked_for=is_asked_for)
+                self.run(on_progress, is_desired=is_desired)
             except Exception as error:  # noqa: BLE001 -- kept for who began it
                 self.error = error
             self.is_over = True
@@ -120,13 +120,13 @@ class Rollout:
         """End the rollout before its next step; its download ends before the next file."""
         self._superseded = superseded
 
-    def run(self, on_progress: Callable[[], object] = lambda: None, *, is_asked_for: bool = False) -> None:
+    def run(self, on_progress: Callable[[], object] = lambda: None, *, is_desired: bool = False) -> None:
         """Let the version answer the deployment's requests.
 
         Args:
             on_progress: called when the archive is there, so that the next one may be fetched.
-            is_asked_for: the registry wants this version; it is asked once more before requests go there. False for the
-                version that served last, which serves again until the one that the registry wants can.
+            is_desired: whether the registry asks for this version, which is asked once more before requests go there.
+                False for the version that served last, which serves again until the one that is desired can.
 
         Raises:
             NotServable: it must not be served, now or ever.
@@ -134,7 +134,7 @@ class Rollout:
             FilesIncomplete: some of its files are missing.
             RegistryError: its files cannot be fetched now.
             OSError: there is no room for its files.
-            Superseded: the registry wants another version by now, or `cancel` was called.
+            Superseded: another version is desired by now, or `cancel` was called.
             ModelServerError: its workers do not come up, or it does not give its golden answers.
         """
         name_validation.check(self.name)
@@ -148,7 +148,7 @@ class Rollout:
             self._prove(self._unpacked(mar) if mar else self._store.unpacked(self.name, self.revision.id))
             self.is_proven = True
             with self._step("default"):
-                if is_asked_for:
+                if is_desired:
                     self._check_still_desired()
                 self._check_cancelled()
                 self._server.set_default(self.name, self.revision.id)
@@ -291,10 +291,10 @@ class Rollout:
             raise self._superseded
 
     def _check_still_desired(self) -> None:
-        """Raise `Superseded` if the alias has left this version; while the registry does not answer, it has not."""
+        """Raise `Superseded` if the alias has left this version. While the registry does not answer, it has not."""
         try:
-            wanted = self._registry.champion_version(self.name)
+            champion = self._registry.champion_version(self.name)
         except RegistryError:
             return
-        if wanted != self.revision.version:
-            raise Superseded(wanted)
+        if champion != self.revision.version:
+            raise Superseded(champion)

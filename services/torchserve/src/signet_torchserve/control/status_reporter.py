@@ -102,41 +102,41 @@ class StatusReporter:
     def put(
         self, name: str, revision: Revision, status: str, reason: str, tags: Mapping[str, str] | None = None
     ) -> None:
-        """Note what became of the version that is wanted; `tell` tells it."""
+        """Note what became of the version that is desired; `tell` tells it."""
         entry = ReplicaStatus.now(revision.version, status, reason)
         served = {SERVED_AT: served_at(name, revision.version)} if status == "ready" else {}
         self._deployments[name].note = _Note(revision, entry, {**(tags or {}), **served})
 
     def put_final(self, name: str, revision: Revision, status: str, reason: str) -> None:
-        """Note what is to be said of a version that is wanted no more: `retired`, or `failed` if it never served."""
+        """Note what is to be said of a version that is desired no more: `retired`, or `failed` if it never served."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self._finals[name, revision.version] = status, f"{now} {self._presence.replica}: {reason}"
 
-    def tell(self, wanted: Mapping[str, Revision], states: Mapping[str, str]) -> None:
+    def tell(self, desired: Mapping[str, Revision], states: Mapping[str, str]) -> None:
         """Tell what the registry does not say yet, as much as fits into `LONGEST_S`; the next call goes on.
 
         Args:
-            wanted: the versions that ought to be served, with their tags as the registry has them.
+            desired: the versions that ought to be served, with their tags as the registry has them.
             states: the status of each on this replica; a deployment that is not among them is left as it is.
         """
         deadline = time.monotonic() + LONGEST_S
         try:
             self._presence.look()
             for (name, version), (status, reason) in list(self._finals.items()):
-                if name not in wanted or wanted[name].version != version:
+                if name not in desired or desired[name].version != version:
                     self._try(name, self._registry.set_status, name, version, status, reason)
                 del self._finals[name, version]
-            for name in [name for name in self._deployments if name not in wanted]:
+            for name in [name for name in self._deployments if name not in desired]:
                 if self._deployments[name].note is not None:
                     self._try(name, self._registry.tell, name, self._presence.replica, None)
                 del self._deployments[name]
             for name, status in states.items():
-                self._try(name, self._correct, name, wanted[name], status)
+                self._try(name, self._correct, name, desired[name], status)
                 if time.monotonic() > deadline:
                     break
         except RegistryUnreachable as error:
             logger.warning("The registry cannot be told now what became of the versions: %s", error)
-        denied = (it.refusal for name, it in self._deployments.items() if it.denied_until and name in wanted)
+        denied = (it.refusal for name, it in self._deployments.items() if it.denied_until and name in desired)
         self._status.untold = next(denied, "")
 
     def _correct(self, name: str, revision: Revision, status: str) -> None:
