@@ -34,7 +34,7 @@ def free(names: list[str], before: dict[str, int] | None = None) -> dict[str, in
 
 
 def wished(variable: str, port: int) -> int:
-    """That very port, 0 being any free one; PortTaken if someone listens there."""
+    """The port itself, or for 0 any free one; PortTaken if a process listens there."""
     if port == 0:
         return free([variable])[variable]
     if not is_free(port):
@@ -43,7 +43,7 @@ def wished(variable: str, port: int) -> int:
 
 
 def _holder(port: int) -> str | None:
-    """Who listens there, as far as this user may know."""
+    """The process that listens there, if this user may know it."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,) and connection.pid:

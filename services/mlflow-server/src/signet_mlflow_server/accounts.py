@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ADMIN = "admin"
 # MLflow's experiment that is always there: the controllers meet in its tags, and the client uploads models to it.
 _DEFAULT_EXPERIMENT = "0"
-# Resource type, its name and the permission. Who may edit a registered model may move its alias; to take the alias
-# away needs what deleting the model needs.
+# Resource type, its name and the permission. EDIT on a registered model is enough to move its alias; to take the alias
+# away takes MANAGE, as to delete the model does.
 GRANTS = {
     "trainer": (("experiment", "*", "EDIT"), ("registered_model", "*", "EDIT")),
     "controller": (("experiment", _DEFAULT_EXPERIMENT, "EDIT"), ("registered_model", "*", "EDIT")),
@@ -53,7 +53,7 @@ def app(settings: Settings, file: Path) -> FastAPI:
             "MLFLOW_AUTH_ADMIN_PASSWORD": passwords[ADMIN],
             # A page that nobody has a rule for is nobody's.
             "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",
-            # Of the form that makes a user; one process has one, for as long as it runs.
+            # It signs the form that makes a user. Nothing needs it after this process has ended.
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
         }
     )

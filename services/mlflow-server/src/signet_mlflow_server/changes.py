@@ -57,7 +57,7 @@ class Changes:
             self._count += 1
 
     async def _search(self, scope: Scope, receive: Receive, send: Send) -> None:
-        etag = f'"{self._boot}-{self._count}"'.encode()  # of before: what changes meanwhile may be in the answer or not
+        etag = f'"{self._boot}-{self._count}"'.encode()  # of now: the answer may lack what changes meanwhile
         if etag in (value for name, value in scope["headers"] if name == b"if-none-match"):
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag)]})
             await send({"type": "http.response.body", "body": b""})

@@ -37,7 +37,7 @@ class Desired:
     models: AbstractSet[str] = frozenset()
     """All models that the registry has."""
     unlisted_since: Mapping[str, float] = field(default_factory=dict)
-    """Of each deployment that answers and that the registry does not list: since when, by `time.monotonic()`."""
+    """When the registry was first seen without a deployment that answers, by its name; by `time.monotonic()`."""
 
 
 class Follower:
@@ -77,8 +77,8 @@ class Follower:
     def look(self, serving: Mapping[str, Revision], *, or_last: bool = False) -> Desired:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
-        A deployment whose version cannot be read goes on with what serves. Of that one the store keeps what was desired
-        before, as the next look has to know it (`_goes_on`).
+        A deployment whose version cannot be read goes on with what serves. For it the store keeps what was desired
+        before, as the next look has to know that (`_goes_on`).
 
         Args:
             serving: what answers: it goes on where the registry's trouble is with that model alone.

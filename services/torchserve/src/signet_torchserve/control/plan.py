@@ -133,7 +133,7 @@ def plan(desired: Desired, observed: Observed, attempts: FailedAttempts, now: fl
     answering = observed.serving().keys()
     unlisted = answering - desired.revisions.keys() if desired.is_known else set()
     actions: list[Action] = []
-    # Who takes an alias away leaves the model; where no model is left either, the registry may have lost them.
+    # Whoever withdraws a deployment leaves its model. If no model is left either, the registry may have lost them.
     if unlisted and unlisted == answering and not unlisted & desired.models:
         since = max(desired.unlisted_since.get(name, now) for name in unlisted)
         if now - since < HOLD_S:
