@@ -8,16 +8,17 @@ import socket
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 STATUSES = {"poison": 500, "fault": 500, "full": 429, "slow": 504, "unknown": 404}
 FIRST_DEATH = 502  # of the first worker that dies with a request
 DOWN_S = 3
+LINGER_S = 1
 seen = Counter[str]()
 dead = set[str]()
 busy = set[int]()
 lock = threading.Lock()
-is_down = threading.Event()
 
 
 class Predictions(BaseHTTPRequestHandler):
@@ -25,22 +26,33 @@ class Predictions(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
+    def setup(self) -> None:
+        super().setup()
+        connections.add(self.connection)
+
+    def finish(self) -> None:
+        connections.discard(self.connection)
+        super().finish()
+
     def do_POST(self) -> None:
         name = self.path.rpartition("/")[2]
         self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.close_connection |= "Transfer-Encoding" in self.headers  # whose body is not read
-        if is_down.is_set():
-            self._end()
-            return
         number = self.headers["X-Signet-Request"]
         with lock:
             seen[name] += 1
             is_first_death = name == "poison" and number not in dead
             dead.add(number)
         if name == "fall":
-            fall()
-        if name in {"end", "fall"}:
-            self._end()
+            fall(0)
+            return
+        if name == "linger":
+            self._answer(200, "so long")
+            fall(LINGER_S)
+            return
+        if name == "end":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
             return
         if name == "busy":
             self._be_busy()
@@ -60,10 +72,6 @@ class Predictions(BaseHTTPRequestHandler):
         time.sleep(0.5)
         busy.remove(id(self))
 
-    def _end(self) -> None:
-        self.connection.shutdown(socket.SHUT_RDWR)
-        self.close_connection = True
-
     def _answer(self, status: int, text: str) -> None:
         body = text.encode()
         self.send_response(status)
@@ -81,9 +89,6 @@ class Health(Predictions):
     """`GET /ready`; `GET /seen`: how often each name was asked for; and `GET /forget` that."""
 
     def do_GET(self) -> None:
-        if is_down.is_set():
-            self._end()
-            return
         if self.path == "/forget":
             seen.clear()
         self._answer(200, json.dumps({"ready": True} if self.path == "/ready" else seen))
@@ -91,21 +96,29 @@ class Health(Predictions):
 
 def listen() -> None:
     """Serve until `fall`."""
-    is_down.clear()
-    servers[:] = [ThreadingHTTPServer(("", 8080), Predictions), ThreadingHTTPServer(("", 8083), Health)]
-    for server in servers:
-        threading.Thread(target=server.serve_forever).start()
+    for port, handler in ((8080, Predictions), (8083, Health)):
+        servers.append(ThreadingHTTPServer(("", port), handler))
+        threading.Thread(target=servers[-1].serve_forever).start()
 
 
-def fall() -> None:
-    """Be gone for some seconds, as a replica that dies and is started again."""
-    is_down.set()
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+def fall(linger_s: float) -> None:
+    """Be gone for some seconds, as a replica that dies and is started again; say for `linger_s` that it is ready."""
+    _close()
+    threading.Timer(linger_s, _close).start()
     threading.Timer(DOWN_S, listen).start()
 
 
+def _close() -> None:
+    """End the first server that listens, and all connections."""
+    server = servers.pop(0)
+    server.shutdown()
+    server.server_close()
+    for connection in [*connections]:
+        with suppress(OSError):  # its client was quicker
+            connection.shutdown(socket.SHUT_RDWR)
+
+
 servers: list[ThreadingHTTPServer] = []
+connections = set[socket.socket]()
 listen()
 threading.Event().wait()  # for good

@@ -137,6 +137,12 @@ def test_a_lone_replica_is_not_asked_for_a_failure_again(lone_gateway: Gateway) 
     assert lone_gateway.asked("fault") - before == 1
 
 
+def test_a_lone_replica_that_ends_piece_by_piece(lone_gateway: Gateway) -> None:
+    """Requests wait for it even if it says that it is ready for a while after it has closed its port."""
+    assert lone_gateway.ask("linger").status_code == 200
+    assert lone_gateway.ask("ok").status_code == 200
+
+
 @pytest.mark.parametrize("is_announced", [True, False], ids=["with its length", "in chunks"])
 def test_a_replica_gets_few_large_requests_at_once(lone_gateway: Gateway, *, is_announced: bool) -> None:
     """The others wait, and are answered as well; many small ones go on at the same time."""
