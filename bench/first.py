@@ -12,7 +12,7 @@ import psutil
 from signet_torchserve.worker import forking
 
 from bench.at_once import Connections
-from embedded import torchserve
+from embedded.services import torchserve
 from embedded.stack import Stack
 from testing.numbered import NumberedModel
 from testing.polling import until

@@ -13,7 +13,7 @@ import requests
 
 from bench.first import bars as bars_of_first
 from bench.first import measure as measure_first
-from embedded import torchserve
+from embedded.services import torchserve
 from embedded.stack import Stack, running
 from testing.moves import Move, move, wrong
 from testing.numbered import NumberedModel

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from embedded import deployment, http, mlflow_server, orphans, ports
+from embedded import deployment, http, ports
 from embedded.datadir import DataDir
 from embedded.display import Display
 from embedded.errors import EmbeddedError, InvalidSetting, SupervisorLost
 from embedded.interruption import Interrupted
 from embedded.keeper import Keeper
+from embedded.processes import orphans
+from embedded.services import mlflow_server
 from embedded.settings import ROOT, Settings
 from embedded.stack import Stack, opened, serving, whole
 from embedded.step_times import Step, StepTimes

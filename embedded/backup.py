@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from embedded import postgres, seaweedfs
 from embedded.background import folder
 from embedded.datadir import DataDir
 from embedded.errors import EmbeddedError
+from embedded.services import postgres, seaweedfs
 from embedded.settings import Settings, clean_environment
 from embedded.stack import opened, stores
 

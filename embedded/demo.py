@@ -7,10 +7,12 @@ from pathlib import Path
 
 import psutil
 
-from embedded import deployment, mlflow_server, orphans
+from embedded import deployment
 from embedded.datadir import DataDir
 from embedded.display import Display
 from embedded.errors import EmbeddedError
+from embedded.processes import orphans
+from embedded.services import mlflow_server
 from embedded.settings import Settings
 from embedded.stack import opened
 from embedded.step_times import StepTimes

@@ -1,7 +1,8 @@
 """When a training counts as deployed: the predictions' address answers the sample request."""
 
-from embedded import http, torchserve
+from embedded import http
 from embedded.errors import DeploymentMissing
+from embedded.services import torchserve
 from embedded.settings import ROOT
 from embedded.stack import Stack
 

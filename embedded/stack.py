@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded import mlflow_server, orphans, outside, ports, postgres, seaweedfs, torchserve
+from embedded import outside, ports
 from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
-from embedded.service import Process, Service
+from embedded.processes import orphans
+from embedded.processes.service import Process, Service
+from embedded.services import mlflow_server, postgres, seaweedfs, torchserve
 from embedded.settings import ROOT, clean_environment
 from embedded.step_times import StepTimes
 

@@ -9,7 +9,7 @@ import pytest
 
 from embedded.datadir import DataDir
 from embedded.keeper import Keeper
-from embedded.service import Service
+from embedded.processes.service import Service
 from embedded.stack import Stack
 from embedded.step_times import StepTimes
 from testing.polling import until

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded import orphans, outside
+from embedded import outside
+from embedded.processes import orphans
 
 ROOT = Path(outside.__file__).parent.parent
 BEGIN = """

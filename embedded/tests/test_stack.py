@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from embedded import http, orphans, ports
+from embedded import http, ports
 from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
-from embedded.service import Service
+from embedded.processes import orphans
+from embedded.processes.service import Service
 from embedded.stack import Stack
 from embedded.step_times import StepTimes
 

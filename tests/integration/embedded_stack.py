@@ -10,8 +10,8 @@ import psutil
 import requests
 from stack import BringUp, head_commit, part_of, resident
 
-from embedded import orphans
 from embedded.errors import ServiceDied
+from embedded.processes import orphans
 from embedded.stack import Stack as Processes
 from embedded.stack import running
 from testing.polling import until

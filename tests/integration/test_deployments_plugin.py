@@ -462,8 +462,8 @@ def test_s3(
     """A model in a bucket is fetched with the caller's own keys."""
     import boto3
 
-    from embedded import seaweedfs
     from embedded.datadir import DataDir
+    from embedded.services import seaweedfs
 
     for name, value in seaweedfs.env(DataDir(processes._folder), processes.processes.addresses["s3"]).items():
         monkeypatch.setenv(name, value)

@@ -107,7 +107,7 @@ def stores(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """What leads to the S3 store of the stack of processes; nothing with containers."""
     if request.config.getoption("--stack") == "compose":
         return {}
-    from embedded import seaweedfs
+    from embedded.services import seaweedfs
 
     stack: EmbeddedStack = request.getfixturevalue("processes")
     return seaweedfs.env(stack.processes.folder, stack.processes.addresses["s3"])

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 import requests
 
-from embedded import mlflow_server, postgres, seaweedfs
+from embedded.services import mlflow_server, postgres, seaweedfs
 from embedded.stack import Stack, opened, running, stores
 from testing.polling import until
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from embedded.datadir import DataDir
-    from embedded.service import Service
+    from embedded.processes.service import Service
 
 pytestmark = pytest.mark.embedded
 

@@ -15,8 +15,9 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from embedded import http, outside, ports, seaweedfs
+from embedded import http, outside, ports
 from embedded.datadir import DataDir
+from embedded.services import seaweedfs
 from embedded.stack import Stack
 from embedded.step_times import StepTimes
 

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from embedded import http, postgres, seaweedfs
+from embedded import http
 from embedded.datadir import DataDir
-from embedded.service import Service
+from embedded.processes.service import Service
+from embedded.services import postgres, seaweedfs
 
 NAME = "mlflow-server"
 

@@ -11,11 +11,11 @@ import pytest
 
 from testing.polling import until
 
-SHIM = Path(__file__).parents[1] / "shim.py"
+SHIM = Path(__file__).parents[2] / "processes" / "shim.py"
 ELSEWHERE = f"""
 import sys
-sys.path.append({str(SHIM.parents[1])!r})
-from embedded import os_compat, shim
+sys.path.append({str(SHIM.parents[2])!r})
+from embedded.processes import os_compat, shim
 os_compat.IS_LINUX = False
 sys.exit(shim.main(sys.argv[1:]))
 """

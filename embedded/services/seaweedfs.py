@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.datadir import DataDir
-from embedded.service import Service
+from embedded.processes.service import Service
 
 NAME = "seaweedfs"
 BUCKET = "mlflow"

@@ -2,7 +2,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from embedded import orphans
+from embedded.processes import orphans
 
 
 def test_ends_only_what_carries_the_mark(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # which -I leaves out
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # which -I leaves out
 
-from embedded import os_compat
+from embedded.processes import os_compat
 
 _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 

@@ -8,8 +8,9 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 
-from embedded import ports, postgres
+from embedded import ports
 from embedded.datadir import DataDir
+from embedded.services import postgres
 from embedded.stack import Stack
 from embedded.step_times import StepTimes
 

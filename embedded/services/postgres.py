@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg2
 
-from embedded import os_compat
 from embedded.datadir import DataDir
 from embedded.errors import RootRefused
-from embedded.service import Service
+from embedded.processes import os_compat
+from embedded.processes.service import Service
 
 NAME = "postgres"
 USER = DATABASE = "mlflow"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embedded import http
 from embedded.datadir import DataDir
-from embedded.service import Service
+from embedded.processes.service import Service
 from embedded.settings import ROOT
 
 NAME = "torchserve"

@@ -1,0 +1,1 @@
+"""A service's process: how it is started, watched and ended, and what outlives it."""
