@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from signet_mlflow_server import changes
 
 if TYPE_CHECKING:
     from conftest import RunningServer
@@ -28,9 +30,13 @@ STEPS: list[tuple[str, str, dict[str, Any], bool]] = [
 ]
 
 
-def _search(url: str, etag: str = "") -> requests.Response:
+def _search(url: str, etag: str = "", **headers: str) -> requests.Response:
     search = f"{url}/api/2.0/mlflow/registered-models/search"
-    return requests.get(search, params={"max_results": 1}, headers={"If-None-Match": etag}, timeout=30)
+    return requests.get(search, params={"max_results": 1}, headers={"If-None-Match": etag, **headers}, timeout=30)
+
+
+def _named(name: str | None) -> dict[str, str]:
+    return {} if name is None else {"X-Signet-Process": name}
 
 
 def test_a_search_is_conditional(server: RunningServer) -> None:
@@ -44,6 +50,48 @@ def test_a_search_is_conditional(server: RunningServer) -> None:
         sent: dict[str, Any] = {"params": document} if method == "GET" else {"json": document}
         assert requests.request(method, f"{server.url}/{api}/2.0/mlflow/{path}", **sent, timeout=30).ok, path
         assert _search(server.url, before.headers["ETag"]).status_code == (200 if is_change else 304), path
+
+
+@pytest.mark.parametrize("asks", [None, "one"])
+@pytest.mark.parametrize("changes", [None, "one", "other"])
+def test_who_gives_a_name_is_told_of_others_changes_only(
+    server: RunningServer, changes: str | None, asks: str | None
+) -> None:
+    """Without a name all are others."""
+    etag = _search(server.url, **_named(asks)).headers["ETag"]
+    model = f"of-{changes}-{asks}"
+    created = f"{server.url}/api/2.0/mlflow/registered-models/create"
+    assert requests.post(created, json={"name": model}, headers=_named(changes), timeout=30).ok
+    is_own = asks is not None and changes == asks
+    assert _search(server.url, etag, **_named(asks)).status_code == (304 if is_own else 200)
+
+
+def test_names_that_anybody_makes_up_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there are too many, every ETag is of the past: nobody misses a change."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    monkeypatch.setattr(changes, "_MOST_NAMES", 3)
+    application = changes.Changes(app)
+
+    def status(method: str, path: str, **headers: str) -> tuple[int, bytes | None]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": method, "path": f"/api/2.0/mlflow/{path}", "headers": named}
+        asyncio.run(application(scope, None, send))  # type: ignore[arg-type]  # nothing is received
+        return sent[0]["status"], dict(sent[0]["headers"]).get(b"etag")
+
+    _, etag = status("GET", "registered-models/search")
+    assert etag
+    for number in range(10):
+        status("POST", "registered-models/create", x_signet_process=str(number))
+        assert len(application._own) <= 4
+        assert status("GET", "registered-models/search", if_none_match=etag.decode())[0] == 200
 
 
 @pytest.mark.parametrize("etag", ["", '"0"', "*", '"-1"'])

@@ -5,12 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """Answers searches with an ETag, if it has one."""
+    """Answers searches with an ETag, if it has one, and keeps the names of those that have asked."""
 
     etag: str | None = '"1"'
+    names: list[str | None]
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.names = []
 
 
 class Search(BaseHTTPRequestHandler):
@@ -20,6 +26,7 @@ class Search(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         etag = self.server.etag
+        self.server.names.append(self.headers["X-Signet-Process"])
         self.send_response(304 if etag and self.headers["If-None-Match"] == etag else 200)
         if etag:
             self.send_header("ETag", etag)

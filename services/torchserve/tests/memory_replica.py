@@ -27,6 +27,7 @@ class SaidRegistry:
         self.said: dict[str, Revision] = {}
         self.error: Exception | None = None
         self.models: frozenset[str] = frozenset()
+        self.firsts: frozenset[str] = frozenset()
         self.changes = RegistryChanges("of no server")
         self.troubles: dict[str, str] = {}
         self.marked: dict[tuple[str, str], tuple[str, str]] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from etag_server import Server, started
-from signet_torchserve.registry_changes import RegistryChanges
+from mlflow.tracking.request_header import registry
+from signet_torchserve.registry_changes import RegistryChanges, name_this_process
 
 server = pytest.fixture(started)
 
@@ -14,7 +15,7 @@ def test_a_server_that_tells(server: Server) -> None:
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
     assert changes.are_there(), "nobody has looked yet"
     changes.begin()
-    assert changes.can_be_told
+    assert changes.mark
     assert not changes.are_there()
     server.etag = '"2"'
     assert changes.are_there()
@@ -27,7 +28,7 @@ def test_a_server_that_does_not_tell(server: Server) -> None:
     server.etag = None
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
     changes.begin()
-    assert not changes.can_be_told
+    assert changes.mark is None
     assert changes.are_there()
 
 
@@ -36,5 +37,38 @@ def test_a_server_that_is_away_or_no_server() -> None:
     for uri in ("http://127.0.0.1:9", "sqlite:///registry.db"):
         changes = RegistryChanges(uri)
         changes.begin()
-        assert not changes.can_be_told
+        assert changes.mark is None
         assert changes.are_there()
+
+
+def test_changes_count_from_when_there_were_some_last(server: Server) -> None:
+    """Who looks after that has seen them, and the server is asked once instead of twice."""
+    changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
+    changes.begin()
+    first = changes.mark
+    server.etag = '"2"'
+    assert changes.are_there()
+    asked = len(server.names)
+    changes.begin()
+    assert len(server.names) == asked
+    assert changes.mark == '"2"'
+    assert changes.are_there_since(first)
+    assert not changes.are_there()
+
+
+def test_a_process_has_one_name(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it asks MLflow has it, however often that was asked for, and what plugins add stays."""
+    mlflows = registry._request_header_provider_registry
+    others = [it for it in mlflows if "Databricks" not in type(it).__name__]
+    monkeypatch.setattr(mlflows, "_registry", list(mlflows))
+    changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
+    changes.begin()
+    for _ in range(2):
+        name_this_process()
+        assert list(mlflows)[:-1] == others
+        changes.are_there()
+        changes.are_there()
+    assert server.names[0] is None
+    assert server.names[1] == server.names[2]
+    assert server.names[1]
+    assert " " not in server.names[1]

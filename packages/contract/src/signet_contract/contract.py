@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
-from signet_contract import compatibility, json_text, request
+from signet_contract import compatibility, json_text, mlmodel, request
 from signet_contract.decoded_request import UNREAD, DecodedRequest
 from signet_contract.enforcement import service_client
 from signet_contract.errors import EnforcementMissing, Rejected
@@ -97,10 +96,10 @@ class Contract:
         path = Path(model)
         path = path / "MLmodel" if path.is_dir() else path
         try:
-            document = yaml.safe_load(path.read_text("utf-8"))
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            document = mlmodel.read(path)
+        except ValueError as error:
             raise ValueError(f"{path} is no MLmodel file: {error}") from error
-        if not isinstance(document, dict) or "flavors" not in document:
+        if "flavors" not in document:
             raise ValueError(f"{path} is no MLmodel file: it names no flavors.")
         signature = document.get("signature")
         if not isinstance(signature, dict) or not signature.get("inputs"):

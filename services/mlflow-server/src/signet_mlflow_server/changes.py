@@ -5,7 +5,8 @@ again. So each answer to a search has an ETag, another one after each change; a 
 current one is answered 304 at once. Nobody can guess an ETag: who has one was let in before.
 
 What changes the registry passes through this process. A change of the database itself is not seen: who must not miss
-one searches without `If-None-Match` now and then.
+one searches without `If-None-Match` now and then. A replica of TorchServe writes much and knows what it has written:
+who sends a name of its own in `X-Signet-Process` gets an ETag of what all others have changed.
 
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-conditional-requests
 """
@@ -13,6 +14,7 @@ Source: https://www.rfc-editor.org/rfc/rfc9110#name-conditional-requests
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _SEARCH = "/2.0/mlflow/registered-models/search"
 _CHANGING = "/registered-models/", "/model-versions/", "/graphql"
 _READING = "GET", "HEAD", "OPTIONS"
+_NAME = b"x-signet-process"
+_MOST_NAMES = 10_000  # anybody may make them up: then all are forgotten, and each search is answered as a whole once
 
 
 class Changes:
@@ -32,8 +36,12 @@ class Changes:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._boot = secrets.token_hex(8)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._beginning = secrets.token_hex(8)
         self._count = 0
+        self._own: Counter[bytes | None] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -48,17 +56,25 @@ class Changes:
 
     async def _changing(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
-            self._count += 1  # before its client knows, and whatever came of it
+            self._note(scope)  # before its client knows, and whatever came of it
             await send(message)
 
         try:
             await self._app(scope, receive, counted)
         finally:
-            self._count += 1
+            self._note(scope)
+
+    def _note(self, scope: Scope) -> None:
+        if len(self._own) > _MOST_NAMES:
+            self._begin()
+        self._count += 1
+        if (name := _header(scope, _NAME)) is not None:
+            self._own[name] += 1
 
     async def _search(self, scope: Scope, receive: Receive, send: Send) -> None:
-        etag = f'"{self._boot}-{self._count}"'.encode()  # of now: the answer may lack what changes meanwhile
-        if etag in (value for name, value in scope["headers"] if name == b"if-none-match"):
+        others = self._count - self._own[_header(scope, _NAME)]
+        etag = f'"{self._beginning}-{others}"'.encode()  # of now: the answer may lack what changes meanwhile
+        if etag == _header(scope, b"if-none-match"):
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag)]})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -69,3 +85,7 @@ class Changes:
             await send(message)
 
         await self._app(scope, receive, tagged)
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return dict(scope["headers"]).get(name)

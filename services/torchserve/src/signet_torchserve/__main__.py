@@ -92,9 +92,11 @@ def follow(
     # These imports (MLflow) take as long as TorchServe's own start: both at once.
     from signet_torchserve.control.controller import Controller  # noqa: PLC0415 -- as said above
     from signet_torchserve.control.registry import Registry  # noqa: PLC0415 -- as said above
+    from signet_torchserve.registry_changes import name_this_process  # noqa: PLC0415 -- as said above
 
     os_compat.lower_priority()  # predictions go first: of forty rollouts at once, their p99 is a third lower so
     client = launch.client(settings, store, os.environ)
+    name_this_process()
     registry = Registry(settings.tracking_uri, settings.alias)
     controller = Controller(registry, client, store, status, settings.poll_interval_s, MemoryBudget(settings.pieces))
     deadline = time.monotonic() + START_TIMEOUT_S

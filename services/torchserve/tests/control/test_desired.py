@@ -187,7 +187,7 @@ def test_a_server_that_does_not_tell_is_listed_each_time_but_not_all_the_time(
 def test_what_was_listed_a_moment_ago_will_do_where_it_may(
     follower: Follower, server: Server, lists: list[dict[str, Revision]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The controller's own changes are news, too, and with many rollouts each would cost a whole look."""
+    """With many rollouts there is much progress, and each piece would cost a look."""
     follower.look({})
     server.etag = '"2"'
     assert follower.look({}, or_last=True).revisions == {"iris": Revision("1")}

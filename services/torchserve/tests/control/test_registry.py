@@ -76,6 +76,21 @@ def test_the_version_that_carries_the_alias_now(uri: str) -> None:
     assert registry.champion_version("c") is None
 
 
+def test_first_versions_have_none_before_them(uri: str) -> None:
+    """Whatever the alias is on where there are two; where the second was deleted, the first is as if alone."""
+    client = MlflowClient(uri)
+    client.create_registered_model("d")
+    client.create_model_version("d", "elsewhere")
+    client.set_registered_model_alias("d", "champion", "1")
+    registry = Registry(uri, "champion")
+    assert registry.desired().keys() == {"a", "b", "d"}
+    assert registry.firsts == {"d"}
+    client.delete_model_version("b", "2")
+    client.delete_model_version("a", "1")
+    registry.desired()
+    assert registry.firsts == {"b", "d"}
+
+
 def test_what_served_last_stands_in_the_registry(uri: str) -> None:
     """It is the version that came into service last, whichever has the greater number; copies have served nobody."""
     registry = Registry(uri, "champion")

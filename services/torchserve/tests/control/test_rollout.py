@@ -9,9 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from etag_server import Server, started
+from memory_replica import SaidRegistry
 from signet_torchserve.archive.golden import Golden
-from signet_torchserve.control.rollout import Rollout
+from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.errors import NotServable
+from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.server.model_server import ModelServerError
@@ -46,22 +49,28 @@ def answering(answer: Callable[[Any], Any]) -> Iterator[TorchServe]:
         server.shutdown()
 
 
+def rollout_of(revision: Revision, registry: SaidRegistry, torchserve: Any = None) -> Rollout:
+    """The rollout of a revision, of which steps can be tried that need no more."""
+    unused: Any = None
+    of: Any = registry
+    return Rollout(
+        "fare",
+        revision,
+        "other",
+        serving=None,
+        registry=of,
+        server=torchserve,
+        store=unused,
+        budget=unused,
+        turn=unused,
+    )
+
+
 def hold(answer: Callable[[Any], Any], **tags: str) -> None:
     """Hold a version that answers so to its example."""
     revision = Revision("1", {f"serving.{tag}": value for tag, value in tags.items()})
     with answering(answer) as torchserve:
-        unused: Any = None
-        rollout = Rollout(
-            "fare",
-            revision,
-            "other",
-            serving=None,
-            registry=unused,
-            server=torchserve,
-            store=unused,
-            budget=unused,
-            turn=unused,
-        )
+        rollout = rollout_of(revision, SaidRegistry(), torchserve)
         rollout._options = Options.from_tags(revision.tags)
         rollout._check_golden(Golden(EXAMPLE))
 
@@ -114,3 +123,22 @@ def test_a_version_that_refuses_its_own_example_is_refused() -> None:
         hold(lambda _: {"code": 400, "message": "no float64"})
     with pytest.raises(ModelServerError, match="answered 503: no worker"):
         hold(lambda _: {"code": 503, "message": "no worker"})
+
+
+server = pytest.fixture(started)
+
+
+def test_what_the_registry_wants_is_asked_once_more_if_it_has_changed(server: Server) -> None:
+    """Since the look that began the rollout: a later one may know of a change that the rollout does not know of yet."""
+    registry = SaidRegistry()
+    registry.changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
+    registry.changes.begin()
+    rollout = rollout_of(Revision("1"), registry)
+    registry.error = AssertionError("nothing has changed")
+    rollout._check_still_desired()
+    server.etag = '"2"'
+    registry.error, registry.said = None, {"fare": Revision("2")}
+    for _ in range(2):
+        with pytest.raises(Superseded, match="version 2"):
+            rollout._check_still_desired()
+        registry.changes.begin()

@@ -20,7 +20,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import yaml
+from signet_contract import mlmodel
 
 from signet_torchserve.archive import input_example
 from signet_torchserve.archive.file_names import GOLDEN, LABELS, MLMODEL, OPTIONS, PROGRAM
@@ -182,12 +182,9 @@ def _mlmodel(model: Path) -> dict[str, Any]:
     if not (model / MLMODEL).is_file():
         raise NotServable("The version is no MLflow model: it has no MLmodel file.")
     try:
-        document = yaml.safe_load((model / MLMODEL).read_text("utf-8"))
-    except (*_UNREADABLE, yaml.YAMLError) as error:
+        return mlmodel.read(model / MLMODEL)
+    except _UNREADABLE as error:
         raise NotServable(f"The MLmodel file cannot be read: {error}.") from error
-    if not isinstance(document, dict):
-        raise NotServable("The MLmodel file cannot be read: expected a YAML mapping.")
-    return document
 
 
 def _copy_contract(model: Path, folder: Path) -> None:

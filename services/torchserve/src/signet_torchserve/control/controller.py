@@ -160,7 +160,7 @@ class Controller:
         self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
         self._tasks = tasks
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
-        last_good = {**self._recalled, **self._store.last_good()}
+        last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
         chosen = [*desired.items(), *((name, it) for name, it in last_good.items() if it is not None)]
         observed = Observed(
             deployments=deployments,

@@ -67,7 +67,7 @@ class Follower:
     def has_news(self) -> bool:
         """Whether the registry has changed since the last look; False, too, where it cannot tell."""
         now = time.monotonic()
-        if self.failures or not self._registry.changes.can_be_told or now - self._asked_at < ASK_S:
+        if self.failures or self._registry.changes.mark is None or now - self._asked_at < ASK_S:
             return False
         self._asked_at = now
         if self._registry.changes.are_there():

@@ -8,7 +8,7 @@
 | its identifier is another revision's, or still ends      | `Wait` until that has ended |
 | it failed or was refused, and its backoff still runs     | none, but for what served last, if nothing answers |
 | it failed, and answers as the default, unproven          | `Drain`, so that it is rolled out anew when due |
-| nothing answers; what is desired is new or not cached    | `Recall` what served last, and `Begin` that first |
+| nothing answers; what is desired is new or not cached    | `Recall` what served last, if any, and `Begin` that first |
 | a rollout is of what is desired no more                  | `Cancel` |
 | a version that is neither the default nor comes up       | `Drain`, then `Remove` when it was idle at two looks |
 | … and takes longer than a request to it may              | `Remove` at any cost |

@@ -69,6 +69,7 @@ class Registry:
 
     Attributes:
         models: all that the registry had at the last look.
+        firsts: those of them whose only version carries the alias: nothing has served before it.
         troubles: models whose version with the alias could not be read at the last look, and why.
         changes: of the registry since it was last asked.
 
@@ -83,6 +84,7 @@ class Registry:
         self._alias = alias
         self._presence = f"signet.{alias}.replica."
         self.models: frozenset[str] = frozenset()
+        self.firsts: frozenset[str] = frozenset()
         self.troubles: dict[str, str] = {}
         self.changes = RegistryChanges(tracking_uri)
 
@@ -93,7 +95,7 @@ class Registry:
         """
         revisions: dict[str, Revision] = {}
         troubles: dict[str, str] = {}
-        models: set[str] = set()
+        models, firsts = set[str](), set[str]()
         token = None
         while True:
             try:
@@ -106,6 +108,8 @@ class Registry:
                 if self._alias in model.aliases:
                     try:
                         revisions[model.name] = self._revision(model)
+                        if {str(latest.version) for latest in model.latest_versions} == {"1"}:
+                            firsts.add(model.name)
                     except RegistryRefused as error:
                         troubles[model.name] = (
                             f"The alias {self._alias!r} is on version {model.aliases[self._alias]}, "
@@ -113,7 +117,7 @@ class Registry:
                         )
             token = page.token
             if not token:
-                self.models, self.troubles = frozenset(models), troubles
+                self.models, self.firsts, self.troubles = frozenset(models), frozenset(firsts), troubles
                 return revisions
 
     def champion_version(self, name: str) -> str | None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,7 @@ class Rollout:
         self._budget = budget
         self._turn = turn
         self._options = Options()
+        self._mark = registry.changes.mark
         self._began = time.monotonic()
         self._steps: dict[str, float] = {}
         self._digest = ""
@@ -292,9 +293,7 @@ class Rollout:
 
     def _check_still_desired(self) -> None:
         """Raise `Superseded` if the alias has left this version. While the registry does not answer, it has not."""
-        try:
-            champion = self._registry.champion_version(self.name)
-        except RegistryError:
-            return
-        if champion != self.revision.version:
-            raise Superseded(champion)
+        with suppress(RegistryError):
+            may_have_left = self._registry.changes.are_there_since(self._mark)
+            if may_have_left and (champion := self._registry.champion_version(self.name)) != self.revision.version:
+                raise Superseded(champion)
