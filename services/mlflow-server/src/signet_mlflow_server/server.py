@@ -16,7 +16,7 @@ import anyio
 import mlflow.db
 import uvicorn
 
-from signet_mlflow_server import accounts, scratch
+from signet_mlflow_server import accounts, prompts, scratch
 from signet_mlflow_server.changes import Changes
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def serve(settings: Settings) -> None:
     os.environ.update(server_env(settings))
     scratch.begin()
     # Imported this late because the application reads its environment on import.
-    from mlflow.server import fastapi_app  # noqa: PLC0415 -- as said above
-    from mlflow.server.handlers import initialize_backend_stores  # noqa: PLC0415 -- as said above
+    from mlflow.server import fastapi_app, handlers  # noqa: PLC0415 -- as said above
 
-    initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
+    handlers.initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
+    prompts.read_one_tag(handlers)
     app = accounts.app(settings, settings.accounts_file) if settings.accounts_file else fastapi_app.app
     if settings.is_streaming:
         _stream(settings, fastapi_app, app)
