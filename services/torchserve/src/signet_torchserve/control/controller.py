@@ -47,7 +47,7 @@ class Controller:
         store: keeps their archives.
         status: where to tell what is served.
         poll_interval_s: seconds between two looks at the registry.
-        budget: has memory for more versions, or has not.
+        budget: says whether there is memory for more versions.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 -- all that it deals with

@@ -48,7 +48,7 @@ class Rollout:
     Attributes:
         name: the deployment.
         revision: the version.
-        kind: which of the rollouts that may run at the same time it is one of (see `plan`).
+        kind: `cached_replacement` or `other` (see `plan.AT_ONCE`).
         tags: what the registry is to be told of it, so far.
         is_proven: whether it has given its golden answers.
         is_over: whether its thread has done its work.
@@ -59,11 +59,11 @@ class Rollout:
         revision: the version.
         kind: as above.
         serving: what serves meanwhile, if anything does.
-        registry: where it comes from.
-        server: where it goes.
+        registry: where its files are downloaded from.
+        server: serves it in the end.
         store: keeps its archive.
-        budget: has memory for it, or has not.
-        turn: a lock, held while workers start and are proven; a no-op for a cached version beside one that serves.
+        budget: says whether there is memory for it.
+        turn: a lock, held while workers start and are proven; for a cached replacement, no lock.
     """
 
     def __init__(  # noqa: PLR0913 -- all that takes part in it
