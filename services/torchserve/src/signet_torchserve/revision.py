@@ -6,7 +6,7 @@
 | `serving.allow_breaking`  | `true`: it may go live though it breaks the contract of the version before it |
 | `serving.digest`          | the files that were logged and no others (see `digest`)                       |
 
-| the controller answers by      | with                                                                          |
+| the controller answers by | with                                                                          |
 | ------------------------- | ----------------------------------------------------------------------------- |
 | `serving.status`          | `pending`, then `ready`, `refused` or `failed`, of all replicas together; on  |
 |                           | a version that serves no more `retired` (see `status_reporter`)               |
@@ -59,7 +59,7 @@ class Revision:
 
     @property
     def id(self) -> str:
-        """The version's name in TorchServe, another one for other options: both serve while one follows the other."""
+        """Its name in TorchServe. Other options make another one: both revisions serve while one follows the other."""
         options = {tag: value for tag, value in self.tags.items() if tag in OPTIONS}
         if not options:
             return self.version
@@ -67,12 +67,12 @@ class Revision:
 
     @property
     def identity(self) -> tuple[int, str]:
-        """Identifies this revision among those of its name."""
+        """Tells it from all revisions of its deployment, those of a deleted model of the same name included."""
         return self.created, self.id
 
     @property
-    def request(self) -> tuple[str, ...]:
-        """All that people ask of the version: whoever changes any of it wants a refused version looked at again."""
+    def asked_for(self) -> tuple[str, ...]:
+        """The version, and all tags by which people ask: if one of them changes, a refused version is tried again."""
         return (
             str(self.created),
             self.version,

@@ -35,7 +35,7 @@ class FailedAttempts:
 
     def keep(self, *desired: Mapping[str, Revision]) -> None:
         """Forget the attempts at revisions that are in none of `desired`."""
-        current = {(name, revision.request) for each in desired for name, revision in each.items()}
+        current = {(name, revision.asked_for) for each in desired for name, revision in each.items()}
         self._attempts = {key: it for key, it in self._attempts.items() if key in current}
 
     def is_due(self, name: str, revision: Revision, now: float) -> bool:
@@ -57,7 +57,7 @@ class FailedAttempts:
 
     def no_room(self, name: str, revision: Revision, needed_mib: float) -> None:
         """The version must wait until so much memory is free."""
-        self._attempts[name, revision.request] = _Attempt(math.inf, math.inf, "refused", needed_mib)
+        self._attempts[name, revision.asked_for] = _Attempt(math.inf, math.inf, "refused", needed_mib)
 
     def has_room(self, free_mib: float) -> None:
         """Versions that need no more than the free memory are due. They stay `refused` until they were tried."""
@@ -70,7 +70,7 @@ class FailedAttempts:
         return self._of(name, revision).outcome
 
     def _of(self, name: str, revision: Revision) -> _Attempt:
-        return self._attempts.get((name, revision.request), _NONE)
+        return self._attempts.get((name, revision.asked_for), _NONE)
 
     def _note(self, name: str, revision: Revision, backoff_s: float, outcome: str, now: float) -> None:
-        self._attempts[name, revision.request] = _Attempt(now + backoff_s, backoff_s, outcome)
+        self._attempts[name, revision.asked_for] = _Attempt(now + backoff_s, backoff_s, outcome)
