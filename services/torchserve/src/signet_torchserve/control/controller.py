@@ -150,12 +150,13 @@ class Controller:
 
     def _observe(self, desired: Mapping[str, Revision]) -> Observed:
         """See what there is, and take note of what became of the rollouts that are over."""
-        # What is over by now is still unsettled: its end is to be seen. What ends meanwhile is seen at the next look.
+        # The server is asked about all models with a rollout, a drain or a task, those over by now included, so that it
+        # is seen what they came to. What ends while the server is asked counts as running until the next look.
         over = [rollout for rollout in self._rollouts if rollout.is_over]
         tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
-        was = self._outcomes.serving
+        served = self._outcomes.serving
         unsettled = {it.name for it in self._rollouts} | {name for name, _ in (*self._draining, *self._tasks)}
-        unsettled |= {name for name, it in desired.items() if was.get(name, it).identity != it.identity}
+        unsettled |= {name for name, it in desired.items() if served.get(name, it).identity != it.identity}
         deployments = self._observer.deployments(unsettled)
         self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
         self._tasks = tasks
