@@ -12,7 +12,7 @@ from testing.steady import p99_ms
 if TYPE_CHECKING:
     from testing.numbered import NumberedModel
 
-QUIET_S = 5
+QUIET_S = 3
 PROMPTLY_S = 15
 
 

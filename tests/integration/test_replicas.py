@@ -8,23 +8,28 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
+from testing.docker import docker
 from testing.polling import until
 from testing.ports import free_port
 from testing.repository import ALIAS, MODEL, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from compose_stack import ComposeStack
     from mlflow import MlflowClient
 
 pytestmark = pytest.mark.compose
+
+Told = tuple[requests.Response, subprocess.CompletedProcess[str]]
 
 
 @contextmanager
@@ -90,6 +95,26 @@ def three(compose: ComposeStack) -> Iterator[None]:
         time.sleep(1)  # the gateway has seen it
 
 
+@pytest.fixture(scope="module", autouse=True)
+def answer_of_none(compose: ComposeStack) -> Iterator[Future[Told]]:
+    """What a gateway without replicas answers, and its health check says then. As that takes 20 s, others go on."""
+    image, port = compose.config()["services"]["gateway"]["image"], free_port()
+    container = docker("run", "--detach", "--rm", f"--publish=127.0.0.1:{port}:8080", image)
+
+    def ask() -> Told:
+        address = f"http://127.0.0.1:{port}/predictions/{MODEL}"
+        # In a tuple, for an answer that is an error counts as false.
+        (answer,) = until("it answers", lambda: (requests.put(address, b"{}", timeout=30),), timeout_s=60)
+        health = ["docker", "exec", container, "gateway-health"]
+        return answer, subprocess.run(health, capture_output=True, text=True, check=False, timeout=10)
+
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            yield thread.submit(ask)
+    finally:
+        docker("kill", container)
+
+
 @pytest.mark.usefixtures("three")
 def test_all_follow_the_alias(compose: ComposeStack, registry: MlflowClient, url: str) -> None:
     """The alias moves under load, and within 10 s every replica serves the new champion; no request fails."""
@@ -123,19 +148,9 @@ def test_only_replica_killed(compose: ComposeStack, url: str) -> None:
         until("it is back", lambda: _restarted(compose, killed), timeout_s=60)
 
 
-def test_no_replica_is_ready(compose: ComposeStack) -> None:
+def test_no_replica_is_ready(answer_of_none: Future[Told]) -> None:
     """A gateway that finds none says so in JSON after 20 s, by when one that died would be back."""
-    image, port = compose.config()["services"]["gateway"]["image"], free_port()
-    run = ["docker", "run", "--detach", "--rm", f"--publish=127.0.0.1:{port}:8080", image]
-    container = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
-    try:
-        address = f"http://127.0.0.1:{port}/predictions/{MODEL}"
-        # In a tuple, for an answer that is an error counts as false.
-        (answer,) = until("it answers", lambda: (requests.put(address, b"{}", timeout=30),), timeout_s=60)
-        health = ["docker", "exec", container, "gateway-health"]
-        unhealthy = subprocess.run(health, capture_output=True, text=True, check=False, timeout=10)
-    finally:
-        subprocess.run(["docker", "kill", container], capture_output=True, check=True, timeout=60)
+    answer, unhealthy = answer_of_none.result()
     assert answer.status_code == 503
     assert 18 < answer.elapsed.total_seconds() < 25
     assert answer.headers["Retry-After"] == "5"

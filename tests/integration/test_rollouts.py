@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from testing.numbered import NumberedModel
 
-QUIET_S = 10
+QUIET_S = 3
 NEW_VERSIONS = 10
 
 

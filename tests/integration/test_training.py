@@ -70,6 +70,7 @@ def test_gate_refuses(
     assert "champion" in _output(done)
 
 
+@pytest.mark.compose  # with its shared memory and its networks; without containers, services/trainer/tests/test_main.py
 def test_every_option_and_two_processes(stack: Stack, registry: MlflowClient) -> None:
     """All options, some in Lightning's dotted spelling, reach a training on two processes: one run, one version."""
     newest, runs = _newest(registry), _runs(registry)
