@@ -230,3 +230,12 @@ def test_objects_in_a_split_are_rows_by_name() -> None:
     split = {"columns": ["b", "a"], "data": [{"a": 1.5, "b": 2.5}, {"a": 3.5}]}
     model_input = contract.check(json.dumps({"dataframe_split": split}).encode())
     np.testing.assert_array_equal(model_input.inputs, [[1.5, 2.5], [3.5, np.nan]])
+
+
+@pytest.mark.parametrize("part", ["columns", "index"])
+def test_labels_of_many_levels_are_refused(part: str) -> None:
+    """Pandas reads them, and would take a minute for as many as a body has room for."""
+    split = {"columns": ["a", "b"], "data": [[1.5, 1.5]], part: [[1]] * 100_000}
+    rejection = outcome(signature(*TWO), json.dumps({"dataframe_split": split}).encode())
+    assert isinstance(rejection, Rejected)
+    assert f"'{part}' has 100000 lists in the place of labels" in rejection.message

@@ -62,11 +62,29 @@ def test_a_name_is_there_from_the_first_record_that_has_it() -> None:
     assert list(names.items()) == [("b", 0), ("c", 10), ("a", 10), ("d", 11)]
 
 
-@pytest.mark.parametrize("way", ["exact", "chunks", "array"])
-def test_the_first_few_of_columns_have_different_lengths_too(way: str) -> None:
-    """However few these are; a value of one row stays one."""
-    lengths = [0, 2000, 3000]
-    some = [list_access.first_few(read(VALUES[:length], way), lengths) for length in lengths[1:]]
-    assert some == [VALUES[:1], VALUES[:2]]
-    assert list_access.first_few([], lengths) == []
-    assert list_access.first_few(1.5, lengths) == 1.5
+@pytest.mark.parametrize("way", ["exact", "array", "chunks"])
+@pytest.mark.parametrize("values", [VALUES, LABELLED], ids=["list", "labelled"])
+def test_a_stand_in_has_as_many_items(values: Any, way: str) -> None:
+    """With the same labels, and all of the same type."""
+    found = list_access.alike({"a": read(values, way), "b": 7})["a"]
+    assert type(found) is type(values)
+    assert len(found) == len(values)
+    if type(found) is dict:
+        assert found.keys() == values.keys()
+
+
+def test_a_stand_in_has_the_first_item_of_each_sort() -> None:
+    """Lists are told apart by their lengths, objects by their names, and other values by their types."""
+    sorts = [[1.5], {"a": 1}, "x", None, [2.5, 1.5], {"b": 1}, 7, True]
+    others = [[7.5], {"a": 3}, "y", None, [4.5, 5.5], {"b": [1]}, 8, False]
+    content = RawBody(json.dumps({"inputs": [*sorts, *others * 500]}).encode()).chunked(64).content
+    assert list_access.is_compact(content)
+    assert list_access.alike(content) == sorts * 501
+    assert list_access.irregular(sorts + others).stand_in == sorts
+
+
+def test_records_of_numbers_stand_for_their_names() -> None:
+    """Which is all that matters about them."""
+    content = RawBody(json.dumps({"inputs": [{"a": row, "b": 1.5} for row in range(1000)]}).encode()).decode().content
+    assert list_access.is_compact(content)
+    assert list_access.alike(content) == [{"a": 0.0, "b": 0.0}] * 1000

@@ -14,7 +14,7 @@ from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import columns, list_access, regular_table, value_kinds
 from signet_contract.enforcement.list_access import Irregular
-from signet_contract.enforcement.regular_table import RegularTable
+from signet_contract.enforcement.table_forms import RegularTable
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
 
@@ -35,6 +35,10 @@ def requests(draw: st.DrawFn) -> tuple[Schema, Any, Format]:
     records: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
     by_column = {name: [record[name] for record in records] for name in names}
     labelled = {name: {f"r{row}": value for row, value in enumerate(values)} for name, values in by_column.items()}
+    counting = {
+        name: {str(row): value for row, value in enumerate(values[: draw(st.integers(1, len(rows)))])}
+        for name, values in by_column.items()
+    }
     if draw(st.booleans()):
         records[-1].pop(names[0])
         labelled[names[0]].pop("r0")
@@ -43,11 +47,13 @@ def requests(draw: st.DrawFn) -> tuple[Schema, Any, Format]:
         (UNNAMED, {"data": rows}, Format.SPLIT),
         (NAMED, {"columns": names, "data": rows}, Format.SPLIT),
         (NAMED, {"columns": names, "data": rows, "index": list(range(len(rows)))[::-1]}, Format.SPLIT),
+        (NAMED, {"columns": list(records[0]), "data": records}, Format.SPLIT),
         (NAMED, records, Format.RECORDS),
         (NAMED, records, Format.INSTANCES),
         (NAMED, by_column, Format.INPUTS),
         (NAMED, by_column | {names[0]: 1.5}, Format.COLUMNS),
         (NAMED, labelled, Format.COLUMNS),
+        (NAMED, counting, Format.COLUMNS),
         (columns_schema(("double", "a")), [row[0] for row in rows], Format.INPUTS),
     ]
     return draw(st.sampled_from(forms))
@@ -124,4 +130,4 @@ def test_long_rows_of_several_sorts_have_one_of_each(odd: Any) -> None:
     assert table is not None
     with pytest.raises(Irregular) as caught:
         cells(table, [0, 1])
-    assert caught.value.some == [[1.5, 2.5], odd]
+    assert caught.value.stand_in == [[1.5, 2.5], odd]

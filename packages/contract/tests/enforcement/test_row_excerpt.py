@@ -5,6 +5,7 @@ import tracemalloc
 from dataclasses import replace
 from typing import Any
 
+import long_requests_drawn as long
 import numpy as np
 import pytest
 import requests_drawn as drawn
@@ -12,16 +13,12 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
 from signet_contract import errors, request
-from signet_contract.bulk.chunked_lists import ChunkedList
-from signet_contract.decoded_request import DecodedRequest, Format
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import column_names, column_values, columns, decision, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rejected
 
 from testing.oracle import columns_schema, signature_document
-
-ROWS = st.sampled_from([1, 30, 100, 300])
-TEXTS = ["", "a", "3.5", "1_0", " 7 ", "nan", "inf", "1e400", "0x1", "2020-01-02", "2020-01-02T03:04:05+02:00", "MS41"]
 
 
 def said(schema: Schema, content: DecodedRequest, allow: frozenset[str], *, is_cut: bool) -> Any:
@@ -37,68 +34,11 @@ def said(schema: Schema, content: DecodedRequest, allow: frozenset[str], *, is_c
     return None
 
 
-@st.composite
-def long_columns(draw: st.DrawFn, schema: Schema) -> dict[Any, list[Any]]:
-    """Columns with many values of few kinds: right ones, and wrong ones of any kind at any place."""
-    rows = draw(ROWS)
-    names = schema.input_names() if schema.has_input_names() else range(len(schema.inputs))
-    columns = {}
-    for name, spec in zip(names, schema.inputs, strict=True):
-        usual = drawn._VALUES[spec.type.name]
-        some = draw(st.lists(usual, min_size=1, max_size=3))
-        values = [some[row % len(some)] for row in range(rows)]
-        odd = st.one_of(drawn.anything, st.sampled_from(TEXTS), usual)
-        for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
-            start, step, value = draw(st.integers(0, rows - 1)), draw(st.sampled_from([1, 2, 7, 300])), draw(odd)
-            values[start::step] = [value] * len(values[start::step])
-        columns[name] = values
-    return columns
-
-
-@st.composite
-def long_payloads(draw: st.DrawFn, schema: Schema) -> DecodedRequest:
-    """The same in every format, perhaps with columns or rows that are not everywhere."""
-    columns = draw(long_columns(schema))
-    names = list(columns)
-    if schema.has_input_names() and draw(st.integers(0, 4)) == 0:
-        columns["extra"] = [draw(drawn.anything)] * len(columns[names[0]])
-        names.append("extra")
-    rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    absent = draw(st.sampled_from([0, 0, 7, 2]))  # every so many rows, in the first column
-    if not schema.has_input_names():
-        formats = [(Format.INPUTS, rows), (Format.SPLIT, {"data": rows})]
-        return DecodedRequest(*draw(st.sampled_from(formats)))
-    records = [dict(zip(names, row, strict=True)) for row in rows]
-    labelled = {name: {f"r{row}": value for row, value in enumerate(values)} for name, values in columns.items()}
-    if absent and len(names) > 1:
-        records = [
-            {name: record[name] for name in names[1:]} if row % absent else record for row, record in enumerate(records)
-        ]
-        labelled[names[0]] = dict(list(labelled[names[0]].items())[::absent])
-    scalar = columns | {names[-1]: columns[names[-1]][0]}
-    uneven = columns.copy()
-    if draw(st.integers(0, 4)) == 0:  # what only one record has, or only one column lacks
-        records[draw(st.integers(0, len(rows) - 1))]["late"] = 1.5
-        uneven |= {names[-1]: columns[names[-1]][draw(st.integers(1, len(rows))) :]}
-    formats = [
-        (Format.RECORDS, records),
-        (Format.INSTANCES, records),
-        (Format.SPLIT, {"columns": names, "data": rows}),
-        (Format.SPLIT, {"columns": names, "data": rows, "index": list(range(len(rows)))[::-1]}),
-        (Format.INPUTS, uneven),
-        (Format.COLUMNS, labelled),
-        (Format.COLUMNS, {name: dict(zip(map(str, range(len(rows))), v, strict=True)) for name, v in columns.items()}),
-        (Format.COLUMNS, scalar),
-        (Format.INPUTS, rows),
-    ]
-    return DecodedRequest(*draw(st.sampled_from(formats)))
-
-
 @given(st.data())
 def test_an_excerpt_is_refused_as_the_whole(data: st.DataObject) -> None:
     """Message, first twenty violations and the number of the others are those that the whole table has."""
     schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
-    content = data.draw(long_payloads(schema))
+    content = data.draw(long.payloads(schema))
     allow = data.draw(st.one_of(st.just(frozenset[str]()), drawn.allowances))
     whole = said(schema, content, allow, is_cut=False)
     try:
@@ -107,71 +47,6 @@ def test_an_excerpt_is_refused_as_the_whole(data: st.DataObject) -> None:
         is_cut = True
     event(f"{'cut' if is_cut else 'whole'}, {'accepted' if whole is None else 'refused'}")
     assert said(schema, content, allow, is_cut=True) == whole
-
-
-def text(content: DecodedRequest, indent: int | None, infinity: str = "Infinity") -> bytes:
-    """The body that a request is decoded from."""
-    is_bare = content.format is Format.COLUMNS
-    body = json.dumps(content.content if is_bare else {content.format.value: content.content}, indent=indent)
-    return body.replace("Infinity", infinity).encode()
-
-
-@st.composite
-def odd_rows(draw: st.DrawFn, schema: Schema) -> DecodedRequest:
-    """Rows of several lengths or types, or of another length than the columns."""
-    value = st.one_of(drawn.anything, st.sampled_from([1.5, "],[", '},{"', 'a","b', "\\"]))
-    sorts = draw(st.lists(st.one_of(st.lists(value, min_size=1, max_size=3), value), min_size=1, max_size=4))
-    rows = [sorts[0]] * 90
-    for sort in sorts[1:]:
-        rows[draw(st.integers(0, 89))] = sort
-    names = schema.input_names() if schema.has_input_names() else list(range(len(schema.inputs)))
-    formats = [(Format.INPUTS, rows), (Format.INSTANCES, rows), (Format.SPLIT, {"columns": names, "data": rows})]
-    return DecodedRequest(*draw(st.sampled_from(formats)))
-
-
-def shortened(content: DecodedRequest, body: bytes) -> list[DecodedRequest]:
-    """The request, and as many of its first rows as each of the long list's first chunks has."""
-    inside = request.RawBody(body).chunked(64).content
-    rows = inside.get("data") if content.format is Format.SPLIT else inside
-    if not isinstance(rows, ChunkedList):
-        return [content]
-    ends = [start + len(chunk) for start, chunk in rows.chunks()]
-    if content.format is not Format.SPLIT:
-        return [replace(content, content=content.content[:end]) for end in ends]
-    return [replace(content, content=content.content | {"data": content.content["data"][:end]}) for end in ends]
-
-
-@given(st.data())
-def test_a_long_body_is_refused_as_its_first_rows(data: st.DataObject) -> None:
-    """Where a body is looked through chunk by chunk, what is said of it is what is said of all rows up to there."""
-    schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
-    allow = data.draw(st.one_of(st.just(frozenset[str]()), drawn.allowances))
-    content = data.draw(st.one_of(long_payloads(schema), long_payloads(schema), odd_rows(schema)))
-    how = data.draw(st.sampled_from([None, 1])), data.draw(st.sampled_from(["Infinity", "1e400"]))
-    body = text(content, *how)
-    source = request.RawBody(body)
-    inputs = signature_document(schema)["inputs"]
-    decoded = source.decode() if data.draw(st.booleans()) else source.unread()
-    refused = None
-    try:
-        decision.exact({"inputs": inputs}, decoded, allow, least=64)
-    except Rejected as rejection:
-        refused = rejection.document()
-    event("refused" if refused else "left to who looks at all")
-    if refused is None:
-        return
-    with pytest.raises(Rejected) as caught:
-        decision.decide({"inputs": inputs}, source.exact(), allow)
-    if refused == caught.value.document():
-        return
-    event("refused for its first rows")
-    said_of_first = []
-    for first in shortened(content, body):
-        try:
-            decision.decide({"inputs": inputs}, request.RawBody(text(first, *how)).exact(), allow)
-        except Rejected as rejection:
-            said_of_first.append(rejection.document())
-    assert refused in said_of_first
 
 
 @given(st.data())

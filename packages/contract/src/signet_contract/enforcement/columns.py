@@ -28,6 +28,7 @@ from signet_contract.errors import MalformedPayload, SignatureMismatch, Violatio
 from signet_contract.policy import rejecting
 
 _MOST_EXTRA = 10_000
+_MOST_LEVELS = 20
 
 
 def enforced(
@@ -104,6 +105,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
         orient = decoded.format.value.removeprefix("dataframe_")
         if decoded.format is Format.SPLIT and isinstance(content, dict):
+            _reject_levels(content)
             _reject_dropped(content)
         _reject_ragged(content.get("data") if isinstance(content, dict) else content)
         frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]  # MLflow types it in part
@@ -178,12 +180,21 @@ def _reject_ragged(rows: Any) -> None:
         raise ValueError("some rows are lists and some are not")
 
 
+def _reject_levels(split: dict[str, Any]) -> None:
+    """Lists in the place of labels are levels to pandas, each of which takes it 0.1 ms."""
+    for part in ("columns", "index"):
+        labels = split.get(part)
+        if isinstance(labels, list) and len(labels) > _MOST_LEVELS and types_of(labels) == [list]:
+            raise ValueError(f"{part!r} has {len(labels)} lists in the place of labels")
+
+
 def _reject_dropped(split: dict[str, Any]) -> None:
     """Pandas takes from objects in `data` only what `columns` and `index` name."""
     columns, data = split.get("columns"), split.get("data")
     if isinstance(data, dict) and split.get("index") is not None:
         raise ValueError("'data' is an object, of which 'index' would choose rows")
-    names = set().union(*(each for each in (data if isinstance(data, list) else [data]) if isinstance(each, dict)))
+    rows = data if isinstance(data, list) else [data]
+    names = set().union(*(row for row in rows if isinstance(row, dict))) if dict in types_of(rows) else set()
     if names and isinstance(columns, (list, dict)) and (dropped := names - set(columns)):
         raise ValueError(f"'data' has {listed(sorted(dropped))}, and 'columns' has not")
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from signet_contract.bulk import tables
+from signet_contract.bulk import tables, typed_arrays
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.enforcement import typed_arrays
-from signet_contract.enforcement.value_kinds import ABSENT
+from signet_contract.enforcement.value_kinds import ABSENT, types_of
 
 
 def is_compact(content: Any) -> bool:
@@ -30,6 +30,15 @@ def is_list(values: Any) -> bool:
 def is_labelled(values: Any) -> bool:
     """Whether it was a JSON object, whose names label the items."""
     return values.labels is not None if type(values) is Numbers else type(values) is ChunkedList and values.is_labelled
+
+
+def is_column(values: Any) -> bool:
+    """Whether it is a list that was no JSON object and begins with no list."""
+    if not is_list(values) or is_labelled(values):
+        return False
+    if type(values) is Numbers:
+        return not values.shape
+    return type(values.first if type(values) is ChunkedList else next(iter(values), None)) is not list
 
 
 def chunks(values: Any) -> Iterator[tuple[int, Any]]:
@@ -82,26 +91,51 @@ def members(records: list[Any], name: str) -> list[Any]:
 
 
 class Irregular(Exception):
-    """The rows of a long list have several lengths, or are not all lists, or columns have several lengths.
+    """A request in compact form is no regular table, and perhaps none at all.
 
-    `some` is a list with a row of each sort that was found, or an object with a few values of each column.
+    If the request makes no table, `stand_in` makes none either, for the same reason. It is what `alike` makes of the
+    content, or of a list of rows one of each sort.
     """
 
-    def __init__(self, some: list[Any] | dict[str, Any]) -> None:
-        self.some = some
+    def __init__(self, stand_in: Any) -> None:
+        self.stand_in = stand_in
 
 
-def irregular(rows: Iterable[Any]) -> Irregular:
-    """Of some rows, the first of each length, and of each type that has none, in the order they came."""
-    sorts: dict[Any, Any] = {}
-    for row in rows:
-        sorts.setdefault(len(row) if type(row) is list else type(row), row)
-    return Irregular(list(sorts.values()))
+def irregular(rows: list[Any]) -> Irregular:
+    """By some rows: the first of each sort, in the order they came."""
+    firsts: dict[Any, Any] = {}
+    deque(map(firsts.setdefault, _sorts(rows), rows), maxlen=0)
+    return Irregular(list(firsts.values()))
 
 
-def first_few(values: Any, lengths: Sequence[int]) -> Any:
-    """The first values of a column, so few that columns of these lengths still have different ones."""
-    if not is_list(values):
-        return values
-    rank = lengths.index(len(values))
-    return taken(values, range(rank)) if rank else []
+def alike(content: Any) -> Any:
+    """What has as many items as each list in compact form, and in the place of each item the first of its sort.
+
+    Of `[[1.5, 2.5], [3.5, 4.5], "x", [5.5]]` it is `[[1.5, 2.5], [1.5, 2.5], "x", [5.5]]`, with the same list twice. It
+    can be read as a table if the content can.
+    """
+    if type(content) is dict:
+        return {name: alike(values) for name, values in content.items()}
+    if type(content) is tables.Table:
+        return [dict.fromkeys(content.names, 0.0)] * len(content.rows)
+    if type(content) is Numbers:
+        found = [np.zeros(content.shape).tolist()] * len(content)
+        labels = content.labels
+        return found if labels is None else dict(zip(map(str, labels.astype(int).tolist()), found, strict=True))
+    if type(content) is not ChunkedList:
+        return content
+    firsts: dict[Any, Any] = {}
+    found = []
+    for _, chunk in content.chunks():
+        found += map(firsts.setdefault, _sorts(chunk), chunk)
+    return dict(zip(map(str, range(len(found))), found, strict=True)) if content.is_labelled else found
+
+
+def _sorts(items: list[Any]) -> Iterable[Any]:
+    """What sort each item is of: a list by its length, an object by its names, and anything else by its type."""
+    types = types_of(items)
+    if types in ([list], [dict]):
+        return map(len if types == [list] else tuple, items)
+    if {list, dict}.isdisjoint(types):
+        return map(type, items)
+    return chain.from_iterable(_sorts([item]) for item in items)

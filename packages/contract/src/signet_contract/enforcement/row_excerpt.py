@@ -22,10 +22,10 @@ from mlflow.types import DataType, Schema
 
 from signet_contract import unchecked_names
 from signet_contract.bulk.chunked_lists import MustReadWhole
-from signet_contract.decoded_request import DecodedRequest
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, columns, list_access, regular_table, value_kinds
 from signet_contract.enforcement.list_access import Irregular
-from signet_contract.enforcement.regular_table import RegularTable
+from signet_contract.enforcement.table_forms import RegularTable
 from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rule, SignatureMismatch, Violation
 from signet_contract.policy import Policy
@@ -57,19 +57,21 @@ class Excerpt:
         self.whole: Callable[[], DecodedRequest] = lambda: decoded
         """All rows, but of the extra columns no more than twenty."""
         self._rows: Sequence[int] | None = None
-        self._is_irregular = False
         self._kinds: dict[Any, Kinds] = {}
         self._extra: list[Any] = []
         try:
             self._cut(schema, decoded, policy)
         except Irregular as irregular:
-            content, some = decoded.content, irregular.some
-            has_rows = isinstance(content, dict) and isinstance(some, list)
-            self.decoded = replace(decoded, content=content | {"data": some} if has_rows else some)
-            self._is_irregular = True
+            content, stand_in = decoded.content, irregular.stand_in
+            if isinstance(content, dict) and isinstance(stand_in, list):  # of its rows
+                stand_in = {name: part for name, part in content.items() if name != "index"} | {"data": stand_in}
+            is_bare = decoded.format is Format.RECORDS and not decoded.wrapped  # and not all are records
+            stands_for = replace(decoded, content=stand_in, format=Format.INPUTS if is_bare else decoded.format)
+            columns.read(schema, stands_for, policy)  # raises if it is no table
+            raise MustReadWhole from irregular
         if list_access.is_compact(decoded.content):
             self.whole = _not_there
-            if self._rows is None and not self._is_irregular:
+            if self._rows is None:
                 raise MustReadWhole
 
     def _cut(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
@@ -111,16 +113,10 @@ class Excerpt:
     @property
     def is_shorter(self) -> bool:
         """Whether the whole has more rows."""
-        return self._rows is not None or self._is_irregular
+        return self._rows is not None
 
     def of_the_whole(self, rejection: SignatureMismatch) -> SignatureMismatch:
-        """What the whole request is rejected with, given what its excerpt is rejected with.
-
-        Raises:
-            MustReadWhole: the row that is wrong in the excerpt cannot be found in the whole.
-        """
-        if self._is_irregular:  # but not for that
-            raise MustReadWhole
+        """What the whole request is rejected with, given what its excerpt is rejected with."""
         violations, total, counted = list[Violation](), rejection.more, set()
         for violation in rejection.violations:
             row = violation.row if self._rows is None or violation.row is None else self._rows[violation.row]

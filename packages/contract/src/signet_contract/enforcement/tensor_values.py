@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from signet_contract.bulk import typed_arrays
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.enforcement import typed_arrays
 from signet_contract.enforcement.value_kinds import as_array, types_of
 from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array

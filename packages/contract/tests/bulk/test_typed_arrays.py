@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signet_contract.bulk import documents
+from signet_contract.bulk import documents, typed_arrays
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.enforcement import typed_arrays
 
 _VALUES = [
     st.floats(allow_nan=False, allow_infinity=False),
