@@ -59,16 +59,20 @@ class RawBody:
         decoded.source, decoded.is_exact = self, True
         return decoded
 
-    def chunked(self, least: int = chunked_lists.MIN_BYTES, most: float = math.inf) -> DecodedRequest:
+    def chunked(
+        self, least: int = chunked_lists.MIN_BYTES, most_members: float = math.inf, most_items: float = math.inf
+    ) -> DecodedRequest:
         """The decoded request, exact, but with `ChunkedList`s where it has lists of more than `least` bytes.
 
         Raises:
             NestedTooDeeply: it is.
-            TooWide: an object of columns or the first row has more than `most` members.
+            TooWide: an object of columns has more than `most_members`, or the first row more than `most_items`.
             MustReadWhole: the body cannot be read in chunks, only as a whole; it may be malformed.
         """
         try:
-            decoded = codecs.of_json(self.text, Reader(partial(_chunked_json, least, most), _exact_json))
+            decoded = codecs.of_json(
+                self.text, Reader(partial(_chunked_json, least, most_members, most_items), _exact_json)
+            )
         except NestedTooDeeply:
             raise
         except MalformedPayload as error:
@@ -131,12 +135,12 @@ def _json(body: bytes) -> Any:
     return json_text.plain(body)
 
 
-def _chunked_json(least: int, most: float, body: bytes) -> Any:
+def _chunked_json(least: int, most_members: float, most_items: float, body: bytes) -> Any:
     """Parsed JSON with `ChunkedList`s, exact."""
     if _OF_TEXTS.match(body):
         return json_text.exact(body)
     json_text.require_shallow(body)
-    return chunked_lists.loads(body, _LOOKED_INTO, least, most)
+    return chunked_lists.loads(body, _LOOKED_INTO, least, most_members, most_items)
 
 
 def _exact_json(body: bytes) -> Any:

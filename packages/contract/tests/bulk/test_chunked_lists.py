@@ -87,6 +87,12 @@ def test_what_has_too_many_members_is_not_read(body: Any) -> None:
     """Neither an object of so many columns, nor rows of which the first has so many values."""
     text = json.dumps(body).encode()
     with pytest.raises(TooWide) as caught:
-        chunked_lists.loads(text, frozenset({"inputs"}), most=10_000)
+        chunked_lists.loads(text, frozenset({"inputs"}), most_members=10_000, most_items=10_000)
     assert 10_000 < caught.value.width <= 100_000
-    chunked_lists.loads(text, frozenset({"inputs"}), most=100_000)
+    chunked_lists.loads(text, frozenset({"inputs"}), most_members=100_000, most_items=100_000)
+
+
+def test_an_object_of_too_many_members_is_seen_by_its_beginning() -> None:
+    """What follows need not be JSON."""
+    with pytest.raises(TooWide):
+        chunked_lists.loads(json.dumps(NAMES).encode()[:-100], frozenset(), most_members=10_000)

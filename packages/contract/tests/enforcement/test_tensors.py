@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -9,9 +10,13 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
+from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import tensors
+from signet_contract.enforcement import decision, tensors
 from signet_contract.errors import MAX_VIOLATIONS, Rejected
+from signet_contract.request import RawBody
+
+from testing.oracle import signature_document
 
 FORMATS = st.sampled_from([Format.INPUTS, Format.INSTANCES])
 
@@ -115,3 +120,54 @@ def test_an_input_with_an_empty_name_is_no_reason_to_fail(content: Any) -> None:
     """MLflow calls it 0 in one place and nothing in another: a wrong request is refused all the same."""
     schema = Schema([TensorSpec(np.dtype("int64"), (-1, 1), "")])
     assert isinstance(enforced(schema, Format.INPUTS, content), Rejected)
+
+
+NAMED = Schema([TensorSpec(np.dtype("float32"), (-1,), name) for name in "ab"])
+RECORDS = [{"a": 1.5, "b": 2.5}] * 300
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([*RECORDS, {"a": 1.5, "b": 2.5, "x": 3.5}], "Model has no inputs ['x']: extra inputs are refused."),
+        ([{"a": 1.5}] * 300, "Model is missing inputs ['b']."),
+        ([{f"k{row}": 1.5} for row in range(300)], "Model is missing inputs ['a', 'b']. Note that there were extra"),
+        ([{f"k{row}": 1.5} for row in range(20_000)], "Model is missing inputs ['a', 'b']. Note that there were extra"),
+        ({f"k{row}": 1.5 for row in range(20_000)}, "The body names at least "),
+    ],
+)
+def test_wrong_names_are_told_without_all_that_bears_them(
+    content: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of long records and large objects no more is read than says so."""
+    body = RawBody(json.dumps({"inputs": content}).encode())
+    monkeypatch.setattr(RawBody, "exact", None)
+    with pytest.raises(Rejected) as caught:
+        decision.exact({"inputs": signature_document(NAMED)["inputs"]}, body.unread(), least=64)
+    assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("last", [{"a": 1.5, "b": 2.5}, {"a": 1, "b": "x"}, None, [1.5]])
+def test_records_with_the_right_names_are_read_whole(last: Any) -> None:
+    """So are those among which something else stands: however long they are, the decision is the same."""
+    inputs = {"inputs": signature_document(NAMED)["inputs"]}
+    body = RawBody(json.dumps({"inputs": [*RECORDS, last]}).encode())
+    assert decision.exact(inputs, body.unread(), least=64) == body.exact()
+
+
+UNNAMED = Schema([TensorSpec(np.dtype("float32"), (-1, 2))])
+
+
+@pytest.mark.parametrize("schema", [NAMED, UNNAMED], ids=["named", "unnamed"])
+@pytest.mark.parametrize("row", [{"a": 2, "b": 3}, {"a": 2.0, "b": 3.0}, {"a": 2.5}, {"a": 1.5, "b": 1.5, "c": 1.5}])
+def test_many_records_are_decided_on_as_few(row: dict[str, float], schema: Schema) -> None:
+    """With the same message, or the same values."""
+    contract = Contract(signature_document(schema))
+    found = []
+    for rows in (3, 20_000):
+        try:
+            array: Any = contract.check(json.dumps({"inputs": [row] * rows}).encode()).inputs
+            found.append({name: values[0] for name, values in array.items()})
+        except Rejected as rejection:
+            found.append(rejection.message.replace(str((rows,)), "(rows,)"))
+    assert found[0] == found[1]

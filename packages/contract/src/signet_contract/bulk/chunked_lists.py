@@ -28,7 +28,7 @@ MIN_BYTES = 1 << 16
 LEAST_ITEMS = 100  # of a chunk, for each costs something by itself
 _TRIES = 8
 _FEW_BYTES = 1 << 10
-_WIDE_BYTES = 1 << 18  # of a long first item, which tell whether it has too many members
+_WIDE_BYTES = 1 << 18  # of a long object or first item, which tell whether it has too many members
 
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
 _BLANK, _LABEL = re.compile(r"\s*"), re.compile(r'\s*"0"\s*:\s*')
@@ -54,14 +54,21 @@ class TooWide(Exception):
         self.width = width
 
 
-def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES, most: float = math.inf) -> Any:
+def loads(
+    body: bytes,
+    nested: frozenset[str],
+    least: int = MIN_BYTES,
+    most_members: float = math.inf,
+    most_items: float = math.inf,
+) -> Any:
     """The document, exactly as JSON typed it, with `ChunkedList`s for long lists at the top and in its objects.
 
     Args:
         body: JSON.
         nested: keys whose objects are looked into, too.
         least: bytes from which on a list is a long one.
-        most: how many members an object that is looked into may have, and an item of a long list.
+        most_members: how many members an object that is looked into may have.
+        most_items: how many an item of a long list may have.
 
     Raises:
         MustReadWhole: it is no JSON, or odd.
@@ -70,12 +77,12 @@ def loads(body: bytes, nested: frozenset[str], least: int = MIN_BYTES, most: flo
     """
     try:
         try:
-            return _Reader(body, body, least, most, []).value(_whole(body), [nested])
+            return _Reader(body, body, least, most_members, most_items, []).value(_whole(body), [nested])
         except msgspec.DecodeError:
             # NaN and Infinity are no JSON. In `text` numbers of the same length stand for them, so that positions stay;
             # the values are still read from `body`.
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
-            return _Reader(body, text, least, most, []).value(_whole(text), [nested])
+            return _Reader(body, text, least, most_members, most_items, []).value(_whole(text), [nested])
     except (msgspec.DecodeError, RecursionError) as error:
         raise MustReadWhole from error
 
@@ -91,37 +98,45 @@ class _Reader:
     text: bytes
     """The body, or JSON that looks like it."""
     least: int
-    most: float
+    most_members: float
+    most_items: float
     labels: list[str]
     """"0", "1" and so on, as far as a labelled list has needed them: so do the next ones."""
 
     def value(self, raw: msgspec.Raw, nested: Sequence[frozenset[str]]) -> Any:
         """A part of the text as the body has it; objects are looked into as deep as `nested` has keys for the next."""
+        view = memoryview(raw)
+        if len(view) <= self.least and self.text is self.body:  # so that it need not be found in the body
+            return json_text.exact(bytes(view))
         start = _address(raw) - _address(self.text)
-        end = start + len(memoryview(raw))
+        end = start + len(view)
         kind = self.body[start : start + 1]
         is_labelled = not nested and _LABELLED.match(self.body, start) is not None
         if end - start <= self.least or not (kind == b"[" or is_labelled or (kind == b"{" and nested)):
             return json_text.exact(self.body[start:end])
         if kind == b"[" or is_labelled:
-            self._require_narrow(self.body[start + 1 : min(end, start + _WIDE_BYTES)].lstrip())
+            _require_narrow(self.body[start + 1 : min(end, start + _WIDE_BYTES)].lstrip(), self.most_items)
             return ChunkedList(self.body, start + 1, end - 1, self.least, self.labels)
+        beginning = self.body[start : min(end, start + _WIDE_BYTES)]
+        if beginning.count(b":") > self.most_members:
+            _require_narrow(beginning, self.most_members)
         members = _MEMBERS.decode(raw)
-        if len(members) > self.most:
+        if len(members) > self.most_members:
             raise TooWide(len(members))
         if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
             raise MustReadWhole  # the name may be another
         return {name: self.value(item, [frozenset()] if name in nested[0] else []) for name, item in members.items()}
 
-    def _require_narrow(self, beginning: bytes) -> None:
-        """Look at the beginning of a list whose first item is long, and does not end in it."""
-        closing = {b"[": b"]", b"{": b"}"}.get(beginning[:1])
-        if closing is None or closing in beginning:
-            return
-        for comma in islice(re.finditer(b",", beginning[-_FEW_BYTES:]), _TRIES):
-            some = _exact(beginning[: comma.start() - _FEW_BYTES] + closing)
-            if some is not None and len(some) > self.most:
-                raise TooWide(len(some))
+
+def _require_narrow(beginning: bytes, most: float) -> None:
+    """Look at the beginning of a long list or object, which does not end in it."""
+    closing = {b"[": b"]", b"{": b"}"}.get(beginning[:1])
+    if closing is None or closing in beginning:
+        return
+    for comma in islice(re.finditer(b",", beginning[-_FEW_BYTES:]), _TRIES):
+        some = _exact(beginning[: comma.start() - _FEW_BYTES] + closing)
+        if some is not None and len(some) > most:
+            raise TooWide(len(some))
 
 
 def _address(buffer: Any) -> int:

@@ -27,7 +27,7 @@ from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import rejecting
 
-_MOST_EXTRA = 10_000
+MOST_EXTRA = 10_000
 _MOST_LEVELS = 20
 
 
@@ -99,7 +99,7 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
         return content
     if decoded.format is Format.CSV:
         _reject_wide(schema, content)
-        frame: pd.DataFrame = parse_csv_input(io.StringIO(content), schema=schema)
+        frame: pd.DataFrame = parse_csv_input(_file(content), schema=schema)
         _reject_longer_rows(content)
         _restore_booleans(frame, content)
     elif decoded.format in (Format.SPLIT, Format.RECORDS):
@@ -122,10 +122,14 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     return frame
 
 
+def _file(text: str) -> io.BytesIO:
+    return io.BytesIO(text.encode())  # a StringIO would have four bytes for each character
+
+
 def most(schema: Schema) -> float:
     """How many columns a table may have, and so values a row: over more, to make it would take very long."""
-    are_plain = not schema.is_tensor_spec() and all(isinstance(type_, DataType) for type_ in schema.input_types())
-    return len(schema.inputs) + _MOST_EXTRA if are_plain else math.inf
+    are_plain = all(isinstance(type_, DataType) for type_ in schema.input_types())
+    return len(schema.inputs) + MOST_EXTRA if are_plain else math.inf
 
 
 def too_wide(schema: Schema, what: str, width: int) -> MalformedPayload:
@@ -140,9 +144,9 @@ def too_wide(schema: Schema, what: str, width: int) -> MalformedPayload:
 
 def _reject_wide(schema: Schema, text: str) -> None:
     for line in islice(re.finditer(r"[^\r\n]+", text), 3):  # the header, or the first row
-        if line[0].count(",") > len(schema.inputs) + _MOST_EXTRA:
+        if line[0].count(",") > len(schema.inputs) + MOST_EXTRA:
             cells = len(next(csv.reader([line[0]])))
-            if cells > len(schema.inputs) + _MOST_EXTRA:
+            if cells > len(schema.inputs) + MOST_EXTRA:
                 raise too_wide(schema, "csv", cells)
 
 
@@ -152,7 +156,7 @@ def _reject_longer_rows(text: str) -> None:
     Read without a header, such a row is an error to pandas. It is one anyway if another row is longer than the first.
     """
     try:
-        pd.read_csv(io.StringIO(text), header=None, nrows=2, dtype=str)
+        pd.read_csv(_file(text), header=None, nrows=2, dtype=str)
     except pd.errors.ParserError as error:
         raise ValueError("a row has more cells than the header") from error
 
@@ -162,7 +166,7 @@ def _restore_booleans(frame: pd.DataFrame, text: str) -> None:
     lowered = text.lower()
     if "true" not in lowered and "false" not in lowered:
         return
-    untyped = pd.read_csv(io.StringIO(text))
+    untyped = pd.read_csv(_file(text))
     for name in untyped.columns:
         if is_numeric_dtype(frame[name]) and types_of(untyped[name].dropna().tolist()) == [bool]:
             frame[name] = untyped[name]

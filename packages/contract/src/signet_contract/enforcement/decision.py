@@ -112,10 +112,11 @@ def _in_arrays(decoded: DecodedRequest, source: RawBody, *, has_arrays: bool) ->
 
 def _in_chunks(schema: Schema, source: RawBody, least: int) -> DecodedRequest:
     """The request with `ChunkedList`s for its long lists, exact if it has none; raises `MustReadWhole` likewise."""
+    most_names = len(schema.inputs) + columns.MOST_EXTRA
     try:
-        chunked = source.chunked(least, columns.most(schema))
+        chunked = source.chunked(least, most_names, math.inf if schema.is_tensor_spec() else columns.most(schema))
     except TooWide as too_wide:
-        raise columns.too_wide(schema, "body", too_wide.width) from None
+        raise (tensors if schema.is_tensor_spec() else columns).too_wide(schema, "body", too_wide.width) from None
     chunked.is_exact = not list_access.is_compact(chunked.content)
     return chunked
 

@@ -17,6 +17,7 @@ from mlflow.types import Schema
 
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
+from signet_contract.bulk.tables import Table
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import column_names, column_values, columns, list_access, row_excerpt, tensor_values
 from signet_contract.enforcement.tensor_values import ChunkedValues
@@ -113,6 +114,8 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
 def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
     content = decoded.content
     if not schema.has_input_names():
+        if isinstance(content, Table):
+            raise MustReadWhole
         if isinstance(content, dict):
             raise MalformedPayload(
                 f"The signature has one unnamed tensor, and the input names {listed(list(content))}: send nested "
@@ -123,7 +126,8 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
         (unnamed,) = schema.inputs
         return _array(unnamed, None, content, policy)
     names: list[Any] = schema.input_names()
-    if isinstance(content, ChunkedList) and isinstance(content.first, dict):
+    if isinstance(content, Table) or (isinstance(content, ChunkedList) and isinstance(content.first, dict)):
+        _reject_other_names(schema, _names(content), policy)
         raise MustReadWhole
     if isinstance(content, list) and content and set(map(type, content)) == {dict}:
         _reject_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), policy)
@@ -146,6 +150,29 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
             arrays[name], found = _array(specs[name], name, content[name], policy)
             broken += found
     return arrays, broken
+
+
+def _names(records: ChunkedList | Table) -> list[Any]:
+    """The names in some records, as far as it takes to know that there are too many."""
+    if isinstance(records, Table):
+        return list(records.names)
+    names: dict[str, int] = {}
+    for start, chunk in records.chunks():
+        if set(map(type, chunk)) != {dict}:
+            raise MustReadWhole
+        list_access.add_names(names, start, chunk)
+        if len(names) > columns.MOST_EXTRA:
+            break
+    return list(names)
+
+
+def too_wide(schema: Schema, what: str, width: int) -> MalformedPayload:
+    """The rejection of a request that names at least so many inputs."""
+    return MalformedPayload(
+        f"The {what} names at least {width} inputs, and the signature has {len(schema.inputs)}.",
+        expected=f"{len(schema.inputs)} inputs",
+        got=f"at least {width} inputs",
+    )
 
 
 def _reject_other_names(schema: Schema, given: list[Any], policy: frozenset[str]) -> None:
