@@ -115,8 +115,9 @@ def test_what_is_no_csv_is_not_told_its_header(body: bytes) -> None:
     depth=st.integers(1, 40),
     around=st.lists(st.sampled_from(["[%s]", '{"a":%s}', "[[],%s,{}]"]), min_size=1, max_size=3),
     innermost=st.text(st.sampled_from('[]{}"\\,a'), max_size=4),
+    block=st.sampled_from([1, 2, 7, 1 << 16]),
 )
-def test_depth_is_that_of_the_brackets_outside_texts(depth: int, around: list[str], innermost: str) -> None:
+def test_depth_is_that_of_the_brackets_outside_texts(depth: int, around: list[str], innermost: str, block: int) -> None:
     """A text is too deep by the lists and objects that stand in one another; brackets in its texts are none."""
     text = json.dumps(innermost)
     deepest = 0
@@ -126,7 +127,9 @@ def test_depth_is_that_of_the_brackets_outside_texts(depth: int, around: list[st
         text = pattern % text
     is_deep = False
     try:
-        json_text.require_shallow(text.encode())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(json_text, "_BLOCK_BYTES", block)
+            json_text.require_shallow(text.encode())
     except MalformedPayload as rejection:
         is_deep = rejection.message.startswith("The body is nested too deeply: at most 32 ")
     event("deep" if is_deep else "shallow")

@@ -32,6 +32,7 @@ MAX_DEPTH = 32
 _BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _BETWEEN_BRACKETS = np.uint8(ord("\\"))  # in ASCII "[" is one less and "]" is one more
 _QUOTE = ord('"')
+_BLOCK_BYTES = 1 << 16
 _NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
 # In a smaller body there is too little garbage to look for.
@@ -136,12 +137,18 @@ def _depth(text: bytes) -> int:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     # A text without brackets leaves two quotes, which stand beside one another.
     kept = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
-    found = np.frombuffer(kept, np.uint8)
-    steps = (_BETWEEN_BRACKETS - found).view(np.int8)
-    if b'"' in kept:
-        are_quotes = found == _QUOTE
-        steps = np.where(are_quotes | np.logical_xor.accumulate(are_quotes), np.int8(0), steps)
-    return int(steps.cumsum(dtype=np.int32).max(initial=0))
+    has_texts, is_inside = b'"' in kept, False
+    depth = deepest = 0
+    for start in range(0, len(kept), _BLOCK_BYTES):
+        found = np.frombuffer(kept[start : start + _BLOCK_BYTES], np.uint8)
+        steps = (_BETWEEN_BRACKETS - found).view(np.int8)
+        if has_texts:
+            are_quotes = found == _QUOTE
+            are_inside = np.logical_xor.accumulate(are_quotes) ^ is_inside
+            steps, is_inside = np.where(are_quotes | are_inside, np.int8(0), steps), bool(are_inside[-1])
+        depths = depth + steps.cumsum(dtype=np.int32)
+        depth, deepest = int(depths[-1]), max(deepest, int(depths.max()))
+    return deepest
 
 
 def has_many_digits(body: bytes) -> bool:

@@ -4,10 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from signet_contract import decode
+from hypothesis import given
+from hypothesis import strategies as st
+from signet_contract import decode, request
 from signet_contract.bulk.chunked_lists import ChunkedList
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
+from signet_contract.codecs import seed
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
@@ -97,3 +100,22 @@ def test_texts_in_a_text_are_as_exact_as_the_text(count: int) -> None:
         rows = decoded.content.take(range(count)) if isinstance(decoded.content, ChunkedList) else decoded.content
         assert [row["a"] for row in rows] == [10**30] * count
         assert {type(row["a"]) for row in rows} == {int}
+
+
+SOME_TEXTS = ['{"a": 1}', ' {"a": 1.5}\n', '[{"a": 10000000000000000000000}]', '{"a": [1, 2]}', '{"a": "],["}', "{}"]
+ODD_TEXTS = ["", "[1", "2]", '{"a": 1},{"a": 2}', '1,[{"a": 1}', '{"a": NaN}', '{"a": "\\ud800"}', "\ud800", "1e400"]
+
+
+@given(st.lists(st.sampled_from([*SOME_TEXTS, *ODD_TEXTS, "[" * 32 + "]" * 32, "[" * 33 + "]" * 33]), min_size=1))
+def test_texts_are_read_together_as_each_is_alone(texts: list[str]) -> None:
+    """Also where they would be JSON together, and none of them is."""
+    for reader in (request._FAST, request._EXACT):
+        try:
+            alone: Any = [reader.read_whole(text.encode("utf-8", "surrogatepass")) for text in texts]
+        except MalformedPayload as error:
+            alone = error.message
+        try:
+            found: Any = seed._documents(texts, reader)
+        except MalformedPayload as error:
+            found = error.message
+        assert repr(found) == repr(alone)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import chain
 from typing import Any
+
+import msgspec
 
 from signet_contract.bulk.chunked_lists import ChunkedList
 from signet_contract.bulk.numbers import Numbers
@@ -12,6 +15,8 @@ from signet_contract.codecs import bare
 from signet_contract.codecs.reader import Reader
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.errors import MalformedPayload
+
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode(document: Any, reader: Reader) -> DecodedRequest | None:
@@ -25,8 +30,20 @@ def decode(document: Any, reader: Reader) -> DecodedRequest | None:
         return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else _inside(data, reader)
     if len(texts) == 1:
         return _inside(reader.read(texts[0].encode("utf-8", "surrogatepass")), reader)
-    all_decoded = [bare.decode(reader.read_whole(text.encode("utf-8", "surrogatepass")), reader) for text in texts]
-    return DecodedRequest(Format.RECORDS, list(chain.from_iterable(map(_records, all_decoded))))
+    rows = (_records(document, reader) for document in _documents(texts, reader))
+    return DecodedRequest(Format.RECORDS, list(chain.from_iterable(rows)))
+
+
+def _documents(texts: list[str], reader: Reader) -> list[Any]:
+    """What the texts hold, read as one list if each is JSON: of short ones it costs less than to read each."""
+    reader.read_whole(texts[0].encode("utf-8", "surrogatepass"))  # if this is none, no time is lost on the others
+    bodies = [text.encode("utf-8", "surrogatepass") for text in texts]
+    joined = b"[" + b",".join(bodies) + b"]"
+    with contextlib.suppress(msgspec.DecodeError, MalformedPayload):
+        if list(map(bytes, _ITEMS.decode(joined))) == bodies:
+            found: list[Any] = reader.read_whole(joined)
+            return found
+    return list(map(reader.read_whole, bodies))
 
 
 def _inside(document: Any, reader: Reader) -> DecodedRequest:
@@ -45,8 +62,11 @@ def _is_column(data: Any) -> bool:
     return not isinstance(data, (dict, Table))
 
 
-def _records(decoded: DecodedRequest) -> list[Any]:
+def _records(document: Any, reader: Reader) -> list[Any]:
     """Rows of one of the seed's several texts as records, so that they can be appended to one another."""
+    if type(document) is dict and document and {list, dict}.isdisjoint(map(type, document.values())):
+        return [document]
+    decoded = bare.decode(document, reader)
     if decoded.format is Format.RECORDS:
         return list(decoded.content)
     if decoded.format is not Format.COLUMNS:

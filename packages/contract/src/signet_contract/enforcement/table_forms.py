@@ -6,6 +6,7 @@ A request in compact form (`list_access`) is looked through chunk by chunk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Any
@@ -113,9 +114,12 @@ def of_lists(rows: Any) -> RegularTable | None:
 
     def columns(places: Sequence[int]) -> Chunks:
         for start, chunk in list_access.chunks(rows):
-            if set(map(type, chunk)) != {list} or set(map(len, chunk)) != {width}:
+            values = None
+            if value_kinds.types_of(chunk) == [list]:
+                with suppress(ValueError):
+                    values = list(zip(*chunk, strict=True))
+            if values is None or len(values) != width:
                 raise list_access.irregular([first, *chunk])
-            values = list(zip(*chunk, strict=True))
             yield from ((place, start, values[place]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
