@@ -4,8 +4,8 @@ A request takes one of two ways. The fast path (`fastpath`) says whether it is p
 value of a JSON type that its column takes, such as integers in a float column. That costs microseconds, and nearly all
 traffic is of that kind. What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with
 pandas, and where what is wrong gets its name. The fast path never rejects and enforcement never guesses, so both
-together accept what MLflow accepts, but for six stricter rules (`enforcement.decision`), and the model gets what MLflow
-would give it. Rejections that only repeat are remembered.
+together accept what MLflow accepts, but for what `enforcement.decision` lists, and the model gets what MLflow would
+give it. Rejections that only repeat are remembered.
 """
 
 from __future__ import annotations
@@ -65,11 +65,12 @@ class Contract:
             self._inputs = Columns(self.inputs, whole_numbers=Policy.WHOLE_NUMBERS in self.policy)
         elif Tensors.can_read(self.inputs):
             self._inputs = Tensors(self.inputs)
-        # A rejection is remembered only if neither it nor its message depends on a single value. They do where types
-        # may be mixed ("3.5" is a number, "a" is none), in columns without names, which MLflow converts, and in texts.
-        depends_on_values = self.policy or not all(
-            spec.get("name") and spec["type"] != "string" for spec in self.inputs
-        )
+        # A rejection is remembered under the types of the values, so it must not depend on the values themselves. It
+        # does where a policy lets types be mixed ("3.5" is then a number, and "a" is none), in columns without names,
+        # whose values MLflow converts, and in columns of texts.
+        have_names = all(spec.get("name") for spec in self.inputs)
+        have_texts = any(spec["type"] == "string" for spec in self.inputs)
+        depends_on_values = bool(self.policy) or not have_names or have_texts
         is_cached = isinstance(self._inputs, Columns) and not depends_on_values
         self._rejections = rejection_cache.RejectionCache() if is_cached else None
 
@@ -191,7 +192,7 @@ class Contract:
         except ModuleNotFoundError as error:
             raise EnforcementMissing(error.name) from error
 
-        exact = decision.exact(self._signature, decoded, self.policy, has_arrays=not is_unread)
+        exact = decision.exact(self._signature, decoded, self.policy, arrays_were_tried=is_unread)
         decoded.content, decoded.wrapped = exact.content, exact.wrapped
         model_input = self.fast_path(exact) if is_unread else None
         return decision.decide(self._signature, exact, self.policy) if model_input is None else model_input

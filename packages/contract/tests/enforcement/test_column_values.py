@@ -20,7 +20,8 @@ def examined(type_: str, values: list[Any], *policy: Policy, required: bool = Tr
     """What is said of a column of this type, as (rule, row, got), and the column afterwards."""
     frame = pd.DataFrame({"a": pd.Series(values, dtype=object).infer_objects()})
     schema = columns_schema((type_, "a", required))
-    violations, after = column_values.examined(schema, frame, frozenset(policy), is_admitted=False)
+    violations = column_values.of_rejected(schema, frame, frozenset(policy))
+    _, after = column_values.examined(schema, frame, frozenset(policy))
     assert {violation.column for violation in violations} <= {"a"}
     return [(violation.rule, violation.row, violation.got) for violation in violations], after["a"]
 

@@ -75,7 +75,7 @@ def test_rows_without_any_column_are_rows() -> None:
 
 @given(st.data())
 def test_columns_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
-    """For column signatures, accept or refuse, message and model input are MLflow's, but for the six stricter rules."""
+    """For column signatures, accept or refuse, message and model input are MLflow's, but for the stricter rules."""
     schema = data.draw(drawn.column_schemas(data.draw(st.sampled_from([drawn.NUMBERS, drawn.TYPES, ["double"]]))))
     body, frame = data.draw(drawn.requests(schema))
     allow = data.draw(drawn.allowances)

@@ -57,7 +57,7 @@ def _are_exact_doubles(series: pd.Series) -> bool:
 
 
 def examined(
-    schema: Schema, frame: pd.DataFrame, policy: frozenset[str], *, is_admitted: bool, is_right: bool = False
+    schema: Schema, frame: pd.DataFrame, policy: frozenset[str], *, is_right: bool = False
 ) -> tuple[list[Violation], pd.DataFrame]:
     """What is wrong with a table, value by value, and the table with what JSON has no type for converted.
 
@@ -65,18 +65,16 @@ def examined(
         schema: of columns.
         frame: the signature's columns.
         policy: words of `policy` that hold.
-        is_admitted: whether MLflow admits the table; if it does not, each column is asked about by itself.
         is_right: whether nothing is wrong with it, as some rows have told.
     """
     violations, converted = [], frame
     for name, type_, required in _typed_columns(schema, frame):
-        sent = series = frame[name]
-        if type_ == DataType.double and Policy.WHOLE_NUMBERS in policy and _are_exact_doubles(series):
-            series = series.astype(np.float64)
+        sent = frame[name]
+        series = _as_doubles(sent, type_, policy)
         if is_right:
             series = _in_type(series, type_)
         else:
-            found, series = _of_column(name, type_, series, required=required, is_admitted=is_admitted)
+            found, series = _of_column(name, type_, series, required=required)
             violations += found
         if series is not sent:
             converted = frame.copy(deep=False) if converted is frame else converted
@@ -84,10 +82,27 @@ def examined(
     return violations, converted
 
 
+def of_rejected(schema: Schema, frame: pd.DataFrame, policy: frozenset[str]) -> list[Violation]:
+    """What is wrong with a table that MLflow rejects, for which it is asked about each column by itself."""
+    violations = []
+    for name, type_, required in _typed_columns(schema, frame):
+        series = _as_doubles(frame[name], type_, policy)
+        violations += _of_column(name, type_, series, required=required, asks_mlflow=True)[0]
+    return violations
+
+
+def _as_doubles(series: pd.Series, type_: Any, policy: frozenset[str]) -> pd.Series:
+    is_lifted = type_ == DataType.double and Policy.WHOLE_NUMBERS in policy and _are_exact_doubles(series)
+    return series.astype(np.float64) if is_lifted else series
+
+
 def _of_column(
-    name: Any, type_: Any, series: pd.Series, *, required: bool, is_admitted: bool
+    name: Any, type_: Any, series: pd.Series, *, required: bool, asks_mlflow: bool = False
 ) -> tuple[list[Violation], pd.Series]:
-    """What is wrong with a column, and the column converted where JSON has no such type."""
+    """What is wrong with a column, and the column converted where JSON has no such type.
+
+    With `asks_mlflow`, all values are wrong where MLflow rejects the column and none of them is wrong by itself.
+    """
     values = list(series)
     present = [(row, value) for row, value in enumerate(values) if not _is_null(value)]
     type_name = type_.name if isinstance(type_, DataType) else str(type_)
@@ -104,7 +119,7 @@ def _of_column(
                 series = _in_type(series, type_)
             except (ValueError, TypeError, OverflowError) as error:
                 violations.append(Violation("type", type_name, without_place(error), column=name))
-        elif not is_admitted and not _mlflow_admits(name, series, type_):
+        elif asks_mlflow and not _mlflow_admits(name, series, type_):
             wrong = present
     violations += [Violation("type", type_name, kind_name(value), row=row, column=name) for row, value in wrong]
     violations += [

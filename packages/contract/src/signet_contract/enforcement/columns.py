@@ -48,15 +48,15 @@ def enforced(
     if schema.has_input_names():
         names = [name for name in schema.input_names() if name in frame.columns]
         frame = frame if names == list(frame.columns) else frame[names]
-    found, converted = column_values.examined(schema, frame, policy, is_admitted=True, is_right=is_right)
+    found, converted = column_values.examined(schema, frame, policy, is_right=is_right)
     try:
         result: pd.DataFrame = _enforce_schema(converted, schema)
     except MlflowException as error:
-        violations += column_values.examined(schema, frame, policy, is_admitted=False)[0]
+        violations += column_values.of_rejected(schema, frame, policy)
         generic = Violation(rule="signature", expected=str(schema), got=error.message)
         raise SignatureMismatch(error.message, violations or [generic]) from error
     except CRASHES as error:
-        violations += column_values.examined(schema, frame, policy, is_admitted=False)[0]
+        violations += column_values.of_rejected(schema, frame, policy)
         got = column_values.without_place(error)
         generic = Violation(rule="signature", expected=str(schema), got=got)
         raise SignatureMismatch(

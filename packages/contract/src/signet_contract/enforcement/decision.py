@@ -2,8 +2,8 @@
 
 Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring server would build from the request, with
 the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
-MLflow's, each for what it would let through silently. `columns`, `column_values`, `tensors` and `unchecked_names` apply
-them; `float32` applies the third once more, to what the model gets:
+MLflow's and can be lifted (see `policy`), each for what it would let through silently. `columns`, `column_values`,
+`tensors` and `unchecked_names` apply them; `float32` applies the third once more, to what the model gets:
 
 1. extra columns are rejected;
 2. so is null (or NaN) in a required column,
@@ -12,7 +12,9 @@ them; `float32` applies the third once more, to what the model gets:
 5. a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`),
 6. and names of columns where the signature has none to check them by.
 
-Each can be lifted (see `policy`), and the rest is then MLflow's.
+What pandas would mend or drop without a word is malformed, and nothing lifts that: rows of several lengths, a CSV row
+that is longer than the header, keys of `data` that `columns` lacks. So is what would cost too much: a body that is
+nested too deeply, or becomes too wide or too large a table (`columns`, `row_excerpt`). All the rest is MLflow's.
 """
 
 from __future__ import annotations
@@ -66,19 +68,19 @@ def exact(
     decoded: DecodedRequest,
     policy: frozenset[str] = frozenset(),
     *,
-    has_arrays: bool = True,
+    arrays_were_tried: bool = False,
     least: int = MIN_BYTES,
 ) -> DecodedRequest:
     """The request with every value as a Python object.
 
-    A long body of JSON is first decided on in compact form: as arrays or else, more slowly, in chunks. Objects are made
-    of one that is admitted, and of one that has no compact form.
+    Objects of a long body of JSON cost much. So it is first decided on in compact form: as arrays or else, more slowly,
+    in chunks. If it is rejected so, no objects are made of it.
 
     Args:
         signature: as of `decide`.
         decoded: the request, read or not.
         policy: as of `decide`.
-        has_arrays: whether it may be read into arrays, if it has not been read.
+        arrays_were_tried: whether it could not be read into arrays before, so that it is not tried again.
         least: bytes from which on it is a long one.
 
     Raises:
@@ -91,7 +93,7 @@ def exact(
         if source.is_csv or len(source.text) <= least:
             return source.exact()
         with suppress(MustReadWhole):
-            _decide_and_explain(mlflow_signature, _in_arrays(decoded, source, has_arrays=has_arrays), policy)
+            _decide_and_explain(mlflow_signature, _in_arrays(decoded, source, were_tried=arrays_were_tried), policy)
             return source.exact()
         with suppress(MustReadWhole):
             chunked = _in_chunks(mlflow_signature.inputs, source, least)
@@ -101,9 +103,9 @@ def exact(
         return source.exact()
 
 
-def _in_arrays(decoded: DecodedRequest, source: RawBody, *, has_arrays: bool) -> DecodedRequest:
+def _in_arrays(decoded: DecodedRequest, source: RawBody, *, were_tried: bool) -> DecodedRequest:
     """The request with arrays for its long lists; raises `MustReadWhole` if it cannot be read so."""
-    if decoded.content is UNREAD and has_arrays:
+    if decoded.content is UNREAD and not were_tried:
         decoded = source.decode()
     if not list_access.is_compact(decoded.content) or has_many_digits(source.text):
         raise MustReadWhole

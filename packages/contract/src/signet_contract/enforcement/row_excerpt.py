@@ -1,9 +1,10 @@
 """The excerpt of a large table: a few rows that decide what is said of all of them.
 
 MLflow treats all values of one kind alike (`value_kinds`). So the values of each column are sorted by kind, and the
-excerpt gets the first rows of each kind. If MLflow rejects the excerpt, it would reject the table: the excerpt's
-rejection gets the table's row numbers, and the violations are counted by kind. JSON that is rejected so never becomes
-a data frame as a whole. If MLflow admits the excerpt, it decides on the whole table, once its size was checked.
+excerpt gets the first rows of each kind. If MLflow rejects the excerpt, it would reject the table for the same reason.
+The rejection of the excerpt then becomes that of the table: rows get the numbers that they have there, and what is
+wrong is counted in all rows. No data frame was made of these. If MLflow admits the excerpt, the table may still be too
+large; if it is not, MLflow decides on it as a whole.
 
 Rows of a long list are looked at until some are wrong whatever the other rows hold. The list is then rejected as if it
 ended there.

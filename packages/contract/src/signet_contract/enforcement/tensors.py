@@ -50,7 +50,8 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
     except column_values.CRASHES as error:
         message = f"The input does not fit the signature's tensors: {error}."
         raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
-    # Mixed types were let through above; what is left would lose something, which MLflow does not mind in a data frame.
+    # MLflow has cast a data frame's values even where something is lost, as 1.5 to 1: these are rejected here. What
+    # `mixed_types` lets through is not among them, so that this word lifts nothing.
     lifted = policy - {Policy.MIXED_TYPES}
     if broken := _unlifted(broken, lifted) or _unlifted(_broken_by_values(result), lifted):
         first = broken[0].first[0]

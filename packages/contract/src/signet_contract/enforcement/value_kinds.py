@@ -143,7 +143,7 @@ class Kinds:
 
     @property
     def must_read_texts(self) -> bool:
-        """Whether the values must be sorted once more, `with_texts`: texts had come before anything else did."""
+        """Whether all must be sorted again, `with_texts`: texts came first, and beside others they may be numbers."""
         return (str, _UNREAD) in self.counts and self._is_mixed()
 
     def with_texts(self) -> Kinds:
