@@ -86,7 +86,7 @@ MANY_NAMES = json.dumps({"dataframe_split": {"columns": ["c"] * 100_000, "data":
     ("schema", "body", "message", "count"),
     [
         (TWO, ONE_KEY_EACH[: ONE_KEY_EACH.index(b', {"k500"')] + b"]", MISSING, 502),
-        (TENSORS, b'{"inputs":' + ONE_KEY_EACH + b"}", MISSING, 30_002),
+        (TENSORS, b'{"inputs":' + ONE_KEY_EACH + b"}", MISSING, 12_223),
         (TENSORS, ONE_KEY_EACH, "The dataframe_records would become a table of 30000 rows and 30000 columns", 1),
         (TENSOR, b'{"dataframe_records":' + ONE_KEY_EACH + b"}", "The dataframe_records would become a table of", 1),
         (TWO, MANY_NAMES, "The body cannot be read as rows and columns: a row has at least ", 1),

@@ -155,6 +155,56 @@ def test_records_with_the_right_names_are_read_whole(last: Any) -> None:
     assert decision.exact(inputs, body.unread(), least=64) == body.exact()
 
 
+LEAVES = [
+    1.5,
+    2,
+    -1,
+    True,
+    "x",
+    "a longer one",
+    None,
+    1e39,
+    10**30,
+    2**63,
+    2**64,
+    -(2**63),
+    math.nan,
+    math.inf,
+    [1],
+    {},
+]
+
+
+@given(st.data())
+def test_long_rows_for_one_tensor_are_refused_as_all_of_them(data: st.DataObject) -> None:
+    """Whether they were looked through chunk by chunk or read whole, what is said of them is the same."""
+    dtype = data.draw(st.sampled_from(["float32", "float64", "int32", "int64", "uint8", "bool", "complex64", "str"]))
+    width = data.draw(st.integers(1, 3))
+    shape = (-1, data.draw(st.sampled_from([width, width, 4])))
+    inputs = {"inputs": signature_document(Schema([TensorSpec(np.dtype(dtype), shape)]))["inputs"]}
+    some = data.draw(
+        st.lists(st.lists(st.sampled_from(LEAVES), min_size=width, max_size=width), min_size=1, max_size=4)
+    )
+    rows = [some[0]] * 100
+    for each in some[1:]:
+        rows[data.draw(st.integers(0, 99))] = each
+    if data.draw(st.integers(0, 5)) == 0:
+        rows[data.draw(st.integers(0, 99))] = [1.5]
+    names = data.draw(st.sampled_from([{}, {"columns": ["a", "b", "c"][:width]}, {"index": list(range(100))}]))
+    policy = data.draw(drawn.allowances)
+    body = RawBody(json.dumps({"dataframe_split": {"data": rows, **names}}).encode())
+    refused = None
+    try:
+        decision.exact(inputs, body.unread(), policy, least=64)
+    except Rejected as rejection:
+        refused = rejection.document()
+    event("refused" if refused else "read whole")
+    if refused:
+        with pytest.raises(Rejected) as caught:
+            decision.decide(inputs, body.exact(), policy)
+        assert refused == caught.value.document()
+
+
 UNNAMED = Schema([TensorSpec(np.dtype("float32"), (-1, 2))])
 
 

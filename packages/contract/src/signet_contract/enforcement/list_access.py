@@ -82,6 +82,20 @@ def add_names(names: dict[str, int], start: int, records: list[dict[str, Any]]) 
             names.update({name: row for name in record if name not in names})
 
 
+def names(records: ChunkedList | tables.Table, most: int) -> list[Any]:
+    """The names in some records, as far as it takes to know that there are more than `most`."""
+    if isinstance(records, tables.Table):
+        return list(records.names)
+    found: dict[str, int] = {}
+    for start, chunk in records.chunks():
+        if set(map(type, chunk)) != {dict}:
+            raise MustReadWhole
+        add_names(found, start, chunk)
+        if len(found) > most:
+            break
+    return list(found)
+
+
 def members(records: list[Any], name: str) -> list[Any]:
     """What each of the records has under a name, or `ABSENT`."""
     try:

@@ -74,6 +74,16 @@ def unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
     return sorted(unfit_places)
 
 
+def unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
+    """Numbers for booleans that stand among numbers, or for a boolean dtype booleans for the zeros and ones."""
+    kinds = set(map(type, values))
+    if bool not in kinds or not {int, float} & kinds:
+        return values
+    if dtype.kind == "b":
+        return [bool(value) if value in (0, 1) else value for value in values]
+    return [int(value) if isinstance(value, bool) else value for value in values]
+
+
 def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
     """By the type of a value, whether it can be of a dtype; None if all can."""
     match dtype.kind:
@@ -114,8 +124,7 @@ class ChunkedValues:
     """
 
     def __init__(self, dtype: np.dtype[Any], content: ChunkedList | Numbers) -> None:
-        if dtype.kind not in "fiubU":
-            raise MustReadWhole
+        _require_plain(dtype)
         self.unfit: list[tuple[int, Any]] = []
         """The first values that the dtype cannot hold, each with the number of its row."""
         self.unfit_count = 0
@@ -153,6 +162,51 @@ class ChunkedValues:
         for first, found in (self.unfit, unfit_places), (self.non_finite, non_finite_places):
             for place in sorted(found)[: MAX_VIOLATIONS - len(first)]:
                 first.append((rows + place // width, values[place]))
+
+
+def _require_plain(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "fiubU":
+        raise MustReadWhole
+
+
+class ColumnValues:
+    """What stands in a column of a long list of rows, looked through chunk by chunk."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        _require_plain(dtype)
+        self.unfit: list[tuple[int, Any]] = []
+        """The first values that the dtype cannot hold, each with the number of its row."""
+        self.unfit_count = 0
+        self._dtype = dtype
+        self._firsts: dict[type, int] = {}
+        self._integers: list[tuple[int, int]] = []
+
+    @property
+    def deciding(self) -> set[int]:
+        """Rows by whose values pandas chooses the same type as by all, and those of the first unfit ones."""
+        return {row for _, row in self._integers} | {row for row, _ in self.unfit} | set(self._firsts.values())
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether none is a list, and pandas leaves all as they are for certain: of some nulls it makes NaN."""
+        types = set(self._firsts)
+        may_be_nan = len(types) > 1 and type(None) in types and types.isdisjoint({bool, dict})
+        return not may_be_nan and types != {int, float} and list not in types
+
+    def add(self, start: int, values: list[Any]) -> None:
+        """Look at some more values, the first of which is in row `start`."""
+        unfit_places: list[int] = []
+        for type_, places, of_type in _by_type(values):
+            self._firsts.setdefault(type_, start + int(places[0]))
+            if type_ is int:  # whose least and greatest decide, as in `deciding`
+                ends = map(of_type.index if type(of_type) is list else of_type.tolist().index, _extremes(int, of_type))
+                found = [(values[places[end]], start + int(places[end])) for end in ends]
+                self._integers = [min(self._integers + found), max(self._integers + found)]
+            unfit_ = _unfit_places(self._dtype, type_, of_type)
+            self.unfit_count += len(unfit_)
+            unfit_places += [int(places[place]) for place in unfit_[:MAX_VIOLATIONS]]
+        for place in sorted(unfit_places)[: MAX_VIOLATIONS - len(self.unfit)]:
+            self.unfit.append((start + place, values[place]))
 
 
 def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array, tuple[int, ...]]]:

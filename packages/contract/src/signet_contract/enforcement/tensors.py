@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -19,8 +19,17 @@ from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_names, column_values, columns, list_access, row_excerpt, tensor_values
-from signet_contract.enforcement.tensor_values import ChunkedValues
+from signet_contract.enforcement import (
+    column_names,
+    column_values,
+    columns,
+    list_access,
+    regular_table,
+    row_excerpt,
+    tensor_values,
+)
+from signet_contract.enforcement.list_access import Irregular
+from signet_contract.enforcement.tensor_values import ChunkedValues, ColumnValues
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import Policy, rejecting
 
@@ -39,9 +48,10 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
         MustReadWhole: a long list cannot be checked in chunks.
     """
     is_table = decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
-    if is_table and list_access.is_compact(decoded.content):
-        raise MustReadWhole
-    subject, broken = _frame(schema, decoded, policy) if is_table else _arrays(schema, decoded, policy)
+    make = _arrays
+    if is_table:
+        make = _excerpt if list_access.is_compact(decoded.content) else _frame
+    subject, broken = make(schema, decoded, policy)
     broken += _broken_by_values(subject)
     try:
         result: Array | dict[str, Array] = _enforce_schema(subject, schema)
@@ -112,6 +122,31 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
     return frame, broken
 
 
+def _excerpt(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
+    """Data frame of a few rows, by which MLflow rejects a long list, and all that is wrong; or `MustReadWhole`."""
+    content = decoded.content
+    rows = content.get("data") if isinstance(content, dict) else None
+    if schema.has_input_names() or Policy.MIXED_TYPES in policy or type(rows) is not ChunkedList:
+        raise MustReadWhole
+    try:
+        table = regular_table.table(schema, decoded, {})
+        if table is None or len(table.names) == 1 or type(rows.first) is not list:
+            raise MustReadWhole
+        spec: Any = schema.inputs[0]
+        places = range(len(table.names))
+        found = [ColumnValues(spec.type) for _ in places]
+        for place, start, values in table.columns(places):
+            found[place].add(start, list(values))
+    except Irregular as irregular:
+        raise MustReadWhole from irregular
+    named = zip(table.names, found, strict=True)
+    broken = [_unfit(spec, name, each.unfit, each.unfit_count) for name, each in named if each.unfit]
+    if not broken or not all(each.are_kept for each in found if each.unfit):
+        raise MustReadWhole
+    deciding = sorted(set(range(MAX_VIOLATIONS)).union(*(each.deciding for each in found)))
+    return _frame(schema, replace(decoded, content=table.cut(deciding, places)), policy)[0], broken
+
+
 def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
     content = decoded.content
     if not schema.has_input_names():
@@ -128,7 +163,7 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
         return _array(unnamed, None, content, policy)
     names: list[Any] = schema.input_names()
     if isinstance(content, Table) or (isinstance(content, ChunkedList) and isinstance(content.first, dict)):
-        _reject_other_names(schema, _names(content), policy)
+        _reject_other_names(schema, list_access.names(content, columns.MOST_EXTRA), policy)
         raise MustReadWhole
     if isinstance(content, list) and content and set(map(type, content)) == {dict}:
         _reject_other_names(schema, list(dict.fromkeys(chain.from_iterable(content))), policy)
@@ -151,20 +186,6 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
             arrays[name], found = _array(specs[name], name, content[name], policy)
             broken += found
     return arrays, broken
-
-
-def _names(records: ChunkedList | Table) -> list[Any]:
-    """The names in some records, as far as it takes to know that there are too many."""
-    if isinstance(records, Table):
-        return list(records.names)
-    names: dict[str, int] = {}
-    for start, chunk in records.chunks():
-        if set(map(type, chunk)) != {dict}:
-            raise MustReadWhole
-        list_access.add_names(names, start, chunk)
-        if len(names) > columns.MOST_EXTRA:
-            break
-    return list(names)
 
 
 def too_wide(schema: Schema, what: str, width: int) -> MalformedPayload:
@@ -242,7 +263,7 @@ def _broken_by_types(
     spec: Any, name: Any, values: list[Any], shape: tuple[int, ...], policy: frozenset[str]
 ) -> list[_Broken]:
     """What the spec's dtype cannot hold, of the values of an array."""
-    fitting = _unmixed(spec.type, values) if Policy.MIXED_TYPES in policy else values
+    fitting = tensor_values.unmixed(spec.type, values) if Policy.MIXED_TYPES in policy else values
     places = tensor_values.unfit(spec.type, fitting)
     if not places:
         return []
@@ -259,16 +280,6 @@ def _unfit(spec: Any, name: Any, first: Iterable[tuple[int | None, Any]], count:
         for row, value in first
     ]
     return _Broken(violations, count)
-
-
-def _unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
-    """Numbers for booleans that stand among numbers, or for a boolean dtype booleans for the zeros and ones."""
-    kinds = set(map(type, values))
-    if bool not in kinds or not {int, float} & kinds:
-        return values
-    if dtype.kind == "b":
-        return [bool(value) if value in (0, 1) else value for value in values]
-    return [int(value) if isinstance(value, bool) else value for value in values]
 
 
 def _broken_by_values(subject: Any) -> list[_Broken]:
