@@ -76,6 +76,17 @@ def test_an_item_may_be_long(item: Any, place: int) -> None:
     assert found.take([place]) == [item]
 
 
+def test_a_list_of_one_chunk_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often its items are asked for."""
+    parsed: list[bytes] = []
+    monkeypatch.setattr(chunked_lists, "_orjson", lambda items: parsed.append(items) or json.loads(items))
+    items = [{"a": "x" * 200_000}]
+    found = chunked_lists.loads(json.dumps(items).encode(), frozenset())
+    assert [list(found.chunks()), list(found.chunks())] == [[(0, items)]] * 2
+    assert found.take([0]) == items
+    assert len(found) == len(parsed) == 1
+
+
 NUMBERS = [1.5] * 100_000
 NAMES = {f"k{index}": 1.5 for index in range(40_000)}
 

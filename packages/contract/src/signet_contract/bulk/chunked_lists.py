@@ -155,6 +155,8 @@ class ChunkedList:
         """The first item of each chunk that has been parsed, and of the next: last how many items have been counted."""
         self._places = [start]
         """Where these chunks begin; behind the end, once all items have been counted."""
+        self._last: tuple[int, int, list[Any]] = -1, -1, []
+        """Where the chunk that was parsed last starts and stops, and its items: it may be the only one."""
         self.is_labelled = body[start - 1 : start] == b"{"
         self._parsers = [_orjson, _exact]
         begins_nested = body[start : start + MIN_BYTES].lstrip()[:1] in (b"[", b"{")
@@ -218,11 +220,17 @@ class ChunkedList:
 
     def _chunk(self, start: int, row: int) -> tuple[int, list[Any]]:
         """Where the chunk that starts here, with item `row`, stops, and its items."""
-        enclosed = b"{%b}" if self.is_labelled else b"[%b]"
+        if start != self._last[0]:
+            self._last = start, *self._parsed(start, row)
+        return self._last[1:]
+
+    def _parsed(self, start: int, row: int) -> tuple[int, list[Any]]:
+        opening, closing = (b"{", b"}") if self.is_labelled else (b"[", b"]")
+        body = memoryview(self._body)
         for most in (start + 3 * self._bytes, self._end):  # an item may be long
             stops = self._stops(start + self._bytes, most)
             for parsed, stop in product(self._parsers, stops):
-                items = parsed(enclosed % self._body[start:stop])
+                items = parsed(b"".join([opening, body[start:stop], closing]))
                 if items:
                     if parsed is _exact:  # most probably so are the next
                         self._parsers = [_exact, _orjson]
