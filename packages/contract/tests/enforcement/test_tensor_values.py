@@ -75,6 +75,32 @@ def test_the_first_unfit_values_are_told_and_the_others_counted(dtype: str, wron
     assert found.shape == (400,)
 
 
+ENDS = [2**bits + near for bits in (7, 8, 15, 16, 31, 32, 53) for near in (-1, 0, 1)]
+INTEGERS = [0, 1, 65519, 65520, *ENDS, *(-end for end in ENDS), 2**63 - 1, -(2**63)]
+FLOATS = [
+    *map(float, INTEGERS),
+    0.5,
+    -0.5,
+    1e39,
+    2.0**63,
+    2.0**64,
+    3.4028235677973366e38,
+    math.inf,
+    -math.inf,
+    math.nan,
+]
+
+
+@pytest.mark.parametrize("dtype", [*"bhilBHILefdFD"])
+@pytest.mark.parametrize("values", [INTEGERS, FLOATS, [1.0, 2.0]], ids=["integers", "floats", "right"])
+def test_values_in_an_array_fit_as_each_of_them(dtype: str, values: list[float]) -> None:
+    """Up to where a type ends, and not beyond."""
+    fits = (tensor_values._fitting(np.dtype(dtype)) or {})[type(values[0])]
+    assert tensor_values.unfit(np.dtype(dtype), values) == [
+        place for place, value in enumerate(values) if not fits(value)
+    ]
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 300])
 def test_values_of_rows_are_told_in_the_order_they_came(width: int) -> None:
     """Whichever places of the rows they have, and whatever their types."""

@@ -258,19 +258,19 @@ def _extremes(type_: type, values: Any) -> list[Any]:
     return [values[0]]
 
 
-def _unfit_places(dtype: np.dtype[Any], type_: type, values: Any) -> Sequence[int]:
+def _unfit_places(dtype: np.dtype[Any], type_: type, values: Any) -> Sequence[int] | Array:
     fits = (_fitting(dtype) or {}).get(type_)
     if fits is None:
         return range(len(values))
     if fits is _always:
         return ()
     if type(values) is list:
-        return _misfits(fits, values)
-    finite = values if type_ is int else values[np.isfinite(values)]
-    ends = [finite.min().item(), finite.max().item()] if finite.size else []
-    is_lossless = dtype.kind == "f" or type_ is int
-    return () if is_lossless and all(map(fits, ends)) else _misfits(fits, values.tolist())
-
-
-def _misfits(fits: Callable[[Any], bool], values: list[Any]) -> list[int]:
-    return [place for place, value in enumerate(values) if not fits(value)]
+        return [place for place, value in enumerate(values) if not fits(value)]
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        are_fit = (values >= int(info.min)) & (values < int(info.max) + 1) & (values == np.floor(values))
+    else:
+        with np.errstate(over="ignore"):
+            are_fit = np.isfinite(values.astype(dtype)) | ~np.isfinite(values)
+    unfit_places: Array = np.flatnonzero(~are_fit)
+    return unfit_places
