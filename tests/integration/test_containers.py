@@ -28,16 +28,18 @@ LONG_RUNNING = ("postgres", "minio", "mlflow-server", "torchserve", "gateway")
 JOBS = ("secrets", "postgres-setup", "minio-setup", "trainer", "client")
 PUBLISHED = {"mlflow-server": 5000, "gateway": 8080}
 _CONNECT = """
-import socket, sys
-reached = []
-for target in sys.argv[1:] or {targets!r}:
+import socket
+from concurrent.futures import ThreadPoolExecutor
+targets = {targets!r}
+def is_open(target):
     host, port = target.rsplit(":", 1)
     try:
         socket.create_connection((host, int(port)), timeout=2).close()
-        reached.append(target)
     except OSError:
-        pass
-print(reached)
+        return False
+    return True
+# At once: what is walled off says nothing, and takes the whole of the 2 s.
+print([target for target, opened in zip(targets, ThreadPoolExecutor(len(targets)).map(is_open, targets)) if opened])
 """
 
 
