@@ -185,3 +185,28 @@ def test_a_request_that_is_not_refused_is_read_exactly(body: bytes, least: int, 
     assert exact == source.exact()
     assert exact.is_exact
     assert decision.exact({"inputs": inputs}, exact) is exact
+
+
+NUMBERS = [1.5] * 30_000
+COUNTED = {str(row): 1.5 for row in range(30_000)}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [NUMBERS, ["x"] * 30_000, [{"a": 1.5}] * 9_000, COUNTED, {"p": COUNTED}, {"p": [[1.5]] * 30_000}, {"q": NUMBERS}],
+    ids=["numbers", "texts", "records", "by number", "one by number", "lists", "another"],
+)
+@pytest.mark.parametrize("column", [NUMBERS, ["x"] * 30_000, [1.5]], ids=["numbers", "texts", "short"])
+def test_what_is_said_of_long_params_does_not_tell_how_they_were_read(params: Any, column: list[Any]) -> None:
+    """Nor does it depend on that."""
+    specs = ParamSchema([ParamSpec("p", "double", [1.0], (-1,))])
+    signature = ModelSignature(oracle.columns_schema(("double", "a")), params=specs).to_dict()
+    source = request.RawBody(json.dumps({"inputs": {"a": column}, "params": params}).encode())
+    said: list[Any] = []
+    for decoded in (source.unread(), source.exact()):
+        try:
+            decision.decide(signature, decoded)
+            said.append(None)
+        except Rejected as rejection:
+            said.append(rejection.document())
+    assert said[0] == said[1]

@@ -21,7 +21,7 @@ from pandas.api.types import is_numeric_dtype
 
 from signet_contract import unchecked_names
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import column_names, column_values
+from signet_contract.enforcement import column_names, column_values, list_access
 from signet_contract.enforcement.column_values import CRASHES
 from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation, listed
@@ -86,7 +86,7 @@ def read(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> pd.
         raise MalformedPayload(
             f"The {decoded.format.value} cannot be read as rows and columns: {error}.",
             expected="rows and columns",
-            got=type(decoded.content).__name__,
+            got=list_access.type_name(decoded.content),
         ) from error
     if not schema.has_input_names():
         unchecked_names.reject(list(frame.columns), policy)

@@ -119,7 +119,7 @@ def _in_chunks(schema: Schema, source: RawBody, least: int) -> DecodedRequest:
         chunked = source.chunked(least, most_names, math.inf if schema.is_tensor_spec() else columns.most(schema))
     except TooWide as too_wide:
         raise (tensors if schema.is_tensor_spec() else columns).too_wide(schema, "body", too_wide.width) from None
-    chunked.is_exact = not list_access.is_compact(chunked.content)
+    chunked.is_exact = not any(map(list_access.is_compact, (chunked.content, chunked.params)))
     return chunked
 
 
@@ -167,6 +167,8 @@ def _parsed(inputs: str, outputs: str | None, params: str | None) -> ModelSignat
 def _params(signature: ModelSignature, sent: Any, policy: frozenset[str]) -> dict[str, Any]:
     if signature.params is None:
         return {}  # as MLflow, which ignores params that the signature does not declare
+    if list_access.is_compact(sent):
+        raise MustReadWhole
     few = sent
     if isinstance(sent, dict):
         types = {spec.name: spec.dtype for spec in signature.params.params}

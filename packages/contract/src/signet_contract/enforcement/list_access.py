@@ -22,6 +22,13 @@ def is_compact(content: Any) -> bool:
     return not types.isdisjoint({ChunkedList, Numbers, tables.Table})
 
 
+def type_name(content: Any) -> str:
+    """What Python calls it once it is read whole."""
+    if is_labelled(content):
+        return "dict"
+    return "list" if is_compact(content) and type(content) is not dict else type(content).__name__
+
+
 def is_list(values: Any) -> bool:
     """Whether it is one."""
     return type(values) in (list, ChunkedList, Numbers)

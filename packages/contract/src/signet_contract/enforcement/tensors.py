@@ -175,7 +175,7 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
         raise MalformedPayload(
             f"The signature has the named tensors {names}, and the input names none.",
             expected=f"an object with {names}",
-            got=type(content).__name__,
+            got=list_access.type_name(content),
         )
     _reject_other_names(schema, list(content), policy)
     specs = dict(zip(names, schema.inputs, strict=True))
