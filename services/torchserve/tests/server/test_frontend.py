@@ -318,7 +318,7 @@ def test_to_deploy_keeps_nobody_waiting(server: SmallServer) -> None:
 
     def deploy() -> None:
         wanted = {"url": "slow.mar", "initial_workers": 1, "synchronous": "true"}
-        server.api._call("POST", "http://management/models", params=wanted, timeout=60)
+        server.api._session.post("http://management/models", params=wanted, timeout=60).raise_for_status()
 
     with ThreadPoolExecutor(connections + 1) as pool:
         deployed = pool.submit(deploy)
