@@ -73,9 +73,11 @@ class _Param:
     def _list(self, value: Any) -> list[Any]:
         if type(value) is Numbers:
             return self._numbers(value)
-        if type(value) is not list:
-            raise ValueError("It is no list.")
-        return list(map(self._scalar, value))
+        if type(value) is not list or not self._types.issuperset(map(type, value)):
+            raise ValueError("It is no list, or not plainly of the type.")
+        if str not in self._types and not all(-EXACT < each < EXACT for each in value):
+            raise ValueError("They are not plainly of the type.")
+        return list(map(self._convert, value))
 
     def _numbers(self, numbers: Numbers) -> list[Any]:
         are_of_type = not numbers.shape and numbers.labels is None and self._types >= numbers.kinds[0]
