@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import requests
 from google.protobuf.json_format import ParseError
 from mlflow import MlflowClient
+from mlflow.entities import FileInfo
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
@@ -39,6 +41,8 @@ PAGE = 1000
 EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 # MLflow's experiment that is always there; its tags tell which replicas are.
 EXPERIMENT = "0"
+# Most files of a version are small: one after the other, a new version would spend its time in waiting for the server.
+FILES_AT_ONCE = 4
 # What stands before the server may answer with a whole page.
 _LONGEST_ANSWER = 500
 _Found = TypeVar("_Found")
@@ -180,17 +184,21 @@ class Registry:
                 "that is a folder of the MLflow server's own, the server needs --serve-artifacts before the model is "
                 "logged."
             )
-        while files:
-            file = files.pop()
+
+        def fetch(file: FileInfo) -> list[FileInfo]:
             if not file.is_dir:
                 go_on()
             with self._fetching(name, version):
                 if file.is_dir:
-                    files += repository.list_artifacts(file.path)
-                else:
-                    # Both are private: the public way asks before each file, by a list, if it is a folder.
-                    path = repository._create_download_destination(file.path, str(folder))  # noqa: SLF001 -- as said above
-                    repository._download_file(file.path, path)  # noqa: SLF001 -- as said above
+                    return list(repository.list_artifacts(file.path))
+                # Both are private: the public way asks before each file, by a list, if it is a folder.
+                path = repository._create_download_destination(file.path, str(folder))  # noqa: SLF001 -- as said above
+                repository._download_file(file.path, path)  # noqa: SLF001 -- as said above
+            return []
+
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            while files:
+                files = [inner for found in pool.map(fetch, files) for inner in found]
         return folder
 
     @contextmanager
@@ -290,11 +298,8 @@ def _explained(error: MlflowException | OSError | ParseError) -> tuple[type[Regi
     return RegistryRefused, _short(error)
 
 
-def _has_cause(error: BaseException, *kinds: type[BaseException]) -> bool:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, kinds):
-        cause = cause.__cause__ or cause.__context__
-    return cause is not None
+def _has_cause(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    return error is not None and (isinstance(error, kinds) or _has_cause(error.__cause__ or error.__context__, *kinds))
 
 
 def _short(error: BaseException) -> str:
