@@ -132,7 +132,10 @@ def test_champions_are_remembered(store: Store) -> None:
     assert store.last_desired() == {}
     revisions = {"iris": Revision("3", {"serving.allow": "nulls"}), "digits": Revision("1")}
     store.note_last_desired(revisions)
-    assert store.last_desired() == revisions
+    store.close()
+    again = Store(store.home.parent)
+    assert again.last_desired() == revisions
+    again.close()
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ class Store:
         self.replica = _replica(self.home)
         self.archives = self.home / "archives"
         self.temporary = self.home / "tmp"
-        self._desired = self.home / "desired.json"
-        self._served = self.home / "served.json"
+        self._desired = _Revisions(self.home / "desired.json")
+        self._served = _Revisions(self.home / "served.json")
         # Left behind by a TorchServe that was killed: what it had unpacked, half-made archives, half-done downloads.
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.archives, self.temporary):
@@ -136,19 +136,19 @@ class Store:
 
     def note_last_desired(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what the registry last asked for, for a start without it."""
-        _keep_revisions(self._desired, revisions)
+        self._desired.keep(revisions)
 
     def last_desired(self) -> dict[str, Revision]:
         """What the registry last asked for, by name of the deployment; nothing if that was never learnt."""
-        return _revisions(self._desired)
+        return self._desired.kept()
 
     def note_last_good(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what serves, for a start at which the registry asks for something that cannot be served."""
-        _keep_revisions(self._served, revisions)
+        self._served.keep(revisions)
 
     def last_good(self) -> dict[str, Revision]:
         """What served last, by name of the deployment."""
-        return _revisions(self._served)
+        return self._served.kept()
 
     def unpack_last_good(
         self, fits: Callable[[Path, Revision], bool] = lambda _archive, _revision: True
@@ -222,12 +222,24 @@ def _manifest(mar: Path) -> Path:
     return mar.with_suffix(".manifest")
 
 
-def _revisions(path: Path) -> dict[str, Revision]:
-    return {name: Revision(**revision) for name, revision in _read(path).get("revisions", {}).items()}
+class _Revisions:
+    """Revisions by name in a state file of this replica's. Of hundreds, to read or write them takes a look's time."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: dict[str, Revision] | None = None
 
-def _keep_revisions(path: Path, revisions: Mapping[str, Revision]) -> None:
-    _keep(path, {"revisions": {name: asdict(revision) for name, revision in revisions.items()}})
+    def kept(self) -> dict[str, Revision]:
+        if self._kept is None:
+            found = _read(self._path).get("revisions", {})
+            self._kept = {name: Revision(**revision) for name, revision in found.items()}
+        return dict(self._kept)
+
+    def keep(self, revisions: Mapping[str, Revision]) -> None:
+        if revisions == self.kept():
+            return
+        if _keep(self._path, {"revisions": {name: asdict(revision) for name, revision in revisions.items()}}):
+            self._kept = dict(revisions)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -246,12 +258,14 @@ def _read(path: Path) -> dict[str, Any]:
     return document  # type: ignore[no-any-return]  # json.loads returns Any
 
 
-def _keep(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a state file. Where that fails, as on a full disk, what is served goes on being served."""
+def _keep(path: Path, document: Mapping[str, Any]) -> bool:
+    """Write a state file, if that can be done: on a full disk, what is served goes on being served."""
     try:
         _write(path, document)
     except OSError as error:
         logger.warning("%s cannot be kept: %s", path.name, error)
+        return False
+    return True
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

@@ -162,14 +162,16 @@ class Controller:
         self._tasks = tasks
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
         last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
-        chosen = [*desired.items(), *((name, it) for name, it in last_good.items() if it is not None)]
+        may_serve = {(name, it.identity): it for name, it in (*last_good.items(), *desired.items()) if it is not None}
+        answering = ((name, it.revision) for name, it in deployments.items())
+        serving = {(name, it.identity) for name, it in answering if it is not None} & self._proven
         observed = Observed(
             deployments=deployments,
             rollouts=[RunningRollout(it.name, it.revision, it.kind, it.is_cancelled) for it in self._rollouts],
             proven=frozenset(self._proven),
             draining=dict(self._draining),
             ending=frozenset(self._tasks),
-            cached={(name, it.identity) for name, it in chosen if self._store.is_cached(name, it)},
+            cached={key for key in may_serve.keys() - serving if self._store.is_cached(key[0], may_serve[key])},
             last_good=last_good,
             archived=self._store.stems(),
         )

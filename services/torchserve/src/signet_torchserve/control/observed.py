@@ -78,7 +78,7 @@ class Observed:
     ending: AbstractSet[tuple[str, str]] = frozenset()
     """Name and `id` of revisions with a task that runs: they are being removed, or given other workers."""
     cached: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
-    """Name and identity of revisions whose archives lie on disk, of those that are desired or served last."""
+    """Name and identity of revisions whose archives lie on disk, of those that are to serve and do not."""
     last_good: Mapping[str, Revision | None] = field(default_factory=dict)
     """What served last, here or on any replica, by name; None where nothing has; absent where nobody has asked yet."""
     archived: AbstractSet[str] = frozenset()
