@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import select
 import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING
@@ -111,6 +115,34 @@ def test_large_bodies_at_once(url: str) -> None:
 
     with ThreadPoolExecutor(64) as pool:
         assert set(pool.map(ask, range(64))) == {(200, rows)}
+
+
+@pytest.mark.compose
+def test_slow_bodies_keep_no_place(url: str) -> None:
+    """Clients that trickle take all places that a replica has for large requests, and lose them to the next."""
+    parts = urlsplit(url)
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 3000000\r\n\r\n".encode()
+    ended = threading.Event()
+
+    def trickle(connection: socket.socket) -> int:
+        connection.sendall(head + b" " * 60_000)
+        while not select.select([connection], [], [], 0.1)[0] and not ended.is_set():
+            connection.sendall(b" ")
+        with HTTPResponse(connection) as answer:
+            answer.begin()
+            return answer.status
+
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(4) as pool:
+        connections = [socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) for _ in range(4)]
+        slow = [pool.submit(trickle, stack.enter_context(connection)) for connection in connections]
+        time.sleep(1)
+        body = (SAMPLES / "sample.json").read_bytes()
+        try:
+            answer = requests.put(url, data=body + b" " * 100_000, timeout=90)
+        finally:
+            ended.set()
+        assert (answer.status_code, answer.text) == (200, "SETOSA")
+        assert [it.result() for it in slow] == [408] * 4
 
 
 def test_health(stack: Stack) -> None:

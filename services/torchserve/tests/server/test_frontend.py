@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -310,6 +311,30 @@ def test_a_body_that_is_too_large_is_told_the_limit(url: str, way: str) -> None:
         after = HTTPResponse(connection)
         after.begin()
         assert (after.status, after.read()) == (200, b"1")
+
+
+@pytest.mark.parametrize(
+    ("bytes_a_second", "status"), [pytest.param(1_000, 408, id="slow"), pytest.param(20_000, 200, id="steady")]
+)
+def test_a_body_may_not_trickle(url: str, bytes_a_second: int, status: int) -> None:
+    """One that comes too slowly is told so, and loses its connection; one that takes as long, but comes, does not."""
+    parts = urlsplit(url)
+    with contextlib.closing(socket.create_connection((parts.hostname or "", parts.port or 0), 30)) as connection:
+        head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 240000\r\n\r\n"
+        connection.sendall(head.encode())
+        for _ in range(12):
+            if select.select([connection], [], [], 1)[0]:
+                break
+            connection.sendall(b"x" * bytes_a_second)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        text = answer.read().decode()
+        assert (answer.status, answer.will_close) == (status, status != 200), text
+    assert text == "1" or json.loads(text) == {
+        "code": 408,
+        "type": "RequestTooSlow",
+        "message": "The body comes too slowly: 9000 bytes within 10 s, and at least 65536 are expected.",
+    }
 
 
 def test_to_deploy_keeps_nobody_waiting(server: SmallServer) -> None:

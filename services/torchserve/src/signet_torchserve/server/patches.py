@@ -206,11 +206,12 @@ _TIME_OUTS = Patch(
 )
 
 # Netty's `HttpObjectAggregator` answers an empty 413, and may close the connection while its client sends, who then
-# loses that answer. `ServerInitializer` takes `java/signet/Aggregator.java`.
+# loses that answer. For a body that does not come it waits for ever. `ServerInitializer` takes
+# `java/signet/Aggregator.java`.
 _BODY_LIMIT = Patch(
     name="body limit",
-    purpose="A body that is too large is told the limit.",
-    lost="The 413 of a body that is too large is empty, and may be lost with its connection.",
+    purpose="A body that is too large is told the limit, and one that comes too slowly is not waited for.",
+    lost="The 413 of a body that is too large is empty, and may be lost with its connection; a slow one is waited for.",
     changes={
         "org/pytorch/serve/ServerInitializer.class": [
             _class("io/netty/handler/codec/http/HttpObjectAggregator", "signet/Aggregator"),

@@ -5,21 +5,97 @@ import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelPipeline;
 import io.netty.handler.codec.http.FullHttpResponse;
+import io.netty.handler.codec.http.HttpContent;
 import io.netty.handler.codec.http.HttpMessage;
 import io.netty.handler.codec.http.HttpObjectAggregator;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpUtil;
+import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 
 /**
- * Stands in for Netty's HttpObjectAggregator, which collects a request's body, so that a body that is too large gets an
- * answer that says so.
+ * Stands in for Netty's HttpObjectAggregator, which collects a request's body, so that a body that is too large or comes
+ * too slowly gets an answer that says so.
  *
- * <p>The rest of such a body is read and dropped: a connection that is closed while its client sends may lose the answer.
+ * <p>The rest of one that is too large is read and dropped: a connection that is closed while its client sends may lose
+ * the answer. One that comes slowly ends with its connection: it takes one of the few places that the gateway has for
+ * large requests.
  */
 public final class Aggregator extends HttpObjectAggregator {
+    private static final int LOOK_S = 10;
+    private static final int MIN_BYTES = 65536; // in LOOK_S
+
+    private boolean isIncomplete;
+    private boolean isTooLarge;
+    private long cameBytes; // since the last look
+    private Future<?> looks;
+
     public Aggregator(int maxContentLength) {
         super(maxContentLength);
+    }
+
+    @Override
+    public void channelRead(ChannelHandlerContext context, Object message) throws Exception {
+        if (message instanceof HttpMessage) {
+            isTooLarge = false;
+            cameBytes = 0;
+        }
+        if (message instanceof HttpContent) {
+            cameBytes += ((HttpContent) message).content().readableBytes();
+        }
+        isIncomplete = !(message instanceof LastHttpContent);
+        super.channelRead(context, message);
+    }
+
+    @Override
+    public void channelReadComplete(ChannelHandlerContext context) throws Exception {
+        if (isIncomplete && looks == null) { // most bodies come at once, and need no look
+            looks = context.executor().scheduleAtFixedRate(() -> look(context), LOOK_S, LOOK_S, TimeUnit.SECONDS);
+        } else if (!isIncomplete) {
+            stopLooking();
+        }
+        super.channelReadComplete(context);
+    }
+
+    @Override
+    public void handlerRemoved(ChannelHandlerContext context) throws Exception {
+        stopLooking();
+        super.handlerRemoved(context);
+    }
+
+    private void stopLooking() {
+        if (looks != null) {
+            looks.cancel(false);
+            looks = null;
+        }
+    }
+
+    private void look(ChannelHandlerContext context) {
+        if (cameBytes >= MIN_BYTES) {
+            cameBytes = 0;
+            return;
+        }
+        stopLooking();
+        if (isTooLarge) {
+            context.close();
+            return;
+        }
+        FullHttpResponse response =
+                Errors.response(
+                        HttpResponseStatus.REQUEST_TIMEOUT,
+                        "RequestTooSlow",
+                        "The body comes too slowly: "
+                                + cameBytes
+                                + " bytes within "
+                                + LOOK_S
+                                + " s, and at least "
+                                + MIN_BYTES
+                                + " are expected.");
+        HttpUtil.setContentLength(response, response.content().readableBytes());
+        HttpUtil.setKeepAlive(response, false);
+        context.writeAndFlush(response).addListener(ChannelFutureListener.CLOSE);
     }
 
     @Override
@@ -28,6 +104,7 @@ public final class Aggregator extends HttpObjectAggregator {
         if (response instanceof FullHttpResponse
                 && ((FullHttpResponse) response).status().equals(HttpResponseStatus.REQUEST_ENTITY_TOO_LARGE)) {
             ReferenceCountUtil.release(response);
+            isIncomplete = false; // its body does not come
             return tooLarge();
         }
         return response;
@@ -35,6 +112,7 @@ public final class Aggregator extends HttpObjectAggregator {
 
     @Override
     protected void handleOversizedMessage(ChannelHandlerContext context, HttpMessage oversized) {
+        isTooLarge = true;
         ChannelFuture sent = context.writeAndFlush(tooLarge());
         if (!HttpUtil.isKeepAlive(oversized)) {
             sent.addListener(ChannelFutureListener.CLOSE);
