@@ -3,7 +3,7 @@
 The table or array is built from the values as JSON typed them. Where JSON lacks a type (float, integer, datetime,
 binary columns, and tensors) the values are cast as MLflow's scoring server casts them, if that loses nothing. Then come
 MLflow's `_enforce_schema` and what its PyTorch flavor does with the result (`to_numpy(float32)`), but for two things:
-a column that was left out stands as NaN in its own place, and so does a null, even of a date.
+a column that was left out stands as NaN in its own place, and so does a null, even of a date or of base64.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _as_doubles(series: pd.Series) -> pd.Series:
 
 def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- each is a reason
     """The scoring server's own cast of one column, if it loses nothing; else the column as it is."""
-    present = [value for value in series if not _is_null(value)]
+    rows, present = series.index, [value for value in series if not _is_null(value)]
     fits = {
         DataType.float: all(_is_number(value) for value in present),
         DataType.integer: all(
@@ -140,11 +140,15 @@ def _cast(series: pd.Series, type_: DataType) -> pd.Series:  # noqa: PLR0911 -- 
         with contextlib.suppress(ValueError):
             return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
         return series
+    if type_ == DataType.binary:  # beside a null MLflow's server decodes none
+        series = series[[not _is_null(value) for value in series]]
     frame, schema = pd.DataFrame({"x": series}), Schema([ColSpec(type_, "x")])
     try:
         result: pd.Series = cast_df_types_according_to_schema(frame, schema)["x"]  # type: ignore[no-untyped-call]  # MLflow types it in part
     except MlflowFailedTypeConversion:
         return series
+    if type_ == DataType.binary:
+        return result.reindex(rows)
     if type_ == DataType.integer and [int(value) for value in present] != [int(value) for value in result]:
         return series
     if type_ == DataType.float and np.isinf(result).sum() != sum(abs(value) == math.inf for value in present):

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests_drawn as drawn
 from hypothesis import event, given
@@ -82,6 +83,15 @@ def test_columns_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
     mlflows = oracle.decide_table(schema, frame, allow)
     _note(mlflows, allow)
     agree(mlflows, decided(schema, body, allow), allow)
+
+
+@pytest.mark.parametrize("rows", [[None, "MS41"], ["MS41", None], [None, "aGVsbG8="], ["MS41"], [None]])
+def test_base64_beside_a_null_is_decoded(rows: list[str | None]) -> None:
+    """A null in an optional binary column leaves the others as they are, like one in a column of dates."""
+    schema = oracle.columns_schema(("binary", "a", False))
+    body = json.dumps({"dataframe_split": {"columns": ["a"], "data": [[value] for value in rows]}}).encode()
+    mlflows = oracle.decide_table(schema, pd.DataFrame({"a": pd.Series(rows, dtype=object)}))
+    agree(mlflows, decided(schema, body, frozenset()), frozenset())
 
 
 @given(st.data())
