@@ -6,14 +6,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from etag_server import Server, started
 from memory_replica import SaidRegistry
+from memory_server import MemoryServer
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.errors import NotServable
+from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.client import TorchServe
@@ -95,6 +98,25 @@ def moved_by_others() -> Callable[[Any], Any]:
 
     answers = list[Any]()
     return answer
+
+
+@pytest.mark.parametrize(("up", "asked_for"), [(0, [1, 3]), (1, [1, 3]), (2, [2, 3]), (3, [3]), (5, [3])])
+def test_workers_that_are_up_go_on(up: int, asked_for: list[int], tmp_path: Path) -> None:
+    """Of three, none ends for the rollout of a version that serves already, as after a restart."""
+    server, ensure, asked = MemoryServer(), MemoryServer.ensure, list[int]()
+    if up:
+        server.ensure("fare", "1", tmp_path, Options(workers=up))
+
+    def noting(name: str, revision_id: str, folder: Path, options: Options) -> None:
+        asked.append(options.workers)
+        ensure(server, name, revision_id, folder, options)
+
+    server.ensure = noting  # type: ignore[method-assign]  # to see what is asked for
+    rollout = rollout_of(Revision("1", {}), SaidRegistry(), server)
+    rollout._options = Options(workers=3)
+    rollout._budget = MemoryBudget(frozenset())
+    rollout._bring_up(tmp_path)
+    assert asked == asked_for
 
 
 @pytest.mark.parametrize("answer", [counting, moved_by_others])

@@ -238,12 +238,13 @@ class Rollout:
             )
 
     def _bring_up(self, folder: Path) -> None:
-        """Start the version's workers beside those that serve: one, and the others where there is room for them."""
-        workers = self._options.workers
+        """Start those of the version's workers that are not up: one, and the others where there is room for them."""
+        workers, served = self._options.workers, self._server.version(self.name, self.revision.id)
+        first = min(workers, max(1, served.workers if served else 0))  # those that are up may be answering
         with self._step("workers"):
-            self._start(folder, 1)
-            if workers > 1:  # for the first, `run` has reserved what its archive lets expect; now it can be measured
-                with self._budget.reserved((workers - 1) * self._taken(folder).alone_mib):
+            self._start(folder, first)
+            if workers > first:  # for one, `run` has reserved what its archive lets expect; now it can be measured
+                with self._budget.reserved((workers - first) * self._taken(folder).alone_mib):
                     self._start(folder, workers)
 
     def _start(self, folder: Path, workers: int) -> None:
