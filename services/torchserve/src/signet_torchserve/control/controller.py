@@ -95,7 +95,7 @@ class Controller:
         self._progress.clear()
 
     def resume(self) -> None:
-        """Prove what the model server was started with, before the registry is asked: it may not answer for long."""
+        """Prove what the model server was started with, for `RESUME_S` at most: the registry, asked next, may be away."""
         deadline = time.monotonic() + RESUME_S
         while True:
             observed = self._observe({})
