@@ -13,7 +13,6 @@ from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from signet_contract import request
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
 
@@ -40,7 +39,7 @@ def slowly(
     document: dict[str, Any], decoded: DecodedRequest, allow: frozenset[str] = frozenset()
 ) -> ModelInput | Rejected:
     try:
-        return decision.decide(document, decoded, allow)
+        return Contract(document, allow).enforce_here(decoded, is_unread=False)
     except Rejected as rejection:
         return rejection
 

@@ -117,7 +117,7 @@ class Contract:
         Raises:
             Rejected: the body cannot be read, or the signature does not admit it.
             DecidedTooLate: the enforcement service has not decided in time.
-            EnforcementFailed: the enforcement service ended before it had decided.
+            EnforcementFailed: the enforcement service has failed, or ended, without a decision.
             EnforcementMissing: there is no such service, and what it needs is not installed here.
         """
         return self.admit(request.decode(body, content_type))
@@ -162,7 +162,7 @@ class Contract:
         Raises:
             Rejected: the signature does not admit the request.
             DecidedTooLate: the enforcement service has not decided in time.
-            EnforcementFailed: the enforcement service ended before it had decided.
+            EnforcementFailed: the enforcement service has failed, or ended, without a decision.
             EnforcementMissing: there is no such service, and what it needs is not installed here.
         """
         # First: enforcement by another process leaves the request without its content.
@@ -192,10 +192,11 @@ class Contract:
         except ModuleNotFoundError as error:
             raise EnforcementMissing(error.name) from error
 
-        exact = decision.exact(self._signature, decoded, self.policy, arrays_were_tried=is_unread)
-        decoded.content, decoded.wrapped = exact.content, exact.wrapped
-        model_input = self.fast_path(exact) if is_unread else None
-        return decision.decide(self._signature, exact, self.policy) if model_input is None else model_input
+        # A worker leaves unread only what could not become arrays.
+        whole = decision.read_whole(self._signature, decoded, self.policy, arrays_were_tried=is_unread)
+        decoded.content, decoded.wrapped = whole.content, whole.wrapped
+        model_input = self.fast_path(whole) if is_unread else None
+        return decision.decide(self._signature, whole, self.policy) if model_input is None else model_input
 
     def compare(self, previous: Contract) -> list[compatibility.Change]:
         """What changes for clients of `previous` where this contract takes its place, the breaking changes first."""

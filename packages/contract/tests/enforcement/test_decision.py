@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema
 from signet_contract import json_text, request
+from signet_contract.contract import Contract
 from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
@@ -25,7 +26,7 @@ def decided(schema: Schema, body: bytes, allow: frozenset[str] = frozenset()) ->
     """Signet's decision on a body, the slow way."""
     document = oracle.signature_document(schema)
     try:
-        return decision.decide(document, request.decode(body), allow)
+        return Contract(document, allow).enforce_here(request.decode(body), is_unread=False)
     except Rejected as rejection:
         return rejection
 
@@ -191,10 +192,10 @@ def test_a_request_that_is_not_refused_is_read_exactly(body: bytes, least: int, 
     """Whether it was looked through before or not, and what is exact already is not read again."""
     inputs = oracle.signature_document(oracle.columns_schema(("double", "a")))["inputs"]
     source = request.RawBody(body)
-    exact = decision.exact({"inputs": inputs}, source.decode() if is_read else source.unread(), least=least)
+    exact = decision.read_whole({"inputs": inputs}, source.decode() if is_read else source.unread(), least=least)
     assert exact == source.exact()
     assert exact.is_exact
-    assert decision.exact({"inputs": inputs}, exact) is exact
+    assert decision.read_whole({"inputs": inputs}, exact) is exact
 
 
 NUMBERS = [1.5] * 30_000
@@ -215,7 +216,7 @@ def test_what_is_said_of_long_params_does_not_tell_how_they_were_read(params: An
     said: list[Any] = []
     for decoded in (source.unread(), source.exact()):
         try:
-            decision.decide(signature, decoded)
+            Contract(signature).enforce_here(decoded, is_unread=False)
             said.append(None)
         except Rejected as rejection:
             said.append(rejection.document())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from signet_contract.bulk.chunked_lists import MustReadWhole
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import list_access
 from signet_contract.enforcement.value_kinds import ABSENT
 from signet_contract.request import RawBody
@@ -81,6 +82,15 @@ def test_a_stand_in_has_the_first_item_of_each_sort() -> None:
     assert list_access.is_compact(content)
     assert list_access.alike(content) == sorts * 501
     assert list_access.irregular(sorts + others).stand_in == sorts
+
+
+@pytest.mark.parametrize(("index", "stays"), [([0, 1], False), ([[0], [1]], True), ("x", True), (None, True)], ids=repr)
+def test_only_labels_that_are_a_column_are_left_out_of_a_stand_in(index: Any, *, stays: bool) -> None:
+    """All others may be what the request is refused for."""
+    content = {"data": [[1.5], {"a": 1}], "index": index}
+    stand_in = list_access.irregular([[1.5], {"a": 1}]).in_place_of(DecodedRequest(Format.SPLIT, content, wrapped=True))
+    assert ("index" in stand_in.content) is stays
+    assert stand_in.content["data"] == content["data"]
 
 
 def test_records_of_numbers_stand_for_their_names() -> None:

@@ -13,6 +13,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
 from signet_contract import errors, request
+from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import column_names, column_values, columns, decision, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
@@ -25,7 +26,7 @@ def said(schema: Schema, content: DecodedRequest, allow: frozenset[str], *, is_c
     """What a request is refused with, by way of its excerpt or not; None if it is accepted."""
     try:
         if is_cut:
-            decision.decide(signature_document(schema), content, allow)
+            Contract(signature_document(schema), allow).enforce_here(content, is_unread=False)
         else:
             decision._array(schema, content, allow)
     except Rejected as rejection:
@@ -68,7 +69,7 @@ def test_an_excerpt_of_csv_is_refused_as_the_whole(data: st.DataObject) -> None:
 def rejection(schema: Schema, body: bytes, media: str = "") -> Rejected:
     document = signature_document(schema)
     with pytest.raises(Rejected) as caught:
-        decision.decide(document, request.decode(body, media))
+        Contract(document).enforce_here(request.decode(body, media), is_unread=False)
     return caught.value
 
 
@@ -126,7 +127,7 @@ def test_csv_may_have_commas_in_its_texts() -> None:
     document = signature_document(columns_schema(("string", "a"), ("double", "b")))
     body = b'a,b\n"' + b"," * 100_000 + b'",x\n'
     with pytest.raises(Rejected, match="Failed to parse input as a Pandas DataFrame"):
-        decision.decide(document, request.decode(body, "text/csv"))
+        Contract(document).enforce_here(request.decode(body, "text/csv"), is_unread=False)
 
 
 @pytest.mark.parametrize("extra", [1, 20, 21, 3000])

@@ -22,7 +22,7 @@ def refused(schema: Schema, content: Any) -> tuple[str, int]:
     source = request.RawBody(json.dumps(content).encode())
     tracemalloc.start()
     with pytest.raises(Rejected) as caught:
-        decision.exact(signature_document(schema), source.unread())
+        decision.read_whole(signature_document(schema), source.unread())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return caught.value.message, peak

@@ -47,7 +47,7 @@ def test_a_long_tensor_is_refused_as_the_whole(data: st.DataObject, spec: Tensor
     decoded = source.decode() if data.draw(st.booleans()) else source.unread()
     refused = None
     try:
-        decision.exact({"inputs": inputs}, decoded, data.draw(drawn.allowances), least=64)
+        decision.read_whole({"inputs": inputs}, decoded, data.draw(drawn.allowances), least=64)
     except Rejected as rejection:
         refused = rejection.document()
     event("refused" if refused else "left to who looks at all")

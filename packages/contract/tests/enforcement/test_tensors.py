@@ -143,7 +143,7 @@ def test_wrong_names_are_told_without_all_that_bears_them(
     body = RawBody(json.dumps({"inputs": content}).encode())
     monkeypatch.setattr(RawBody, "exact", None)
     with pytest.raises(Rejected) as caught:
-        decision.exact({"inputs": signature_document(NAMED)["inputs"]}, body.unread(), least=64)
+        decision.read_whole({"inputs": signature_document(NAMED)["inputs"]}, body.unread(), least=64)
     assert caught.value.message.startswith(message)
 
 
@@ -152,7 +152,7 @@ def test_records_with_the_right_names_are_read_whole(last: Any) -> None:
     """So are those among which something else stands: however long they are, the decision is the same."""
     inputs = {"inputs": signature_document(NAMED)["inputs"]}
     body = RawBody(json.dumps({"inputs": [*RECORDS, last]}).encode())
-    assert decision.exact(inputs, body.unread(), least=64) == body.exact()
+    assert decision.read_whole(inputs, body.unread(), least=64) == body.exact()
 
 
 LEAVES = [
@@ -195,7 +195,7 @@ def test_long_rows_for_one_tensor_are_refused_as_all_of_them(data: st.DataObject
     body = RawBody(json.dumps({"dataframe_split": {"data": rows, **names}}).encode())
     refused = None
     try:
-        decision.exact(inputs, body.unread(), policy, least=64)
+        decision.read_whole(inputs, body.unread(), policy, least=64)
     except Rejected as rejection:
         refused = rejection.document()
     event("refused" if refused else "read whole")

@@ -59,7 +59,8 @@ def loads(body: bytes) -> Any:
             lists.append(read)
             position = searched = end
         text = b"".join([*rest, body[position:]])
-        # In a text a placeholder would not be JSON; and there are no others.
+        # Each placeholder has one empty text, its name. A further one may be a name that is taken for a placeholder's.
+        # In a text a placeholder would not be JSON.
         if not lists or len(text) > _FAR_BYTES or text.count(b'""') != len(lists):
             raise ValueError("It has no long lists, or others than of numbers, or empty texts.")
         return _filled(orjson.loads(text), lists)

@@ -144,7 +144,7 @@ def mixed_kinds(first: Sequence[frozenset[type]], blocks: Sequence[Array]) -> li
 
 
 def chunks(body: bytes, start: int, end: int, separator: bytes) -> Iterator[bytes]:
-    """The items from `start` to `end` in chunks; `separator` ends in the comma, and its rest belongs to an item."""
+    """The items from `start` to `end` in chunks, each cut off at a `separator` such as `},`, whose comma is dropped."""
     comma = separator.lstrip(b"]}")
     while start < end:
         cut = body.find(separator, start + _CHUNK_BYTES, end)

@@ -65,7 +65,7 @@ def examined(
         schema: of columns.
         frame: the signature's columns.
         policy: words of `policy` that hold.
-        is_right: whether nothing is wrong with it, as some rows have told.
+        is_right: whether its excerpt was admitted, so that no value needs checking again.
     """
     violations, converted = [], frame
     for name, type_, required in _typed_columns(schema, frame):

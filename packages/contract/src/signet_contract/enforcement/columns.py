@@ -36,7 +36,7 @@ def enforced(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The data frame that pyfunc would give the model, its columns and types the signature's, and what was sent for it.
 
-    `policy` has the words that hold, and `is_right` says that nothing is wrong with the values, as some rows have told.
+    `policy` has the words that hold; `is_right` says that the excerpt was admitted: no value needs checking again.
 
     Raises:
         Rejected: the request is no table, or the schema does not admit it.

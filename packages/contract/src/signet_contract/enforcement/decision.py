@@ -2,8 +2,9 @@
 
 Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring server would build from the request, with
 the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
-MLflow's and can be lifted (see `policy`), each for what it would let through silently. `columns`, `column_values`,
-`tensors` and `unchecked_names` apply them; `float32` applies the third once more, to what the model gets:
+MLflow's and can be lifted (see `policy`), each for what it would let through silently. `column_names`, `columns`,
+`column_values`, `tensors` and `unchecked_names` apply them; `float32` applies the third once more, to what the model
+gets:
 
 1. extra columns are rejected;
 2. so is null (or NaN) in a required column,
@@ -52,18 +53,17 @@ def decide(signature: Mapping[str, Any], decoded: DecodedRequest, policy: frozen
 
     Args:
         signature: the `signature` entry of an MLmodel file.
-        decoded: the request.
+        decoded: the request, as `read_whole` returns it.
         policy: what is let through after all, words of `policy`.
 
     Raises:
         Rejected: with MLflow's message where MLflow rejects.
     """
-    decoded = exact(signature, decoded, policy)
     with without_collector():
         return _decide_and_explain(_signature(signature), decoded, policy)
 
 
-def exact(
+def read_whole(
     signature: Mapping[str, Any],
     decoded: DecodedRequest,
     policy: frozenset[str] = frozenset(),

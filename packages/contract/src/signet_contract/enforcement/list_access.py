@@ -1,9 +1,13 @@
-"""The lists of a request, in whichever way they were read: as Python's, as a `ChunkedList`, or as `Numbers`."""
+"""The lists of a request, however they were read: as Python's, as a `ChunkedList`, or as `Numbers`.
+
+For lists that are no regular table there are stand-ins (`Irregular`), which tell cheaply whether they are one at all.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -13,6 +17,7 @@ import numpy as np
 from signet_contract.bulk import tables, typed_arrays
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement.value_kinds import ABSENT, types_of
 
 
@@ -114,12 +119,22 @@ def members(records: list[Any], name: str) -> list[Any]:
 class Irregular(Exception):
     """A request in compact form is no regular table, and perhaps none at all.
 
-    If the request makes no table, `stand_in` makes none either, for the same reason. It is what `alike` makes of the
-    content, or of a list of rows one of each sort.
+    If the request makes no table, neither does `stand_in`, a small copy of it, and for the same reason. It is
+    `alike(content)`, or, if only the rows are odd, one row of each sort.
     """
 
     def __init__(self, stand_in: Any) -> None:
         self.stand_in = stand_in
+
+    def in_place_of(self, decoded: DecodedRequest) -> DecodedRequest:
+        """The stand-in as a request."""
+        content, stand_in = decoded.content, self.stand_in
+        if isinstance(content, dict) and isinstance(stand_in, list):  # of its rows
+            of_rows = {name: part for name, part in content.items() if name != "index"} | {"data": stand_in}
+            # Labels that are no column may be what the request is refused for.
+            stand_in = of_rows if is_column(content.get("index", [])) else alike(content)
+        is_bare = decoded.format is Format.RECORDS and not decoded.wrapped  # and not all are records
+        return replace(decoded, content=stand_in, format=Format.INPUTS if is_bare else decoded.format)
 
 
 def irregular(rows: list[Any]) -> Irregular:

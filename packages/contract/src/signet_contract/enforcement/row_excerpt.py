@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -23,7 +23,7 @@ from mlflow.types import DataType, Schema
 
 from signet_contract import unchecked_names
 from signet_contract.bulk.chunked_lists import MustReadWhole
-from signet_contract.decoded_request import DecodedRequest, Format
+from signet_contract.decoded_request import DecodedRequest
 from signet_contract.enforcement import column_names, columns, list_access, regular_table, value_kinds
 from signet_contract.enforcement.list_access import Irregular
 from signet_contract.enforcement.table_forms import RegularTable
@@ -49,31 +49,25 @@ class Excerpt:
     Raises:
         MalformedPayload: it would become a table beyond all measure.
         SignatureMismatch: it has columns more than once, too few, or names that the schema can't check.
-        MustReadWhole: it has long lists, and has to be read whole; `whole` may raise it, too.
+        MustReadWhole: it has long lists, and has to be read whole.
     """
 
     def __init__(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
         self.decoded = decoded
         """The excerpt. Where it is rejected, so is the request; where it is admitted, `whole` decides."""
-        self.whole: Callable[[], DecodedRequest] = lambda: decoded
-        """All rows, but of the extra columns no more than twenty."""
+        self._request = decoded
+        self._narrowed: tuple[RegularTable, list[int]] | None = None
+        """The table, and the places of the columns that are kept, where it has more."""
         self._rows: Sequence[int] | None = None
         self._kinds: dict[Any, Kinds] = {}
         self._extra: list[Any] = []
         try:
             self._cut(schema, decoded, policy)
         except Irregular as irregular:
-            content, stand_in = decoded.content, irregular.stand_in
-            if isinstance(content, dict) and isinstance(stand_in, list):  # of its rows
-                stand_in = {name: part for name, part in content.items() if name != "index"} | {"data": stand_in}
-            is_bare = decoded.format is Format.RECORDS and not decoded.wrapped  # and not all are records
-            stands_for = replace(decoded, content=stand_in, format=Format.INPUTS if is_bare else decoded.format)
-            columns.read(schema, stands_for, policy)  # raises if it is no table
+            columns.read(schema, irregular.in_place_of(decoded), policy)  # raises if it is no table
             raise MustReadWhole from irregular
-        if list_access.is_compact(decoded.content):
-            self.whole = _not_there
-            if self._rows is None:
-                raise MustReadWhole
+        if self._rows is None and list_access.is_compact(decoded.content):
+            raise MustReadWhole
 
     def _cut(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
         kinds = _kinds(schema, policy)
@@ -98,7 +92,7 @@ class Excerpt:
         if table.is_counted and table.rows() * len(kept) > MAX_CELLS:
             raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
         if len(kept) < len(table.names):
-            self.whole = lambda: replace(decoded, content=table.cut(range(table.rows()), kept))
+            self._narrowed = table, kept
         keys = table.names if schema.has_input_names() else range(len(table.names))
         by_place, looked_at = _sorted_by_kind(
             table, {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
@@ -110,6 +104,19 @@ class Excerpt:
             self.decoded = replace(decoded, content=table.cut(rows, kept))
         else:
             self.decoded = self.whole()
+
+    def whole(self) -> DecodedRequest:
+        """All rows, but of the extra columns no more than twenty.
+
+        Raises:
+            MustReadWhole: the request has long lists.
+        """
+        if list_access.is_compact(self._request.content):
+            raise MustReadWhole
+        if self._narrowed is None:
+            return self._request
+        table, kept = self._narrowed
+        return replace(self._request, content=table.cut(range(table.rows()), kept))
 
     @property
     def is_shorter(self) -> bool:
@@ -204,10 +211,6 @@ def _deciding_rows(table: RegularTable, of_columns: Iterable[Kinds], kept: Seque
     of_kinds = chain.from_iterable(rows for kinds in of_columns for rows in kinds.first.values())
     of_names = [table.rows_of_names[place] for place in kept] if table.rows_of_names else []
     return sorted(first.union(of_kinds, of_names))
-
-
-def _not_there() -> DecodedRequest:
-    raise MustReadWhole
 
 
 def require_full(schema: Schema, decoded: DecodedRequest) -> None:

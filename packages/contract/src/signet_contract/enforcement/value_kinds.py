@@ -34,21 +34,8 @@ _BEYOND_AS_DOUBLE = int(BEYOND_FLOAT32) - 2**74
 # Where the types of whole numbers end, and between which MLflow takes them for doubles: 0 and 1, and those that are
 # doubles exactly.
 _INTEGERS = [
-    -(2**1024),
-    1 - int(BEYOND_FLOAT32),
-    1 - _BEYOND_AS_DOUBLE,
-    -(2**63),
-    -int(EXACT),
-    -(2**31),
-    0,
-    2,
-    2**31,
-    int(EXACT) + 1,
-    2**63,
-    2**64,
-    _BEYOND_AS_DOUBLE,
-    int(BEYOND_FLOAT32),
-    2**1024,
+    *(-(2**1024), 1 - int(BEYOND_FLOAT32), 1 - _BEYOND_AS_DOUBLE, -(2**63), -int(EXACT), -(2**31)),
+    *(0, 2, 2**31, int(EXACT) + 1, 2**63, 2**64, _BEYOND_AS_DOUBLE, int(BEYOND_FLOAT32), 2**1024),
 ]
 _BELOW_INT64S = _INTEGERS.index(-(2**63))
 _INT64S = np.array([limit for limit in _INTEGERS if -(2**63) <= limit < 2**63], np.int64)
@@ -66,7 +53,6 @@ _IN_PLAIN_NUMBERS = frozenset("0123456789+-.eE")
 _OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$")
 _DATE_LENGTH = len("2020-01-01")
 _NO_DATE = 1
-
 
 PYTHON_TYPES: dict[DataType, tuple[type, ...]] = {
     DataType.double: (float, int),
@@ -143,7 +129,10 @@ class Kinds:
 
     @property
     def must_read_texts(self) -> bool:
-        """Whether all must be sorted again, `with_texts`: texts came first, and beside others they may be numbers."""
+        """Whether to start over, `with_texts`, and read texts as numbers.
+
+        They were skipped while the column held only texts, and now it holds other values, too.
+        """
         return (str, _UNREAD) in self.counts and self._is_mixed()
 
     def with_texts(self) -> Kinds:

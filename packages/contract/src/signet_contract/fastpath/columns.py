@@ -88,8 +88,10 @@ class Columns:
         # CSV is untyped: an integer there is a number.
         self._types_of_csv = [_NUMBER if type_.wants_float else type_ for type_ in self._types]
         # For a request of one row, where each column is one value.
-        self._kinds = [frozenset({float} if type_.wants_float else type_.kinds - {NoneType}) for type_ in self._types]
-        self._limits = [type_.limit for type_ in self._types]
+        self._kinds_of_one_row = [
+            frozenset({float} if type_.wants_float else type_.kinds - {NoneType}) for type_ in self._types
+        ]
+        self._limits_of_one_row = [type_.limit for type_ in self._types]
 
     def _type(self, spec: dict[str, Any]) -> _Type:
         if self._whole_numbers and spec["type"] == "double":
@@ -115,8 +117,9 @@ class Columns:
             return self._read_without(absent, decoded) if absent <= self._optional and absent < self._names else None
         row = self._projection.only_row(decoded)
         if row is not None:
-            is_sure = all(map(contains, self._kinds, map(type, row))) and all(map(lt, map(abs, row), self._limits))
-            return np.array([row], np.float32) if is_sure else None
+            is_right = all(map(contains, self._kinds_of_one_row, map(type, row)))
+            is_right = is_right and all(map(lt, map(abs, row), self._limits_of_one_row))
+            return np.array([row], np.float32) if is_right else None
         found = self._projection.columns(decoded)
         if isinstance(found, Placed):
             types = self._types_of_csv if decoded.format is Format.CSV else self._types

@@ -95,7 +95,7 @@ class Controller:
         self._progress.clear()
 
     def resume(self) -> None:
-        """Prove what the model server was started with, for `RESUME_S` at most: the registry, asked next, may be away."""
+        """Prove what the model server was started with, for `RESUME_S` at most; then the registry is asked."""
         deadline = time.monotonic() + RESUME_S
         while True:
             observed = self._observe({})
