@@ -29,6 +29,6 @@ def service(folder: DataDir, ports: dict[str, int], registry: Mapping[str, str])
             **registry,
         },
         niceness=0,
-        grace_s=6,  # it loses nothing, and while it deploys it does not hear
+        grace_s=6,  # what takes longer to answer is cut off: `down` shall not keep anybody waiting
         ready=lambda: http.answers(f"http://127.0.0.1:{ports['inference']}/ping"),
     )

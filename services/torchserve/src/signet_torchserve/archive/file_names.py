@@ -1,6 +1,6 @@
-"""Names of all files in a .mar: `builder` writes them, the handler and the control plane read them.
+"""Names of our files in a .mar: `builder` writes them, the handler and the control plane read them.
 
-A worker that cannot load them writes `LOAD_FAILURE` beside them, as TorchServe passes nothing on.
+A worker that cannot load the unpacked files writes `LOAD_FAILURE` beside them, as TorchServe passes nothing on.
 """
 
 MLMODEL = "MLmodel"

@@ -1,4 +1,4 @@
-"""Which deployments of this replica can answer. `/ready` never waits for this: it tells what was seen last.
+"""Which deployments of this replica can answer. `/ready` waits `WAIT_S` at most: else it tells what was seen last.
 
 TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request is asked,
 too, and shows that a deployment answers wrongly. It waits in the clients' own queue, where waiting says nothing about

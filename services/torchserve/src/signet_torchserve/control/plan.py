@@ -3,7 +3,8 @@
 | state of a deployment                                    | action |
 | -------------------------------------------------------- | --------------------------------------------------------- |
 | what is desired answers and is proven                    | none |
-| it has another number of workers than its tags say       | `Ensure` |
+| it has another number of workers than its tags say, as   | `Ensure` |
+| somebody has scaled it by hand                           | |
 | it does not answer, or is not proven yet                 | `Begin` a rollout; `Wait` while others have their turn |
 | its identifier is another revision's, or still ends      | `Wait` until that has ended |
 | it failed or was refused, and its backoff still runs     | none, but for what served last, if nothing answers |

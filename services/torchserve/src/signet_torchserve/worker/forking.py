@@ -75,6 +75,7 @@ class Worker:
         forking_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environb.clear()
         os.environb.update(self.environment)
+        # Ours out, the worker's in front, as Python itself would have it.
         path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in {*path, *forking_path, ""})]
         sys.argv = self.arguments
