@@ -93,6 +93,12 @@ def branch(x: torch.Tensor) -> torch.Tensor:
     return torch.cond(x.sum() > 0, lambda y: y + torch.rand_like(y), lambda y: y - 1, (x,))
 
 
+def branch_that_writes_its_own(x: torch.Tensor) -> torch.Tensor:
+    """The program's memory and the branch's have the same name, each in its graph."""
+    unwritten = torch.empty(x.shape[0], 4)
+    return torch.cond(x.sum() > 0, lambda y: torch.empty(y.shape[0], 4).copy_(y) + 1, lambda y: y + 1, (x,)) + unwritten
+
+
 def samples() -> nn.Module:
     return nn.LSTM(4, 3, num_layers=2, dropout=0.1, batch_first=True)
 
@@ -169,6 +175,7 @@ READING_NOTHING: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "written where a mask says": lambda x: torch.empty_like(x).masked_fill_(x > 0, 1.0),
     "scattered to": lambda x: torch.empty_like(x).scatter_(1, torch.zeros(x.shape[0], 1).long(), 1.0),
     "a copy of it written": lambda x: [y := torch.empty(x.shape[0], 4), y.mT.flatten().zero_()][0],
+    "beside memory that a branch writes": branch_that_writes_its_own,
     "grown": lambda x: x.new_zeros(1).resize_(4) + x,
     "grown to another's size": lambda x: torch.zeros(1).resize_as_(torch.zeros(4)) + x,
 }

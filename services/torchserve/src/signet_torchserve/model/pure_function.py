@@ -7,6 +7,7 @@ state, or reads memory that nothing has written. All four are seen in its operat
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from signet_contract.policy import Policy
@@ -34,18 +35,16 @@ _DROPOUTS = frozenset(
 _RECURRENT = frozenset(("gru", "lstm", "rnn_relu", "rnn_tanh", "quantized_gru", "quantized_lstm"))
 _ALWAYS_OF_THE_BATCH = frozenset(("_batch_norm_with_update", "_batch_norm_with_update_functional"))
 _TRAINING = ("train", "training", "is_training")
-
-
 _CHANGE_NO_VALUE = frozenset(("detach_", "requires_grad_"))
 _LOOK_AT_NO_VALUE = ("sym_", "new_", "_assert_tensor_metadata")
 
 
 def refuse_impure(program: dict[str, Any], allow: frozenset[str]) -> None:
-    """Hold a program to answers that depend on the request alone.
+    """Refuse a program whose answers depend on anything but the request.
 
     Args:
         program: the JSON of its `models/model.json`.
-        allow: words of `signet_contract.policy` that hold; `random` admits what draws random numbers, and nothing else.
+        allow: words of `signet_contract.policy`; with `random` among them the program may draw random numbers.
 
     Raises:
         NotServable: a second request could get another answer than the first.
@@ -61,7 +60,8 @@ def refuse_impure(program: dict[str, Any], allow: frozenset[str]) -> None:
         )
     if Policy.RANDOM not in allow:
         _refuse_random(graph)
-    _Memory(module["signature"]).refuse_changes(graph)
+    _refuse_declared_changes(module["signature"])
+    _MemoryCheck().refuse(graph, _weights(module["signature"]))
 
 
 def takes_statistics(call: Call) -> bool:
@@ -82,7 +82,7 @@ def draws_in_training(call: Call) -> bool:
 
 
 def _has_to_draw(call: Call) -> bool:
-    """Whether anything is left to chance in training mode: dropout with a probability of 0 drops nothing."""
+    """Whether an operator in training mode draws at all: dropout with a probability of 0 drops nothing."""
     if call.name in _DROPOUTS:
         return bool(call.value("p", 0.5))
     if call.name in _RECURRENT:  # between layers only
@@ -135,94 +135,109 @@ def _refuse_random(graph: JsonGraph) -> None:
         )
 
 
+@dataclass(eq=False, slots=True)  # each object is another piece of memory
 class _Memory:
-    """Which values of a program lie in the memory of its weights, and which in memory that is not written yet.
+    """The memory of a weight, or memory that an operator takes without writing to it, as `torch.empty` does."""
 
-    Args:
-        signature: the program's, with its weights and what it says of itself that it changes.
-    """
+    weight: str = ""
 
-    def __init__(self, signature: dict[str, Any]) -> None:
-        self._unwritten: set[str] = set()
-        self._weights: dict[str, frozenset[str]] = {}
-        for spec in signature["input_specs"]:
-            ((kind, value),) = spec.items()
-            if kind in {"parameter", "buffer", "tensor_constant"}:
-                what = f"{kind.removeprefix('tensor_')} {value[f'{kind}_name']!r}"
-                self._weights[value["arg"]["name"]] = frozenset([what])
-        for spec in signature["output_specs"]:
-            ((kind, value),) = spec.items()
-            if kind in {"buffer_mutation", "parameter_mutation"}:
-                weight = kind.removesuffix("_mutation")
-                raise _state_moves(f"{weight} {value[f'{weight}_name']!r}", kind)
 
-    def refuse_changes(self, graph: JsonGraph) -> None:
-        """Refuse a graph that writes to a weight, or reads what nothing has written."""
-        held = self._follow(graph, self._weights, UnwrittenMemory(graph))
-        self._read("its output", held)
+_Held = dict[str, frozenset[_Memory]]
+"""Where each tensor may lie, if it lies in such memory."""
 
-    def _follow(self, graph: JsonGraph, held: dict[str, frozenset[str]], unwritten: UnwrittenMemory) -> frozenset[str]:
-        """Memory that the outputs of a graph may lie in.
+
+def _weights(signature: dict[str, Any]) -> _Held:
+    """The weights of a program, by the names of the inputs that get them."""
+    held: _Held = {}
+    for spec in signature["input_specs"]:
+        ((kind, value),) = spec.items()
+        if kind in {"parameter", "buffer", "tensor_constant"}:
+            weight = f"{kind.removeprefix('tensor_')} {value[f'{kind}_name']!r}"
+            held[value["arg"]["name"]] = frozenset([_Memory(weight)])
+    return held
+
+
+def _refuse_declared_changes(signature: dict[str, Any]) -> None:
+    """Refuse a program whose signature says that it changes a weight."""
+    for spec in signature["output_specs"]:
+        ((kind, value),) = spec.items()
+        if kind in {"buffer_mutation", "parameter_mutation"}:
+            weight = kind.removesuffix("_mutation")
+            raise _changes_state(f"{weight} {value[f'{weight}_name']!r}", kind)
+
+
+class _MemoryCheck:
+    """Refuses a program that writes to a weight, or reads memory of which a part is not written yet."""
+
+    def __init__(self) -> None:
+        self._unwritten: set[_Memory] = set()
+
+    def refuse(self, graph: JsonGraph, weights: _Held) -> None:
+        """Check a program's outermost graph, and the graphs that it calls."""
+        self._refuse_read("its output", self._follow(graph, weights, UnwrittenMemory(graph)))
+
+    def _follow(self, graph: JsonGraph, held: _Held, parts: UnwrittenMemory) -> frozenset[_Memory]:
+        """Check each call of a graph. Returns the memory that the graph's outputs may lie in.
 
         Args:
-            graph: whose calls are followed.
-            held: memory that each of its inputs may lie in, by their names.
-            unwritten: those of its inputs that nothing has written.
+            graph: whose calls are checked.
+            held: where the graph's inputs may lie.
+            parts: which of these inputs are unwritten memory; gets the parts of it that the graph writes.
         """
         held = dict(held)
         for node in graph["nodes"]:
             call = Call(node)
-            memory = frozenset[str]()
+            memory = frozenset[_Memory]()
             for inner in call.graphs:
-                inside = UnwrittenMemory(inner)
-                unwritten.hand_on(_operands(call, inner), inside)
-                memory |= self._follow(inner, _handed(call, inner, held), inside)
+                inner_parts = UnwrittenMemory(inner)
+                parts.hand_on(_operands(call, inner), inner_parts)
+                memory |= self._follow(inner, _handed(call, inner, held), inner_parts)
             if not call.graphs:
-                memory = self._call(call, held, unwritten)
+                memory = self._call(call, held, parts)
             held.update(dict.fromkeys(call.outputs, memory))
         return _of(held, names(graph["outputs"]))
 
-    def _call(self, call: Call, held: dict[str, frozenset[str]], unwritten: UnwrittenMemory) -> frozenset[str]:
-        """Memory that the results of one operator may lie in."""
+    def _call(self, call: Call, held: _Held, parts: UnwrittenMemory) -> frozenset[_Memory]:
+        """Check one operator. Returns the memory that its results may lie in."""
         targets = written(call)
+        # 1. An operator that writes to a weight changes the model's state.
         for memory in _of(held, targets):
-            if memory.startswith(_EMPTY):
-                continue
-            raise _state_moves(memory, call.operator)
+            if memory.weight:
+                raise _changes_state(memory.weight, call.operator)
         is_view = call.name in VIEWS or not call.is_of_tensors
         if not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like")):
+            # 2. All that an operator reads must be written. A tensor that it only overwrites is not read.
             is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
             unread = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []
-            self._read(call.operator, _of(held, (name for name in call.tensors if name not in unread)))
-            if is_overwritten:
-                self._unwritten -= _of(held, filter(unwritten.write, targets))
+            self._refuse_read(call.operator, _of(held, (name for name in call.tensors if name not in unread)))
+            # 3. A tensor that is overwritten as a whole may have been the last unwritten part of its memory.
+            for target in targets if is_overwritten else ():
+                if parts.write(target):
+                    self._unwritten -= _of(held, [target])
         if call.name in GROW:
-            raise _reads_nothing(call.operator)
-        unwritten.follow(call)
+            raise _reads_unwritten(call.operator)
+        parts.follow(call)
         if call.is_of_tensors and call.name in UNWRITTEN and 0 not in (call.value("size") or ()):
-            memory = f"{_EMPTY}{call.outputs}"
-            self._unwritten.add(memory)
+            taken = _Memory()
+            self._unwritten.add(taken)
             for output in call.outputs:
-                unwritten.take(output)
-            return frozenset([memory])
+                parts.take(output)
+            return frozenset([taken])
         return _of(held, call.tensors if is_view else targets)
 
-    def _read(self, reader: str, memory: Iterable[str]) -> None:
+    def _refuse_read(self, reader: str, memory: Iterable[_Memory]) -> None:
         if self._unwritten.intersection(memory):
-            raise _reads_nothing(reader)
+            raise _reads_unwritten(reader)
 
 
-_EMPTY = "empty "
-
-
-def _state_moves(what: str, writer: str) -> NotServable:
+def _changes_state(what: str, writer: str) -> NotServable:
     return NotServable(
         f"The model changes its {what} ({writer}) with each request, so that its answers depend on the requests "
         "before: expected a model whose state stays as it was logged."
     )
 
 
-def _reads_nothing(reader: str) -> NotServable:
+def _reads_unwritten(reader: str) -> NotServable:
     return NotServable(
         f"The model reads memory of which a part may not be written ({reader}), so that its answers vary: expected "
         "torch.zeros or torch.full in place of torch.empty, and no resize_."
@@ -230,17 +245,17 @@ def _reads_nothing(reader: str) -> NotServable:
 
 
 def _operands(call: Call, inner: JsonGraph) -> dict[str, str]:
-    """What the inputs of a graph are called where an operator calls it; nothing if they can't be told apart."""
+    """The operand that each input of a called graph gets; empty if their numbers differ."""
     inputs = names(inner["inputs"])
     return dict(zip(inputs, call.operands, strict=True)) if len(inputs) == len(call.operands) else {}
 
 
-def _handed(call: Call, inner: JsonGraph, held: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """Memory that the inputs of a graph may lie in, which an operator calls; if they can't be told apart, all of it."""
+def _handed(call: Call, inner: JsonGraph, held: _Held) -> _Held:
+    """Where each input of a called graph may lie: where its operand may; if that is not known, where any tensor may."""
     if operands := _operands(call, inner):
         return {name: held.get(operand, frozenset()) for name, operand in operands.items()}
     return dict.fromkeys(names(inner["inputs"]), _of(held, call.tensors))
 
 
-def _of(held: dict[str, frozenset[str]], tensors: Iterable[str]) -> frozenset[str]:
-    return frozenset[str]().union(*(held.get(name, frozenset()) for name in tensors))
+def _of(held: _Held, tensors: Iterable[str]) -> frozenset[_Memory]:
+    return frozenset[_Memory]().union(*(held.get(name, frozenset()) for name in tensors))
