@@ -77,12 +77,12 @@ def loads(
     """
     try:
         try:
-            return _Reader(body, body, least, most_members, most_items, []).value(_whole(body), [nested])
+            return _Reader(body, body, least, most_members, most_items, []).value(_whole(body), nested)
         except msgspec.DecodeError:
             # NaN and Infinity are no JSON. In `text` numbers of the same length stand for them, so that positions stay;
             # the values are still read from `body`.
             text = body.replace(b"NaN", _FOR_NAN).replace(b"Infinity", _FOR_INFINITY)
-            return _Reader(body, text, least, most_members, most_items, []).value(_whole(text), [nested])
+            return _Reader(body, text, least, most_members, most_items, []).value(_whole(text), nested)
     except (msgspec.DecodeError, RecursionError) as error:
         raise MustReadWhole from error
 
@@ -103,16 +103,22 @@ class _Reader:
     labels: list[str]
     """"0", "1" and so on, as far as a labelled list has needed them: so do the next ones."""
 
-    def value(self, raw: msgspec.Raw, nested: Sequence[frozenset[str]]) -> Any:
-        """A part of the text as the body has it; objects are looked into as deep as `nested` has keys for the next."""
+    def value(self, raw: msgspec.Raw, nested: frozenset[str] | None) -> Any:
+        """A part of the text, as the body has it.
+
+        Args:
+            raw: the part.
+            nested: of an object that is looked into, the names of members to look into as well; None for no object.
+        """
         view = memoryview(raw)
-        if len(view) <= self.least and self.text is self.body:  # so that it need not be found in the body
+        if len(view) <= self.least and self.text is self.body:
             return json_text.exact(bytes(view))
         start = _address(raw) - _address(self.text)
         end = start + len(view)
         kind = self.body[start : start + 1]
-        is_labelled = not nested and _LABELLED.match(self.body, start) is not None
-        if end - start <= self.least or not (kind == b"[" or is_labelled or (kind == b"{" and nested)):
+        is_labelled = nested is None and _LABELLED.match(self.body, start) is not None
+        is_looked_into = kind == b"[" or is_labelled or (kind == b"{" and nested is not None)
+        if end - start <= self.least or not is_looked_into:
             return json_text.exact(self.body[start:end])
         if kind == b"[" or is_labelled:
             _require_narrow(self.body[start + 1 : min(end, start + _WIDE_BYTES)].lstrip(), self.most_items)
@@ -125,14 +131,17 @@ class _Reader:
             raise TooWide(len(members))
         if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
             raise MustReadWhole  # the name may be another
-        return {name: self.value(item, [frozenset()] if name in nested[0] else []) for name, item in members.items()}
+        return {
+            name: self.value(item, frozenset() if nested and name in nested else None) for name, item in members.items()
+        }
 
 
 def _require_narrow(beginning: bytes, most: float) -> None:
-    """Look at the beginning of a long list or object, which does not end in it."""
+    """Raises `TooWide` if a list or object that does not end in `beginning` has more than `most` members there."""
     closing = {b"[": b"]", b"{": b"}"}.get(beginning[:1])
     if closing is None or closing in beginning:
         return
+    # If it is JSON when it is cut at a comma and closed, it has at least as many members.
     for comma in islice(re.finditer(b",", beginning[-_FEW_BYTES:]), _TRIES):
         some = _exact(beginning[: comma.start() - _FEW_BYTES] + closing)
         if some is not None and len(some) > most:

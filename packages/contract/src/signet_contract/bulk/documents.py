@@ -73,7 +73,8 @@ def _read(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tuple
     start = found.end()
     if opening := found["numbers"]:
         depth = opening.count(b"[")
-        text = body.find(b'"', start)  # which no list of numbers has
+        # There is no text in a list of numbers: it ends with the last of its brackets before the next text.
+        text = body.find(b'"', start)
         end = body.rindex(b"]" * depth, start, text if text >= 0 else len(body)) + depth
         start = found.start() + 1
         return end, of_list(parser, body, start, end - 1, depth - 1) if end - start > _LONG_BYTES else None

@@ -52,33 +52,34 @@ class Numbers:
         return sum(map(len, self.blocks))
 
 
-def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, depth: int) -> Numbers:
-    """The list whose items, each of `depth` brackets, stand from `start` to `end`.
+def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, item_depth: int) -> Numbers:
+    """The list whose items stand from `start` to `end`, each in `item_depth` brackets; a plain number is in none.
 
     Raises:
         ValueError: they are not sure to look alike, or are no numbers.
     """
     if body.find(b"l", start, end) >= 0 and body.find(b"null", start, end) >= 0:
-        raise Unlike  # seen before numbers are made of what precedes them
-    closing = b"]" * depth
-    first = body[start : body.index(closing or b",", start, end) + depth]
-    second_end = body.find(closing, start + len(first), end) if depth else -1
-    if second_end >= 0 and body.count(b",", start + len(first), second_end) != first.count(b",") + 1:
-        raise Unlike  # seen before millions of values are made of one
-    return of_texts(parser, first, chunks(body, start, end, closing + b","), depth)
+        raise Unlike  # found before numbers are made of what precedes a null
+    closing = b"]" * item_depth
+    first = body[start : body.index(closing or b",", start, end) + item_depth]
+    second_end = body.find(closing, start + len(first), end) if item_depth else -1
+    commas = first.count(b",") + 1  # with the one between the two items
+    if second_end >= 0 and body.count(b",", start + len(first), second_end) != commas:
+        raise Unlike  # found before the second item is parsed, which may have millions of values
+    return of_texts(parser, first, chunks(body, start, end, closing + b","), item_depth)
 
 
-def of_texts(parser: simdjson.Parser, first: bytes, texts: Iterable[bytes], depth: int) -> Numbers:
-    """The list whose items, each of `depth` brackets, stand in some texts; the first item is given beside them.
+def of_texts(parser: simdjson.Parser, first: bytes, texts: Iterable[bytes], item_depth: int) -> Numbers:
+    """The list whose items, each in `item_depth` brackets, stand in some texts; the first item is given beside them.
 
     Raises:
         ValueError: as `of_list`.
     """
     item = non_finite.loads(first)
-    shape = np.shape(item) if depth else ()
+    shape = np.shape(item) if item_depth else ()
     leaves = np.array(item, dtype=object).ravel().tolist() if shape else [item]
     types = {type_: frozenset({type_}) for type_ in set(map(type, leaves))}
-    if len(shape) != depth or not leaves or not {int, float, bool}.issuperset(types):
+    if len(shape) != item_depth or not leaves or not {int, float, bool}.issuperset(types):
         raise ValueError("It holds something else than numbers.")
     kinds = [types[type(leaf)] for leaf in leaves] if len(types) > 1 else list(types.values()) * len(leaves)
     blocks, are_mixed = _blocks(parser, texts, first, types.keys(), len(kinds))

@@ -40,7 +40,8 @@ def take(numbers: Numbers, rows: Sequence[int], places: Sequence[int]) -> list[l
     """Some numbers of some items, as Python's; raises as `columns`."""
     ends = np.cumsum(list(map(len, numbers.blocks)))
     of_rows = zip(rows, np.searchsorted(ends, rows, "right").tolist(), strict=True)
-    found = np.array([numbers.blocks[block][row - ends[block]] for row, block in of_rows])  # counted from its end
+    # `row - ends[block]` is negative: it counts from the end of the block.
+    found = np.array([numbers.blocks[block][row - ends[block]] for row, block in of_rows])
     typed = [_typed(found[:, place], numbers.kinds[place]).tolist() for place in places]
     return list(map(list, zip(*typed, strict=True)))
 

@@ -83,7 +83,7 @@ def examined(
 
 
 def of_rejected(schema: Schema, frame: pd.DataFrame, policy: frozenset[str]) -> list[Violation]:
-    """What is wrong with a table that MLflow rejects, for which it is asked about each column by itself."""
+    """The violations of a table that MLflow rejects. MLflow names one column, so it is asked about each one alone."""
     violations = []
     for name, type_, required in _typed_columns(schema, frame):
         series = _as_doubles(frame[name], type_, policy)

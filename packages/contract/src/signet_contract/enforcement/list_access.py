@@ -130,10 +130,11 @@ class Irregular(Exception):
         """The stand-in as a request."""
         content, stand_in = decoded.content, self.stand_in
         if isinstance(content, dict) and isinstance(stand_in, list):  # of its rows
-            of_rows = {name: part for name, part in content.items() if name != "index"} | {"data": stand_in}
-            # Labels that are no column may be what the request is refused for.
-            stand_in = of_rows if is_column(content.get("index", [])) else alike(content)
-        is_bare = decoded.format is Format.RECORDS and not decoded.wrapped  # and not all are records
+            # A plain `index` labels all rows, and is left out. Any other may be what the request is rejected for.
+            without_index = {name: part for name, part in content.items() if name != "index"} | {"data": stand_in}
+            stand_in = without_index if is_column(content.get("index", [])) else alike(content)
+        # A bare list has the format RECORDS only if all its items are objects: these are not.
+        is_bare = decoded.format is Format.RECORDS and not decoded.wrapped
         return replace(decoded, content=stand_in, format=Format.INPUTS if is_bare else decoded.format)
 
 

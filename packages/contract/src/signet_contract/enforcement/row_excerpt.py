@@ -3,8 +3,8 @@
 MLflow treats all values of one kind alike (`value_kinds`). So the values of each column are sorted by kind, and the
 excerpt gets the first rows of each kind. If MLflow rejects the excerpt, it would reject the table for the same reason.
 The rejection of the excerpt then becomes that of the table: rows get the numbers that they have there, and what is
-wrong is counted in all rows. No data frame was made of these. If MLflow admits the excerpt, the table may still be too
-large; if it is not, MLflow decides on it as a whole.
+wrong is counted in all rows. No data frame was made of these. If MLflow admits the excerpt, it decides on the whole
+table. A table that is too large is rejected before.
 
 Rows of a long list are looked at until some are wrong whatever the other rows hold. The list is then rejected as if it
 ended there.
@@ -71,7 +71,7 @@ class Excerpt:
 
     def _cut(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
         kinds = _kinds(schema, policy)
-        if len(kinds) < len(schema.inputs):
+        if len(kinds) < len(schema.inputs):  # values of nested types have no kinds: only the whole can decide
             return
         most_names = math.inf if Policy.EXTRA_COLUMNS in policy else len(schema.inputs) + MAX_VIOLATIONS
         table = regular_table.table(schema, decoded, kinds, most_names)

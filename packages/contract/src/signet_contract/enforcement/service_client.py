@@ -61,7 +61,7 @@ def ask(document: bytes, decoded: DecodedRequest, timeout_s: float, began: float
     Raises:
         Rejected: the signature does not admit the request.
         DecidedTooLate: the service has not decided in time.
-        EnforcementFailed: one found no decision, two ended without one, or there is none.
+        EnforcementFailed: a process reported a fault, two processes ended without a decision, or no service is running.
     """
     assert decoded.source is not None  # noqa: S101 -- what `can_ask` says, for mypy
     is_unread = decoded.content is UNREAD

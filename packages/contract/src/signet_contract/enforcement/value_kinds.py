@@ -111,14 +111,14 @@ class Kinds:
     Args:
         type_: what the values are to be.
         most: how many rows of each kind are kept.
-        rejected: the rules that no value may break.
+        rules: those in force, which no value may break.
         reads_texts: whether texts are read as numbers, too.
     """
 
     def __init__(
-        self, type_: DataType, most: int, rejected: frozenset[Rule] = frozenset(), *, reads_texts: bool = False
+        self, type_: DataType, most: int, rules: frozenset[Rule] = frozenset(), *, reads_texts: bool = False
     ) -> None:
-        self._type, self._most, self._rejected = type_, most, rejected
+        self._type, self._most, self._rules = type_, most, rules
         self.first: dict[Kind, list[int]] = {}
         """The first rows of each kind."""
         self.counts: dict[Kind, int] = {}
@@ -137,14 +137,14 @@ class Kinds:
 
     def with_texts(self) -> Kinds:
         """Another, without any values yet, that reads texts as numbers."""
-        return Kinds(self._type, self._most, self._rejected, reads_texts=True)
+        return Kinds(self._type, self._most, self._rules, reads_texts=True)
 
     @property
     def is_rejected(self) -> bool | None:
         """Whether some of the values are wrong, whatever else may come; None if that may make them right."""
         if self._type == DataType.double and {type_ for type_, _ in self.counts} == {int}:
             return None  # beside others, whole numbers are doubles
-        return any(_broken_rule(kind, self._type) in self._rejected for kind in self.counts)
+        return any(_broken_rule(kind, self._type) in self._rules for kind in self.counts)
 
     def _is_mixed(self) -> bool:
         return any(type_ is not str for type_, _ in self.counts)

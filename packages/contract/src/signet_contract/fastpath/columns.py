@@ -41,12 +41,13 @@ class _Type:
     """Whether one of them must be a float. MLflow takes a double column of integers only if all are 0 or 1."""
 
     def or_null(self) -> _Type:
-        """This type for an optional column."""
+        """This type for an optional column. Beside null pandas retypes integers and booleans, and leaves floats."""
         return _Type(self.kinds | {NoneType}, self.limit, self.wants_float) if float in self.kinds else self
 
     def bounds_for(self, found: AbstractSet[type]) -> Bounds | None:
         """What values of the types `found` must lie between; None if that is undecided."""
-        if not self.kinds >= found or (float not in found and NoneType in found):
+        are_nulls_plain = NoneType not in found or float in found  # see `or_null`
+        if not (found <= self.kinds and are_nulls_plain):
             return None
         if self.wants_float and float not in found:
             return _ZEROS_AND_ONES

@@ -1,8 +1,8 @@
 """Rejections that were given before: a client that is wrong is mostly wrong in the same way again.
 
-For numeric columns MLflow's message depends on names, texts and the types of the other values, and not on the numbers,
-unless one is near its type's limit. So a rejection is remembered by a key of these (`cache_key`), and MLflow is asked
-once.
+For numeric columns MLflow's message depends on the names, on the texts and on the type of every other value. It depends
+on a number only if that is near its type's limit. So a rejection is remembered by a key of names, texts and types
+(`cache_key`), and MLflow is asked once.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class RejectionCache:
 
 
 def cache_key(decoded: DecodedRequest) -> Hashable:
-    """All that a rejection of a request can depend on: its format and place, names of columns, the type of each value.
+    """All that a rejection can depend on: the format, whether it is under `data`, names, texts, other values' types.
 
-    None if a rejection could depend on more, as on a value near its type's limit.
+    None if a rejection could depend on more, as on a number near its type's limit.
     """
     source, content = decoded.source, decoded.content
     if source is None or len(source.text) > MAX_BODY_BYTES or source.is_csv or decoded.params is not None:
