@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded import outside, ports
+from embedded import ports, socket_folder
 from embedded.datadir import DataDir
 from embedded.errors import JobFailed, ServiceDied, ServiceNotReady
 from embedded.processes import orphans
@@ -248,7 +248,7 @@ def opened(
     with folder.locked():
         orphans.end(folder.path)
         addresses = _addresses(folder, wishes or {})
-        short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
+        short = socket_folder.begin(folder.path, *seaweedfs.sockets(addresses))
         stack = Stack(folder, addresses, parts(folder, addresses, short, throwaway), step_times, short)
         try:
             yield stack

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from embedded import outside
+from embedded import socket_folder
 
 MARK = "SIGNET_STACK"
 
@@ -33,7 +33,7 @@ def end(folder: Path) -> int:
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(found, timeout=5)
-    outside.end(folder)
+    socket_folder.end(folder)
     return len(found)
 
 

@@ -1,7 +1,7 @@
 import subprocess
 from pathlib import Path
 
-from embedded import demo, outside
+from embedded import demo, socket_folder
 
 
 def test_a_demo_that_was_killed_is_forgotten(tmp_path: Path) -> None:
@@ -11,7 +11,7 @@ def test_a_demo_that_was_killed_is_forgotten(tmp_path: Path) -> None:
         folders = [tmp_path / f"demo-{process.pid}-abc" for process in (running, killed)]
         for folder in folders:
             folder.mkdir()
-        elsewhere = [outside.begin(folder) for folder in folders]
+        elsewhere = [socket_folder.begin(folder) for folder in folders]
         demo._forget_dead_demos(tmp_path)
         assert [folder.exists() for folder in folders] == [True, False]
         assert [folder.exists() for folder in elsewhere] == [True, False]

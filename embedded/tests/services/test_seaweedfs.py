@@ -15,7 +15,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from embedded import http, outside, ports
+from embedded import http, ports, socket_folder
 from embedded.datadir import DataDir
 from embedded.services import seaweedfs
 from embedded.stack import Stack
@@ -28,7 +28,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = DataDir(tmp_path_factory.mktemp("stack"))
     folder.make()
     addresses = ports.free([*seaweedfs.PORTS, "mlflow", "inference", "metrics", "health"])
-    short = outside.begin(folder.path, *seaweedfs.sockets(addresses))
+    short = socket_folder.begin(folder.path, *seaweedfs.sockets(addresses))
     made = Stack(folder, addresses, [seaweedfs.service(folder, addresses, short)], StepTimes(), short)
     try:
         made.wait_ready()

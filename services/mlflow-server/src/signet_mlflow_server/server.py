@@ -16,7 +16,7 @@ import anyio
 import mlflow.db
 import uvicorn
 
-from signet_mlflow_server import accounts, prompts, scratch
+from signet_mlflow_server import accounts, prompt_check, scratch
 from signet_mlflow_server.changes import Changes
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def serve(settings: Settings) -> None:
     from mlflow.server import fastapi_app, handlers  # noqa: PLC0415 -- as said above
 
     handlers.initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
-    prompts.read_one_tag(handlers)
+    prompt_check.read_one_tag(handlers)
     app = accounts.app(settings, settings.accounts_file) if settings.accounts_file else fastapi_app.app
     if settings.is_streaming:
         _stream(settings, fastapi_app, app)

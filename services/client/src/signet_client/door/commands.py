@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from signet_client.door import certificate, issuer, tokens
+from signet_client.door import certificate, tokens, trusted_issuer
 from signet_client.errors import NoToken
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class TrustOptions:
 
     def run(self, folder: Folder) -> int:
         limits = tokens.rate("--rate", self.rate), tokens.rate("--rows", self.rows)
-        keys = issuer.keys(sys.stdin.read())
-        issuer.trust(folder, issuer.Issuer(self.issuer, self.audience, *limits, keys))
+        keys = trusted_issuer.keys(sys.stdin.read())
+        trusted_issuer.trust(folder, trusted_issuer.Issuer(self.issuer, self.audience, *limits, keys))
         print(f"Tokens of {self.issuer} are taken, {_RELOAD}")
         return 0
 
@@ -115,7 +115,7 @@ class ForgetOptions:
     """Take no JSON Web Tokens any more."""
 
     def run(self, folder: Folder) -> int:
-        issuer.forget(folder)
+        trusted_issuer.forget(folder)
         print(f"No issuer's tokens are taken, {_RELOAD}")
         return 0
 

@@ -13,8 +13,8 @@ from signet_contract import Change, Contract
 from signet_torchserve.archive.file_names import LABELS, MLMODEL, OPTIONS, PROGRAM
 from signet_torchserve.errors import NotServable
 from signet_torchserve.model import signature_fit
+from signet_torchserve.model.shapes.accepted_sizes import AcceptedSizes
 from signet_torchserve.model.shapes.guards import Guards
-from signet_torchserve.model.shapes.sizes import Sizes
 
 _WHOLE = ("long", "integer")
 _EXACT_IN_FLOAT32 = 2**24
@@ -26,7 +26,7 @@ class ServedContract:
     """The contract of a version that is served."""
 
     contract: Contract
-    sizes: Sizes | None
+    sizes: AcceptedSizes | None
     """What the program takes; None where that cannot be calculated."""
 
     @classmethod
@@ -41,7 +41,7 @@ class ServedContract:
         sizes = None
         with contextlib.suppress(NotServable):  # an earlier version may serve with guards that nobody checked
             guards = Guards.of(unpacked / PROGRAM)
-            sizes = Sizes(signature_fit.shapes(contract.inputs), guards)
+            sizes = AcceptedSizes(signature_fit.shapes(contract.inputs), guards)
         return cls(contract, sizes)
 
     def compare(self, previous: ServedContract) -> list[Change]:
@@ -49,7 +49,7 @@ class ServedContract:
         changes = [*self.contract.compare(previous.contract), *self._compare_sizes(previous.sizes)]
         return sorted(changes, key=lambda change: not change.is_breaking)
 
-    def _compare_sizes(self, previous: Sizes | None) -> list[Change]:
+    def _compare_sizes(self, previous: AcceptedSizes | None) -> list[Change]:
         if previous is None or self.sizes is None:
             return []
         what = f"its program takes {self.sizes} instead of {previous}"

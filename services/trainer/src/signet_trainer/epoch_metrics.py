@@ -20,7 +20,7 @@ BATCH = 1000
 Send = Callable[[Sequence[Metric]], object]
 
 
-class History(Logger):
+class EpochMetrics(Logger):
     """A Lightning logger; what `send_to` names takes up to a thousand MLflow metrics at a time.
 
     A request per epoch would take longer than the epoch, so a short training needs one request, at its end, and a long

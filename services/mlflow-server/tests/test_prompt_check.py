@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from signet_mlflow_server import prompts
+from signet_mlflow_server import prompt_check
 
 with warnings.catch_warnings():
     # MLflow 3.17 uses loader strategies that SQLAlchemy 2.1 has deprecated.
@@ -32,7 +32,7 @@ def test_a_prompt_is_what_mlflow_says(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(handlers, "_get_model_registry_store", lambda: store)
     theirs = handlers._is_prompt
     monkeypatch.setattr(handlers, "_is_prompt", theirs)
-    prompts.read_one_tag(handlers)
+    prompt_check.read_one_tag(handlers)
     assert handlers._is_prompt is not theirs
     for name in tags:
         assert handlers._is_prompt(name or "empty") is theirs(name or "empty"), name
@@ -41,5 +41,5 @@ def test_a_prompt_is_what_mlflow_says(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_another_store_is_read_as_mlflow_reads_it() -> None:
     """Its handlers stay as they are."""
     others: Any = SimpleNamespace(_get_model_registry_store=object, _is_prompt=None)
-    prompts.read_one_tag(others)
+    prompt_check.read_one_tag(others)
     assert others._is_prompt is None

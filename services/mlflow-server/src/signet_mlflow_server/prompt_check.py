@@ -1,7 +1,7 @@
-"""Whether a registered model is a prompt, read from the one tag that says so.
+"""How MLflow's server finds out whether a registered model is a prompt: from the one tag that says so.
 
-MLflow asks after each tag and each alias that is set, as other webhooks are told of prompts than of models. It reads
-the whole model with its versions for that, which takes the server twice as long as the change itself.
+The server asks this each time a tag or an alias is set, because prompts and models have different webhooks. MLflow by
+itself reads the whole model with all its versions then, which takes twice as long as the change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
 
 def read_one_tag(handlers: Any) -> None:
-    """Have MLflow's handlers ask so. MLflow 3.17's names are private: where a store has others, MLflow reads on."""
+    """Make MLflow's handlers read only that tag. A store without MLflow 3.17's private names is left as it is."""
     store = handlers._get_model_registry_store()  # noqa: SLF001 -- a test pins it
     if not hasattr(store, "_get_registered_model_tag"):
         return

@@ -13,8 +13,8 @@ import pytest
 import torch
 from signet_contract import Contract
 from signet_torchserve.archive.served_contract import ServedContract
+from signet_torchserve.model.shapes.accepted_sizes import AcceptedSizes
 from signet_torchserve.model.shapes.guards import Guards
-from signet_torchserve.model.shapes.sizes import Sizes
 
 AUTO = torch.export.Dim.AUTO
 
@@ -38,7 +38,9 @@ class OfTwo(OfOne):
         return self.function(x, y) * self.one
 
 
-def sizes(function: Callable[..., torch.Tensor], *shapes: tuple[int, ...], free: tuple[int, ...] = (0,)) -> Sizes:
+def sizes(
+    function: Callable[..., torch.Tensor], *shapes: tuple[int, ...], free: tuple[int, ...] = (0,)
+) -> AcceptedSizes:
     """Those of a function that was exported with examples of these shapes, its signature free in some dimensions."""
     examples = tuple(torch.ones(shape) for shape in shapes)
     dynamic = [dict.fromkeys(free, AUTO) for _ in shapes]
@@ -51,7 +53,7 @@ def sizes(function: Callable[..., torch.Tensor], *shapes: tuple[int, ...], free:
         name: [-1 if axis in free else size for axis, size in enumerate(shape)]
         for name, shape in zip("xy", shapes, strict=False)
     }
-    return Sizes(inputs, guards)
+    return AcceptedSizes(inputs, guards)
 
 
 def when(condition: Callable[..., bool]) -> Callable[..., torch.Tensor]:
@@ -68,7 +70,7 @@ def looped(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-TAKEN: dict[str, Callable[[], Sizes]] = {
+TAKEN: dict[str, Callable[[], AcceptedSizes]] = {
     "any number of rows": lambda: sizes(lambda x: x, (4, 2)),
     "batches of exactly 1": lambda: sizes(lambda x: x, (1, 2)),
     "batches of exactly 4": lambda: sizes(when(lambda n: n == 4), (4, 2)),
@@ -96,7 +98,7 @@ TAKEN: dict[str, Callable[[], Sizes]] = {
 
 
 @cache
-def made(words: str) -> Sizes:
+def made(words: str) -> AcceptedSizes:
     return TAKEN[words]()
 
 
@@ -107,7 +109,7 @@ def test_what_a_program_takes_is_said_in_words(words: str) -> None:
     assert made(words).narrower() == ("" if words == "any number of rows" else words)
 
 
-def contract(taken: Sizes | None) -> ServedContract:
+def contract(taken: AcceptedSizes | None) -> ServedContract:
     inputs = [{"type": "tensor", "name": "x", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]
     return ServedContract(Contract({"inputs": json.dumps(inputs)}), taken)
 
@@ -152,4 +154,4 @@ def test_of_other_inputs_and_unknown_programs_nothing_is_said() -> None:
 def test_a_signature_that_fixes_a_size_is_not_narrowed_by_it() -> None:
     """Only what the signature leaves free can be narrower."""
     one: Any = made("batches of exactly 1")
-    assert Sizes({"x": [1, 2]}, one.guards).narrower() == ""
+    assert AcceptedSizes({"x": [1, 2]}, one.guards).narrower() == ""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from signet_client.door import certificate, issuer
+from signet_client.door import certificate, trusted_issuer
 from signet_client.door.folder import Folder
 from signet_client.errors import InvalidOption, UnusableKeys
 
@@ -54,13 +54,13 @@ def _jwk(key: Any) -> dict[str, str]:
 )
 def test_keys_are_read_as_they_are(text: str) -> None:
     """RSA and EC, in both formats."""
-    assert issuer.keys(text) == [RSA.public_key(), EC.public_key()]
+    assert trusted_issuer.keys(text) == [RSA.public_key(), EC.public_key()]
 
 
 def test_a_certificate_stands_for_its_key() -> None:
     """Some issuers publish those."""
     pem = certificate.made_for(["x"]).pem
-    (key,) = issuer.keys(pem[: pem.index("-----BEGIN PRIVATE")])
+    (key,) = trusted_issuer.keys(pem[: pem.index("-----BEGIN PRIVATE")])
     assert isinstance(key, ec.EllipticCurvePublicKey)
 
 
@@ -82,7 +82,7 @@ def test_a_certificate_stands_for_its_key() -> None:
 def test_keys_that_are_none(text: str, reason: str) -> None:
     """Secrets, weak keys and what HAProxy can't verify with are refused, each with its reason."""
     with pytest.raises(UnusableKeys, match=reason):
-        issuer.keys(text)
+        trusted_issuer.keys(text)
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a\n    stats socket x", "'", '"', "$HOME", "#", "ä", "x" * 201])
@@ -90,17 +90,17 @@ def test_a_name_stands_in_the_configuration_as_it_is(tmp_path: Path, text: str) 
     """What would be read as something else there is refused, and nothing is written."""
     for names in ((text, "x"), ("x", text)):
         with pytest.raises(InvalidOption):
-            issuer.trust(Folder(str(tmp_path)), issuer.Issuer(*names, 0, 0, [EC.public_key()]))
+            trusted_issuer.trust(Folder(str(tmp_path)), trusted_issuer.Issuer(*names, 0, 0, [EC.public_key()]))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_file_that_the_gateway_names_is_there(tmp_path: Path) -> None:
     """Also where there is but one key; the configuration is empty once the issuer is forgotten."""
-    issuer.trust(Folder(str(tmp_path)), issuer.Issuer("https://x", "signet", 5, 0, [EC.public_key()]))
+    trusted_issuer.trust(Folder(str(tmp_path)), trusted_issuer.Issuer("https://x", "signet", 5, 0, [EC.public_key()]))
     named = ROOT / "gateway" / "public.cfg"
     files = {word.partition('"')[0] for word in named.read_text().split('jwt_verify(txn.alg,"/run/door/')[1:]}
     assert {file: (tmp_path / file).read_text() for file in files} == dict.fromkeys(files, _pem(EC))
-    assert len(files) == issuer.MOST_KEYS
-    assert "setenv SIGNET_ISSUER_LIMITS '5 0'" in (tmp_path / issuer.FILE).read_text()
-    issuer.forget(Folder(str(tmp_path)))
-    assert (tmp_path / issuer.FILE).read_text() == ""
+    assert len(files) == trusted_issuer.MOST_KEYS
+    assert "setenv SIGNET_ISSUER_LIMITS '5 0'" in (tmp_path / trusted_issuer.FILE).read_text()
+    trusted_issuer.forget(Folder(str(tmp_path)))
+    assert (tmp_path / trusted_issuer.FILE).read_text() == ""

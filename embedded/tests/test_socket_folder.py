@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from embedded import outside
+from embedded import socket_folder
 from embedded.processes import orphans
 
-ROOT = Path(outside.__file__).parent.parent
+ROOT = Path(socket_folder.__file__).parent.parent
 BEGIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from embedded import outside
-print(outside.begin(Path(sys.argv[2]), Path(sys.argv[3])), flush=True)
+from embedded import socket_folder
+print(socket_folder.begin(Path(sys.argv[2]), Path(sys.argv[3])), flush=True)
 input()
 """
 
@@ -31,10 +31,10 @@ def test_the_path_is_short(name: str, parent: str, tmp_path: Path, monkeypatch: 
     folder.mkdir()
     if parent == "TMPDIR":
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    short = outside.begin(folder)
+    short = socket_folder.begin(folder)
     assert len(os.fsencode(short)) <= 50
     assert stat.S_IMODE(short.stat().st_mode) == 0o700
-    outside.end(folder)
+    socket_folder.end(folder)
     assert not short.exists()
 
 
@@ -57,7 +57,7 @@ def test_what_a_killed_stack_has_left_is_deleted(tmp_path: Path) -> None:
         orphans.end(data)
         assert not short.exists()
         assert not left.exists()
-        outside.begin(data, in_use)
+        socket_folder.begin(data, in_use)
         orphans.end(data)
         assert in_use.exists()
     assert list(data.iterdir()) == []

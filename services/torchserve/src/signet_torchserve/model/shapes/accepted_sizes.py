@@ -1,7 +1,7 @@
-"""Which of the sizes that its signature admits a program takes: told in words, and compared with another program.
+"""The input sizes that a program accepts: told in words, and compared with those of another program.
 
-A signature says that a dimension is free (-1); the program may take one size of it, a range, or every second one. Sizes
-are tried rather than reasoned about: from 1 to beyond every number that the program's guards name.
+A signature may say that a dimension is free (-1). The program may still accept only one size of it, a range, or every
+second size. Which ones is tried out: sizes from 1 to beyond every number that the program's guards name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from signet_torchserve.model.shapes.guards import Guards, Shape
 
-# Sizes that are tried one by one; of greater ones, those next to a number that the program names.
+# Sizes up to these bounds are tried one by one; of greater ones, those next to a number that the guards name.
 _MOST_TRIED = 2048
 _LEAST_TRIED = 64
 
@@ -23,7 +23,7 @@ _ROWS = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class AcceptedSizes:
     """The sizes that one version's program takes.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sizes:
         """What the program takes."""
         return self.narrower() or "any number of rows"
 
-    def takes_less_than(self, other: Sizes) -> bool:
+    def takes_less_than(self, other: AcceptedSizes) -> bool:
         """Whether there are inputs that both signatures admit, and only the other program takes."""
         if {name: len(shape) for name, shape in self.inputs.items()} != {
             name: len(shape) for name, shape in other.inputs.items()

@@ -1,7 +1,8 @@
-"""What a stack has outside of its data folder. It is listed there: the next start deletes what a killed stack has left.
+"""The folder of a stack's sockets: its path is short, and only this user can enter it.
 
-A socket's address holds some 100 bytes, which the data folder's path may exceed. So each stack has a folder with a
-short path, below `TMPDIR` or /tmp, that only this user can enter. It is the services' own `TMPDIR`.
+A socket's address holds some 100 bytes, which the data folder's path may exceed. So the folder lies below `TMPDIR` or
+/tmp. It is the services' own `TMPDIR`. The data folder lists what the stack has outside of it: this folder, and sockets
+elsewhere. The next start deletes what a killed stack has left.
 """
 
 import json
@@ -17,7 +18,7 @@ _NAME = "/signet-12345678"
 
 
 def begin(folder: Path, *others: Path) -> Path:
-    """Makes the short folder of the stack whose data is in `folder`; `others` are sockets that lie elsewhere."""
+    """Makes the socket folder of the stack whose data is in `folder`; `others` are sockets that lie elsewhere."""
     temporary = tempfile.gettempdir()
     if len(os.fsencode(temporary + _NAME)) > _LONGEST:
         temporary = "/tmp"  # noqa: S108 -- mkdtemp makes it private
@@ -27,7 +28,7 @@ def begin(folder: Path, *others: Path) -> Path:
 
 
 def end(folder: Path) -> None:
-    """Deletes what is listed. A socket at which somebody listens stays: by now another stack may have that port."""
+    """Deletes what the data folder lists, but no socket at which somebody listens: another stack may have it by now."""
     try:
         listed = json.loads((folder / _LIST).read_text(encoding="utf-8"))
     except FileNotFoundError:
