@@ -251,7 +251,7 @@ def test_gateway_agrees_with_torchserve() -> None:
     assert f"content-length: {len(body)}" in head.decode()
     (timeout_s,) = re.findall(r"timeout server (\d+)s", gateway)
     deadlines = (ROOT / "services" / "torchserve" / "src" / "signet_torchserve" / "deadlines.py").read_text()
-    (longest_s,) = re.findall(r"^LONGEST_S = (\d+)", deadlines, re.MULTILINE)
+    (longest_s,) = re.findall(r"^MAX_TIMEOUT_S = (\d+)", deadlines, re.MULTILINE)
     (wait_s,) = re.findall(r"WAIT_S = (\d+)", (ROOT / "gateway" / "waiting.lua").read_text())
     assert int(timeout_s) > int(longest_s) + int(wait_s)
 

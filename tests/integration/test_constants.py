@@ -54,6 +54,6 @@ def test_body_limit() -> None:
 
 def test_time_outs() -> None:
     """Enforcement has as long where nobody says otherwise; the gateway says how long it waits."""
-    assert deadlines.decision_s(deadlines.DEFAULT_S) == contract.TIMEOUT_S
+    assert deadlines.decision_s(deadlines.DEFAULT_TIMEOUT_S) == contract.TIMEOUT_S
     (server_s,) = re.findall(r"timeout server (\d+)s", HAPROXY)
     assert f"did not answer within {server_s} s." in HAPROXY

@@ -38,7 +38,7 @@ def test_the_client_waits_longer_than_a_version_may_take() -> None:
 @pytest.mark.parametrize("service", ["torchserve", "gateway"])
 def test_what_ends_is_given_the_time_to_answer(service: str) -> None:
     """A replica has left the gateway, answered and ended before it is killed; the gateway has as long."""
-    ends_s = main.NOTICE_S + deadlines.DEFAULT_S + main.STOP_TIMEOUT_S + main.LEAVE_TIMEOUT_S
+    ends_s = main.NOTICE_S + deadlines.DEFAULT_TIMEOUT_S + main.SERVER_STOP_TIMEOUT_S + main.LEAVE_TIMEOUT_S
     killed_s = _number("docker-compose.yml", rf"^  {service}:\n(?:    .*\n)*?    stop_grace_period: (\d+)s$")
     assert ends_s < killed_s
 

@@ -42,7 +42,7 @@ def test_the_path_is_short_enough_for_a_socket(
     if parent == "TMPDIR":
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
     store = Store(tmp_path / name)
-    assert len(os.fsencode(store.sockets / "enforcement.large")) <= socket_folder.LONGEST
+    assert len(os.fsencode(store.sockets / "enforcement.large")) <= socket_folder.MAX_PATH_BYTES
     assert stat.S_IMODE(store.sockets.stat().st_mode) == 0o700
     store.close()
     assert not store.sockets.exists()

@@ -7,7 +7,7 @@ Rejected                the request is wrong: an HTTP 4xx, never the server's fa
 └── SignatureMismatch   it can be read, and the model's signature rejects it
 Failure                 the request is not answered, for no fault of its own: an HTTP 5xx, for it alone
 └── DecidedTooLate      enforcement takes longer than a request may
-EnforcementMissing      what enforcement needs is not installed: the server's fault, until it is
+EnforcementMissing      what enforcement needs is not installed: the server's fault
 EnforcementFailed       the enforcement service ended, or failed, without a decision (see `enforcement.service_client`)
 """
 

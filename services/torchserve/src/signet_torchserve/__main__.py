@@ -25,12 +25,12 @@ from signet_torchserve.server import launch
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 from signet_torchserve.settings import InvalidSetting, Settings
 
-START_TIMEOUT_S = 120
-STOP_TIMEOUT_S = 20
+SERVER_START_TIMEOUT_S = 120
+SERVER_STOP_TIMEOUT_S = 20
 NOTICE_S = 2  # the gateway asks `/ready` once a second, and soon again before it looks elsewhere
 IDLE_LOOK_S = 0.1
 LEAVE_TIMEOUT_S = 2  # the registry is told that this replica is gone, if it answers
-AGAIN_S = 1.0
+AGAIN_S = 1.0  # after which what has ended is started again
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ def main() -> int:
     stop.wait()
     if not has_ended.is_set():
         notice_s = NOTICE_S if settings.has_gateway else 0
-        drain(launch.client(settings, store, os.environ), status, notice_s, deadlines.DEFAULT_S)
-    launch.stop(server, STOP_TIMEOUT_S)
+        drain(launch.client(settings, store, os.environ), status, notice_s, deadlines.DEFAULT_TIMEOUT_S)
+    launch.stop(server, SERVER_STOP_TIMEOUT_S)
     controller.join(LEAVE_TIMEOUT_S)
     if has_ended.is_set():
         logger.error("TorchServe ended.")
@@ -99,10 +99,10 @@ def follow(
     name_this_process()
     registry = Registry(settings.tracking_uri, settings.alias)
     controller = Controller(registry, client, store, status, settings.poll_interval_s, MemoryBudget(settings.pieces))
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + SERVER_START_TIMEOUT_S
     while not client.is_up():
         if time.monotonic() > deadline:
-            logger.error("TorchServe (process %s) did not answer within %s s.", server.pid, START_TIMEOUT_S)
+            logger.error("TorchServe (process %s) did not answer within %s s.", server.pid, SERVER_START_TIMEOUT_S)
             server.kill()
             return AGAIN_S
         if stop.wait(0.2):

@@ -10,7 +10,7 @@ from signet_torchserve.errors import NotServable
 # they append.
 MAX_LENGTH = 246
 
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SERVABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def check(name: str) -> None:
@@ -20,7 +20,7 @@ def check(name: str) -> None:
         NotServable: the name has other characters than ASCII letters, digits, `_`, `-` and `.`, does not begin with a
             letter or digit, has two dots in a row (TorchServe takes them for a path), or is longer than `MAX_LENGTH`.
     """
-    if not _PLAIN.fullmatch(name) or ".." in name:
+    if not _SERVABLE.fullmatch(name) or ".." in name:
         raise NotServable(
             f"TorchServe cannot serve a model named {name!r}: expected letters, digits, '_', '-' and '.', "
             "with a letter or digit first and no two dots in a row."

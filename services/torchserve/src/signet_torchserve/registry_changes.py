@@ -1,7 +1,7 @@
 """Whether others have changed MLflow's registry since it was last looked at: a question that costs the server little.
 
-Our MLflow server gives its answers to a search an ETag, another one after each change that another process than the one
-that asks has made. Any other server does not, and then every look is a whole one.
+Our MLflow server puts an ETag on its answers to a search. The ETag is another one after each change, unless the process
+that asks has made that change itself. Any other server gives no ETag, and then every look is a whole one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 _SEARCH = "/api/2.0/mlflow/registered-models/search"
-_TIMEOUT_S = 2
+_ASK_TIMEOUT_S = 2
 
 
 class _ThisProcess(RequestHeaderProvider):
@@ -35,9 +35,10 @@ class _ThisProcess(RequestHeaderProvider):
 
 
 def name_this_process() -> None:
-    """Have all that this process asks MLflow name it, so that what it changes itself is no news to it.
+    """Name this process in each of its requests to MLflow, so that what it changes itself is no news to it.
 
-    MLflow looks before each request whether it runs in Databricks, which is half of what a request costs here; no more.
+    It also drops MLflow's test, before each request, whether it runs in Databricks: that test is half of a request's
+    cost here.
     """
     mlflows = registry._request_header_provider_registry  # noqa: SLF001 -- the public way is to install a plugin
     ours = DatabricksRequestHeaderProvider, _ThisProcess
@@ -48,11 +49,11 @@ class RegistryChanges:
     """The changes of one MLflow server's registry by others.
 
     Attributes:
-        mark: the registry's ETag from which on changes count; None where the server does not tell of any.
-        have_been_told: whether the server has ever told.
+        mark: the ETag after which changes count; None where the server gives none.
+        have_been_told: whether the server has ever given one.
 
     Args:
-        tracking_uri: the server; of a database without a server nothing can be told.
+        tracking_uri: the server. A database has no server that could tell: then nothing is asked.
     """
 
     def __init__(self, tracking_uri: str) -> None:
@@ -63,7 +64,10 @@ class RegistryChanges:
         self.have_been_told = False
 
     def begin(self) -> None:
-        """Let changes count from now on, or from when there were some last: who looks now sees those."""
+        """Count changes from the newest ETag that the server has given since the last `begin`; else ask for one.
+
+        The listing that follows sees all changes before that ETag.
+        """
         if self._newest is None:
             self._ask({})
         self.mark, self._newest = self._newest, None
@@ -90,7 +94,7 @@ class RegistryChanges:
                 "GET",
                 params={"max_results": 1},
                 extra_headers=headers,
-                timeout=_TIMEOUT_S,
+                timeout=_ASK_TIMEOUT_S,
                 max_retries=0,
             )
         except (MlflowException, OSError):

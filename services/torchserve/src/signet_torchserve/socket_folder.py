@@ -15,7 +15,7 @@ from pathlib import Path
 
 from signet_torchserve import os_compat
 
-LONGEST = 103
+MAX_PATH_BYTES = 103
 """Bytes that a socket's path may have: on macOS; on Linux, 107."""
 _LINK = "sockets"
 _NAMES = "/signet-12345678/enforcement.large"  # the longest that there is
@@ -48,4 +48,4 @@ def end(folder: Path) -> None:
 
 
 def _short(folder: str) -> str:
-    return folder if len(os.fsencode(folder + _NAMES)) <= LONGEST else "/tmp"  # noqa: S108 -- mkdtemp makes it private
+    return folder if len(os.fsencode(folder + _NAMES)) <= MAX_PATH_BYTES else "/tmp"  # noqa: S108 -- mkdtemp makes it private

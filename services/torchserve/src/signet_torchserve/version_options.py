@@ -37,7 +37,7 @@ class Options:
     batch_size: int = 32
     max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (patches.py)
     workers: int = 1
-    timeout_s: int = deadlines.DEFAULT_S
+    timeout_s: int = deadlines.DEFAULT_TIMEOUT_S
     rows_are_vouched_for: bool = False
 
     @classmethod
@@ -53,7 +53,7 @@ class Options:
             batch_size=_number(tags, BATCH_SIZE, default.batch_size, 1, 1024),
             max_batch_delay_ms=_number(tags, MAX_BATCH_DELAY, default.max_batch_delay_ms, 0, 1000),
             workers=_number(tags, WORKERS, default.workers, 1, 64),
-            timeout_s=_number(tags, TIMEOUT, default.timeout_s, 1, deadlines.LONGEST_S),
+            timeout_s=_number(tags, TIMEOUT, default.timeout_s, 1, deadlines.MAX_TIMEOUT_S),
             rows_are_vouched_for=_is_independent(tags.get(ROWS)),
         )
 

@@ -14,7 +14,7 @@ from etag_server import Server, started
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control import desired
 from signet_torchserve.control.controller_status import Status
-from signet_torchserve.control.desired import MAX_BACKOFF_S, MAX_DENIED_S, Follower
+from signet_torchserve.control.desired import MAX_AWAY_PAUSE_S, MAX_DENIED_PAUSE_S, Follower
 from signet_torchserve.control.registry import Registry, RegistryUnreachable
 from signet_torchserve.registry_changes import RegistryChanges
 from signet_torchserve.revision import Revision
@@ -52,16 +52,16 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, str], 
 @pytest.mark.parametrize(
     ("answer", "said", "longest_s"),
     [
-        ((401, "You are not authenticated."), "MLflow does not accept the account (401).", MAX_DENIED_S),
+        ((401, "You are not authenticated."), "MLflow does not accept the account (401).", MAX_DENIED_PAUSE_S),
         (
             (401, '{"error_code": "UNAUTHENTICATED", "message": "no"}'),
             "MLflow does not accept the account",
-            MAX_DENIED_S,
+            MAX_DENIED_PAUSE_S,
         ),
-        ((403, "Permission denied"), "MLflow does not let the account do this (403)", MAX_DENIED_S),
-        ((404, PAGE), "failed with error code 404 != 200", MAX_BACKOFF_S),
-        ((200, PAGE), "the response body was not in a valid JSON format", MAX_BACKOFF_S),
-        ((503, "starting"), "503", MAX_BACKOFF_S),
+        ((403, "Permission denied"), "MLflow does not let the account do this (403)", MAX_DENIED_PAUSE_S),
+        ((404, PAGE), "failed with error code 404 != 200", MAX_AWAY_PAUSE_S),
+        ((200, PAGE), "the response body was not in a valid JSON format", MAX_AWAY_PAUSE_S),
+        ((503, "starting"), "503", MAX_AWAY_PAUSE_S),
     ],
 )
 def test_a_server_that_refuses_is_told_in_a_line_and_asked_less_and_less(
@@ -80,7 +80,7 @@ def test_a_server_that_refuses_is_told_in_a_line_and_asked_less_and_less(
     assert told.registry.startswith(f"{address}: ")
     assert said in told.registry
     assert len(told.registry) < 1000
-    assert longest_s / 2 <= follower.backoff_s(2) <= longest_s
+    assert longest_s / 2 <= follower.until_next_look_s(2) <= longest_s
     store.close()
 
 
@@ -167,7 +167,7 @@ def test_a_look_that_takes_long_once_does_not_put_the_next_one_off(
     for took_s, waits in ((0.1, False), (0.0, False), (0.1, False), (0.1, True)):
         tardy.append(took_s)
         follower.look({})
-        assert (follower.backoff_s(2.0) > 9) is waits
+        assert (follower.until_next_look_s(2.0) > 9) is waits
 
 
 def test_a_server_that_does_not_tell_is_listed_each_time_but_not_all_the_time(
@@ -179,9 +179,9 @@ def test_a_server_that_does_not_tell_is_listed_each_time_but_not_all_the_time(
         follower.look({})
         assert not follower.has_news()
     assert len(lists) == 3
-    for took_s, wait_s in ((0.01, 2), (0.1, 10), (4, 400), (60, desired.LONGEST_S)):
+    for took_s, wait_s in ((0.01, 2), (0.1, 10), (4, 400), (60, desired.MAX_IDLE_PAUSE_S)):
         follower.look_took_s = took_s
-        assert follower.backoff_s(2.0) == pytest.approx(wait_s)
+        assert follower.until_next_look_s(2.0) == pytest.approx(wait_s)
 
 
 def test_what_was_listed_a_moment_ago_will_do_where_it_may(

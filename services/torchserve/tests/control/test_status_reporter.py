@@ -36,7 +36,7 @@ def test_why_a_version_is_pending_is_told_once_it_has_been_so_for_a_while(
     reporter.put("fare", listed, "pending", "it is being deployed")
     reporter.tell({"fare": listed}, {"fare": "pending"})
     assert told["fare", "1"] == ("pending", "it waits for its turn")
-    monkeypatch.setattr("signet_torchserve.control.status_reporter.BRIEF_S", 0)
+    monkeypatch.setattr("signet_torchserve.control.status_reporter.HELD_BACK_S", 0)
     reporter.tell({"fare": listed}, {"fare": "pending"})
     assert told["fare", "1"] == ("pending", "it is being deployed")
 
@@ -52,7 +52,7 @@ def test_an_account_that_may_read_only_serves_and_seldom_tries_to_write(
     assert replica.registry.told <= 2
     assert replica.status.untold == "403"
     replica.registry.tell_error = None
-    monkeypatch.setattr("signet_torchserve.control.status_reporter.DENIED_S", 0)
+    monkeypatch.setattr("signet_torchserve.control.status_reporter.DENIED_PAUSE_S", 0)
     replica.controller._reporter._deployments["fare"].denied_until = 0.0
     replica.controller.reconcile()
     assert replica.status.untold == ""

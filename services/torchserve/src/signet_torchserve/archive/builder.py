@@ -66,11 +66,11 @@ def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
         _copy_contract(model, folder)
         strip_pickles(_program(model), folder / PROGRAM)
         try:
-            graph = program_json(folder / PROGRAM)
-            signature_fit.refuse_unfit(graph, _mlmodel(folder)["signature"])
-            Guards(graph)  # refuses what each worker would
-            pure_function.refuse_impure(graph, options.allow)
-            alone_because = proof.obstacle(graph, is_vouched_for=options.rows_are_vouched_for)
+            program = program_json(folder / PROGRAM)
+            signature_fit.refuse_unfit(program, _mlmodel(folder)["signature"])
+            Guards(program)  # raises NotServable for what each worker would refuse
+            pure_function.refuse_impure(program, options.allow)
+            alone_because = proof.obstacle(program, is_vouched_for=options.rows_are_vouched_for)
         except _UNREADABLE as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {PROGRAM_JSON} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):

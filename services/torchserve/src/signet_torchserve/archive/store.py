@@ -56,8 +56,8 @@ class Store:
         self.replica = _replica(self.home)
         self.archives = self.home / "archives"
         self.temporary = self.home / "tmp"
-        self._desired = _Revisions(self.home / "desired.json")
-        self._served = _Revisions(self.home / "served.json")
+        self._last_desired = _Revisions(self.home / "desired.json")
+        self._last_good = _Revisions(self.home / "served.json")
         # Left behind by a TorchServe that was killed: what it had unpacked, half-made archives, half-done downloads.
         shutil.rmtree(self.temporary, ignore_errors=True)
         for folder in (self.archives, self.temporary):
@@ -107,7 +107,7 @@ class Store:
             raise
         return folder
 
-    def served_revision(self, name: str, revision_id: str) -> Revision | None:
+    def unpacked_revision(self, name: str, revision_id: str) -> Revision | None:
         """Which revision the unpacked files are of; None if there are none."""
         document = _read(self.unpacked(name, revision_id) / _REVISION)
         return Revision(**document) if document else None
@@ -136,19 +136,19 @@ class Store:
 
     def note_last_desired(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what the registry last asked for, for a start without it."""
-        self._desired.keep(revisions)
+        self._last_desired.keep(revisions)
 
     def last_desired(self) -> dict[str, Revision]:
         """What the registry last asked for, by name of the deployment; nothing if that was never learnt."""
-        return self._desired.kept()
+        return self._last_desired.kept()
 
     def note_last_good(self, revisions: Mapping[str, Revision]) -> None:
         """Keep what serves, for a start at which the registry asks for something that cannot be served."""
-        self._served.keep(revisions)
+        self._last_good.keep(revisions)
 
     def last_good(self) -> dict[str, Revision]:
         """What served last, by name of the deployment."""
-        return self._served.kept()
+        return self._last_good.kept()
 
     def unpack_last_good(
         self, fits: Callable[[Path, Revision], bool] = lambda _archive, _revision: True

@@ -103,9 +103,7 @@ class Controller:
             if not self._rollouts or time.monotonic() > deadline:
                 break
             self.rest(LOOK_S)
-        self._outcomes.failed_attempts = (
-            FailedAttempts()
-        )  # what could not serve is tried at once if the registry asks for it
+        self._outcomes.failed_attempts = FailedAttempts()  # what failed is tried at once if the registry asks for it
         self._is_resumed = True
 
     def reconcile(self, *, has_progressed: bool = False) -> float:
@@ -131,7 +129,7 @@ class Controller:
         self._act(desired, observed)
         if self.is_busy:
             return min(max(LOOK_S, self._follower.look_took_s / LOOK_SHARE), self._poll_interval_s)
-        return self._follower.backoff_s(self._poll_interval_s)
+        return self._follower.until_next_look_s(self._poll_interval_s)
 
     @property
     def is_busy(self) -> bool:
@@ -161,6 +159,7 @@ class Controller:
         self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
         self._tasks = tasks
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
+        # None: nothing served before a model's first version, and nobody need be asked.
         last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
         may_serve = {(name, it.identity): it for name, it in (*last_good.items(), *desired.items()) if it is not None}
         answering = ((name, it.revision) for name, it in deployments.items())

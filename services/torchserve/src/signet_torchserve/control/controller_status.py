@@ -15,7 +15,7 @@ class Status:
     deployments: Mapping[str, str] = field(default_factory=dict)
     """Revision that answers, by name of the deployment."""
     pending: Sequence[str] = ()
-    """Deployments whose champion waits for its turn."""
+    """Deployments whose champion is on its way into service, or waits for its turn."""
     failed: Sequence[str] = ()
     """Deployments whose champion failed to come into service, and is tried again; what served before goes on."""
     refused: Sequence[str] = ()
@@ -29,7 +29,7 @@ class Status:
     errors: int = 0
     """Unexpected exceptions since the start; the log has their tracebacks."""
     has_caught_up: bool = False
-    """Whether every champion has had its turn at least once since the controller started."""
+    """Whether, at one look since the controller started, a deployment answered and no champion was pending."""
     is_ending: bool = False
     """Whether this replica was told to end."""
 

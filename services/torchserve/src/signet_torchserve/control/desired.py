@@ -16,14 +16,13 @@ from signet_torchserve.revision import Revision
 
 logger = logging.getLogger(__name__)
 
-MAX_BACKOFF_S = 5.0
 ASK_S = 0.5  # between two questions whether the registry has changed
 WHOLE_S = 30.0  # between two whole looks, if it has not: a database may be changed behind its server
 IDLE_SHARE = 0.01  # while nothing changes, whole looks at the registry take this part of the time at most
-LONGEST_S = 600.0
-MAX_DENIED_S = (
-    60.0  # an account that is wrong stays so until somebody acts, and servers lock one that is tried too often
-)
+MAX_IDLE_PAUSE_S = 600.0  # between two whole looks, however long one takes
+MAX_AWAY_PAUSE_S = 5.0  # between two looks while the registry does not answer
+# The same while it denies the account: that lasts until somebody acts, and servers lock an account tried too often.
+MAX_DENIED_PAUSE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,8 @@ class Follower:
     def look(self, serving: Mapping[str, Revision], *, or_last: bool = False) -> Desired:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
-        A deployment whose version cannot be read goes on with what serves. For it the store keeps what was desired
-        before, as the next look has to know that (`_goes_on`).
+        A deployment whose version cannot be read, or was deleted, goes on with what serves. The store keeps the version
+        that carried the alias last, not the one that goes on: `_was_deleted` asks for it at the next look.
 
         Args:
             serving: what answers: it goes on where the registry's trouble is with that model alone.
@@ -89,7 +88,7 @@ class Follower:
             revisions = self._still_valid(or_last=or_last)
             if revisions is None:
                 revisions = self._listing = self._listed_anew()
-            left_out = self._left_out(revisions, serving)
+            kept = self._kept_unlisted(revisions, serving)
         except RegistryUnreachable as error:
             if not self.failures:
                 logger.warning("The registry does not answer, what is served goes on being served: %s", error)
@@ -105,19 +104,17 @@ class Follower:
         self.look_took_s, self._last_took_s = min(took_s, self._last_took_s), took_s
         self._status.registry = "reachable"
         last_desired = self._store.last_desired()
-        self._store.note_last_desired(
-            {**revisions, **{name: last_desired.get(name, it) for name, it in left_out.items()}}
-        )
-        desired = {**revisions, **left_out}
+        self._store.note_last_desired({**revisions, **{name: last_desired.get(name, it) for name, it in kept.items()}})
+        desired = {**revisions, **kept}
         self._unlisted_since = {name: self._unlisted_since.get(name, began) for name in serving.keys() - desired.keys()}
         return Desired(desired, models=self._registry.models, unlisted_since=self._unlisted_since)
 
-    def backoff_s(self, interval_s: float) -> float:
-        """Seconds until the next look: more and more, and another number for each replica, while the look fails."""
+    def until_next_look_s(self, interval_s: float) -> float:
+        """Seconds until the next look. While looks fail, they are more each time, and other ones for each replica."""
         if not self.failures:
             tells = self._registry.changes.have_been_told
-            return interval_s if tells else max(interval_s, min(self.look_took_s / IDLE_SHARE, LONGEST_S))
-        limit = MAX_DENIED_S if self._is_denied else MAX_BACKOFF_S
+            return interval_s if tells else max(interval_s, min(self.look_took_s / IDLE_SHARE, MAX_IDLE_PAUSE_S))
+        limit = MAX_DENIED_PAUSE_S if self._is_denied else MAX_AWAY_PAUSE_S
         longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
@@ -132,28 +129,29 @@ class Follower:
     def _listed_anew(self) -> dict[str, Revision]:
         """What the registry lists now. Until the next whole look is due, it is asked for changes alone."""
         began = time.monotonic()
-        if self.failures:  # a registry that is still away raises here; `begin` would wait for it, too, and not tell
+        if self.failures:
+            # Raises if the registry is still away: `begin` would wait as well, and swallow the error.
             self._registry.desired()
         self._registry.changes.begin()  # before the listing, so that no change falls between the two
         listing = self._registry.desired()
         self._asked_at = time.monotonic()
-        self._read_anew_at = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, LONGEST_S))
+        self._read_anew_at = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, MAX_IDLE_PAUSE_S))
         return listing
 
-    def _left_out(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:
+    def _kept_unlisted(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:
         """Deployments that stay desired although the registry's listing has no version of them that can be read."""
         last_desired, stranded = self._store.last_desired(), dict(self._registry.troubles)
-        left_out = {}
+        kept = {}
         for name in (last_desired.keys() | serving.keys()) - revisions.keys():
             goes_on, trouble = self._goes_on(name, serving.get(name), last_desired.get(name))
             if goes_on is not None:
-                left_out[name] = goes_on
+                kept[name] = goes_on
             if trouble:
                 stranded[name] = trouble
         for name in stranded.keys() - self._status.stranded.keys():
             logger.error("%s goes on with what it serves. %s", name, stranded[name])
         self._status.stranded = stranded
-        return left_out
+        return kept
 
     def _goes_on(self, name: str, served: Revision | None, last: Revision | None) -> tuple[Revision | None, str]:
         """What stays desired of a deployment that the registry does not list, and what is wrong with it, or "".
@@ -173,5 +171,9 @@ class Follower:
         return (served or last) if trouble else None, trouble
 
     def _was_deleted(self, name: str, last: Revision, served: Revision) -> bool:
+        """Whether the version that carried the alias was deleted before it served: then the older one goes on.
+
+        Who deletes the version that serves withdraws the deployment.
+        """
         is_other = served.version != last.version
         return is_other and self._registry.has(name, served.version) and not self._registry.has(name, last.version)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from signet_torchserve.revision import Revision
 
-UNREACHABLE_S = 5
-FAILED_S = 30  # and each time twice as long
-LONGEST_S = 600
+UNREACHABLE_BACKOFF_S = 5
+FIRST_BACKOFF_S = 30  # and each time twice as long
+MAX_BACKOFF_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class FailedAttempts:
 
     def unreachable(self, name: str, revision: Revision, now: float) -> None:
         """The registry did not answer when its files were fetched."""
-        self._note(name, revision, UNREACHABLE_S, "unreachable", now)
+        self._note(name, revision, UNREACHABLE_BACKOFF_S, "unreachable", now)
 
     def failed(self, name: str, revision: Revision, now: float, outcome: str = "failed") -> None:
         """The version was tried, and may yet succeed."""
-        backoff_s = min(max(FAILED_S, 2 * self._of(name, revision).backoff_s), LONGEST_S)
+        backoff_s = min(max(FIRST_BACKOFF_S, 2 * self._of(name, revision).backoff_s), MAX_BACKOFF_S)
         self._note(name, revision, backoff_s, outcome, now)
 
     def refused(self, name: str, revision: Revision) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from signet_torchserve.control.controller_status import Status
     from signet_torchserve.server.model_server import ModelServer
 
-TIMEOUT_S = 10
+CHECK_TIMEOUT_S = 10
 
 
 class Health:
@@ -137,7 +137,7 @@ def main() -> int:
     """Exit code of the health check."""
     try:
         port = urlsplit(Settings.from_environment(os.environ).health_address).port
-        connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        connection = HTTPConnection("127.0.0.1", port, timeout=CHECK_TIMEOUT_S)
         connection.request("GET", "/ready")
         document = json.load(connection.getresponse())
     except (HTTPException, InvalidSetting, OSError, ValueError) as error:

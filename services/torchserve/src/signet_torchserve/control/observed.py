@@ -1,8 +1,8 @@
 """What one replica has: the versions that the model server serves, what lies on disk, and what is going on.
 
-TorchServe lists the default versions of all models, and describes the workers of one model in a call of its own. So
-a look costs the list, and the descriptions of those models alone where something is going on or has changed. The others
-are described again after `DESCRIBED_AFTER` poll intervals, so that a change by hand is seen within two intervals.
+The model server lists the default versions of all models in one call, and describes one model's workers in another. A
+look takes the list, and describes only the models where something is going on or has changed. The others are described
+again after `DESCRIBED_AFTER` poll intervals: a change by hand is seen within two intervals.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ class Observed:
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     rollouts: Sequence[RunningRollout] = ()
     proven: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
-    """Name and identity of revisions whose workers serve and have given their golden answers, if there are any."""
+    """Name and identity of revisions that have given their golden answers since this controller started.
+
+    They need not be served any more. A revision without golden answers counts, too, once its workers are up.
+    """
     draining: Mapping[tuple[str, str], RunningDrain] = field(default_factory=dict)
     """By name and `id` of the revision."""
     ending: AbstractSet[tuple[str, str]] = frozenset()
@@ -138,7 +141,7 @@ class Observer:
                 or now - at > DESCRIBED_AFTER * self._interval_s
             ):
                 versions = {
-                    revision_id: Version(self._store.served_revision(name, revision_id), it.workers, it.is_idle)
+                    revision_id: Version(self._store.unpacked_revision(name, revision_id), it.workers, it.is_idle)
                     for revision_id, it in self._server.versions(name).items()
                 }
                 self._seen[name] = now, Deployment(default, versions)

@@ -13,7 +13,7 @@
 | a rollout is of what is desired no more                  | `Cancel` |
 | a version that is neither the default nor comes up       | `Drain`, then `Remove` when it was idle at two looks |
 | … and takes longer than a request to it may              | `Remove` at any cost |
-| … and is being removed                                   | none: its removal keeps nobody waiting |
+| … and is being removed                                   | none: the removal is a task that runs |
 | a version of a model that was deleted and made anew      | `Drain`, though it is the default |
 | nothing but the placeholder is there, and nothing begins | `Remove` the placeholder |
 | the registry lists it no more                            | `Drain` |
@@ -224,7 +224,10 @@ def is_former(last: Revision, revision: Revision) -> bool:
 
 
 def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
-    """Whether a rollout must wait for an end: of its own revision, the placeholder, or another model of that name."""
+    """Whether a rollout must wait for an end: of its own revision, the placeholder, or another model of that name.
+
+    A version whose files nobody knows has its revision's place, too, and ends. Only the default stays (`_stays`).
+    """
     cancelled = {(it.name, it.revision.id) for it in observed.rollouts if it.is_cancelled}
     if (observed.ending | cancelled) & {(name, revision.id), (name, PLACEHOLDER)}:
         return True

@@ -43,8 +43,7 @@ EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 EXPERIMENT = "0"
 # Most files of a version are small: one after the other, a new version would spend its time in waiting for the server.
 FILES_AT_ONCE = 4
-# What stands before the server may answer with a whole page.
-_LONGEST_ANSWER = 500
+_MAX_ERROR_LENGTH = 500  # what stands before the server may answer with a whole page
 _Found = TypeVar("_Found")
 _UNKNOWN_ACCOUNT = {ErrorCode.Name(code) for code in (CUSTOMER_UNAUTHORIZED, UNAUTHENTICATED)}
 
@@ -304,4 +303,4 @@ def _has_cause(error: BaseException | None, *kinds: type[BaseException]) -> bool
 
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER]}…"
+    return text if len(text) <= _MAX_ERROR_LENGTH else f"{text[:_MAX_ERROR_LENGTH]}…"

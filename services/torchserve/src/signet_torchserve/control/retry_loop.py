@@ -11,7 +11,7 @@ from signet_torchserve.control.controller_status import Status
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0  # and each time twice as long
-LONGEST_PAUSE_S = 60.0
+MAX_PAUSE_S = 60.0
 
 
 def keep_going(
@@ -37,7 +37,7 @@ def keep_going(
         try:
             pause_s = step()
         except Exception as error:
-            pause_s = min(FIRST_PAUSE_S * 2 ** min(failures, 10), LONGEST_PAUSE_S)
+            pause_s = min(FIRST_PAUSE_S * 2 ** min(failures, 10), MAX_PAUSE_S)
             failures += 1
             logger.exception("%s has failed, and is tried again in %.0f s.", what, pause_s)
             status.note_error(what, error)

@@ -30,8 +30,9 @@ from signet_torchserve.version_options import Options
 
 logger = logging.getLogger(__name__)
 
-QUICK_S = 0.5  # a request that takes longer is not asked among others, which would take several times as long
-ASKED_AGAIN = 2
+# Only a golden request that is answered faster is asked again among others, where it may take several times as long.
+QUICK_S = 0.5
+ASKED_AGAIN = 2  # times
 
 
 class Superseded(Exception):

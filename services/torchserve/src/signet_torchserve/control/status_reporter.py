@@ -21,10 +21,9 @@ from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revis
 
 logger = logging.getLogger(__name__)
 
-# At each look: five hundred versions must keep no rollout waiting.
-LONGEST_S = 0.25
-DENIED_S = 60  # until a model's tags are written again where the account may not
-BRIEF_S = 1.0  # a new reason for `pending` is told once it has held as long
+MAX_TELLING_S = 0.25  # at each look: five hundred versions must keep no rollout waiting
+DENIED_PAUSE_S = 60  # until a model's tags are written again where the account may not
+HELD_BACK_S = 1.0  # a new reason for `pending` is told once it is that old: a final status may follow first
 _REASONS = {
     "pending": "it waits for its turn",
     "ready": "answers on this replica",
@@ -43,10 +42,10 @@ class _Note:
     """Further tags of the version, until they are told."""
     since: float = field(default_factory=time.monotonic)
 
-    def is_brief(self, said: ReplicaStatus) -> bool:
-        """Whether the registry has this status already, and a final one may follow soon, which is told anyway."""
+    def is_held_back(self, said: ReplicaStatus) -> bool:
+        """Whether to hold this back: only the reason for `pending` is new, and younger than `HELD_BACK_S`."""
         is_same = (said.version, said.status) == (self.entry.version, self.entry.status)
-        return is_same and said.status == "pending" and time.monotonic() - self.since < BRIEF_S
+        return is_same and said.status == "pending" and time.monotonic() - self.since < HELD_BACK_S
 
 
 @dataclass(slots=True)
@@ -113,13 +112,13 @@ class StatusReporter:
         self._finals[name, revision.version] = status, f"{now} {self._presence.replica}: {reason}"
 
     def tell(self, desired: Mapping[str, Revision], states: Mapping[str, str]) -> None:
-        """Tell what the registry does not say yet, as much as fits into `LONGEST_S`; the next call goes on.
+        """Tell what the registry does not say yet, as much as fits into `MAX_TELLING_S`; the next call goes on.
 
         Args:
             desired: the versions that ought to be served, with their tags as the registry has them.
             states: the status of each on this replica; a deployment that is not among them is left as it is.
         """
-        deadline = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + MAX_TELLING_S
         try:
             self._presence.look()
             for (name, version), (status, reason) in list(self._finals.items()):
@@ -166,15 +165,14 @@ class StatusReporter:
         replica = self._presence.replica
         said = told.entries.get(replica)
         if said != note.entry or note.tags:
-            if said is not None and note.is_brief(said):
+            if said is not None and note.is_held_back(said):
                 return False
             self._registry.tell(name, replica, str(note.entry))
             told.entries[replica] = note.entry
         self._presence.meet(told.entries)
-        if self._presence.is_known:
-            for gone in told.entries.keys() - self._presence.among(set()):
-                self._registry.tell(name, gone, None)
-                del told.entries[gone]
+        for gone in told.entries.keys() - self._presence.among(set(told.entries)):
+            self._registry.tell(name, gone, None)
+            del told.entries[gone]
         return True
 
     def _tell_summary(self, name: str, revision: Revision, note: _Note, told: _Told) -> None:
@@ -198,6 +196,6 @@ class StatusReporter:
                 logger.warning("The registry refuses what is told of %s: %s", name, error)
             deployment.refusal = str(error)
             if isinstance(error, RegistryDenied):
-                deployment.denied_until = time.monotonic() + DENIED_S
+                deployment.denied_until = time.monotonic() + DENIED_PAUSE_S
         else:
             deployment.refusal, deployment.denied_until = "", 0.0

@@ -17,8 +17,8 @@ from signet_torchserve.server.model_server import PLACEHOLDER, ModelServerError,
 from signet_torchserve.server.socket_adapter import SocketAdapter
 from signet_torchserve.version_options import Options
 
-TIMEOUT_S = 10
-STOP_TIMEOUT_S = 10
+CALL_TIMEOUT_S = 10
+WORKERS_STOP_TIMEOUT_S = 10
 POLL_S = 0.05
 _PAGE = 100  # TorchServe lists no more at once
 _MANAGEMENT = "http://management"
@@ -43,13 +43,13 @@ class TorchServe:
         """Whether both APIs answer."""
         try:
             self._call("GET", f"{_MANAGEMENT}/models")
-            self._session.get(f"{self._inference}/ping", timeout=TIMEOUT_S)
+            self._session.get(f"{self._inference}/ping", timeout=CALL_TIMEOUT_S)
         except (ModelServerError, requests.RequestException):
             return False
         return True
 
     def defaults(self) -> dict[str, str]:
-        """The default version of every model: of its folder's name, which TorchServe lists, the part after the `@`."""
+        """Every model's default version: TorchServe lists its folder, `<stem>@<revision id>`, which has the id."""
         found: dict[str, str] = {}
         token: str | None = "0"  # noqa: S105 -- of the next page
         while token is not None:
@@ -71,11 +71,11 @@ class TorchServe:
     def ensure(self, name: str, revision_id: str, folder: Path, options: Options) -> None:
         """Have a version with its options and its number of workers; return while these come up.
 
-        TorchServe can also be asked to answer when they are up: it then answers nothing else meanwhile, and starts a
-        worker that ended again and again.
+        Not with `synchronous=true`: TorchServe would answer no other management call until the workers are up, and
+        none at all where a worker cannot load, for it starts that worker again and again.
 
-        It also lets a model's first version answer at once. Until that one has proven itself, a version without workers
-        holds its place, and requests are answered 503.
+        TorchServe makes a model's first version the default at once. So a placeholder version without workers comes
+        first: until another one is made the default, requests are answered 503.
         """
         with self._placeholder_lock:
             served = self.version(name, revision_id)
@@ -108,7 +108,7 @@ class TorchServe:
             self._remove_placeholder(name)
             return True
         self._scale(name, revision_id, 0)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
+        deadline = time.monotonic() + WORKERS_STOP_TIMEOUT_S
         while served is not None and served.pids and time.monotonic() < deadline:
             time.sleep(POLL_S)
             served = self.version(name, revision_id)
@@ -150,7 +150,7 @@ class TorchServe:
 
     def _request(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
-            return self._session.request(method, url, timeout=TIMEOUT_S, **options)
+            return self._session.request(method, url, timeout=CALL_TIMEOUT_S, **options)
         except requests.RequestException as error:
             raise ModelServerError(f"TorchServe does not answer {method} {url}: {error}") from error
 

@@ -31,7 +31,7 @@ from signet_torchserve.worker import forking, shim, undecided_requests
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 _WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
-STARTUP_TIMEOUT_S = 120  # where config.properties names none, as TorchServe has it
+DEFAULT_STARTUP_TIMEOUT_S = 120  # where config.properties names none: TorchServe's own
 
 
 def start(
@@ -137,7 +137,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision
                 "batchSize": options.batch_size,
                 "maxBatchDelay": options.max_batch_delay_ms,
                 "responseTimeout": options.timeout_s,
-                "startupTimeout": int(properties.get("default_startup_timeout", STARTUP_TIMEOUT_S)),
+                "startupTimeout": int(properties.get("default_startup_timeout", DEFAULT_STARTUP_TIMEOUT_S)),
             }
         }
     text = settings.config_file.read_text("utf-8")

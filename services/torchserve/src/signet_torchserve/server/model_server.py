@@ -136,7 +136,7 @@ def wait_until_ready(
             if served.ready_workers >= workers:
                 return
             seen |= set(served.pids)
-        # TorchServe says nothing of one that ends, and starts the next one, again and again.
+        # The server need not say that a worker has ended: it starts the next one, again and again.
         has_one_ended = not all(psutil.pid_exists(pid) for pid in seen)
         meanwhile()
         if has_one_ended:

@@ -8,7 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 
-/** Requests whose worker died with them, by the number that the gateway gave each: it asks for them again. */
+/** Requests whose worker died with them, by the number that the gateway gave each. The gateway asks for them again. */
 final class Deaths {
     private static final String NUMBER = "x-signet-request"; // in gateway/haproxy.cfg, too
     private static final AttributeKey<String> ASKED = AttributeKey.valueOf("signet-request");
@@ -27,8 +27,8 @@ final class Deaths {
 
     private Deaths() {}
 
-    /** Keeps a request's number, of which its worker need not know. */
-    static void note(Channel channel, HttpRequest request) {
+    /** Takes a request's number off it: the connection keeps the number, and no worker gets it. */
+    static void keepNumber(Channel channel, HttpRequest request) {
         String number = request.headers().get(NUMBER);
         channel.attr(ASKED).set(number);
         if (number != null) {
@@ -36,8 +36,11 @@ final class Deaths {
         }
     }
 
-    /** Whether no worker has died with this request before, which the gateway can ask for again. */
-    static boolean isFirst(Channel channel) {
+    /**
+     * Remembers that a worker has died with this request. True if the gateway can ask again: it has numbered the request,
+     * and this is the first death.
+     */
+    static boolean noteFirstDeath(Channel channel) {
         String number = channel.attr(ASKED).get();
         return number != null && DEAD.add(number);
     }

@@ -69,7 +69,7 @@ public final class Errors {
 
     public static void requestReceived(Channel channel, HttpRequest request) {
         NettyUtils.requestReceived(channel, request);
-        Deaths.note(channel, request);
+        Deaths.keepNumber(channel, request);
         Requests.admit((FullHttpRequest) request);
     }
 
@@ -94,7 +94,7 @@ public final class Errors {
     private static void sendDeath(ChannelHandlerContext context, Throwable cause) {
         String type = cause.getClass().getSimpleName();
         FullHttpResponse response = response(HttpResponseStatus.INTERNAL_SERVER_ERROR, type, cause.getMessage());
-        if (Deaths.isFirst(context.channel())) {
+        if (Deaths.noteFirstDeath(context.channel())) {
             response.setStatus(FIRST_DEATH);
         }
         NettyUtils.sendHttpResponse(context, response, true);
