@@ -28,28 +28,29 @@ from signet_contract.model_input import EXACT, Array
 # From here on a number rounds to infinity in float32.
 BEYOND_FLOAT32 = 2.0**128 - 2.0**103
 
-# From here on a whole number rounds to that as a double.
+# From here on a whole number rounds to `BEYOND_FLOAT32` as a double.
 _BEYOND_AS_DOUBLE = int(BEYOND_FLOAT32) - 2**74
 
-# Where the types of whole numbers end, and between which MLflow takes them for doubles: 0 and 1, and those that are
-# doubles exactly.
-_INTEGERS = [
+# What separates the kinds of whole numbers: where types end, where doubles stop being exact, and zeros and ones, which
+# MLflow takes for doubles.
+_INTEGER_LIMITS = [
     *(-(2**1024), 1 - int(BEYOND_FLOAT32), 1 - _BEYOND_AS_DOUBLE, -(2**63), -int(EXACT), -(2**31)),
     *(0, 2, 2**31, int(EXACT) + 1, 2**63, 2**64, _BEYOND_AS_DOUBLE, int(BEYOND_FLOAT32), 2**1024),
 ]
-_BELOW_INT64S = _INTEGERS.index(-(2**63))
-_INT64S = np.array([limit for limit in _INTEGERS if -(2**63) <= limit < 2**63], np.int64)
-_FLOATS = np.array(
+_BELOW_INT64S = _INTEGER_LIMITS.index(-(2**63))
+_INT64_LIMITS = np.array([limit for limit in _INTEGER_LIMITS if -(2**63) <= limit < 2**63], np.int64)
+_FLOAT_LIMITS = np.array(
     [-np.finfo(float).max, np.nextafter(-BEYOND_FLOAT32, 0), -(2.0**31), 2.0**31, BEYOND_FLOAT32, np.inf]
 )
-_NAN = 2 * (len(_FLOATS) + 1)
+# Codes of floats and texts, see `Kind`; a float has twice its place among the limits, and one more if it is whole.
+_NAN = 2 * (len(_FLOAT_LIMITS) + 1)
 _NAN_WORDS = ("nan", "", "null", "none", "na", "n/a", "<na>")
 _NO_NUMBER = _NAN + len(_NAN_WORDS)
 _NO_BASE64 = _NO_NUMBER + 1
-_UNREAD = -1
+_UNREAD_TEXT = -1
 _IN_PLAIN_NUMBERS = frozenset("0123456789+-.eE")
 
-# "+02:00" at the end of a time: a column whose times have several makes another column.
+# Such as "+02:00" at the end of a time. pandas makes another column of times with several of them.
 _OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$")
 _DATE_LENGTH = len("2020-01-01")
 _NO_DATE = 1
@@ -67,35 +68,35 @@ PYTHON_TYPES: dict[DataType, tuple[type, ...]] = {
 
 
 class Absent:
-    """Type of what stands for a value that a row does not have."""
+    """The type of `ABSENT`, which stands for a value that a row does not have."""
 
 
 ABSENT = Absent()
 
 
 Kind = tuple[type, int]
-"""A Python type, and a number for what matters among its values."""
+"""A Python type, and a code for what else matters of its values."""
 
 
 def _broken_rule(kind: Kind, type_: DataType) -> Rule | None:
-    """The rule that each value of a kind breaks in a required column, whatever else is in it; None if that depends."""
+    """The rule that each value of a kind breaks in a required column; None if none, or if other values decide."""
     python_type, code = kind
     if python_type in (Absent, type(None)) or kind == (float, _NAN):
         return "null"
-    if python_type is float and code // 2 in (0, len(_FLOATS)):
+    if python_type is float and code // 2 in (0, len(_FLOAT_LIMITS)):
         return "finite"
     return None if python_type in PYTHON_TYPES[type_] else "type"
 
 
 def types_of(values: Sequence[Any]) -> list[type]:
-    """Python types of the values, in the order they come; if it is but one, as is usual, it is found fast."""
+    """Python types of the values, in the order they come; a single type, the usual case, is found fast."""
     first = list(map(type, values[:1]))
     is_one = first and countOf(map(type, values), first[0]) == len(values)
     return first if is_one else list(dict.fromkeys(map(type, values)))
 
 
 def _types_of_each(values: Sequence[Any] | Array) -> tuple[list[type], Array | None]:
-    """Python types of the values, and for each value the place of its own among these; None if there is but one."""
+    """Python types of the values, and for each value the place of its type among these; None if there is one type."""
     types = [type(values[0].item())] if isinstance(values, np.ndarray) else list(map(type, values[:1]))
     if isinstance(values, np.ndarray) or countOf(map(type, values), *types or [None]) == len(values):
         return types, None
@@ -109,7 +110,7 @@ class Kinds:
     """The kinds of one column's values.
 
     Args:
-        type_: what the values are to be.
+        type_: the column's type in the signature.
         most: how many rows of each kind are kept.
         rules: those in force, which no value may break.
         reads_texts: whether texts are read as numbers, too.
@@ -125,7 +126,7 @@ class Kinds:
         """How many values there are of each kind."""
         self._reads_texts = type_ in (DataType.string, DataType.datetime, DataType.binary) or reads_texts
         self._offsets: dict[str | None, int] = {None: 0, "no date": _NO_DATE}
-        """Numbers of the times' offsets from UTC; None is that of what is no time."""
+        """The code of each offset from UTC; None is for a text that begins as a date does, and is no date."""
 
     @property
     def must_read_texts(self) -> bool:
@@ -133,7 +134,7 @@ class Kinds:
 
         They were skipped while the column held only texts, and now it holds other values, too.
         """
-        return (str, _UNREAD) in self.counts and self._is_mixed()
+        return (str, _UNREAD_TEXT) in self.counts and self._is_mixed()
 
     def with_texts(self) -> Kinds:
         """Another, without any values yet, that reads texts as numbers."""
@@ -141,7 +142,7 @@ class Kinds:
 
     @property
     def is_rejected(self) -> bool | None:
-        """Whether some of the values are wrong, whatever else may come; None if that may make them right."""
+        """Whether some of the values are wrong, whatever follows them; None if what follows may make them right."""
         if self._type == DataType.double and {type_ for type_, _ in self.counts} == {int}:
             return None  # beside others, whole numbers are doubles
         return any(_broken_rule(kind, self._type) in self._rules for kind in self.counts)
@@ -170,7 +171,7 @@ class Kinds:
     def _sorted(self, values: Sequence[Any] | Array) -> Iterator[tuple[Kind, Sequence[int] | Array, int]]:
         """Each kind of the values, the first rows of it among them, and how many there are."""
         types, of_each = _types_of_each(values)
-        # Texts alone are no doubles, whatever is in them; among others they may be taken for some.
+        # A double column of texts alone is wrong whatever they say. Among other values they may be read as numbers.
         self._reads_texts |= self._type == DataType.double and str in types and (len(types) > 1 or self._is_mixed())
         for number, type_ in enumerate(types):
             rows = range(len(values)) if of_each is None else np.flatnonzero(of_each == number)
@@ -184,12 +185,12 @@ class Kinds:
                     yield (type_, code), [rows[place] for place in places], count
 
     def _codes(self, type_: type, values: Any, rows: Any) -> Array | int:
-        """The finer kind of each of the values of one Python type, which are in some rows, or of all of them."""
+        """The code of each value of one Python type, which stand in `rows`; one int if all have the same code."""
         may_be_nan = type_ in (list, dict) and self._type == DataType.double  # MLflow makes NaN of empty ones
         if type_ not in (int, float, str) and not may_be_nan:
             return 0
         if type_ is str and not self._reads_texts:
-            return _UNREAD
+            return _UNREAD_TEXT
         if len(rows) < len(values):
             values = [values[row] for row in rows.tolist()]
         if may_be_nan:
@@ -219,7 +220,7 @@ class Kinds:
 
 
 def are_rejected(columns: Iterable[Kinds]) -> bool:
-    """Whether a table with such values is wrong, and for no other reason than if it ended here."""
+    """Whether a table with these values is wrong, for the same reason as if it ended here."""
     found = {kinds.is_rejected for kinds in columns}
     return True in found and None not in found
 
@@ -233,18 +234,18 @@ def _integers(values: Sequence[int] | Array) -> Array | int:
     try:
         found = as_array("q", values)
     except OverflowError:
-        return np.fromiter(map(partial(bisect_right, _INTEGERS), values), np.int64, len(values))
-    least, greatest = np.searchsorted(_INT64S, [found.min(), found.max()], "right").tolist()
+        return np.fromiter(map(partial(bisect_right, _INTEGER_LIMITS), values), np.int64, len(values))
+    least, greatest = np.searchsorted(_INT64_LIMITS, [found.min(), found.max()], "right").tolist()
     if least == greatest:
         return int(least + _BELOW_INT64S)
-    return np.searchsorted(_INT64S, found, "right") + _BELOW_INT64S
+    return np.searchsorted(_INT64_LIMITS, found, "right") + _BELOW_INT64S
 
 
 def _floats(values: Array) -> Array:
-    least, greatest = values.min(), values.max()  # both are NaN if one is
-    of_all = np.searchsorted(_FLOATS, [least, greatest], "right").tolist()
+    least, greatest = values.min(), values.max()  # both are NaN if any value is
+    of_all = np.searchsorted(_FLOAT_LIMITS, [least, greatest], "right").tolist()
     are_apart = least != least or of_all[0] != of_all[1]  # noqa: PLR0124 -- as NaN is
-    limits = np.searchsorted(_FLOATS, values, "right") if are_apart else of_all[0]
+    limits = np.searchsorted(_FLOAT_LIMITS, values, "right") if are_apart else of_all[0]
     codes: Array = 2 * limits + (values == np.floor(values))
     codes[np.isnan(values)] = _NAN
     return codes
@@ -260,10 +261,10 @@ def _numbers(values: Sequence[str]) -> Array:
     if _IN_PLAIN_NUMBERS.issuperset("".join(values)):
         with contextlib.suppress(ValueError):
             return _floats(np.fromiter(map(float, values), np.float64, len(values)))
-    return _of_texts(values, _read)
+    return _of_texts(values, _as_pandas_reads)
 
 
-def _read(texts: list[str]) -> list[int]:
+def _as_pandas_reads(texts: list[str]) -> list[int]:
     numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
     codes: list[int] = _floats(numbers).tolist()
     for row in np.flatnonzero(np.isnan(numbers)).tolist():
@@ -273,12 +274,12 @@ def _read(texts: list[str]) -> list[int]:
 
 
 def is_date_like(text: str) -> bool:
-    """Whether a text begins as a date does, and so is none of the words that pandas takes for one, such as "now"."""
+    """Whether a text begins as a date does; the words that pandas takes for dates, such as "now", do not."""
     return text.lstrip().lstrip("+-")[:1].isdecimal()
 
 
 def _bytes(text: str) -> int:
-    """The kind of a base64 text: the model may get a number that its bytes spell."""
+    """The code of a base64 text; its bytes may spell a number, which the model then gets."""
     try:
         found = base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
