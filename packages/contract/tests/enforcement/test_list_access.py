@@ -67,7 +67,7 @@ def test_a_name_is_there_from_the_first_record_that_has_it() -> None:
 @pytest.mark.parametrize("values", [VALUES, LABELLED], ids=["list", "labelled"])
 def test_a_stand_in_has_as_many_items(values: Any, way: str) -> None:
     """With the same labels, and all of the same type."""
-    found = list_access.alike({"a": read(values, way), "b": 7})["a"]
+    found = list_access.stand_in_of({"a": read(values, way), "b": 7})["a"]
     assert type(found) is type(values)
     assert len(found) == len(values)
     if type(found) is dict:
@@ -80,7 +80,7 @@ def test_a_stand_in_has_the_first_item_of_each_sort() -> None:
     others = [[7.5], {"a": 3}, "y", None, [4.5, 5.5], {"b": [1]}, 8, False]
     content = RawBody(json.dumps({"inputs": [*sorts, *others * 500]}).encode()).chunked(64).content
     assert list_access.is_compact(content)
-    assert list_access.alike(content) == sorts * 501
+    assert list_access.stand_in_of(content) == sorts * 501
     assert list_access.irregular(sorts + others).stand_in == sorts
 
 
@@ -97,4 +97,4 @@ def test_records_of_numbers_stand_for_their_names() -> None:
     """Which is all that matters about them."""
     content = RawBody(json.dumps({"inputs": [{"a": row, "b": 1.5} for row in range(1000)]}).encode()).decode().content
     assert list_access.is_compact(content)
-    assert list_access.alike(content) == [{"a": 0.0, "b": 0.0}] * 1000
+    assert list_access.stand_in_of(content) == [{"a": 0.0, "b": 0.0}] * 1000

@@ -1,6 +1,6 @@
 """The lists of a request, however they were read: as Python's, as a `ChunkedList`, or as `Numbers`.
 
-For lists that are no regular table there are stand-ins (`Irregular`), which tell cheaply whether they are one at all.
+If a request is no regular table, a stand-in (`Irregular`) tells cheaply whether it is a table at all.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from signet_contract.enforcement.value_kinds import ABSENT, types_of
 
 
 def is_compact(content: Any) -> bool:
-    """Whether it is in compact form: `Numbers`, a `Table` or `ChunkedList`s stand for its lists."""
+    """Whether a request's content is in compact form: `Numbers`, a `Table` or `ChunkedList`s stand for its lists."""
     types = set(map(type, [content, *(content.values() if type(content) is dict else ())]))
     return not types.isdisjoint({ChunkedList, Numbers, tables.Table})
 
 
 def type_name(content: Any) -> str:
-    """What Python calls it once it is read whole."""
+    """The name of the Python type that the content has once it is read whole."""
     if is_labelled(content):
         return "dict"
     return "list" if is_compact(content) and type(content) is not dict else type(content).__name__
 
 
 def is_list(values: Any) -> bool:
-    """Whether it is one."""
+    """Whether the values are a list, however they were read; in compact form they may have labels."""
     return type(values) in (list, ChunkedList, Numbers)
 
 
 def is_labelled(values: Any) -> bool:
-    """Whether it was a JSON object, whose names label the items."""
+    """Whether the values are in compact form, and were a JSON object whose names label them."""
     return values.labels is not None if type(values) is Numbers else type(values) is ChunkedList and values.is_labelled
 
 
 def is_column(values: Any) -> bool:
-    """Whether it is a list that was no JSON object and begins with no list."""
+    """Whether the values are a list without labels whose first item is no list."""
     if not is_list(values) or is_labelled(values):
         return False
     if type(values) is Numbers:
@@ -54,14 +54,14 @@ def is_column(values: Any) -> bool:
 
 
 def chunks(values: Any) -> Iterator[tuple[int, Any]]:
-    """The items in chunks, each with the number of its first item; raises `MustReadWhole` where they can't be told."""
+    """The items in chunks, each with the number of its first item; raises `MustReadWhole` if that is not certain."""
     if isinstance(values, Numbers):
-        _require_plain(values)
+        _require_plain_column(values)
         return ((start, chunk) for _, start, chunk in typed_arrays.columns(values, [0]))
     return values.chunks() if isinstance(values, ChunkedList) else iter([(0, values)])
 
 
-def _require_plain(numbers: Numbers) -> None:
+def _require_plain_column(numbers: Numbers) -> None:
     labels = numbers.labels
     if numbers.shape or (labels is not None and (labels != np.arange(len(labels))).any()):
         raise MustReadWhole
@@ -86,7 +86,7 @@ def have_all(records: list[Any], names: Mapping[str, object]) -> bool:
 
 
 def add_names(names: dict[str, int], start: int, records: list[dict[str, Any]]) -> None:
-    """Add those that some records, of which `start` is the first, have and none before has had."""
+    """Add the new names of some records, each with the first row that has it; `start` is the first record's row."""
     if set(map(len, records)) == {len(names)} and have_all(records, names):
         return
     for row, record in enumerate(records, start):
@@ -95,7 +95,7 @@ def add_names(names: dict[str, int], start: int, records: list[dict[str, Any]]) 
 
 
 def names(records: ChunkedList | tables.Table, most: int) -> list[Any]:
-    """The names in some records, as far as it takes to know that there are more than `most`."""
+    """The names in the records; once there are more than `most`, no more records are looked at."""
     if isinstance(records, tables.Table):
         return list(records.names)
     found: dict[str, int] = {}
@@ -117,10 +117,10 @@ def members(records: list[Any], name: str) -> list[Any]:
 
 
 class Irregular(Exception):
-    """A request in compact form is no regular table, and perhaps none at all.
+    """A request in compact form is no regular table, and perhaps no table at all.
 
-    If the request makes no table, neither does `stand_in`, a small copy of it, and for the same reason. It is
-    `alike(content)`, or, if only the rows are odd, one row of each sort.
+    `stand_in` is a small copy of the request. If the request makes no table, the copy makes none for the same reason.
+    It is `stand_in_of(content)`, or, if only the rows are odd, one row of each sort.
     """
 
     def __init__(self, stand_in: Any) -> None:
@@ -132,27 +132,27 @@ class Irregular(Exception):
         if isinstance(content, dict) and isinstance(stand_in, list):  # of its rows
             # A plain `index` labels all rows, and is left out. Any other may be what the request is rejected for.
             without_index = {name: part for name, part in content.items() if name != "index"} | {"data": stand_in}
-            stand_in = without_index if is_column(content.get("index", [])) else alike(content)
+            stand_in = without_index if is_column(content.get("index", [])) else stand_in_of(content)
         # A bare list has the format RECORDS only if all its items are objects: these are not.
         is_bare = decoded.format is Format.RECORDS and not decoded.wrapped
         return replace(decoded, content=stand_in, format=Format.INPUTS if is_bare else decoded.format)
 
 
 def irregular(rows: list[Any]) -> Irregular:
-    """By some rows: the first of each sort, in the order they came."""
+    """`Irregular` with the first row of each sort as its stand-in, in the order they came."""
     firsts: dict[Any, Any] = {}
     deque(map(firsts.setdefault, _sorts(rows), rows), maxlen=0)
     return Irregular(list(firsts.values()))
 
 
-def alike(content: Any) -> Any:
-    """What has as many items as each list in compact form, and in the place of each item the first of its sort.
+def stand_in_of(content: Any) -> Any:
+    """The content with Python's lists for those in compact form; the first item of a sort stands for all of its sort.
 
     Of `[[1.5, 2.5], [3.5, 4.5], "x", [5.5]]` it is `[[1.5, 2.5], [1.5, 2.5], "x", [5.5]]`, with the same list twice. It
     can be read as a table if the content can.
     """
     if type(content) is dict:
-        return {name: alike(values) for name, values in content.items()}
+        return {name: stand_in_of(values) for name, values in content.items()}
     if type(content) is tables.Table:
         return [dict.fromkeys(content.names, 0.0)] * len(content.rows)
     if type(content) is Numbers:
@@ -169,7 +169,7 @@ def alike(content: Any) -> Any:
 
 
 def _sorts(items: list[Any]) -> Iterable[Any]:
-    """What sort each item is of: a list by its length, an object by its names, and anything else by its type."""
+    """The sort of each item: of a list its length, of an object its names, and of anything else its type."""
     types = types_of(items)
     if types in ([list], [dict]):
         return map(len if types == [list] else tuple, items)

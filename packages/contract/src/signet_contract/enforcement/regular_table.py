@@ -1,4 +1,4 @@
-"""Which regular form a request has, if any: it is then a table (`table_forms`) without being a data frame."""
+"""Finds the regular form of a request (`table_forms`), which can be read as a table without a data frame."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from signet_contract.enforcement.value_kinds import Kinds
 def table(
     schema: Schema, decoded: DecodedRequest, kinds: Mapping[Any, Kinds], most_names: float = math.inf
 ) -> RegularTable | None:
-    """The request as a table; None if its form is none of these.
+    """The request as a table; None if it has no regular form.
 
     Args:
         schema: a column signature.
         decoded: the request.
         kinds: of columns, by name. They are filled as a side effect when the table must be scanned anyway.
-        most_names: how many columns it may have and not be rejected.
+        most_names: with more columns the request is certainly rejected.
 
     Raises:
-        MustReadWhole: it has long lists, and each of their values matters.
-        Irregular: it has long lists, and its form is none of these. To iterate the table's columns can raise this, too.
+        MustReadWhole: the request has long lists, and each of their values matters.
+        Irregular: it has long lists, and no regular form. Iterating over the table's columns can raise this, too.
     """
     content = decoded.content
     if decoded.format is Format.SPLIT:
@@ -49,7 +49,7 @@ def table(
     if found is None and list_access.is_compact(content):
         if decoded.format is Format.SPLIT and type(content) is dict and list_access.is_compact(content.get("columns")):
             raise MustReadWhole
-        raise list_access.Irregular(list_access.alike(content))
+        raise list_access.Irregular(list_access.stand_in_of(content))
     return found
 
 
@@ -79,7 +79,7 @@ def _of_split(schema: Schema, content: Any, kinds: Mapping[Any, Kinds], most_nam
 
 
 def _fit(names: Any, found: RegularTable) -> bool:
-    """Whether the table's columns can be called so: there are as many, and records have the same names."""
+    """Whether `names` fit the table: there is one for each column, and records have the same names."""
     if names is None:
         return True
     are_plain = type(names) is list and set(map(type, names)) in ({str}, {int}) and len(names) == len(found.names)

@@ -32,32 +32,32 @@ from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rule, Signa
 from signet_contract.policy import Policy
 
 MAX_CELLS = 1 << 24
-"""Most values of a table; the largest body with a value for each has a fifth of that."""
+"""Most values of a table: five times as many as stand in the largest body."""
 
-# With as few columns and twenty rows at most, an excerpt would cost as much as to decide.
+# An excerpt of so few columns, and of twenty rows at most, would cost as much as the decision.
 _FEW_COLUMNS = 100
 
 
 class Excerpt:
-    """A request cut to what decides.
+    """A request cut to the rows and columns that decide.
 
     Args:
         schema: a column signature.
-        decoded: what came.
+        decoded: the request.
         policy: words of `policy` that hold.
 
     Raises:
-        MalformedPayload: it would become a table beyond all measure.
-        SignatureMismatch: it has columns more than once, too few, or names that the schema can't check.
+        MalformedPayload: the request would become too large a table.
+        SignatureMismatch: it has a column twice, lacks one, or has names that the schema can't check.
         MustReadWhole: it has long lists, and has to be read whole.
     """
 
     def __init__(self, schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> None:
         self.decoded = decoded
-        """The excerpt. Where it is rejected, so is the request; where it is admitted, `whole` decides."""
+        """The excerpt. If it is rejected, so is the request; if it is admitted, `whole` decides."""
         self._request = decoded
         self._narrowed: tuple[RegularTable, list[int]] | None = None
-        """The table, and the places of the columns that are kept, where it has more."""
+        """The table, and the places of the columns that are kept; None if all are."""
         self._rows: Sequence[int] | None = None
         self._kinds: dict[Any, Kinds] = {}
         self._extra: list[Any] = []
@@ -75,7 +75,7 @@ class Excerpt:
             return
         most_names = math.inf if Policy.EXTRA_COLUMNS in policy else len(schema.inputs) + MAX_VIOLATIONS
         table = regular_table.table(schema, decoded, kinds, most_names)
-        few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # beyond which extra ones are only counted
+        few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # further extra columns are only counted
         if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few):
             return
         if len(table.names) > columns.most(schema):
@@ -106,7 +106,7 @@ class Excerpt:
             self.decoded = self.whole()
 
     def whole(self) -> DecodedRequest:
-        """All rows, but of the extra columns no more than twenty.
+        """The request with all rows, and at most twenty of the extra columns.
 
         Raises:
             MustReadWhole: the request has long lists.
@@ -120,11 +120,11 @@ class Excerpt:
 
     @property
     def is_shorter(self) -> bool:
-        """Whether the whole has more rows."""
+        """Whether the excerpt has fewer rows than the request."""
         return self._rows is not None
 
     def of_the_whole(self, rejection: SignatureMismatch) -> SignatureMismatch:
-        """What the whole request is rejected with, given what its excerpt is rejected with."""
+        """The rejection of the whole request, given that of its excerpt."""
         violations, total, counted = list[Violation](), rejection.more, set()
         for violation in rejection.violations:
             row = violation.row if self._rows is None or violation.row is None else self._rows[violation.row]
@@ -156,14 +156,14 @@ class Excerpt:
         known = set(schema.input_names())
         extra = [place for place, name in enumerate(table.names) if name not in known]
         self._extra = [table.names[place] for place in extra]
-        if table.rows_are_told_by_all and Policy.EXTRA_COLUMNS in policy:
+        if table.rows_depend_on_all and Policy.EXTRA_COLUMNS in policy:
             return list(range(len(table.names)))
         own = [place for place, name in enumerate(table.names) if name in known]
         return sorted(own + extra[:MAX_VIOLATIONS])
 
 
 def _kinds(schema: Schema, policy: frozenset[str]) -> dict[Any, Kinds]:
-    """Of the columns whose types are plain, no kinds of values yet."""
+    """For each column whose type is not nested, its still empty `Kinds`, by its name or else its place."""
     types = schema.input_types_dict() if schema.has_input_names() else dict(enumerate(schema.input_types()))
     required = set(schema.required_input_names()) if schema.has_input_names() else types.keys()
     return {
@@ -174,7 +174,7 @@ def _kinds(schema: Schema, policy: frozenset[str]) -> dict[Any, Kinds]:
 
 
 def _unlifted(policy: frozenset[str], *, is_required: bool) -> Iterator[Rule]:
-    """The rules that a value of a column may not break."""
+    """The rules in force for the values of a column."""
     if Policy.NULLS not in policy and is_required:
         yield "null"
     if Policy.NON_FINITE not in policy:
@@ -184,8 +184,8 @@ def _unlifted(policy: frozenset[str], *, is_required: bool) -> Iterator[Rule]:
 
 
 def _sorted_by_kind(table: RegularTable, kinds: Mapping[int, Kinds]) -> tuple[dict[int, Kinds], int]:
-    """The kinds with the values of their columns, and how many rows were looked at: no more after wrong ones."""
-    looked_at = table.rows() if table.is_sorted else _sorted(table, kinds)
+    """Fills the kinds with their columns' values; returns them, and the number of rows up to the first wrong chunk."""
+    looked_at = table.rows() if table.is_sorted else _fill(table, kinds)
     mixed = {place: column.with_texts() for place, column in kinds.items() if column.must_read_texts}
     for place, start, values in table.columns(list(mixed)) if mixed else ():
         if start >= looked_at:
@@ -194,8 +194,8 @@ def _sorted_by_kind(table: RegularTable, kinds: Mapping[int, Kinds]) -> tuple[di
     return {**kinds, **mixed}, looked_at
 
 
-def _sorted(table: RegularTable, kinds: Mapping[int, Kinds]) -> int:
-    """Sort the values of some columns by kind, and tell how many rows were looked at: no more after wrong ones."""
+def _fill(table: RegularTable, kinds: Mapping[int, Kinds]) -> int:
+    """Fills the kinds; returns how many rows were looked at."""
     looked_at = 0
     for place, start, values in table.columns(list(kinds)):
         if table.is_by_rows and start == looked_at and value_kinds.are_rejected(kinds.values()):
@@ -206,7 +206,7 @@ def _sorted(table: RegularTable, kinds: Mapping[int, Kinds]) -> int:
 
 
 def _deciding_rows(table: RegularTable, of_columns: Iterable[Kinds], kept: Sequence[int], looked_at: int) -> list[int]:
-    """The first rows, the first of each kind in each column, and the first that have the names of those kept."""
+    """The first rows, the first rows of each kind in each column, and the first row that has each kept column."""
     first = set(range(min(looked_at, MAX_VIOLATIONS)))
     of_kinds = chain.from_iterable(rows for kinds in of_columns for rows in kinds.first.values())
     of_names = [table.rows_of_names[place] for place in kept] if table.rows_of_names else []

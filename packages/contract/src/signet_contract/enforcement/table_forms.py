@@ -48,14 +48,14 @@ class RegularTable:
     is_counted: bool = True
     """Whether the rows can be counted without a look at all of them, as in a Python list and not in a `ChunkedList`. If
     they can't, the body has more bytes than the table has values, so that its size needs no check."""
-    rows_are_told_by_all: bool = False
-    """Whether it takes all columns to tell how many rows there are, and in which order: without "b"
-    `{"a": {"x": 1}, "b": {"y": 2}}` would have one row in place of two."""
+    rows_depend_on_all: bool = False
+    """Whether number and order of the rows depend on all columns: `{"a": {"x": 1}, "b": {"y": 2}}` has two rows, and
+    would have one without "b"."""
     is_by_rows: bool = False
-    """Whether `columns` yields the first rows of all columns before the next rows of any: a list of rows, which may be
-    known to be wrong by its first ones. `{"a": […], "b": […]}` is read one column after the other."""
+    """Whether `columns` yields the first rows of all columns before the next rows of any, as of a list of rows. It can
+    stop after wrong rows. `{"a": […], "b": […]}` is read one column after the other."""
     is_sorted: bool = False
-    """Whether the values have been sorted by kind already: records, which are looked through for their names."""
+    """Whether the values have been sorted by kind already, as of records, which are looked through for their names."""
     rows_of_names: Sequence[int] = ()
     """Of records, the first row with each name."""
 
@@ -86,10 +86,10 @@ def of_read_records(records: tables.Table) -> RegularTable | None:
     return found and replace(found, names=names, cut=cut)
 
 
-def of_values(name: Any, values: Any, others: set[type]) -> RegularTable:
+def of_values(name: Any, values: Any, odd_types: set[type]) -> RegularTable:
     def columns(places: Sequence[int]) -> Chunks:
         for start, chunk in list_access.chunks(values):
-            if not others.isdisjoint(map(type, chunk)):
+            if not odd_types.isdisjoint(map(type, chunk)):
                 raise list_access.irregular([values.first, *chunk])
             yield from ((place, start, chunk) for place in places)
 
@@ -184,14 +184,14 @@ def of_columns(content: dict[str, Any]) -> RegularTable | None:
 
 
 def _of_equally_long(content: dict[str, Any]) -> RegularTable:
-    """Columns without labels; a value that is no list stands for as many."""
+    """Columns without labels; a single value stands for a column of equal values."""
     names = list(content)
     lists = [values for values in content.values() if list_access.is_list(values)]
 
     def count() -> int:
         lengths = set(map(len, lists)) or {1}
         if len(lengths) > 1:
-            raise Irregular(list_access.alike(content))
+            raise Irregular(list_access.stand_in_of(content))
         return lengths.pop()
 
     def columns(places: Sequence[int]) -> Chunks:
@@ -208,11 +208,11 @@ def _of_equally_long(content: dict[str, Any]) -> RegularTable:
         }
 
     is_counted = ChunkedList not in map(type, lists) or len(lists) < len(names)
-    return RegularTable(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
+    return RegularTable(names, count, columns, cut, is_counted, rows_depend_on_all=True)
 
 
 def _of_counting_labels(content: dict[str, Any]) -> RegularTable:
-    """Columns whose labels are "0", "1" and so on, so that of one that is shorter the last rows are absent."""
+    """Columns with the labels "0", "1" and so on; a shorter column lacks the last rows."""
     names = list(content)
 
     def count() -> int:
@@ -234,7 +234,7 @@ def _of_counting_labels(content: dict[str, Any]) -> RegularTable:
         return parts
 
     is_counted = ChunkedList not in map(type, content.values())
-    return RegularTable(names, count, columns, cut, is_counted, rows_are_told_by_all=True)
+    return RegularTable(names, count, columns, cut, is_counted, rows_depend_on_all=True)
 
 
 def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:
@@ -253,4 +253,4 @@ def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:
         some = {names[place]: content[names[place]] for place in places}
         return {name: {label: v[label] for label in kept if label in v} for name, v in some.items()}
 
-    return RegularTable(names, lambda: len(labels), columns, cut, rows_are_told_by_all=True, is_by_rows=True)
+    return RegularTable(names, lambda: len(labels), columns, cut, rows_depend_on_all=True, is_by_rows=True)
