@@ -42,7 +42,7 @@ def test_batches_of_each_size_are_asked_for(batch_size: int, fails_at: int | Non
 
 def test_what_takes_long_is_asked_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither again and again, nor for batches that would take as many times as long."""
-    monkeypatch.setattr(warm_up, "_LONGEST_S", 0.02)
+    monkeypatch.setattr(warm_up, "_BATCHES_S", 0.02)
     sizes = list[int]()
 
     def is_answered(size: int) -> bool:

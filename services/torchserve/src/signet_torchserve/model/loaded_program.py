@@ -1,4 +1,4 @@
-"""A program that is ready to be called, whoever has read it: `code_generation` or, the plain way, `torch_module`."""
+"""What `code_generation` and, the plain way, `torch_module` make of a .pt2 file: a program that can be called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What tensor a program takes: its dtype, the size of each dimension or the formula of a free one, an example."""
+    """A tensor that a program takes: dtype, sizes (of a free dimension a formula), and the sizes of an example."""
 
     dtype: torch.dtype
     sizes: tuple[int | str, ...]

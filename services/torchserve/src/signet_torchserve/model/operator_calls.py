@@ -39,7 +39,7 @@ class Call:
 
     @property
     def is_of_tensors(self) -> bool:
-        """Whether it is one of torch's operators, which all others call; the rest compute sizes or call graphs."""
+        """Whether it is one of torch's operators on tensors; all other calls compute sizes or call graphs."""
         return self.operator.startswith(("aten.", "prims."))
 
     @property
@@ -49,7 +49,7 @@ class Call:
 
     @cached_property
     def arguments(self) -> dict[str, Argument]:
-        """What the operator is given, by its schema's names. Those that have their default may be missing."""
+        """The arguments by their names in the operator's schema. One with its default value may be missing."""
         return {entry["name"]: entry["arg"] for entry in self.node["inputs"]}
 
     @cached_property

@@ -1,6 +1,6 @@
 """torch's operators on tensors, by what they do, as names without namespace and overload.
 
-torch itself is not imported; a test holds what stands here to its schemas and tags.
+torch itself is not imported; tests compare what stands here with torch's schemas and tags.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# torch tags them `nondeterministic_seeded`; those that draw only in training are told by their arguments.
+# Operators that draw random numbers: torch tags them `nondeterministic_seeded`. Operators that draw only in training,
+# such as dropout, are not among them: their arguments say whether they draw.
 RANDOM = _names(
     "_fused_dropout _nested_tensor_softmax_with_shape _sample_dirichlet _standard_gamma bernoulli bernoulli_ "
     "binomial cauchy cauchy_ exponential exponential_ geometric geometric_ inductor_rand_eager_offset "
@@ -19,7 +20,7 @@ RANDOM = _names(
     "randn_like random random_ randperm uniform uniform_"
 )
 
-# Operators that may return the memory of their first tensors, as torch's schemas tell, and some that don't tell.
+# Operators that may return the memory of their first tensors: torch's schemas say so of most of them.
 VIEWS = _names(
     "_autocast_to_full_precision _autocast_to_reduced_precision _conj _fw_primal _indices _make_dual _neg_view "
     "_nested_get_values _nested_view_from_buffer _nested_view_from_jagged _reshape_alias _sparse_broadcast_to "
@@ -34,25 +35,25 @@ VIEWS = _names(
     "feature_dropout lift meshgrid type_as unsafe_chunk unsafe_split unsafe_split_with_sizes"
 )
 
-# Those that return all of it, whatever its strides are.
+# Views that return all of their tensor's memory, whatever its strides are.
 WHOLE_VIEWS = _names("alias detach mT movedim numpy_T permute squeeze swapaxes t transpose unflatten unsqueeze view")
 
-# Operators that return memory as they find it.
+# Operators that return memory which nothing has written.
 UNWRITTEN = _names(
     "empty empty_like empty_permuted empty_quantized empty_strided new_empty new_empty_strided "
     "_empty_affine_quantized _empty_per_channel_affine_quantized"
 )
 
-# Operators in place that look at nothing of what they write to, and write all of it.
+# Operators in place that write their whole tensor, and read nothing of it.
 OVERWRITE = _names("bernoulli_ cauchy_ copy_ exponential_ fill_ geometric_ log_normal_ normal_ random_ uniform_ zero_")
 
-# Those that write a part of it, which depends on values.
+# Operators in place that write a part of their tensor, mostly one that depends on values, and read nothing of it.
 OVERWRITE_IN_PART = _names("fill_diagonal_ index_copy_ index_fill_ index_put_ masked_fill_ masked_scatter_ scatter_")
 
-# Operators whose result has more memory than they were given, which nothing has written.
+# Operators whose result may be larger than their tensor; nothing has written the memory that is added.
 GROW = _names("resize resize_ resize_as_")
 
-# Overloads that write their results to arguments, beside those whose names hold `out`, and these arguments.
+# Overloads that write their results to arguments, beside those whose names contain `out`; and these arguments.
 OUT_OVERLOADS = _names(
     "L Q U X a dim_max dim_min dim_values eigenvalues eigvals grad_input inverse output result sign values "
     "values_stable"
@@ -64,7 +65,7 @@ OUT_ARGUMENTS = _names(
     "singular_values solution tau total_weight values"
 )
 
-# torch tags most of them `pointwise`; the others are their aliases, and those that only copy.
+# Operators that compute element by element. torch tags most of them `pointwise`; the others are aliases, and copies.
 ELEMENTWISE = _names(
     "__and__ __iand__ __ilshift__ __ior__ __irshift__ __ixor__ __lshift__ __or__ __rshift__ __xor__ _conj_physical "
     "abs absolute acos acosh add addcdiv addcmul angle arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh "
@@ -83,14 +84,15 @@ ELEMENTWISE = _names(
     "true_divide trunc xlogy zero"
 )
 
-# Element by element of their first tensor; others give a type or a shape that the result's sizes tell.
+# Operators that compute element by element of their first tensor. Other tensors give only a type or a shape.
 COPIES = _names(
     "_to_copy alias clone conj contiguous detach dropout feature_dropout alpha_dropout feature_alpha_dropout "
     "full_like imag lift lift_fresh lift_fresh_copy native_dropout ones_like positive real resolve_conj resolve_neg "
     "to type_as zeros_like empty_like rrelu requires_grad"
 )
 
-# What operators write to, where their names don't end in an underscore or it is more than their first argument.
+# The arguments that an operator writes to, where its name has no underscore at the end, or it writes to other arguments
+# than its first.
 WRITES = {
     "_amp_foreach_non_finite_check_and_unscale_": ("self", "found_inf"),
     "_amp_update_scale_": ("self", "growth_tracker"),

@@ -1,4 +1,4 @@
-"""The operators that a program calls, which another torch than the one that exported it may lack."""
+"""Whether this torch has all operators that a program calls: another torch may have exported it."""
 
 from __future__ import annotations
 

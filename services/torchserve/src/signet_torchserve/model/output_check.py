@@ -1,6 +1,7 @@
 """Whether what a program returns is what its signature promises, whatever the number of rows.
 
-A program's own formulas don't tell: `squeeze()` is exported for several rows, and drops the only one of a single row.
+The program is called to find out, as its formulas don't tell: a `squeeze()` that was exported with several rows drops
+the first dimension of a single row.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ _COLUMN_KINDS = {
 
 
 def ranks_to_restore(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int] | None:
-    """Number of dimensions that each output ought to have, if the program drops the first one for a single row.
+    """How many dimensions each output ought to have, if the program drops the first dimension of a single row.
 
     Args:
-        promised: the output specs of the signature; none where it says nothing of them, or where labels are answered.
+        promised: the output specs of the signature; empty if it has none, or if labels are answered.
         answers: what the program returned, by the number of its rows.
 
     Returns:
-        The numbers, in the order of `restored`; None where no array of a single row lacks its first dimension.
+        The numbers, in the order in which `restored` takes them; None if the program drops no dimension.
 
     Raises:
         NotServable: the program returned other outputs than the signature promises, or what JSON cannot hold.
@@ -71,7 +72,7 @@ def _lacks_one(array: Array, rank: int) -> bool:
 
 
 def _ranks(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int]:
-    """Dimensions that the arrays ought to have: those promised, else those that they have for several rows."""
+    """How many dimensions the arrays ought to have: as promised, or else as they have for several rows."""
     if promised and promised[0]["type"] == "tensor":
         specs = next((_in_order(promised, answer) for answer in answers.values()), promised)
         return [len(spec["tensor-spec"]["shape"]) for spec in specs]

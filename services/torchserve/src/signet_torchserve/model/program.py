@@ -1,7 +1,7 @@
 """The model itself: a torch.export program, loaded without a pickle and called on whole batches.
 
-`archive` has emptied the one record of a .pt2 file that holds a pickle (its sample inputs) and refuses every other,
-so that `torch.export.load`, which would unpickle, finds nothing to unpickle here.
+`archive` has emptied the record of the .pt2 file with the sample inputs, which is a pickle, and has refused a file with
+any other pickle. So `torch.export.load`, which would unpickle, finds nothing to unpickle here.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from signet_torchserve.model.code_generation.source import Unsupported
 from signet_torchserve.model.loaded_program import LoadedProgram
 from signet_torchserve.model.torch_module import TorchModule
 
-# What an input that the program cannot take makes torch raise, or Python where it computes with sizes and items.
+# What torch, or Python where it computes with sizes, raises for an input that the program cannot take.
 _AT_FAULT = (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ArithmeticError)
 
-# Programs that compute their example in less have one thread: to wait for others costs them more than these do. With
-# two on two cores and 64 connections, the Iris model answers 7,000 requests a second, with one 27,000.
+# A program that computes its example in less time has one thread: waiting for other threads costs it more than they
+# save. On two cores, with 64 connections, the Iris model answers 7,000 requests a second with two threads, 27,000 with
+# one.
 SMALL_S = 0.003
-SLOW_S = 0.1  # one that takes longer is not asked again
+SLOW_S = 0.1  # a program that takes longer is not called again for the measurement
 
 
 class Program:
@@ -54,18 +55,18 @@ class Program:
         self._is_batch_invariant = is_batch_invariant
         self._module = _load(path, self._device, is_generated=is_generated)
         self.names, self.forms = self._module.names, self._module.forms
-        if self._on_cpu:  # zeros may be out of a table's range, which would break a GPU for good
+        if self._on_cpu:  # not on a GPU: an index that is out of a table's range would break it for good
             self._choose_threads()
 
     def _choose_threads(self) -> None:
-        """Leave a small program one thread."""
+        """Give a small program one thread; any other keeps torch's number of threads."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         zeros = self._zeros()
         took = float("inf")
         with contextlib.suppress(*_AT_FAULT), torch.inference_mode():
             for _ in range(3):  # the first is slower than all others
-                began = time.thread_time()  # all of the work is this thread's; on a busy machine it waits besides
+                began = time.thread_time()  # all of the work is this thread's; by the clock it also waits
                 self._module(*zeros)
                 took = time.thread_time() - began
                 if took > SLOW_S:
@@ -87,13 +88,13 @@ class Program:
     def run(self, model_inputs: Sequence[ModelInput]) -> list[Any]:
         """Output of the program for each model input, on the CPU; a `Rejected` in its place where the program refuses.
 
-        Outputs are arrays, or lists and dicts of them. They share a forward pass if the program is batch-invariant.
-        One that the program cannot take is answered alone and harms no other.
+        Outputs are arrays, or lists and dicts of them. Inputs share a forward pass if the program is batch-invariant.
+        An input that the program cannot take gets its own answer, and harms no other.
         """
         if len(model_inputs) > 1 and self._is_batch_invariant:
             arrays = [
                 model_input.inputs
-                for model_input in model_inputs  # one without rows may be refused alone, and then beside others too
+                for model_input in model_inputs  # an empty one goes alone: beside others it could not be refused
                 if isinstance(model_input.inputs, np.ndarray) and model_input.inputs.size and not model_input.params
             ]
             if len(arrays) == len(model_inputs):
@@ -116,7 +117,7 @@ class Program:
         except _AT_FAULT as error:
             if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
                 raise
-            if "DefaultCPUAllocator" in str(error):  # which raises a RuntimeError
+            if "DefaultCPUAllocator" in str(error):  # the CPU's lack of memory is a RuntimeError, too
                 raise MemoryError(str(error)) from error
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__) + self._other_dtypes(model_input)
             return SignatureMismatch(
@@ -134,7 +135,7 @@ class Program:
     def _arrays(self, inputs: Array | dict[str, Array]) -> Sequence[Array]:
         if not isinstance(inputs, dict):
             return [inputs]
-        if set(inputs) == set(self.names):  # by name, but MLflow exports programs that take no keywords
+        if set(inputs) == set(self.names):  # fed by name, though in order: MLflow exports programs without keywords
             return [inputs[name] for name in self.names]
         return list(inputs.values())
 
@@ -153,7 +154,7 @@ def _load(path: Path, device: torch.device, *, is_generated: bool) -> LoadedProg
 def _plain(output: Any) -> Any:
     """The output as arrays on the CPU, in lists and dicts."""
     if isinstance(output, torch.Tensor):
-        return output.numpy(force=True)  # of another device, or with a sign that torch has only noted, too
+        return output.numpy(force=True)  # also from another device, or with a sign that torch has not applied yet
     if isinstance(output, dict):
         return {name: _plain(value) for name, value in output.items()}
     if isinstance(output, (list, tuple)):

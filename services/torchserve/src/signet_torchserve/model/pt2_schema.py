@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM_JSON = "models/model.json"
-"""The record of a .pt2 file that has it, below the one folder that the file has."""
+"""The record of a .pt2 file that holds the program's JSON, in the one folder that the file has."""
 
 SCHEMA_VERSION = 8
 """The major version of the JSON that this torch reads."""
@@ -34,7 +34,7 @@ DTYPES = {
     34: "uint32",
     35: "uint64",
 }
-"""torch's name of each dtype that a tensor of a program may have; the others are of eight bits and below."""
+"""torch's name of each dtype that a program's tensor may have; other dtypes have eight bits or fewer."""
 
 LAYOUTS = {7: "strided"}
 """torch's name of the one layout that is not sparse."""

@@ -1,10 +1,10 @@
-"""Holds a program's texts to what they ought to be, because loading a .pt2 file runs some of them.
+"""Refuses a program with a text that could run code: loading a .pt2 file runs some of its texts.
 
 `torch.export.load` is no sandbox: it evaluates the formulas of symbolic sizes (`sympify`) and of guards (`exec`), looks
 operators up by their dotted names anywhere in torch, imports what a tree of containers names, and writes the graph's
-names unquoted into the source of a function. Here every text of a program has a rule, and by default must be a name.
+names unquoted into the source of a function. Here every text of a program has a rule; by default it must be a name.
 
-What the allowed operators compute, how long it takes and how much memory, is not checked.
+Not checked is what the allowed operators compute, and how much time and memory they take.
 
 Source: torch/_export/serde/serialize.py, torch/export/_unlift.py, torch/utils/_pytree.py and torch/fx/graph.py of
 torch 2.13.
@@ -64,11 +64,11 @@ _CONTAINERS = frozenset(
 
 
 def harmless(document: Any, key: str = "") -> Any:
-    """Copy of a program's JSON, none of whose texts can run, without its comments (`metadata`; torch can do without).
+    """Copy of a program's JSON, if no text of it can run code. The copy lacks the comments (`metadata`).
 
     Args:
         document: a `models/model.json` or `…_config.json` record of a .pt2 file.
-        key: what the document stands under in a greater one.
+        key: the name that the document has in a greater one, if it is a part of that.
 
     Raises:
         NotServable: a text is not what it ought to be.
@@ -117,7 +117,7 @@ def _is_version(text: str) -> bool:
 
 
 def is_operator(text: str) -> bool:
-    """Whether a text is the name of a call that a program may make: none that reaches beyond its arguments."""
+    """Whether a text names a call that a program may make: one that reaches nothing but its arguments."""
     return bool(_OPERATOR.fullmatch(text)) and not _FILE_OPERATOR.fullmatch(text)
 
 

@@ -1,7 +1,7 @@
 """Whether a program takes what its signature admits, and returns what an answer can hold.
 
-What is found here would otherwise be found by every request. Whatever depends on the values of a request is left to
-the request, and so is the dtype of an input: some programs take any.
+Every request to a program that is refused here would fail. What depends on a request's values is not checked here, nor
+is the dtype of an input: some programs take any dtype.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from signet_torchserve.errors import NotServable
 from signet_torchserve.model.pt2_schema import DTYPES, LAYOUTS, SCHEMA_VERSION
 
-# What numpy or JSON have not.
+# Dtypes that numpy or JSON lack.
 _UNANSWERABLE = frozenset({"complex32", "complex64", "complex128", "bfloat16"})
 
 _NESTED = ("array", "object", "map")
@@ -26,7 +26,7 @@ Shape = Sequence[int]
 
 
 def refuse_unread(program: dict[str, Any]) -> None:
-    """Refuse a program that was written by a torch whose programs ours cannot read.
+    """Refuse a program whose torch wrote a JSON that our torch cannot read.
 
     Args:
         program: the JSON of its `models/model.json`.
@@ -45,7 +45,7 @@ def refuse_unread(program: dict[str, Any]) -> None:
 
 
 def refuse_unfit(program: dict[str, Any], signature: dict[str, Any]) -> None:
-    """Hold a program's inputs and outputs to its model's signature.
+    """Refuse a program whose inputs do not fit its model's signature, or whose outputs cannot be answered.
 
     Args:
         program: the JSON of its `models/model.json`.
@@ -116,7 +116,7 @@ def _refuse_inputs(
 
 
 def _letters(name: str | None) -> str | None:
-    """A name without what two spellings of it may differ in: `attention-mask`, `Attention_Mask`."""
+    """The letters of a name, by which two spellings are the same: `attention-mask`, `Attention_Mask`."""
     return name and "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
 
 
@@ -139,7 +139,7 @@ def _wanted(inputs: list[dict[str, Any]]) -> list[tuple[str | None, Shape]]:
             raise NotServable(
                 f"Column {column} of its signature is of type {spec['type']}: expected a type that one number can have."
             )
-    # All columns are one tensor, with NaN in the place of optional ones that are left out.
+    # All columns are one tensor, in which an optional column that is left out is NaN.
     return [(None, (-1, len(inputs)))]
 
 

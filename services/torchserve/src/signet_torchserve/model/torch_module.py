@@ -1,6 +1,6 @@
 """A program that torch itself loads and runs: the plain way beside `code_generation`, for every program.
 
-Its module checks sizes only while the file holds its sample inputs, which are a pickle. So the guards do that here.
+torch's module checks sizes only if the file holds its sample inputs, and those are a pickle. So `Guards` do it here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TorchModule:
         if any(weight.device != device for weight in exported.state_dict.values()):
             exported = move_to_device_pass(exported, device)
         self._module = exported.module()
-        # Its own check takes a size for the only one if a guard and torch's lower bound of 2 leave no other.
+        # Only for params: if a guard leaves one size from 2 up, torch's own check takes no other, not even 1.
         self._module.validate_inputs = exported.call_spec.in_spec.child(1).num_leaves > 0
         self._guards = Guards.of(path)
         inputs = set(exported.graph_signature.user_inputs)

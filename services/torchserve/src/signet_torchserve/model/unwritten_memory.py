@@ -1,7 +1,7 @@
-"""Memory that a program takes without writing to it, as `torch.empty` does, and how much of it is written by now.
+"""Memory that a program takes without writing to it, as `torch.empty` does, and which parts of it are written later.
 
-It may be written all at once, or part by part: `y[:, 0] = …` and then `y[:, 1:] = …`. Parts are counted where they are
-cut out along one dimension, at places that are numbers. Any other write is ignored: the memory counts as unwritten.
+It may be written at once, or part by part: `y[:, 0] = …` and then `y[:, 1:] = …`. Only parts along one dimension with
+constant bounds are followed. Any other write is ignored: the memory still counts as unwritten.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class _Part:
 
 
 class UnwrittenMemory:
-    """The tensors of one graph that lie in memory which nothing had written.
+    """Follows the tensors of one graph that lie in memory which was unwritten when an operator returned it.
 
     Args:
-        graph: in which they are tensors.
+        graph: has the tensors.
     """
 
     def __init__(self, graph: JsonGraph) -> None:
@@ -36,17 +36,17 @@ class UnwrittenMemory:
         self._written: dict[tuple[str, int], set[int]] = {}
 
     def take(self, tensor: str) -> None:
-        """Follow the views of a tensor, nothing of which is written."""
+        """Begin to follow a tensor whose memory is unwritten, with its views."""
         self._parts[tensor] = _Part(tensor)
 
     def hand_on(self, operands: dict[str, str], inner: UnwrittenMemory) -> None:
-        """Let another graph follow the whole tensors that it gets as inputs, by the names that they have in it."""
+        """Let a called graph follow those of its inputs that are whole unwritten tensors here (`operands`)."""
         for name, operand in operands.items():
             if operand in self._parts and self._parts[operand].dim is None:
                 inner.take(name)
 
     def follow(self, call: Call) -> None:
-        """Note what part of a tensor a call returns, if it returns one."""
+        """Note which part of a followed tensor a call returns, if it returns one."""
         part = self._parts.get(next(iter(call.tensors), ""))
         if part is None or len(call.outputs) != 1:
             return
@@ -62,7 +62,7 @@ class UnwrittenMemory:
                 self._parts[result] = _Part(part.whole, dim, places)
 
     def write(self, tensor: str) -> bool:
-        """Note that all of a tensor is written; whether this completes the memory that it lies in."""
+        """Note that all of a tensor is written. Returns whether all of the memory that it lies in is written now."""
         part = self._parts.get(tensor)
         if part is None or part.dim is None:
             return part is not None
@@ -76,7 +76,7 @@ class UnwrittenMemory:
 
     @staticmethod
     def _places(call: Call, size: int | None) -> range | None:
-        """Places that are cut out of a dimension: an empty range if they are not known, None for all."""
+        """The places of a dimension that a call takes: None for all, an empty range if they are not known."""
         if call.name == "select":
             index = call.value("index")
             return range(size)[index : index + 1 or None] if size and type(index) is int else range(0)

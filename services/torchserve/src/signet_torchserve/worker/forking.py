@@ -1,10 +1,10 @@
-"""The forking process: it has imported what a worker needs, and forks each worker, whose memory they share.
+"""The forking process: it has imported what a worker needs, and forks every worker from itself; all share that memory.
 
-Nearly all of the time and memory that a worker takes to start are imports, which a forked one need not repeat
-(`make bench BENCH='--only many'`). This process asks neither for CUDA nor for a pool of threads: none outlives a fork.
+Imports take nearly all of the time and memory of a worker's start (`make bench BENCH='--only many'`). This process
+starts neither CUDA nor a pool of threads: none outlives a fork.
 
-`shim` programs ask it for workers, over a Unix socket in a folder that only its own user can enter. A worker doesn't
-need the forking process afterwards: when that ends, the workers and their shims go on.
+`shim` programs ask it for workers, over a Unix socket in a folder that only its own user can enter. Workers and shims
+don't need this process afterwards: they go on when it ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from signet_torchserve.worker import shim
 
 # All that a worker imports until it serves. TorchServe imports its own handlers only for models that name one.
 _IMPORTED = "ts.model_service_worker", "signet_torchserve.worker.handler"
-_BACKLOG = 1024  # the shims of all models may ask while this process imports
+_BACKLOG = 1024  # the shims of all models may ask while this process still imports
 _MESSAGE_S = 5.0
 
 
@@ -65,7 +65,7 @@ class Worker:
         return cls(connection, folder, arguments, {name: value for name, _, value in pairs}, descriptors)
 
     def run(self) -> None:
-        """Become this worker, in a process that was forked for it, and run its program to the end."""
+        """Become this worker, in the process that was forked for it, and run its program to the end."""
         *standard, life = self.descriptors
         os_compat.signal_at_pipe_end(life, signal.SIGKILL)
         for number, descriptor in enumerate(standard):
@@ -75,7 +75,7 @@ class Worker:
         forking_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environb.clear()
         os.environb.update(self.environment)
-        # Ours out, the worker's in front, as Python itself would have it.
+        # In sys.path the entries of the worker's PYTHONPATH, at its front, replace those of this process'.
         path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in {*path, *forking_path, ""})]
         sys.argv = self.arguments
@@ -115,7 +115,7 @@ class Workers:
             return None
         try:
             pid = os.fork()
-        except OSError:  # the machine has no room for it; the shim finds that nobody forks
+        except OSError:  # no room for another process; the closed connection tells the shim
             pid = None
             connection.close()
         if pid != 0:
@@ -130,7 +130,7 @@ class Workers:
         return worker
 
     def _tell_ends(self) -> None:
-        """Tell each shim whose worker has ended how it ended."""
+        """Tell the shim of each worker that has ended how it ended."""
         with suppress(ChildProcessError):  # there is none left
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
@@ -175,13 +175,12 @@ def main(address: str) -> None:
     before = os.umask(0o077)
     listener.bind(address)
     os.umask(before)
-    listener.listen(
-        _BACKLOG
-    )  # before the imports: a shim that asks meanwhile waits, instead of starting its worker anew
+    # Before the imports: a shim that asks during these waits, instead of starting Python itself.
+    listener.listen(_BACKLOG)
     for name in _IMPORTED:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # else a worker that looks for garbage writes to every page, and has a copy of its own of each
+    gc.freeze()  # else a worker's garbage collection would write to every page, and make each page its own
     Workers(listener).next_forked().run()
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 6553500  # where config.properties names no max_response_size, as TorchServe has it
 LOADING_SCORE, SERVING_SCORE = 1000, 500
-"""OOM scores of a worker. Where memory runs out, one that loads ends before those that serve, and these before Java."""
+"""OOM scores of a worker. If memory runs out, a worker that loads is killed first, then one that serves, Java last."""
 
 Decision = Admitted | worker_loop.Answer | None
 """On a request: it is admitted, or it has its answer already, as a rejection; None while enforcement is deciding."""
@@ -52,11 +52,11 @@ Decision = Admitted | worker_loop.Answer | None
 class SignatureHandler:
     """Serves one version of one model behind its signature.
 
-    It is the only class that this module defines: TorchServe serves with it because of that, and else finds no handler.
+    This module must define no other class: TorchServe takes a module's only class as its handler.
     """
 
     def initialize(self, context: Context) -> None:
-        """Load the unpacked archive, the context's model_dir, and say why where that fails."""
+        """Load the unpacked archive, the context's model_dir. If that fails, the reason is written there."""
         folder = Path(context.system_properties["model_dir"])
         os_compat.set_oom_score(LOADING_SCORE)
         try:
@@ -72,7 +72,7 @@ class SignatureHandler:
         os_compat.set_oom_score(SERVING_SCORE)
         if switchable_pieces.has(Piece.WORKER_LOOP, os.environ):
             worker_loop.take_over(self._serve)
-        gc.freeze()  # what is loaded now stays, so no collection need look at it again
+        gc.freeze()  # what is loaded by now stays for good: no collection need look at it
 
     def _load(self, context: Context, folder: Path) -> None:
         gpu = context.system_properties.get("gpu_id")
@@ -81,14 +81,14 @@ class SignatureHandler:
         self.version = options["version"]
         frontend = load_properties(os.environ["TS_CONFIG_FILE"]) if "TS_CONFIG_FILE" in os.environ else {}
         self.max_answer_bytes = int(frontend.get("max_response_size", MAX_ANSWER_BYTES))
-        # An archive that was built before versions had time-outs of their own names none.
+        # Archives from before `serving.timeout_s` name no time-out.
         decision_s = deadlines.decision_s(options.get("timeout_s", Options().timeout_s))
         self.contract = Contract.load(folder / MLMODEL, options["allow"], timeout_s=decision_s)
         self.undecided = Undecided()
         self.program = Program(
             folder / PROGRAM,
             f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu",
-            # An archive that was built before rows were proven says nothing of them.
+            # Archives from before the proof of batch invariance have no such entry.
             is_batch_invariant=options.get("alone_because") == "",
             is_generated=switchable_pieces.has(Piece.CODE_GENERATION, os.environ),
         )
@@ -101,7 +101,7 @@ class SignatureHandler:
         self._busy_flag = BusyFlag()
 
     def _golden_request(self, folder: Path) -> tuple[bytes, ModelInput | None]:
-        """The golden request's body, and what to call the model with for it; None if there is none, or it is undecided.
+        """The golden request's body and its model input: None if there is no golden request, or it is undecided.
 
         Enforcement is not asked: its service may not run yet.
         """
@@ -129,10 +129,10 @@ class SignatureHandler:
         return output_check.restored(output, self._ranks) if self._ranks and rows == 1 else output
 
     def _warm_up(self, golden: bytes, batch_size: int) -> None:
-        """Answer the golden request as clients' requests are answered, so that no client waits for a first time.
+        """Answer the golden request in batches of several sizes, as clients' requests are answered.
 
-        Each size of batch has a first time: torch prepares something for each shape, and pages of memory become this
-        process' own.
+        A size takes longer the first time: torch prepares something for each shape, and pages of memory become this
+        process' own. No client shall wait for that.
         """
 
         def is_answered(size: int) -> bool:
@@ -153,8 +153,8 @@ class SignatureHandler:
     def answer(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
         """Answers to a batch, in its order. What goes wrong with one request leaves the others of the batch alone.
 
-        None is the answer to a request on which enforcement has not decided yet; TorchServe names that request again in
-        the next batch. TorchServe as it is shipped cannot do that, and gets no None.
+        A request on which enforcement has not decided yet gets None; TorchServe names that request again in the next
+        batch. There is no None for a TorchServe without our patches, which cannot do that.
         """
         began = time.perf_counter()
         tally = Tally()

@@ -9,11 +9,11 @@
 | `signet_latency_seconds_bucket` | `le`   | requests that took `le` s or less: their batch, and enforcement before it |
 | `signet_latency_seconds_sum`    |        | seconds, summed over requests                       |
 | `signet_latency_seconds_count`  |        | all requests, however answered                      |
-| `signet_worker_memory_bytes`    |        | a gauge: what the worker that told last takes       |
+| `signet_worker_memory_bytes`    |        | a gauge: what the worker takes that last reported   |
 
-Each has the labels `model` and `version` too, none one that holds what came in a request; metrics.yaml declares them. A
-worker hands TorchServe a metric by writing a line, which costs as much as a prediction does: so none is written for a
-single request or batch.
+Each also has the labels `model` and `version`; metrics.yaml declares them. No label holds anything of a request.
+A worker hands TorchServe a metric by writing a line, which costs as much as a prediction. So lines are not written for
+each request or batch.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from ts.context import Context
 
 INTERVAL_S = 1.0
-MEMORY_INTERVAL_S = 60.0  # to look keeps a worker from its requests
+MEMORY_INTERVAL_S = 60.0  # a worker answers nothing while it measures
 
-# Seconds. From the fastest batch of one row to what a client hardly waits for.
+# Seconds: from the fastest batch of one row to the longest that clients are likely to wait.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, float("inf"))
 
 # A series is a metric's name and the values of its labels after model and version.
@@ -53,7 +53,7 @@ _LATENCY_COUNT = ("signet_latency_seconds_count",)
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a batch's requests; those that are undecided yet are in none of it."""
+    """What became of a batch's requests, but for those that are still undecided."""
 
     rows: list[int] = field(default_factory=list)
     """Rows of each request that is answered with a prediction."""
@@ -66,7 +66,7 @@ class Tally:
 
 
 class Metrics:
-    """Counters of one worker, which stand at zero as soon as it is loaded.
+    """Counters of one worker. TorchServe gets them at zero when the worker is loaded.
 
     Args:
         context: the worker's; its metrics are those that metrics.yaml declares.
@@ -94,11 +94,11 @@ class Metrics:
         self.publish()
 
     def count(self, seconds: float, tally: Tally) -> None:
-        """Count what was answered at once.
+        """Count a batch.
 
         Args:
-            seconds: what it took, so what each of its requests took.
-            tally: what became of them.
+            seconds: how long the batch took: all of its requests were answered at its end.
+            tally: what became of its requests.
         """
         rows, rejected = tally.rows, tally.rejected
         counted = self._counted

@@ -49,10 +49,10 @@ def write(
 
 
 def refuse_unlabelled(output: Any, labels: Mapping[int, str]) -> None:
-    """Hold a version with labels to an output that has one for each row.
+    """Refuse a version with labels whose output does not name a class for each row: no label could be answered.
 
     Raises:
-        NotServable: the output has none, and would be answered as it is.
+        NotServable: the output is such a one.
     """
     if _labelled(output, labels) is None:
         got = f"{output.dtype} of the shape {output.shape}" if isinstance(output, np.ndarray) else "several outputs"
@@ -63,17 +63,17 @@ def refuse_unlabelled(output: Any, labels: Mapping[int, str]) -> None:
 
 
 def _labelled(output: Any, labels: Mapping[int, str]) -> list[str | None] | None:
-    """Label of each row: of the class that integers name, or of the greatest of several scores.
+    """Label of each row: its integer is the class, or the greatest of its scores stands at the class's place.
 
-    A row has no class if an integer below zero says so, or if its greatest score is NaN or infinite: argmax would name
-    the first of such scores.
+    A row has no class if its integer is below zero, or if its greatest score is NaN or infinite: argmax would name the
+    first of such scores.
     """
     if not isinstance(output, np.ndarray) or output.ndim == 0:
         return None
     classes = output
     if output.ndim == 2 and output.dtype.kind == "f" and output.shape[1] > 1:  # noqa: PLR2004 -- rows of scores
         classes = output.argmax(axis=1)
-        if not math.isfinite(np.vdot(output, output)):  # which is found fastest, and may be an overflow only
+        if not math.isfinite(np.vdot(output, output)):  # the fastest test; it may also be a mere overflow
             classes = np.where(np.isfinite(output.max(axis=1)), classes, _NO_CLASS)
     if classes.dtype.kind not in "iu" or classes.size != len(classes):
         return None

@@ -1,17 +1,17 @@
-"""Stands where TorchServe expects a worker, while the worker is a child of the forking process (`forking`).
+"""The program that TorchServe starts in place of a worker; the worker itself is a child of the forking process.
 
-TorchServe starts this program as its Python, and watches, reads and kills it as it does a worker. The program passes
-its arguments, environment, working folder and standard descriptors to the forking process, which forks the worker. Then
-the program becomes a shell that waits for the worker and ends as it has ended. The worker ends when the shell ends,
-however that does: it watches a pipe that ends with the shell. Where nobody forks, this program becomes the worker
+TorchServe starts this program as its Python, and watches, reads and kills it like a worker. The program passes its
+arguments, environment, working folder and standard descriptors to the forking process (`forking`), which forks the
+worker. Then the program becomes a shell, which waits for the worker and ends in the same way. The worker ends when the
+shell ends in whatever way: it watches a pipe that ends with the shell. If nobody forks, this program becomes the worker
 itself: it runs Python.
 
-Each worker has one of these, so that it is small: it runs with `python -I -S` and loads no module that Python itself
-has not loaded, and the shell that waits takes less memory than Python would.
+The program must be small, because each worker has one. It runs with `python -I -S` and loads no module that Python has
+not loaded itself. The waiting shell takes less memory than Python would.
 
-One message goes to the forking process, with the descriptors 0 to 2 and the pipe: 4 bytes of length, and then, with a
-zero byte between them, the working folder, the number of arguments, these, and the environment. Two lines come back:
-the worker's process id, in ten digits, and how the worker ended, as `exit 0` or `kill 9`.
+One message goes to the forking process, with the descriptors 0 to 2 and the pipe. It has 4 bytes of length, and then,
+with a zero byte between them: the working folder, the number of arguments, the arguments, the environment. Two lines
+come back: the worker's process id, in ten digits, and how the worker ended, as `exit 0` or `kill 9`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NoReturn
 
 STARTED = b"%010d\n"
 START_S = 30.0
-"""Seconds in which the forking process must have forked: it may only have begun to import."""
+"""Seconds in which the forking process must have forked. They are many because it may still import."""
 _STARTED_BYTES = 11
 _SCRIPT = os.path.join("ts", "model_service_worker.py")  # noqa: PTH118 -- pathlib would have to be loaded
 _WAIT = """

@@ -1,7 +1,7 @@
-"""What TorchServe's own loop hands to a handler, and what it takes from it: the plain way beside `worker_loop`.
+"""Makes requests of what TorchServe's own loop gives a handler, and hands it the answers: the plain way.
 
-It hands on the fields of a request by their names, so that a field that came more than once is the last one here.
-It has no way to leave a request undecided: the whole batch waits for its decisions.
+The other way is `worker_loop`. TorchServe's loop gives only the last value of a field that came more than once. It
+cannot leave a request undecided: the whole batch waits until all its requests are decided.
 """
 
 from __future__ import annotations

@@ -14,14 +14,14 @@ from signet_contract.decoded_request import DecodedRequest
 from signet_contract.model_input import ModelInput
 
 ARE_KEPT = "SIGNET_UNDECIDED"
-"""Environment variable that says `true` where TorchServe keeps a request that is not answered with its batch.
+"""Environment variable that says `true` if TorchServe, being patched, keeps a request that its batch leaves undecided.
 
-As it is shipped it does not: there the whole batch waits for its decisions.
+Else the whole batch waits until all its requests are decided.
 """
 WAIT_S = 0.001
-"""How long a batch waits for decisions if all of its requests are undecided. Then the next batch takes in new ones."""
+"""How long a batch waits for decisions if all of its requests are undecided. Then new requests may join it."""
 FRESH_S = 0.004
-"""How long it waits instead if a question was asked less than `WAIT_S` ago. Most decisions take less than this."""
+"""How long it waits instead if a question was asked less than `WAIT_S` ago: most decisions take less than this."""
 
 
 class Admitted(NamedTuple):
@@ -43,7 +43,7 @@ class Question:
 
 
 class Undecided(dict[bytes, Question]):
-    """What enforcement was asked by one worker: a question for each undecided request, by TorchServe's identifiers."""
+    """The questions that one worker has asked enforcement, by TorchServe's identifiers of the undecided requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ class Undecided(dict[bytes, Question]):
     def ask(
         self, identifier: bytes, decoded: DecodedRequest, decide: Callable[[DecodedRequest, float], ModelInput]
     ) -> None:
-        """Let `decide` decide on a request, in a thread: it gets the request, and since when the client waits."""
+        """Ask `decide` about a request, in a thread. It gets the request, and the time since which the client waits."""
         question = Question(decoded, Future(), time.monotonic())
         self[identifier] = question
-        # One for each, which does nothing but wait; it is daemonic, for a worker must not wait for it when it ends.
+        # A thread for each question: it only waits. It is daemonic because a worker that ends must not wait for it.
         Thread(target=_decide, args=(question, decide), daemon=True).start()
 
     def take(self, identifier: bytes) -> Question | None:
@@ -73,9 +73,9 @@ class Undecided(dict[bytes, Question]):
         is_fresh = time.monotonic() - youngest < WAIT_S
         wait([question.decision for question in self.values()], FRESH_S if is_fresh else WAIT_S)
 
-    def keep_only(self, identifiers: Collection[bytes]) -> None:
-        """Forget those whose clients are gone, so that TorchServe names them no more."""
-        for identifier in self.keys() - identifiers:
+    def keep_only(self, named: Collection[bytes]) -> None:
+        """Forget the requests that TorchServe names no more: their clients are gone."""
+        for identifier in self.keys() - named:
             self.pop(identifier).decision.cancel()
 
 

@@ -15,23 +15,23 @@ from signet_torchserve.model.program import Program
 
 ROWS = (1, 2, 3)
 
-# A program that takes longer for what it is asked is not asked more.
+# After so long a program is asked no other number of rows.
 _ENOUGH_S = 5.0
 
-BATCHES = (1, 8, 32)  # and the largest that there can be
+BATCHES = (1, 8, 32)  # sizes that are tried, besides the largest possible
 _TIMES = 4
-_LONGEST_S = 0.5  # for all batches of one size
+_BATCHES_S = 0.5  # for all batches of one size
 
 Spec = dict[str, Any]
 
 
 def answers(program: Program, inputs: Sequence[Spec], example: ModelInput | None) -> dict[int, Any]:
-    """What a program returns for each number of rows that it takes, or for its example alone if it takes none of them.
+    """What a program returns for each number of `ROWS` that it takes; or only for its example if it takes none of them.
 
     Args:
-        program: is asked.
+        program: is called.
         inputs: the input specs of the signature.
-        example: what the model's own example is fed as; without one, the program gets zeros.
+        example: the model input of the model's own example; without one, the program gets zeros.
 
     Raises:
         NotServable: the program takes zeros, but none of the dtypes that the signature makes requests into.
@@ -87,15 +87,15 @@ def answer_batches(is_answered: Callable[[int], bool], batch_size: int) -> None:
     """Have batches of each size answered, each several times if that is quick.
 
     Args:
-        is_answered: has a batch of so many requests answered, and says whether each got a prediction. If one did not,
-            no further batch is tried.
+        is_answered: has a batch of so many requests answered. Says whether each got a prediction; if not, no further
+            batch is tried.
         batch_size: the largest batch.
     """
     one_s = 0.0
     for size in sorted({*(size for size in BATCHES if size < batch_size), batch_size}):
-        if one_s * size > _LONGEST_S:  # as long as it takes where requests share no forward pass
+        if one_s * size > _BATCHES_S:  # how long the batch takes if its requests share no forward pass
             return
-        deadline = time.monotonic() + _LONGEST_S
+        deadline = time.monotonic() + _BATCHES_S
         for _ in range(_TIMES):
             began = time.monotonic()
             if not is_answered(size):

@@ -1,10 +1,10 @@
-"""TorchServe's messages to and from a worker, each taken and given whole.
+"""A worker's loop on its socket: it reads a batch of requests, and answers the batch with one write.
 
-The worker that TorchServe ships asks its socket twice for each field of each request, makes many objects for it, and
-writes two log lines. Here a batch is cut out of what has arrived, and answered with one write.
+The loop that TorchServe ships reads its socket twice for each field of each request, makes many objects for a request,
+and writes two log lines.
 
-A request may stay undecided when its batch is answered. TorchServe (as `patches` change it) then names it again in
-the next batch, without its body, until it is answered or its client is gone.
+A request may stay undecided when its batch is answered. TorchServe (as `patches` change it) then names the request
+again in the next batch, without its body, until it is answered or its client is gone.
 
 Source: https://github.com/pytorch/serve/blob/v0.12.0/ts/protocol/otf_message_handler.py
 """
@@ -25,7 +25,7 @@ from typing import NoReturn
 from ts.protocol.otf_message_handler import create_predict_response
 from ts.service import Service
 
-# The first read of a message is small: for a buffer of a megabyte the allocator would ask the kernel each time.
+# The first read of a message has a small buffer: for one of a megabyte the allocator would ask the kernel each time.
 _CHUNK_BYTES = 1 << 16
 _LARGE_CHUNK_BYTES = 1 << 20
 _END = -1
@@ -52,7 +52,7 @@ class Request:
     content_type: str = ""
     is_explanation: bool = False
     repeated: str | None = None
-    """A field that came more than once; `fields` has the last of them."""
+    """Name of a field that came more than once; `fields` has its last value."""
 
 
 @dataclass(slots=True)
@@ -104,11 +104,11 @@ def serve(
 
 
 def _answered(batch: list[Request], handle: Handle, of_one_row: bytes, of_many_rows: bytes) -> tuple[bytes, bool]:
-    """The message for a batch, and whether it leaves none undecided."""
+    """The message for a batch, and whether it answers every request."""
     try:
         return _response(batch, handle(batch), of_one_row, of_many_rows)
     except Exception as error:  # noqa: BLE001 -- the edge of the process, where TorchServe does the same
-        traceback.print_exc()  # TorchServe logs standard error as warnings; a log line, on standard output, as INFO
+        traceback.print_exc()  # to standard error, which TorchServe logs as warnings
         # As in TorchServe: CUDA words a lack of memory in several ways, so that any error of CUDA counts as one.
         lacks_resources = isinstance(error, MemoryError) or "CUDA" in str(error)
         status, reason = (507, "Out of resources") if lacks_resources else (503, "Prediction failed")
@@ -119,7 +119,7 @@ def _answered(batch: list[Request], handle: Handle, of_one_row: bytes, of_many_r
 def read_batch(connection: socket.socket) -> list[Request]:
     """Requests of the next message; exits when the frontend is gone.
 
-    Of the headers of the HTTP requests only `EXPLAIN` is kept: nothing here depends on others.
+    Of a request's HTTP headers only `EXPLAIN` is read: nothing here depends on the others.
 
     Raises:
         ValueError: the message is of another kind.
@@ -151,7 +151,7 @@ def _request(message: bytearray, at: int) -> tuple[Request, int]:
     """The request that begins at `at`, and where it ends.
 
     Raises:
-        struct.error: it goes on beyond the message.
+        struct.error: the end of the request has not arrived yet.
     """
     identifier, at = _field(message, at)
     request = Request(identifier, {})
@@ -213,7 +213,7 @@ def _sized(content: bytes) -> bytes:
 
 
 _SUCCESS = _pack(HTTPStatus.OK) + _sized(b"Prediction success")
-# An answer with this status is not sent, and with this header TorchServe keeps the request.
+# TorchServe sends the client no answer with this status; because of this header it keeps the request.
 _UNDECIDED = b"".join(
     (
         _sized(b""),

@@ -1,4 +1,4 @@
-"""Where the rows are in what is looked up: in tables, and at places that an index names.
+"""Rules for operators that look values up: where the rows are in their results.
 
 As in `shape_rules`, a rule says where the rows are, or raises `Mixed`.
 """
@@ -13,7 +13,7 @@ from signet_torchserve.model.operator_calls import tensors
 
 
 def _indexed_at(step: Step) -> Outcome:
-    """A table that each row looks up, places of each row that are the same for all, or a place of each row's own."""
+    """`x[…]`: rows look up a table; or of each row the same places are taken; or of each row a place of its own."""
     subject = step.tensors()[0]
     ((_, entries),) = step.call.arguments["indices"].items()
     indices = step.tensors("indices")
@@ -22,7 +22,7 @@ def _indexed_at(step: Step) -> Outcome:
     step.demand(all(after - before == 1 for before, after in pairwise(places)))
     ndim = max(index.ndim for index in indices)
     numbers = [place for place, index in zip(places, indices, strict=True) if index.rows and index.rows.are_numbers]
-    if numbers:  # x[arange(rows), places]: the index that counts the rows stands where they are
+    if numbers:  # x[arange(rows), places]: the index with the rows' numbers must stand in the dimension of the rows
         step.demand([Rows(number) for number in numbers] == [subject.rows])
     elif subject.rows is not None:
         step.demand(not any(index.rows for index in indices) and subject.rows.dim not in places)
@@ -32,7 +32,7 @@ def _indexed_at(step: Step) -> Outcome:
 
 
 def _looked_up(step: Step) -> Outcome:
-    """Each element gets a vector of a table, or a place in one."""
+    """Each element gets a vector of a table, or its place in a table."""
     _, rows = step.lone({"embedding": "indices", "searchsorted": "self"}.get(step.name, ""))
     step.demand(step.name != "one_hot" or (step.call.value("num_classes") or -1) > 0)
     step.demand(step.name != "searchsorted" or step.tensors("sorted_sequence")[0].ndim == 1)

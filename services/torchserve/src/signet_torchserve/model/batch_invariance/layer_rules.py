@@ -1,4 +1,4 @@
-"""Where the rows are in the results of products, convolutions, norms, attention and recurrent layers.
+"""Rules for products, convolutions, norms, attention and recurrent layers: where the rows are in their results.
 
 As in `shape_rules`, a rule says where the rows are, or raises `Mixed`.
 """
@@ -39,7 +39,7 @@ def _linear(step: Step) -> Outcome:
 
 
 def _product(step: Step) -> Outcome:
-    """Rows in the dimensions that are no matrices' own, or in one of two matrices and neither in their sums."""
+    """Rows are before the two dimensions of the matrices; or in one matrix, in the dimension that is not summed."""
     left, right = (
         step.tensors(*names)[0] for names in (("self", "mat1", "batch1"), ("other", "mat2", "batch2", "vec"))
     )
@@ -84,7 +84,7 @@ def _sum_with_product(step: Step) -> Outcome:
 
 
 def _contracted(step: Step) -> Outcome:
-    """`tensordot`: what is left of one tensor's dimensions, and behind it what is left of the other's."""
+    """`tensordot`: first the dimensions of one tensor that are not summed, then those of the other."""
     left, right = step.tensors("self")[0], step.tensors("other")[0]
     step.demand(not (left.rows and right.rows))
     subject, argument, before = (left, "dims_self", 0) if left.rows else (right, "dims_other", left.ndim)
@@ -94,7 +94,7 @@ def _contracted(step: Step) -> Outcome:
 
 
 def _distances(step: Step) -> Outcome:
-    """`cdist`: of the vectors of one tensor to those of another."""
+    """`cdist`: distances from the vectors of one tensor to those of another."""
     left, right = step.tensors("x1")[0], step.tensors("x2")[0]
     if left.rows and right.rows:
         step.demand(all(one.rows and one.ndim - one.rows.dim > _MATRIX for one in (left, right)))
@@ -128,7 +128,7 @@ def _bilinear(step: Step) -> Outcome:
 
 
 def _first(step: Step) -> Outcome:
-    """Layers whose first dimension is that of samples, which they treat one by one."""
+    """Layers that treat samples one by one; the samples must be in the first dimension."""
     _, rows = step.lone()
     step.demand(rows.dim == 0)
     return rows
@@ -150,26 +150,26 @@ def _last(step: Step) -> Outcome:
 
 
 def _transformed(step: Step) -> Outcome:
-    """A Fourier transform, along one dimension, the last two, or those that are named."""
+    """A Fourier transform along one dimension, the last two, or named ones."""
     return along(step, {"2": [-2, -1], "n": None}.get(step.name[-1], -1))
 
 
 def _short_transforms(step: Step) -> Outcome:
-    """`stft`: of each sample's places."""
+    """`stft` of each sample: the samples must be in the first of two dimensions."""
     subject, _ = step.lone()
     step.demand(subject.ndim == _MATRIX)
     return _first(step)
 
 
 def _complex(step: Step) -> Outcome:
-    """The last dimension holds both parts of each number, or begins to."""
+    """`view_as_real` adds a last dimension for both parts of a number; `view_as_complex` takes it away."""
     subject, rows = step.lone()
     step.demand(step.name == "view_as_real" or rows.dim < subject.ndim - 1)
     return rows
 
 
 def _sampled(step: Step) -> Outcome:
-    """`grid_sample`: each sample at the places of its own grid."""
+    """`grid_sample`: each sample is read at the places of its own grid."""
     rows = same(step, step.tensors("input", "grid"))
     step.demand(rows.dim == 0)
     return rows
@@ -182,7 +182,7 @@ def _layer_norm(step: Step) -> Outcome:
 
 
 def _batch_norm(step: Step) -> Outcome:
-    """With statistics of its own it scales channels; `pure_function` refuses it with those of the batch."""
+    """A norm with kept statistics only scales channels. `pure_function` refuses one that takes the batch's."""
     _, rows = step.lone()
     step.demand(rows.dim != 1 and not step.call.value("training", False))  # noqa: FBT003 -- torch's default
     return rows
@@ -199,14 +199,14 @@ def _prelu(step: Step) -> Outcome:
 
 
 def _attention(step: Step) -> Outcome:
-    """Rows before the last two dimensions, which are those of places and of features."""
+    """Rows must come before the last two dimensions, those of places and of features."""
     tensors = step.tensors("query", "key", "value", "attn_mask")
     step.demand(all(tensor.rows is None or tensor.ndim - tensor.rows.dim > _MATRIX for tensor in tensors))
     return broadcast(step, tensors)
 
 
 def _encoder_layer(step: Step) -> Outcome:
-    """The fused transformer layer of torch, whose first dimension is that of samples."""
+    """A fused transformer layer; the samples must be in the first of three dimensions."""
     subject, rows = step.lone()
     step.demand(rows.dim == 0 and not step.tensors("mask", "src_key_padding_mask") and subject.ndim == _MATRIX + 1)
     return rows

@@ -1,8 +1,8 @@
 """Proves that a program is batch-invariant: no row of its output depends on another row of its input.
 
-The dimension that holds the rows is followed from the input to the output, through every operator of the program. An
-operator that has no rule in `shape_rules`, `layer_rules` or `index_rules`, or whose rule does not hold, ends the proof.
-torch is not needed for it.
+The dimension that holds the rows is followed from the input to the output, through every operator of the program. The
+proof fails at an operator that has no rule in `shape_rules`, `layer_rules` or `index_rules`, or whose rule does not
+hold. It does without torch.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from signet_torchserve.model.pure_function import is_random, returns_by_argument
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
 _RULES = {**SHAPE_RULES, **LAYER_RULES, **INDEX_RULES}
 _BOOL = 12  # of torch's ScalarType
-# torch.export gives every free size a lower bound of 2, for its own reasoning alone.
+# torch.export gives every free size a lower bound of 2, which only its own reasoning needs.
 _LEAST_BOUND = 2
 # Arguments that say how large a result is, which its rule looks at.
 _SIZE_ARGUMENTS = frozenset(("size", "shape", "sizes", "repeats"))
 _NO_ROWS = "the program's output has not one row for each row of the input"
-# What an argument of another form than a rule knows makes it raise.
+# What a rule raises where an argument has a form that it does not know.
 _UNREADABLE = (IndexError, KeyError, TypeError, ValueError)
 
 
@@ -36,13 +36,13 @@ def obstacle(program: dict[str, Any], *, is_vouched_for: bool = False) -> str:
 
     Args:
         program: the JSON of its `models/model.json`.
-        is_vouched_for: whether its author says that its rows are independent, which then need no proof.
+        is_vouched_for: whether its author says that its rows are independent; then this is not proven.
 
     Raises:
         KeyError: the program's JSON has another form than torch's; so can IndexError, TypeError and ValueError.
     """
     graph = program["graph_module"]["graph"]
-    found = _ends(program)
+    found = _input_and_output(program)
     if isinstance(found, str):
         return found
     given, returned, symbol = found
@@ -55,8 +55,8 @@ def obstacle(program: dict[str, Any], *, is_vouched_for: bool = False) -> str:
     return "" if held.get(returned) == Rows(0) else _NO_ROWS
 
 
-def _ends(program: dict[str, Any]) -> str | tuple[str, str, str]:
-    """The input, the output and the symbol of their number of rows, or why requests cannot be put together."""
+def _input_and_output(program: dict[str, Any]) -> str | tuple[str, str, str]:
+    """Names of the input, the output and the symbol of the number of rows; or why requests cannot share a call."""
     module = program["graph_module"]
     graph, signature = module["graph"], module["signature"]
     inputs = [spec["user_input"]["arg"] for spec in signature["input_specs"] if "user_input" in spec]
@@ -107,7 +107,7 @@ class _Proof:
     symbol: str
 
     def follow(self, held: dict[str, Rows | None]) -> dict[str, Rows | None]:
-        """Where the rows are in each value of the graph; a value without any is the same whatever the rows are.
+        """Where the rows are in each value of the graph; None for a value that is the same whatever the rows are.
 
         Args:
             held: those of the graph's inputs that have rows.
@@ -141,7 +141,7 @@ class _Proof:
             if argument not in _SIZE_ARGUMENTS
             for name in symbols(value)
         )
-        # An argument that receives a result is resized to it: what was known of the argument's rows no longer holds.
+        # With `out=` an operator resizes the argument to its result: what is known of its rows holds no longer.
         if depends or is_random(call) or returns_by_arguments(call) or not call.is_of_tensors:
             raise Mixed(call.operator)
         step = Step(call, given, results, self.symbol)
@@ -158,12 +158,12 @@ class _Proof:
             raise Mixed(call.operator) from error
         rows = outcome if isinstance(outcome, list) else [outcome] * len(results)
         # An operator in place changes all that lies in the same memory: it must leave the rows where they were.
-        if len(rows) != len(results) or not all(map(self._is_so, results, rows)) or not step.stays_in_place(rows):
+        if len(rows) != len(results) or not all(map(self._fits, results, rows)) or not step.stays_in_place(rows):
             raise Mixed(call.operator)
         return rows
 
-    def _is_so(self, result: Tensor, rows: Rows | None) -> bool:
-        """Whether the sizes that torch found for a result agree with a rule."""
+    def _fits(self, result: Tensor, rows: Rows | None) -> bool:
+        """Whether a result has the sizes, as torch found them, that follow from where a rule says its rows are."""
         for dim, size in enumerate(result.sizes):
             if rows is not None and dim == rows.dim:
                 if size != rows.outer * Size(1, (self.symbol,)) * rows.inner:

@@ -1,4 +1,4 @@
-"""What the rules of `shape_rules` and `layer_rules` are given: one call, and where the rows are in its tensors."""
+"""What the rules of batch invariance are given: one call, and where the rows are in its tensors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from signet_torchserve.model.operator_calls import Call, tensors
 
 
 class Mixed(Exception):
-    """An operator is not known to keep rows apart; it is named by the message."""
+    """An operator is not known to keep rows apart; the message is its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A dimension of size `outer` × rows × `inner`, in this order; a place holds data of its own row only."""
+    """The dimension that holds the rows: `outer` × rows × `inner` places, in this order, each with data of one row."""
 
     dim: int
     outer: Size = ONE
     inner: Size = ONE
     are_numbers: bool = False
-    """Whether the tensor counts the rows, `arange(rows)`: a row's number depends on those before it."""
+    """Whether the tensor is `arange(rows)`: the numbers of the rows, which depend on the rows before."""
 
     def at(self, dim: int) -> Rows:
         return Rows(dim, self.outer, self.inner)
@@ -29,7 +29,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A value of a program; one without rows is the same whatever the rows are."""
+    """A tensor of a program. One without rows is the same whatever the rows are."""
 
     sizes: tuple[Size, ...]
     rows: Rows | None
@@ -62,7 +62,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The operator's name, without the underscore of one that works in place."""
+        """The operator's name, without the underscore at the end if it works in place."""
         name = self.call.name
         return name if name.startswith("__") else name.removesuffix("_")
 

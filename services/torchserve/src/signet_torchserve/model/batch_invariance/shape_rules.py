@@ -1,7 +1,7 @@
-"""Where the rows are in the results of operators that compute element by element, along a dimension, or give shape.
+"""Rules for operators that compute element by element, along a dimension, or change the shape: where the rows are then.
 
-A rule says where the rows are, or raises `Mixed`. `proof` compares what it says with the sizes that torch found, so
-that a rule need not look at what those tell.
+A rule says where the rows are in an operator's results, or raises `Mixed`. It need not look at the results' sizes:
+`proof` compares what a rule says with the sizes that torch found.
 
 Source: the operators' schemas, torch/aten/src/ATen/native/native_functions.yaml.
 """
@@ -34,14 +34,14 @@ _INDEXED = ("index_select", "index_fill", "index_add", "index_copy")
 
 
 def broadcast(step: Step, tensors: list[Tensor] | None = None) -> Rows:
-    """Rows of tensors that have them in the same place when they are broadcast."""
+    """Rows of the result of tensors that are broadcast; all tensors must have their rows in the same place then."""
     tensors = step.tensors() if tensors is None else tensors
     places = {
         (tensor.ndim - tensor.rows.dim, tensor.rows.outer, tensor.rows.inner) for tensor in tensors if tensor.rows
     }
     step.demand(len(places) == 1)
     ((from_last, outer, inner),) = places
-    for tensor in tensors:  # one without rows must not have any size where the others have their rows
+    for tensor in tensors:  # where the others have their rows, a tensor without rows must have the size 1
         step.demand(tensor.rows or tensor.ndim < from_last or tensor.sizes[tensor.ndim - from_last] == ONE)
     return Rows(max(tensor.ndim for tensor in tensors) - from_last, outer, inner)
 
@@ -65,7 +65,7 @@ def _copied(step: Step) -> Outcome:
 
 
 def _created(step: Step) -> Outcome:
-    """Rows of a tensor that has the same value in each place, and so may have its rows in any order."""
+    """Rows of a tensor that has the same value in each place: any order of the rows is right."""
     for result in step.results:
         for dim, size in enumerate(result.sizes):
             if size.holds(step.symbol):
@@ -76,7 +76,7 @@ def _created(step: Step) -> Outcome:
 
 
 def _expanded(step: Step) -> Outcome:
-    """What has no rows can get them only where it has one element, which is then the same for each."""
+    """A tensor without rows can get them only in a dimension of size 1: then each row has the same values."""
     subject = step.tensors()[0]
     if subject.rows is None:
         return _created(step)
@@ -106,7 +106,7 @@ def _interleaved(step: Step) -> Outcome:
 
 
 def _reshaped(step: Step) -> Outcome:
-    """The order of the elements stays: as many come before the rows as before."""
+    """The elements keep their order: `outer` and the dimensions before the rows have the same product as before."""
     subject, (result, *_) = step.tensors()[0], step.results
     step.demand(subject.rows and "dtype" not in step.call.arguments)
     rows = subject.rows or Rows(0)
@@ -121,9 +121,9 @@ def _reshaped(step: Step) -> Outcome:
 
 
 def _squeezed(step: Step) -> Outcome:
-    """One row alone would lose its dimension with the others of size 1, were it not told which.
+    """The operator must name the dimensions: else a single row would lose its dimension, too.
 
-    A free dimension is lost at some sizes only, and then the program's other dimensions are not where they seem to be.
+    A named dimension must have a fixed size: a free one is lost only where its size is 1, and that moves all others.
     """
     subject, rows = step.lone()
     dims = step.dims("dim", subject.ndim)
@@ -157,7 +157,7 @@ def _moved(step: Step) -> Outcome:
 
 
 def reduced(step: Step, default: int | list[int] | None = None) -> Outcome:
-    """Rows of a tensor that loses some dimensions, or keeps a single place of them."""
+    """Rows of a tensor that loses some dimensions, or keeps them with a size of 1."""
     subject, rows = step.lone()
     dims = step.dims("dim", subject.ndim, default)
     step.demand(rows.dim not in dims)
@@ -253,7 +253,7 @@ def _rolled(step: Step) -> Outcome:
 
 
 def _asserted(step: Step) -> Outcome:
-    """Only of types: the others are an example's."""
+    """Only types may be asserted: sizes and strides would be those of an example."""
     step.demand(step.call.value("size") is None and not symbols(list(step.call.arguments.values())))
     return []
 

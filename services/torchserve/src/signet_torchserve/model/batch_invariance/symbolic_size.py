@@ -13,7 +13,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A product. A formula that is none, such as `s77 + 1`, is a symbol of its own, named by its text."""
+    """A product. Any other formula, such as `s77 + 1`, counts as one symbol, named by its text."""
 
     factor: int = 1
     symbols: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Size:
         return Size(self.factor * other.factor, tuple(sorted(self.symbols + other.symbols)))
 
     def over(self, other: Size) -> Size | None:
-        """The quotient, if it is a product again."""
+        """The quotient; None if it is no product."""
         left = Counter(self.symbols)
         left.subtract(other.symbols)
         if not other.factor or self.factor % other.factor or min(left.values(), default=0) < 0:

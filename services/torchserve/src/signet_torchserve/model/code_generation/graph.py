@@ -1,8 +1,8 @@
-"""A torch.export program that is read from its own JSON and run as straight calls of PyTorch's operators.
+"""Reads a torch.export program from its JSON, and runs it as straight calls of PyTorch's operators.
 
-`torch.export.load` first imports a compiler, which costs each worker time and memory, and its modules compare each
-call with the example that was exported. A program of ATen operators on plain tensors needs neither. One that
-holds anything else is `Unsupported`, and is left to PyTorch.
+`torch.export.load` imports a compiler, which costs each worker time and memory, and its modules compare each call with
+the exported example. A program of ATen operators on plain tensors needs neither. Any other program is `Unsupported`,
+and is left to PyTorch.
 
 The format is that of torch/_export/serde/schema.py.
 """
@@ -28,7 +28,7 @@ from signet_torchserve.model.shapes.guards import Guards
 
 _TREESPEC_VERSION = 1
 
-# What reading a document of another form than expected raises.
+# What is raised where a document has another form than expected.
 _UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
@@ -95,7 +95,7 @@ class Graph:
         call = module["module_call_graph"][0]["signature"]
         self._function = source.function(_tree(call["out_spec"]), graph["outputs"])
         self._guards = Guards(document)
-        self._admitted = self._guards.admitted  # here, as each call looks at it
+        self._admitted = self._guards.admitted  # an attribute of its own, because each call looks it up
         self.forms: Sequence[Form] = [
             Form(dtype, tuple(sizes), tuple(example))
             for dtype, sizes, example in zip(dtypes, self._guards.sizes, self._guards.examples, strict=True)
@@ -110,8 +110,8 @@ def _tensors(
 ) -> dict[str, torch.Tensor]:
     """Weights and constants by name; those that share a record share memory.
 
-    On the CPU that memory is the file's: `content` is the whole of it, mapped, and what is written stays with this
-    process. So all workers share one copy, and none holds what the system could read again.
+    On the CPU that memory is the mapped file, `content`. So all workers share one copy, and the system can drop pages
+    and read them again. A page that a process writes to becomes its own.
     """
     tensors: dict[str, torch.Tensor] = {}
     for part in ("weights", "constants"):
@@ -140,7 +140,7 @@ def _stored(entry: zipfile.ZipInfo, content: npt.NDArray[np.uint8]) -> torch.Ten
 
 
 def _typed(stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The bytes as numbers; copied where the file has them at an address that such numbers cannot have."""
+    """The bytes as numbers; copied if they lie at an address that numbers of this dtype cannot have."""
     return (stored.clone() if stored.data_ptr() % dtype.itemsize else stored).view(dtype)
 
 

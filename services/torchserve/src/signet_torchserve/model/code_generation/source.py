@@ -1,6 +1,6 @@
 """Turns the calls of a program's graph into one Python function.
 
-The names of its source are numbers, or PyTorch's own: nothing that the file says is ever compiled.
+The function's source has only numbered names, and names of PyTorch's schemas: no text of the file is ever compiled.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Unsupported(Exception):
 class Source:
     """Python source of a graph on one device, wherever it was exported.
 
-    Its methods raise `Unsupported`, or what reading a document of another form than expected raises.
+    Its methods raise `Unsupported`, or any other exception if the document has another form than expected.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._globals: dict[str, Any] = {}
-        self._variables: dict[str, str] = {}  # of each value that the file names
+        self._variables: dict[str, str] = {}  # the source's name of each value, by the file's name
         self._inputs: list[str] = []
         self._lines: list[str] = []
         self._last_use: dict[str, int] = {}
@@ -70,7 +70,7 @@ class Source:
         self._inputs.append(self._assign(name))
 
     def hold(self, name: str, tensor: torch.Tensor) -> None:
-        """Make a value of the graph one that the function has already."""
+        """Make a value of the graph a constant of the function."""
         self._variables[name] = self._constant(tensor)
 
     def call(self, node: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class Source:
             for index, line in enumerate(self._lines)
         ]
         text = "\n    ".join([f"def function({', '.join(self._inputs)}):", *body, f"return {result}"])
-        exec(compile(text, "<graph>", "exec"), self._globals)  # noqa: S102 -- its text is made of numbers
+        exec(compile(text, "<graph>", "exec"), self._globals)  # noqa: S102 -- no text of the file is in it
         function: Callable[..., Any] = self._globals["function"]
         return function
 

@@ -1,7 +1,8 @@
 """Arithmetic on sizes, as torch writes it into an exported program, made into a function without running the text.
 
 torch writes the size of a dimension as sympy's constructors (`Add(Symbol('s77'), Integer(-1))`), and a guard as Python
-(`(L['x'].size()[0] % 8) == 0`). Both are read alike here. What stands for a value differs, and is read by the caller.
+(`(L['x'].size()[0] % 8) == 0`). Both are read here. Only the parts that stand for values (`Symbol('s77')`,
+`L['x'].size()[0]`) differ; the caller reads them.
 
 Source: torch/utils/_sympy/printers.py and torch/_export/serde/serialize.py of torch 2.13.
 """
@@ -21,7 +22,7 @@ Leaf = Callable[[ast.expr], Function | None]
 # What calculating raises where sizes have no result, such as a division by 0.
 NO_RESULT = (ArithmeticError, TypeError, ValueError)
 
-_MAX_EXPONENT = 64  # no size needs more, and a greater one may take for ever
+_MAX_EXPONENT = 64  # no size needs more, and a much greater power would never be calculated to its end
 
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -106,7 +107,7 @@ def read(text: str, leaf: Leaf) -> Function:
 
     Args:
         text: the formula.
-        leaf: the function that looks up what a part of the formula stands for; None if it stands for no value.
+        leaf: gives, for a part of the formula that stands for a value, the function that looks it up; else None.
 
     Raises:
         ValueError: the text holds something else than arithmetic on such values.

@@ -1,9 +1,9 @@
-"""What sizes of its inputs an exported program takes: those that torch's own module takes, and no others.
+"""Checks the sizes of a program's inputs: it takes those that torch's own module takes, and no others.
 
-torch writes into a program the size of each dimension, a number or a formula of symbols; the range of each symbol; and
-guards, which are what else the program's branches and shapes have assumed of the sizes. `ExportedProgram.module()`
-checks them on each call, but only as long as the file holds its sample inputs, which are a pickle. Here they are read
-from the program's JSON.
+torch writes into a program the size of each dimension (a number, or a formula of symbols), the range of each symbol,
+and guards: whatever else the program's branches and shapes assume of the sizes. `ExportedProgram.module()` checks all
+of these on each call, but only if the file holds its sample inputs, and those are a pickle. Here they are read from the
+program's JSON.
 
 Source: `_get_input_guards_for_graph` in torch/export/_unlift.py of torch 2.13.
 """
@@ -23,10 +23,10 @@ from signet_torchserve.model.shapes import formula
 Shape = Sequence[int]
 Symbols = dict[str, int]
 
-# torch.export gives every free size this lower bound, for its own reasoning: torch's module takes smaller sizes, too.
+# torch.export gives every free size this lower bound for its own reasoning. torch's module takes smaller sizes, too.
 _LEAST_BOUND = 2
 
-# Shapes that are remembered to be taken; clients choose them.
+# How many admitted shapes are remembered at most: clients choose them.
 _MAX_SHAPES = 1024
 
 
@@ -37,7 +37,7 @@ class Guards:
         names: of its inputs, in their order.
         sizes: of each input: of each dimension the number, or the formula of symbols as text.
         examples: the shapes of the inputs that it was exported with.
-        admitted: shapes of all inputs that were held to be right.
+        admitted: the inputs' shapes that `hold` has admitted.
 
     Args:
         program: the JSON of its `models/model.json`.
@@ -88,7 +88,7 @@ class Guards:
         return cls(program_json(path))
 
     def hold(self, shapes: tuple[Shape, ...]) -> None:
-        """Refuse shapes that torch's own module would refuse, and remember those that it would not.
+        """Refuse shapes that torch's own module would refuse. Other shapes are remembered in `admitted`.
 
         Raises:
             ValueError: the program does not take inputs of these shapes.
@@ -120,7 +120,7 @@ class Guards:
         return None
 
     def numbers(self) -> set[int]:
-        """All whole numbers that the guards, sizes, ranges and examples name: where what is taken may change."""
+        """All whole numbers in the guards, sizes, ranges and examples: what the program takes may change there."""
         found = {size for sizes in self.sizes for size in sizes if isinstance(size, int)}
         found.update(size for sizes in self.examples for size in sizes)
         for _, _, low, high in self._ranges:
@@ -157,7 +157,7 @@ class Guards:
         return formula.read(text, leaf)
 
     def _is_of_inputs(self, text: str) -> bool:
-        """Whether a range is one of sizes of the inputs; others are of values that the program computes."""
+        """Whether a range limits a size of the inputs; other ranges limit values that the program computes."""
         names = {node.id for node in ast.walk(_parsed(text)) if isinstance(node, ast.Name)}
         return names <= self._symbols.keys()
 
