@@ -25,7 +25,7 @@ for name in "$longest" lint packages/*/tests services/*/tests embedded/tests tes
     units=$((units + 1))
     while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
     {
-        if [ "$name" = lint ]; then part lint scripts/lint.sh; else part "$name" pytest -q "$name"; fi \
+        if [ "$name" = lint ]; then part lint scripts/lint.sh; else part "$name" pytest -q --durations 12 "$name"; fi \
             >"$logs/${name//\//-}.log" 2>&1
         cat "$logs/${name//\//-}.log"
     } &
@@ -34,12 +34,12 @@ wait
 
 # One at a time: they hold deployments to the seconds that are promised.
 last=2
-part "integration, embedded" pytest -q tests/integration --stack embedded
+part "integration, embedded" pytest -q --durations 12 tests/integration --stack embedded
 if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
     last=3
-    part "integration, containers" pytest -q tests/integration --stack compose
+    part "integration, containers" pytest -q --durations 12 tests/integration --stack compose
     if [ "$(id -u)" = 0 ]; then
-        part Swarm pytest -q -s tests/swarm
+        part Swarm pytest -q --durations 12 -s tests/swarm
     else
         echo "  Swarm: left out, only root can make machines of namespaces" >>"$logs/summary"
     fi

