@@ -14,10 +14,10 @@ EXTRA = "an extra column"
 
 
 def require(schema: Schema, columns: Sequence[Any]) -> list[Violation]:
-    """Violations for extra columns, twenty at most; what MLflow itself would reject is raised.
+    """Violations for extra columns, twenty at most.
 
     Raises:
-        SignatureMismatch: some are there more than once, or required ones are not.
+        SignatureMismatch: a column is there more than once, or a required one is missing.
     """
     present = set(columns)
     twice = _repeated(columns) if len(present) < len(columns) else []
@@ -53,7 +53,7 @@ def _repeated(columns: Sequence[Any]) -> list[Any]:
 
 
 def missing_message(missing: Sequence[Any], extra: Sequence[Any]) -> str:
-    """MLflow's message, word for word, but with the extra columns in the order they came: it lists a set."""
+    """MLflow's message, word for word, but with the extra columns in the order they came; MLflow lists a set."""
     note = f" Note that there were extra inputs: {listed(extra)}." if extra else ""
     return f"Model is missing inputs {listed(missing)}.{note}"
 

@@ -59,13 +59,13 @@ def _are_exact_doubles(series: pd.Series) -> bool:
 def examined(
     schema: Schema, frame: pd.DataFrame, policy: frozenset[str], *, is_right: bool = False
 ) -> tuple[list[Violation], pd.DataFrame]:
-    """What is wrong with a table, value by value, and the table with what JSON has no type for converted.
+    """The violations of a table's values, and the table with its columns in types that JSON lacks.
 
     Args:
         schema: of columns.
         frame: the signature's columns.
         policy: words of `policy` that hold.
-        is_right: whether its excerpt was admitted, so that no value needs checking again.
+        is_right: whether the table's excerpt was admitted, so that no value needs checking again.
     """
     violations, converted = [], frame
     for name, type_, required in _typed_columns(schema, frame):
@@ -99,9 +99,9 @@ def _as_doubles(series: pd.Series, type_: Any, policy: frozenset[str]) -> pd.Ser
 def _of_column(
     name: Any, type_: Any, series: pd.Series, *, required: bool, asks_mlflow: bool = False
 ) -> tuple[list[Violation], pd.Series]:
-    """What is wrong with a column, and the column converted where JSON has no such type.
+    """The violations of a column's values, and the column in its type if JSON lacks that.
 
-    With `asks_mlflow`, all values are wrong where MLflow rejects the column and none of them is wrong by itself.
+    With `asks_mlflow`, every value counts as wrong if MLflow rejects the column and no value is wrong by itself.
     """
     values = list(series)
     present = [(row, value) for row, value in enumerate(values) if not _is_null(value)]
@@ -131,7 +131,7 @@ def _of_column(
 
 
 def without_place(error: Exception) -> str:
-    """What pandas or numpy says, without a position, which the violations have, or a size: of a list few are tried."""
+    """The error's text without a position, which the violations have, or a size, which may be that of an excerpt."""
     return _PLACE.sub("", str(error))
 
 
@@ -144,10 +144,10 @@ def _mlflow_admits(name: Any, series: pd.Series, type_: DataType) -> bool:
 
 
 def _in_type(series: pd.Series, type_: Any) -> pd.Series:
-    """The column, all of whose values are of the right kind, in its type if JSON lacks that.
+    """A column of values of the right kind, in its type if JSON lacks that.
 
     Raises:
-        ValueError: it has nulls that the type cannot hold, or its text is no date or no base64.
+        ValueError: the column has nulls that the type cannot hold, or a text that is no date or no base64.
     """
     if type_ == DataType.float:
         with np.errstate(over="ignore"):
@@ -158,7 +158,7 @@ def _in_type(series: pd.Series, type_: Any) -> pd.Series:
         return series.astype(np.int32)
     if type_ == DataType.datetime:
         odd = next((value for value in series if isinstance(value, str) and not is_date_like(value)), None)
-        if odd is not None:  # of which pandas makes the time now, or a null
+        if odd is not None:  # pandas would make the present time of it, or a null
             raise ValueError(f"{reprlib.repr(odd)} is no date")
         return pd.to_datetime(series, format="ISO8601").dt.as_unit("ns")
     return series.map(_decoded)

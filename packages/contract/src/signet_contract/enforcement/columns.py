@@ -34,7 +34,7 @@ _MOST_LEVELS = 20
 def enforced(
     schema: Schema, decoded: DecodedRequest, policy: frozenset[str], *, is_right: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The data frame that pyfunc would give the model, its columns and types the signature's, and what was sent for it.
+    """The data frame that pyfunc would give the model, in the signature's types, and the same columns as sent.
 
     `policy` has the words that hold; `is_right` says that the excerpt was admitted: no value needs checking again.
 
@@ -73,7 +73,7 @@ def read(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> pd.
 
     Raises:
         MalformedPayload: the request is no table.
-        SignatureMismatch: it has names, and the schema has none to check them by.
+        SignatureMismatch: the request names its columns, and the schema has no names to check them by.
     """
     try:
         frame = _as_mlflow_reads(schema, decoded)
@@ -95,7 +95,7 @@ def read(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> pd.
 
 def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
     content = decoded.content
-    if isinstance(content, pd.DataFrame):  # of a CSV that was read before
+    if isinstance(content, pd.DataFrame):  # a CSV that was read before
         return content
     if decoded.format is Format.CSV:
         _reject_wide(schema, content)
@@ -127,13 +127,13 @@ def _file(text: str) -> io.BytesIO:
 
 
 def most(schema: Schema) -> float:
-    """How many columns a table may have, and so values a row: over more, to make it would take very long."""
+    """The most columns of a table, and so values of a row; a wider table would take very long to make."""
     are_plain = all(isinstance(type_, DataType) for type_ in schema.input_types())
     return len(schema.inputs) + MOST_EXTRA if are_plain else math.inf
 
 
 def too_wide(schema: Schema, what: str, width: int) -> MalformedPayload:
-    """The rejection of a request one of whose rows has at least so many values."""
+    """The rejection of a request in which a row has at least `width` values."""
     return MalformedPayload(
         f"The {what} cannot be read as rows and columns: a row has at least {width} values, and the signature has "
         f"{len(schema.inputs)} columns.",
@@ -153,7 +153,7 @@ def _reject_wide(schema: Schema, text: str) -> None:
 def _reject_longer_rows(text: str) -> None:
     """Reject a table whose first row has more cells than its header: pandas takes the first cells for row labels.
 
-    Read without a header, such a row is an error to pandas. It is one anyway if another row is longer than the first.
+    Read without a header, such a row is an error to pandas. A later row that is longer is one with a header, too.
     """
     try:
         pd.read_csv(_file(text), header=None, nrows=2, dtype=str)
@@ -162,7 +162,7 @@ def _reject_longer_rows(text: str) -> None:
 
 
 def _restore_booleans(frame: pd.DataFrame, text: str) -> None:
-    """Make booleans again of columns of true and false, of which pandas has made the numbers of the signature."""
+    """Put booleans back into columns of true and false, which pandas has read as the signature's numbers."""
     lowered = text.lower()
     if "true" not in lowered and "false" not in lowered:
         return
@@ -173,7 +173,7 @@ def _restore_booleans(frame: pd.DataFrame, text: str) -> None:
 
 
 def _reject_ragged(rows: Any) -> None:
-    """Pandas 3 pads short rows with nulls and warns that it will not for long."""
+    """Reject rows of several lengths. Pandas 3 pads them with nulls, and warns that it will stop doing so."""
     if not isinstance(rows, list) or list not in (types := types_of(rows)):
         return
     lists = rows if types == [list] else [row for row in rows if type(row) is list]
@@ -185,7 +185,7 @@ def _reject_ragged(rows: Any) -> None:
 
 
 def _reject_levels(split: dict[str, Any]) -> None:
-    """Lists in the place of labels are levels to pandas, each of which takes it 0.1 ms."""
+    """Reject many lists in the place of labels. Pandas takes each for a level, and needs 0.1 ms for it."""
     for part in ("columns", "index"):
         labels = split.get(part)
         if isinstance(labels, list) and len(labels) > _MOST_LEVELS and types_of(labels) == [list]:
@@ -193,7 +193,7 @@ def _reject_levels(split: dict[str, Any]) -> None:
 
 
 def _reject_dropped(split: dict[str, Any]) -> None:
-    """Pandas takes from objects in `data` only what `columns` and `index` name."""
+    """Reject what pandas would drop: from objects in `data` it takes only what `columns` and `index` name."""
     columns, data = split.get("columns"), split.get("data")
     if isinstance(data, dict) and split.get("index") is not None:
         raise ValueError("'data' is an object, of which 'index' would choose rows")
@@ -213,7 +213,7 @@ def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:
 
 
 def _stricter(violations: list[Violation]) -> str:
-    """One sentence for the first violation, all of which MLflow would have let through."""
+    """A sentence for the first of some violations that MLflow would have let through."""
     first = violations[0]
     match first.rule:
         case "columns":

@@ -1,7 +1,7 @@
 """Column signatures: the table that MLflow has enforced, as the float32 array that the model gets.
 
 Texts, dates and great numbers become float32 only here: "nan" becomes NaN, and 1e39 infinity. So the rule that numbers
-are finite is applied once more, to what has become of the values.
+are finite is applied once more, to the float32 values.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from signet_contract.errors import SignatureMismatch, Violation
 from signet_contract.model_input import Array
 from signet_contract.policy import Policy
 
-_CRASHES = (TypeError, ValueError, OverflowError)
+_CONVERSION_ERRORS = (TypeError, ValueError, OverflowError)
 
 
 def model_input_of(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, policy: frozenset[str]) -> Array:
     """float32 [rows, columns of the signature], with NaN for each null and for optional columns that were left out.
 
-    Pyfunc leaves those columns out of its array too, and the columns behind them move up.
+    In pyfunc's array the columns behind one that was left out move up.
 
     Args:
         schema: the columns of the signature.
@@ -34,12 +34,12 @@ def model_input_of(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, p
     Raises:
         SignatureMismatch: a value is no number, or float32 has no such number.
     """
-    if not enforced.shape[1]:  # MLflow forgets the rows, too
+    if not enforced.shape[1]:  # without columns MLflow loses the rows
         return np.full((len(sent), len(schema.inputs)), np.nan, np.float32)
     try:
         with np.errstate(over="ignore"):
             values = enforced.to_numpy(dtype=np.float32)
-    except _CRASHES as error:
+    except _CONVERSION_ERRORS as error:
         raise SignatureMismatch(
             f"The signature admits this input, but the model takes numbers only: {error}.",
             [Violation(rule="model", expected="values that convert to float32", got=str(error))],

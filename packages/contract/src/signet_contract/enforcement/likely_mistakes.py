@@ -1,8 +1,8 @@
 """Puts the likely mistake, such as semicolons in CSV, in the place of a rejection that would not help its reader.
 
 `{"instances": …, "signature_name": …}` is an object of two columns, and CSV without line ends is a header of odd names.
-To be told which columns are missing gets nobody on. A signature may have such columns, so this looks only at what is
-rejected.
+A list of missing columns would help nobody there. A signature may have such columns, so only a rejected request is
+looked at.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def explained(rejection: Rejected, decoded: DecodedRequest, names: Collection[st
 
     Args:
         rejection: why the signature does not admit the request.
-        decoded: the request; of a large one, what was cut out of it.
+        decoded: the request.
         names: of the signature's inputs.
     """
     mistake = None

@@ -1,7 +1,7 @@
 """The enforcement service: processes forked from one that has loaded MLflow and pandas, whose memory they share.
 
-Each decides on one request at a time and has bounds: it is ended at the request's deadline, and a request that takes
-more memory than `MEMORY_BYTES` is rejected. Those for small bodies stay; one for large bodies ends with its request,
+Each process decides on one request at a time. It is ended at the request's deadline, and a request that takes more
+memory than `MEMORY_BYTES` is rejected. A process for small bodies stays. One for large bodies ends with its request,
 and so gives its memory back.
 """
 
@@ -32,10 +32,10 @@ from signet_contract.request import RawBody
 
 MEMORY_BYTES = 768 << 20
 """What a process may take for a request, beyond what it has loaded; `bench.wrong` shows what large bodies take."""
-FEWEST, MOST = 2, 4  # processes at each of the two sockets: one for each core
+FEWEST, MOST = 2, 4  # processes at each of the two sockets; between these, one for each core
 _BACKLOG = 1024
 _PAUSE_S = 0.1
-_LARGE_NICENESS = 10  # what takes seconds anyway leaves the cores to what takes milliseconds
+_LARGE_NICENESS = 10  # large bodies take seconds anyway, and leave the cores to small ones
 
 
 def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -49,15 +49,15 @@ def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte, which counts as taken
     from signet_contract.enforcement import decision  # noqa: F401, PLC0415 -- loaded before the first fork
 
-    gc.freeze()  # else to look for garbage would copy every page
-    few = min(max(FEWEST, os_compat.cores()), MOST)
+    gc.freeze()  # else a look for garbage would copy every page into each fork
+    count = min(max(FEWEST, os_compat.cores()), MOST)
     listeners = []
     for path in (address, service_client.large_address(address)):
         Path(path).unlink(missing_ok=True)
         listeners.append(Listener(path, family="AF_UNIX", backlog=_BACKLOG))
     small, large = listeners
     forked = partial(_forked, memory_bytes)
-    is_large = {forked(listener, is_large=listener is large): listener is large for listener in listeners * few}
+    is_large = {forked(listener, is_large=listener is large): listener is large for listener in listeners * count}
     while True:
         pid, status = os.wait()
         if status:  # ended at a deadline, by the system, or by a fault that may come again at once
@@ -79,7 +79,7 @@ def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
             os.nice(_LARGE_NICENESS)
             gc.disable()
         while True:
-            decided = _decide_one(listener)  # noqa: F841 -- kept: to free millions of values is slow, to end is not
+            decided = _decide_one(listener)  # noqa: F841 -- kept: to free millions of values takes longer than to end
             if is_large:
                 status = 0
                 break
@@ -90,7 +90,7 @@ def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:
 
 
 def _decide_one(listener: Listener) -> DecodedRequest | None:
-    """Answer one question, and return what it was about; what is asked beyond its deadline ends this process."""
+    """Answer one question, and return its request; a decision that takes longer than allowed ends this process."""
     decoded = None
     with listener.accept() as connection:
         try:
@@ -136,7 +136,7 @@ def _contract(document: bytes) -> Contract:
 
 
 def _is_for_memory(error: BaseException | None) -> bool:
-    """Whether memory was the reason: MLflow takes it for the client's mistake."""
+    """Whether a lack of memory is behind the error, be it one that MLflow takes for the client's mistake."""
     while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__ or error.__context__
     return error is not None

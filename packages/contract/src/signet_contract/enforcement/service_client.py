@@ -32,12 +32,12 @@ ADDRESS = "SIGNET_ENFORCEMENT"
 SMALL_BYTES = 1 << 16
 """The largest of the small bodies."""
 START_S = 20
-"""Seconds in which processes that have ended, or have not started yet, must be there."""
+"""Seconds within which the service's processes must be there, if they have ended or have not started yet."""
 _RETRY_S = 0.1
 
 
 class EnforcementFailed(RuntimeError):
-    """The service has not decided: its processes ended before, or one could not; the message has its traceback."""
+    """The service has not decided: its processes ended before, or one had a fault, whose traceback is the message."""
 
 
 def can_ask(decoded: DecodedRequest) -> bool:
@@ -48,15 +48,15 @@ def can_ask(decoded: DecodedRequest) -> bool:
 def ask(document: bytes, decoded: DecodedRequest, timeout_s: float, began: float | None = None) -> ModelInput:
     """The service's decision on a request.
 
-    Where a process ends without a decision, as when the system ends it for its memory, another request may have been
-    the cause: this one is asked about once more.
+    A process may end without a decision, as when the system ends it for its memory. Another request may be the cause,
+    so this one is asked about once more.
 
     Args:
         document: the contract as JSON: `inputs`, `outputs` and `params` of the signature, each a JSON text or None, and
             in `policy` the words of `Policy` that hold.
-        decoded: what the contract is held against; `can_ask` says yes to it.
-        timeout_s: how long the service has for it.
-        began: since when, of `time.monotonic`; now if None.
+        decoded: the request, which `can_ask` says yes to. Its content is dropped.
+        timeout_s: how long the service has for the request.
+        began: when this time began, by `time.monotonic`; None for now.
 
     Raises:
         Rejected: the signature does not admit the request.
@@ -65,19 +65,16 @@ def ask(document: bytes, decoded: DecodedRequest, timeout_s: float, began: float
     """
     assert decoded.source is not None  # noqa: S101 -- what `can_ask` says, for mypy
     is_unread = decoded.content is UNREAD
-    decoded.content = UNREAD  # the service reads it again from its source; a large one would be held twice
+    decoded.content = UNREAD  # else the content of a large body would be in memory twice: the service reads it, too
     deadline = (time.monotonic() if began is None else began) + timeout_s
-    try:
-        for _ in range(2):
-            try:
-                return _ask_once(document, decoded, decoded.source, deadline, is_unread=is_unread)
-            except (OSError, EOFError) as error:
-                if isinstance(error, TimeoutError):
-                    raise
-                last = error
-    except TimeoutError as error:
-        raise DecidedTooLate(timeout_s) from error
-    if time.monotonic() > deadline - _RETRY_S:  # the service itself keeps the time too
+    for _ in range(2):
+        try:
+            return _ask_once(document, decoded, decoded.source, deadline, is_unread=is_unread)
+        except TimeoutError as error:
+            raise DecidedTooLate(timeout_s) from error
+        except (OSError, EOFError) as error:
+            last = error
+    if time.monotonic() > deadline - _RETRY_S:  # the service ends its process at the deadline, too
         raise DecidedTooLate(timeout_s)
     raise EnforcementFailed("Enforcement ended twice before it had decided on this request.") from last
 
@@ -104,7 +101,7 @@ def _ask_once(
         if "message" in answer:
             violations = [Violation(**violation) for violation in answer["errors"]]
             raise SignatureMismatch(answer["message"], violations, answer.get("more_errors", 0))
-        decoded.wrapped = answer["wrapped"]  # which it does not know if it was not read
+        decoded.wrapped = answer["wrapped"]  # not known before if the body was not read
         arrays = [np.load(io.BytesIO(connection.recv_bytes()), allow_pickle=False) for _ in answer["inputs"]]
         inputs = arrays[0] if answer["inputs"] == [None] else dict(zip(answer["inputs"], arrays, strict=True))
         return ModelInput(inputs, answer["params"], answer["framed"])

@@ -1,4 +1,4 @@
-"""What stands in nested lists, as far as it matters to a tensor: their shape, and what its dtype cannot hold."""
+"""What matters to a tensor in nested lists: their shape, and the values that its dtype cannot hold."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from signet_contract.errors import MAX_VIOLATIONS
 from signet_contract.model_input import Array
 
 
-def of(content: Any) -> tuple[list[Any], tuple[int, ...]]:
-    """What stands in nested lists, and their shape as far as they are regular."""
+def flattened(content: Any) -> tuple[list[Any], tuple[int, ...]]:
+    """The items of nested lists, and their shape; where the lists are no longer regular, the items are lists."""
     level, shape = [content], []
     while level and type(level[0]) is list and types_of(level) == [list] and len(lengths := set(map(len, level))) == 1:
         shape.append(lengths.pop())
@@ -31,7 +31,7 @@ class Ragged(Exception):
 
 
 def require_regular(values: list[Any], shape: tuple[int, ...]) -> None:
-    """Raise `Ragged` if some of what `of` has found are lists."""
+    """Raise `Ragged` if some of the items that `flattened` has found are lists."""
     types, depth = types_of(values), len(shape) + 1
     if types == [list]:
         lengths = sorted(set(map(len, values)))
@@ -41,14 +41,14 @@ def require_regular(values: list[Any], shape: tuple[int, ...]) -> None:
 
 
 def as_typed(values: list[Any], shape: tuple[int, ...]) -> Array:
-    """An array of numpy's type for the values; if these are no numbers, it repeats one element to have its shape."""
+    """An array of numpy's type for the values; if some are no numbers, one element stands for all of them."""
     if {int, float, bool}.issuperset(map(type, values)):
         return np.array(values).reshape(shape)
     return np.broadcast_to(np.empty((), _dtype(deciding(values))), shape)
 
 
 def _dtype(values: Sequence[Any]) -> np.dtype[Any]:
-    """Numpy's for an array of the values, which is not made: each of its texts would be as long as the longest."""
+    """Numpy's dtype for an array of the values; none is made, as each text in it would be as long as the longest."""
     longest = max((len(value) for value in values if type(value) is str), default=0)
     dtype = np.array(["" if type(value) is str else value for value in values]).dtype
     return np.promote_types(dtype, np.dtype(f"U{longest}")) if dtype.kind == "U" else dtype
@@ -60,12 +60,12 @@ def deciding(values: Sequence[Any]) -> list[Any]:
     if str in some:
         some[str] = max((value for value in values if type(value) is str), key=len)
     integers = [value for value in values if type(value) is int] if int in some else []
-    # Numpy has another type for each sign of a large integer, and one more for both.
+    # Numpy's type depends on the sign of large integers: one for each sign, and another for both.
     return [*some.values(), *([min(integers), max(integers)] if integers else [])]
 
 
 def unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
-    """Places of JSON's values that cannot be of a dtype with nothing lost but what a float rounds away."""
+    """Places of the values that a dtype cannot hold; it may lose what a float rounds away, and nothing else."""
     if _fitting(dtype) is None:
         return []
     unfit_places: list[int] = []
@@ -75,7 +75,7 @@ def unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
 
 
 def unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
-    """Numbers for booleans that stand among numbers, or for a boolean dtype booleans for the zeros and ones."""
+    """The values, with booleans among numbers made numbers; for a boolean dtype zeros and ones are made booleans."""
     kinds = set(map(type, values))
     if bool not in kinds or not {int, float} & kinds:
         return values
@@ -85,7 +85,7 @@ def unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
 
 
 def _fitting(dtype: np.dtype[Any]) -> dict[type, Callable[[Any], bool]] | None:
-    """By the type of a value, whether it can be of a dtype; None if all can."""
+    """For each type of value that a dtype can hold, whether it can hold a value; None if it can hold all."""
     match dtype.kind:
         case "b":
             return {bool: _always}
@@ -112,24 +112,24 @@ def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
 
 
 class ChunkedValues:
-    """What stands in a long list, looked through chunk by chunk.
+    """The values of a long list, looked through chunk by chunk.
 
     Args:
-        dtype: what the values are to be.
+        dtype: the dtype that the signature asks for.
         content: the list.
 
     Raises:
         Ragged: it is no regular array.
-        MustReadWhole: it takes all values at once to tell.
+        MustReadWhole: only all values at once can decide.
     """
 
     def __init__(self, dtype: np.dtype[Any], content: ChunkedList | Numbers) -> None:
-        _require_plain(dtype)
+        _require_chunkable(dtype)
         self.unfit: list[tuple[int, Any]] = []
         """The first values that the dtype cannot hold, each with the number of its row."""
         self.unfit_count = 0
         self.non_finite: list[tuple[int, float]] = []
-        """The first that are infinite or NaN."""
+        """The first values that are infinite or NaN, each with the number of its row."""
         self.non_finite_count = 0
         self._deciding: list[Any] = []
         rows, of_row = 0, list[int]()
@@ -139,13 +139,13 @@ class ChunkedValues:
             rows += length
         self.shape = (rows, *of_row)
         self.dtype = _dtype(self._deciding) if self.unfit else dtype
-        """Numpy's for the values as JSON typed them, if some are unfit."""
+        """That of the signature; if some values are unfit, numpy's for the values as JSON typed them."""
 
     def _add(self, dtype: np.dtype[Any], values: Any, rows: int, shape: tuple[int, ...]) -> None:
         width = math.prod(shape[1:])
         unfit_places: list[int] = []
         non_finite_places: list[int] = []
-        # What stands at one place of each row is mostly of one type.
+        # The values at one place of each row are mostly of one type.
         step = width if type(values) is list and width * width < len(values) else 1
         for start in range(step):
             for type_, places, of_type in _by_type(values[start::step] if step > 1 else values):
@@ -164,16 +164,16 @@ class ChunkedValues:
                 first.append((rows + place // width, values[place]))
 
 
-def _require_plain(dtype: np.dtype[Any]) -> None:
+def _require_chunkable(dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "fiubU":
         raise MustReadWhole
 
 
 class ColumnValues:
-    """What stands in a column of a long list of rows, looked through chunk by chunk."""
+    """The values of one column of a long list of rows, looked through chunk by chunk."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
-        _require_plain(dtype)
+        _require_chunkable(dtype)
         self.unfit: list[tuple[int, Any]] = []
         """The first values that the dtype cannot hold, each with the number of its row."""
         self.unfit_count = 0
@@ -183,12 +183,12 @@ class ColumnValues:
 
     @property
     def deciding(self) -> set[int]:
-        """Rows by whose values pandas chooses the same type as by all, and those of the first unfit ones."""
+        """Rows by whose values pandas chooses the same type as by all, and the rows of the first unfit values."""
         return {row for _, row in self._integers} | {row for row, _ in self.unfit} | set(self._firsts.values())
 
     @property
     def are_kept(self) -> bool:
-        """Whether none is a list, and pandas leaves all as they are for certain: of some nulls it makes NaN."""
+        """Whether pandas certainly leaves all values as they are (it makes NaN of some nulls), and none is a list."""
         types = set(self._firsts)
         may_be_nan = len(types) > 1 and type(None) in types and types.isdisjoint({bool, dict})
         return not may_be_nan and types != {int, float} and list not in types
@@ -198,7 +198,7 @@ class ColumnValues:
         unfit_places: list[int] = []
         for type_, places, of_type in _by_type(values):
             self._firsts.setdefault(type_, start + int(places[0]))
-            if type_ is int:  # whose least and greatest decide, as in `deciding`
+            if type_ is int:  # the least and the greatest decide, as in the function `deciding`
                 ends = map(of_type.index if type(of_type) is list else of_type.tolist().index, _extremes(int, of_type))
                 found = [(values[places[end]], start + int(places[end])) for end in ends]
                 self._integers = [min(self._integers + found), max(self._integers + found)]
@@ -210,23 +210,23 @@ class ColumnValues:
 
 
 def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array, tuple[int, ...]]]:
-    """The values, and their shape."""
+    """The flat values of each chunk, and the chunk's shape."""
     if isinstance(content, Numbers):
         if content.labels is not None:
             raise MustReadWhole
         for block in typed_arrays.blocks(content):
             yield block.ravel(), (len(block), *content.shape)
         return
-    _, of_first = of(content.first)
+    _, of_first = flattened(content.first)
     for _, chunk in content.chunks():
-        values, shape = of(chunk)
+        values, shape = flattened(chunk)
         if shape[1:] != of_first:
-            values, shape = of([content.first, *chunk])
+            values, shape = flattened([content.first, *chunk])
         yield values, shape
 
 
 def _by_type(values: list[Any] | Array) -> Iterator[tuple[type, Sequence[int] | Array, Any]]:
-    """The values of each type, with their places; numbers in an array if it holds them."""
+    """Each type of the values, the places of its values, and these; floats and integers up to 64 bits in an array."""
     if isinstance(values, np.ndarray):
         yield type(values[0].item()), range(len(values)), values
         return
@@ -247,7 +247,7 @@ def _array(type_: type, values: list[Any]) -> list[Any] | Array:
 
 
 def _extremes(type_: type, values: Any) -> list[Any]:
-    """A few that decide on numpy's dtype."""
+    """The values of one type that decide on numpy's dtype."""
     if type_ is int:
         return (
             [int(min(values)), int(max(values))] if type(values) is list else [values.min().item(), values.max().item()]

@@ -40,8 +40,8 @@ Input = pd.DataFrame | Array | dict[str, Array]
 def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array | dict[str, Array]:
     """What pyfunc would give the model: one array for an unnamed tensor, a dict of them for named ones.
 
-    `policy` has the words that hold. For long lists (`ChunkedList`, `Numbers`) the arrays hold zeros: that they are
-    admitted is all that counts.
+    `policy` has the words that hold. An array of a list in compact form holds zeros: it only tells that the list is
+    admitted.
 
     Raises:
         Rejected: the request makes no such arrays, or the schema does not admit them.
@@ -60,8 +60,8 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
     except column_values.CRASHES as error:
         message = f"The input does not fit the signature's tensors: {error}."
         raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
-    # MLflow has cast a data frame's values even where something is lost, as 1.5 to 1: these are rejected here. What
-    # `mixed_types` lets through is not among them, so that this word lifts nothing.
+    # MLflow casts a data frame's values even where something is lost, as 1.5 to 1: these are rejected here. The word
+    # `mixed_types` lifts none of them: what it lets through is not in `broken`.
     lifted = policy - {Policy.MIXED_TYPES}
     if broken := _unlifted(broken, lifted) or _unlifted(_broken_by_values(result), lifted):
         first = broken[0].first[0]
@@ -75,9 +75,9 @@ class _Broken:
     """A rule that an array breaks."""
 
     first: Sequence[Violation]
-    """The first values that do."""
+    """The violations of the first values that break it."""
     count: int
-    """How many there are."""
+    """How many values break it."""
 
 
 def _generic(schema: Schema, got: str) -> _Broken:
@@ -94,7 +94,7 @@ def _mismatch(message: str, broken: Sequence[_Broken]) -> SignatureMismatch:
 
 
 def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
-    """Data frame of a table that is meant as tensors; of several columns for one tensor, it gets the dtype here."""
+    """The data frame of a table that is sent for tensors; several columns of one tensor get its dtype here."""
     row_excerpt.require_full(schema, decoded)
     frame = columns.read(schema, decoded, policy).reset_index(drop=True)  # MLflow looks for a row labelled 0
     if frame.columns.has_duplicates:
@@ -112,7 +112,7 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
     broken = []
     for name in frame.columns:
         spec = specs.get(name, schema.inputs[0])
-        found = _broken_by_types(spec, name, *tensor_values.of(list(frame[name])), policy)
+        found = _broken_by_types(spec, name, *tensor_values.flattened(list(frame[name])), policy)
         broken += found
         if not found and not schema.has_input_names() and len(frame.columns) > 1:
             try:
@@ -123,7 +123,11 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
 
 
 def _excerpt(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
-    """Data frame of a few rows, by which MLflow rejects a long list, and all that is wrong; or `MustReadWhole`."""
+    """The data frame of a few rows by which MLflow rejects a long list, and all rules that the list breaks.
+
+    Raises:
+        MustReadWhole: the list may be right, or a few rows cannot decide.
+    """
     content = decoded.content
     rows = content.get("data") if isinstance(content, dict) else None
     if schema.has_input_names() or Policy.MIXED_TYPES in policy or type(rows) is not ChunkedList:
@@ -189,7 +193,7 @@ def _arrays(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> 
 
 
 def too_wide(schema: Schema, what: str, width: int) -> MalformedPayload:
-    """The rejection of a request that names at least so many inputs."""
+    """The rejection of a request that names at least `width` inputs."""
     return MalformedPayload(
         f"The {what} names at least {width} inputs, and the signature has {len(schema.inputs)}.",
         expected=f"{len(schema.inputs)} inputs",
@@ -214,7 +218,7 @@ def _reject_other_names(schema: Schema, given: list[Any], policy: frozenset[str]
 
 
 def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) -> tuple[Array, list[_Broken]]:
-    """Nested lists as an array of the spec's dtype; as JSON typed them, with the reasons, if something would be lost.
+    """Nested lists as an array of the spec's dtype; if that loses something, in JSON's type, with the broken rules.
 
     Raises:
         SignatureMismatch: they are ragged.
@@ -230,7 +234,7 @@ def _array(spec: Any, name: str | None, content: Any, policy: frozenset[str]) ->
 
 
 def _of_lists(spec: Any, name: str | None, content: Any, policy: frozenset[str]) -> tuple[Array, list[_Broken]]:
-    values, shape = tensor_values.of(content)
+    values, shape = tensor_values.flattened(content)
     tensor_values.require_regular(values, shape)
     if not values:
         return np.empty(shape, spec.type), []
@@ -238,7 +242,7 @@ def _of_lists(spec: Any, name: str | None, content: Any, policy: frozenset[str])
     if broken:
         return tensor_values.as_typed(values, shape), broken
     array = np.array(values)
-    # By way of the exact values: numpy makes a double of 2**53 + 1 beside 1.0.
+    # Integers are made of the exact values: beside 1.0 numpy makes a double of 2**53 + 1.
     is_exact = array.dtype.kind != "f" or spec.type.kind not in "iu"
     return (array if is_exact else np.array(values, dtype=object)).astype(spec.type).reshape(shape), []
 
@@ -246,8 +250,8 @@ def _of_lists(spec: Any, name: str | None, content: Any, policy: frozenset[str])
 def _of_compact_list(
     spec: Any, name: str | None, content: ChunkedList | Numbers, policy: frozenset[str]
 ) -> tuple[Array, list[_Broken]]:
-    """An array of zeros in the place of a long list, with the reasons against this."""
-    if Policy.MIXED_TYPES in policy:  # what a value may be depends on all
+    """An array of zeros in the place of a long list, and the rules that the list breaks."""
+    if Policy.MIXED_TYPES in policy:  # what one value may be depends on all others
         raise MustReadWhole
     found = ChunkedValues(spec.type, content)
     broken = [_unfit(spec, name, found.unfit, found.unfit_count)] if found.unfit else []
@@ -262,18 +266,18 @@ def _of_compact_list(
 def _broken_by_types(
     spec: Any, name: Any, values: list[Any], shape: tuple[int, ...], policy: frozenset[str]
 ) -> list[_Broken]:
-    """What the spec's dtype cannot hold, of the values of an array."""
+    """The rule `type`, if the spec's dtype cannot hold some of an array's values."""
     fitting = tensor_values.unmixed(spec.type, values) if Policy.MIXED_TYPES in policy else values
     places = tensor_values.unfit(spec.type, fitting)
     if not places:
         return []
-    of_a_row = len(values) // shape[0] if shape else 0
-    first = [(place // of_a_row if shape else None, values[place]) for place in places[:MAX_VIOLATIONS]]
+    row_size = len(values) // shape[0] if shape else 0
+    first = [(place // row_size if shape else None, values[place]) for place in places[:MAX_VIOLATIONS]]
     return [_unfit(spec, name, first, len(places))]
 
 
 def _unfit(spec: Any, name: Any, first: Iterable[tuple[int | None, Any]], count: int) -> _Broken:
-    """The rejection of values that are not of the spec's dtype: the first with their rows, and their number."""
+    """The rule `type`, broken by `count` values that the spec's dtype cannot hold; the first of them have rows."""
     column = name if isinstance(name, (str, type(None))) else str(name)
     violations = [
         Violation("type", str(spec.type), column_values.kind_name(value), row=row, column=column)
