@@ -1,4 +1,4 @@
-"""The command `signet`: deploy, predict, keep the door, and prove by scenarios that the server keeps its word."""
+"""The command `signet`: deploys, predicts, manages the door, and checks a server's answers by scenarios."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand: 0 as hoped, 1 refused or a scenario failed, 2 no answer or wrong options."""
+    """Run one subcommand. Returns 0 for success, 1 for a refusal or a failed scenario, 2 for any other error."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a message may quote what no terminal can write, such as a lone surrogate
             stream.reconfigure(errors="backslashreplace")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def interruptible() -> Iterator[None]:
     """Within it, SIGINT and SIGTERM raise KeyboardInterrupt, so that what was begun is cleaned up.
 
-    A shell has the commands that it starts with `&` ignore SIGINT, and Python then leaves it ignored. Handlers that
-    somebody else has set stay, and so do all of them outside the main thread, where none can be set.
+    SIGINT needs this, too: a shell starts a command with `&` so that it ignores SIGINT, and Python keeps that. Handlers
+    that somebody else has set stay. So do all handlers outside the main thread, where none can be set.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():

@@ -1,4 +1,4 @@
-"""`signet predict`: one file to the server, its answer in the words of the seed's predict.py."""
+"""`signet predict`: sends one file to the server, and prints the answer in the words of the seed's predict.py."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def ask(server: PredictionServer, deployment: str, body: bytes, content_type: st
 
 
 def is_unknown_deployment(answer: Answer) -> bool:
-    """TorchServe's own 404, not that of something else behind the address."""
+    """Whether this is TorchServe's 404; something else at the address may answer 404, too."""
     document = answer.document
     kind = document.get("type") if isinstance(document, dict) else None
     return answer.status == _NOT_FOUND and kind in {"ModelNotFoundException", "ModelVersionNotFoundException"}
 
 
 def _is_prediction(answer: Answer) -> bool:
-    """Whether it is labels as the prediction server writes them: a bare word for one row, JSON for more."""
+    """Whether the answer may be a prediction: text or valid JSON, but no web page."""
     try:
         text = answer.body.decode("utf-8").strip()
     except UnicodeDecodeError:

@@ -80,8 +80,8 @@ class PredictionServer:
     ) -> Answer:
         """Send the bytes as they are. Raises ServerUnreachable and ServerTooSlow.
 
-        Every request has its own connection, straight to the server: proxies and .netrc files of the environment are
-        for the internet, not for a server that stands beside the client.
+        Every request has its own connection, straight to the server. Proxies and .netrc files of the environment do not
+        count: they are for the internet, not for a server beside the client.
         """
         url = self.address(deployment)
         started = time.perf_counter()
@@ -106,7 +106,7 @@ class PredictionServer:
         return Answer(response.status_code, response.headers, content, (time.perf_counter() - started) * 1000)
 
     def _read(self, response: requests.Response, url: str, started: float) -> bytes:
-        """Read the body as it comes: requests' own timeout starts again with every byte of a slow answer."""
+        """Read the body piece by piece, against the clock: the timeout of `requests` begins anew with every byte."""
         content = bytearray()
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             content += chunk

@@ -1,6 +1,6 @@
 """The accounts of MLflow's own auth app: the stack's services, and the least that each of them may do.
 
-People get theirs from `admin`, and may read everything until they are granted more.
+People get an account from `admin`, and may read everything until they are granted more.
 Source: https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/
 """
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from signet_mlflow_server.settings import Settings
 
 ADMIN = "admin"
-# MLflow's experiment that is always there: the controllers meet in its tags, and the client uploads models to it.
+# MLflow's experiment that is always there. Controllers find each other by its tags; the client uploads models to it.
 _DEFAULT_EXPERIMENT = "0"
-# Resource type, its name and the permission. EDIT on a registered model is enough to move its alias; to take the alias
-# away takes MANAGE, as to delete the model does.
+# Resource type, its name and the permission. EDIT on a registered model is enough to move its alias. Taking the alias
+# away needs MANAGE, as deleting the model does.
 GRANTS = {
     "trainer": (("experiment", "*", "EDIT"), ("registered_model", "*", "EDIT")),
     "controller": (("experiment", _DEFAULT_EXPERIMENT, "EDIT"), ("registered_model", "*", "EDIT")),
@@ -41,7 +41,7 @@ def app(settings: Settings, file: Path) -> FastAPI:
 
     Args:
         settings: say where the database is.
-        file: JSON with the password of each account, by its name. It takes the place of another that the account has.
+        file: JSON with the password of each account, by its name. It replaces any other password of the account.
     """
     passwords: dict[str, str] = json.loads(file.read_text("utf-8"))
     config = Path(tempfile.gettempdir(), "accounts.ini")
@@ -51,9 +51,9 @@ def app(settings: Settings, file: Path) -> FastAPI:
             "MLFLOW_AUTH_CONFIG_PATH": str(config),
             "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN,
             "MLFLOW_AUTH_ADMIN_PASSWORD": passwords[ADMIN],
-            # A page that nobody has a rule for is nobody's.
+            # A page for which MLflow has no rule is refused to everybody.
             "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",
-            # It signs the form that makes a user. Nothing needs it after this process has ended.
+            # The key signs the form that creates a user. Nothing needs it after this process has ended.
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
         }
     )
@@ -67,7 +67,7 @@ def app(settings: Settings, file: Path) -> FastAPI:
 
 
 def _keep(store: Any, name: str, password: str) -> None:
-    """Make the account, or give it its password; and its rights, which somebody may have changed."""
+    """Create the account, or set its password; then grant its rights, which somebody may have changed."""
     if not store.has_user(name):
         store.create_user(name, password, is_admin=name == ADMIN)
     elif not store.authenticate_user(name, password):

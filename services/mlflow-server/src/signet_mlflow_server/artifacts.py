@@ -1,8 +1,8 @@
-"""The S3 store as nobody but the MLflow server sees it.
+"""MLflow's S3 repository without presigned URLs: all artifacts go through the server.
 
-MLflow 3.17 offers clients presigned URLs of any S3 store, and they take them without being asked. Such a URL names the
-store as the server knows it (http://minio:9000), which neither a container of another network nor a person's machine
-reaches: every download would end in a timeout. So this one offers none, and all artifacts go through the server.
+MLflow 3.17 offers clients presigned URLs of any S3 store, and clients use them unasked. Such a URL names the store as
+the server knows it (http://minio:9000). Neither a container of another network nor a person's machine reaches that
+address: every download would end in a timeout.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PIECE_BYTES = 1 << 20
 
 
 class ProxiedS3ArtifactRepository(ArtifactRepository):
-    """MLflow's S3 repository without what makes MLflow offer multipart uploads and downloads past the server."""
+    """MLflow's S3 repository, but no subclass of it: MLflow would offer clients transfers that bypass the server."""
 
     def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
         super().__init__(artifact_uri, tracking_uri, registry_uri)

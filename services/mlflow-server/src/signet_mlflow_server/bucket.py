@@ -1,6 +1,6 @@
 """The bucket's part of a backup: `python -m signet_mlflow_server.bucket save` writes a tar file to standard output.
 
-`load` puts the files of such a one, which comes through standard input, back; what else lies in the bucket stays.
+`load` reads such a tar file from standard input and puts its files back. Other objects of the bucket stay.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Bucket:
         self._client = repository._get_s3_client()  # noqa: SLF001 -- the client that MLflow itself uses
 
     def save(self, stream: IO[bytes]) -> int:
-        """Write every object as a file of a tar; one that is deleted meanwhile is left out. The number of files."""
+        """Write every object as a file of a tar, but those that are deleted meanwhile. Returns the number of files."""
         count = 0
         prefix = posixpath.join(self._root, "") if self._root else ""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
@@ -51,12 +51,12 @@ class Bucket:
         return count
 
     def load(self, stream: IO[bytes]) -> int:
-        """Put every file of a tar where `save` found it. The number of files."""
+        """Put every file of a tar where `save` found it. Returns the number of files."""
         count = 0
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             for file in tar:
                 if content := tar.extractfile(file):
-                    once = SimpleNamespace(read=content.read)  # it says that it can be read anew, and can't
+                    once = SimpleNamespace(read=content.read)  # without `seek`: a piece of a stream cannot go back
                     self._client.upload_fileobj(once, self._name, posixpath.join(self._root, file.name))
                     count += 1
         return count

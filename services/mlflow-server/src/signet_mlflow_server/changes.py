@@ -1,12 +1,12 @@
-"""Tells clients whether the Model Registry has changed, without a look at it.
+"""Tells clients whether the Model Registry has changed, without reading it: by ETags of its searches.
 
-A search of a registry of ten thousand models costs the server seconds, and each replica of TorchServe asks again and
-again. So each answer to a search has an ETag, another one after each change; a search with `If-None-Match` and the
-current one is answered 304 at once. Nobody can guess an ETag: who has one was let in before.
+A search of a registry of ten thousand models costs the server seconds, and each replica of TorchServe searches again
+and again. So each answer to a search has an ETag, and each change makes another ETag. A search with `If-None-Match` and
+the current ETag is answered 304 at once. Nobody can guess an ETag: a client that has one was let in before.
 
-What changes the registry passes through this process. A change of the database itself is not seen: who must not miss
-one searches without `If-None-Match` now and then. A replica of TorchServe writes much and knows what it has written:
-who sends a name of its own in `X-Signet-Process` gets an ETag of what all others have changed.
+All requests that change the registry pass through this process. A change of the database itself is not seen: a client
+that must not miss one searches without `If-None-Match` now and then. A replica of TorchServe writes much and knows what
+it has written: a client that sends its own name in `X-Signet-Process` gets an ETag of what all others have changed.
 
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-conditional-requests
 """
@@ -24,7 +24,7 @@ _SEARCH = "/2.0/mlflow/registered-models/search"
 _CHANGING = "/registered-models/", "/model-versions/", "/graphql"
 _READING = "GET", "HEAD", "OPTIONS"
 _NAME = b"x-signet-process"
-_MOST_NAMES = 10_000  # anybody may make them up: then all are forgotten, and each search is answered as a whole once
+_MOST_NAMES = 10_000  # clients choose names. Beyond it all are forgotten: each client then gets one whole answer
 
 
 class Changes:
@@ -56,7 +56,7 @@ class Changes:
 
     async def _changing(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
-            self._note(scope)  # before its client knows, and whatever came of it
+            self._note(scope)  # before the client gets its answer, and whether the change succeeded or not
             await send(message)
 
         try:
@@ -73,7 +73,7 @@ class Changes:
 
     async def _search(self, scope: Scope, receive: Receive, send: Send) -> None:
         others = self._count - self._own[_header(scope, _NAME)]
-        etag = f'"{self._beginning}-{others}"'.encode()  # of now: the answer may lack what changes meanwhile
+        etag = f'"{self._beginning}-{others}"'.encode()  # from before the search: it may miss a change during it
         if etag == _header(scope, b"if-none-match"):
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag)]})
             await send({"type": "http.response.body", "body": b""})

@@ -1,8 +1,7 @@
-"""Downloads that pass through the server and are never kept there.
+"""A route for downloads that sends each piece of an artifact as soon as the S3 store has given it.
 
-MLflow's own route fetches an artifact as a whole before it sends the first byte: a client that waits ten seconds for an
-answer never gets one of some gigabytes. This one sends each piece as the S3 store has given it, and a file that is no
-longer than one piece at once.
+MLflow's own route fetches the whole artifact before it sends the first byte. So a client that waits ten seconds for an
+answer never gets an artifact of some gigabytes.
 """
 
 from __future__ import annotations
@@ -55,4 +54,4 @@ def _download(artifact_path: str) -> Response:
     }
     if size > PIECE_BYTES:
         return StreamingResponse(pieces, headers=headers)
-    return Response(b"".join(pieces), headers=headers)  # nearly all files: each would wait for two more threads
+    return Response(b"".join(pieces), headers=headers)  # most files are as short; streaming takes two more threads

@@ -1,6 +1,6 @@
-"""Where uploads lie until the store has them: on disk, in a folder of the server's own.
+"""The server's own folder for temporary files, such as uploads that the store does not have yet.
 
-The folder is made below `TMPDIR`. What a server that was killed has left there is deleted by the next one.
+The folder is made below `TMPDIR`. If the server is killed, the next one deletes the folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def begin() -> Path:
 
 
 def _lock(folder: Path) -> bool:
-    """Whether the folder is this process's now, until it ends; another user's cannot be."""
+    """Lock the folder until this process ends. False if another process has it, or it is another user's."""
     try:
         fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

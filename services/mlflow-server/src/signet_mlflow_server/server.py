@@ -1,8 +1,8 @@
-"""MLflow behind one module: bring the schema up to date, then serve, both in this one process.
+"""Runs MLflow's server in one process: brings the schema up to date, then serves.
 
-`mlflow server` would import MLflow twice (its own process, then the one it starts): on two cores it serves an empty
-database after 8.2 s and a migrated one after 7.7 s where this takes 6.0 s and 3.9 s, holds 220 MB more, and exits
-with 0 when the process that serves has died. So what `mlflow server` hands to that process is set here instead.
+`mlflow server` starts a second process that serves, so that MLflow is imported twice. On two cores it serves an empty
+database after 8.2 s and a migrated one after 7.7 s; this process takes 6.0 s and 3.9 s. It also holds 220 MB more, and
+exits with 0 when the serving process has died. The environment that it gives its second process is set here instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from signet_mlflow_server.settings import Settings
 
-# Clients log to this root; the server maps it to the artifacts' destination.
+# The root that clients log artifacts to; the server maps it to the artifacts' destination.
 PROXIED_ARTIFACT_ROOT = "mlflow-artifacts:/"
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def proxied(destination: str) -> str:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal ends the process; the stores are opened first, so that a wrong one fails here."""
+    """Serve until a signal ends the process. The stores are opened first, so that a wrong one ends it at once."""
     os.environ.update(server_env(settings))
     scratch.begin()
     # Imported this late because the application reads its environment on import.
@@ -84,7 +84,7 @@ def serve(settings: Settings) -> None:
 
 
 def _stream(settings: Settings, fastapi_app: Any, app: FastAPI) -> None:
-    """Hand artifacts on piece by piece, if this MLflow has what that needs; else its own routes stay."""
+    """Send artifacts piece by piece, if this MLflow has the private names that this needs; else its own routes stay."""
     from mlflow.server import artifact_router  # noqa: PLC0415 -- as in `serve`
 
     from signet_mlflow_server import downloads  # noqa: PLC0415 -- as in `serve`
@@ -103,9 +103,10 @@ def _stream(settings: Settings, fastapi_app: Any, app: FastAPI) -> None:
 
 
 def _pace(fastapi_app: Any) -> None:
-    """Let MLflow's older pages, artifacts in its UI among them, be read as fast as they are sent, and no faster.
+    """Let MLflow's older pages, such as artifacts in its UI, produce an answer no faster than it is sent.
 
-    The bridge to them queues an answer as a whole, in memory. Both names are private; a test counts what is queued.
+    By itself the bridge to these pages queues a whole answer in memory. Its names are private; a test counts what is
+    queued.
     """
 
     class Paced(fastapi_app._EfficientWSGIResponder):  # type: ignore[misc]  # noqa: SLF001 -- a test pins it, and MLflow types it in part

@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def lead(settings: Settings, environment: Environment) -> None:
-    """MLflow first: a server that is down, or a champion that exists, shows before PyTorch is loaded."""
+    """Train and register. MLflow is asked first: PyTorch is slow to load, and MLflow may be down or have a champion."""
     from signet_trainer import tracking  # noqa: PLC0415 -- MLflow is slow to load, and --help need not wait for it
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings announce retries, one by one
@@ -50,7 +50,7 @@ def lead(settings: Settings, environment: Environment) -> None:
 
 
 def assist(settings: Settings) -> None:
-    """What Lightning starts of this command to take part in a distributed training."""
+    """Take part in a distributed training: Lightning has started this command as a helper."""
     from signet_trainer import job  # noqa: PLC0415 -- as above
 
     job.assist(settings)

@@ -19,7 +19,7 @@ from signet_trainer.network import FEATURES, Labeller
 
 GOLDEN_ROWS = 2
 EXAMPLE_ROWS = 5
-# What mlflow.pyfunc needs to load and run the program; naming it saves MLflow's search, which runs the model.
+# What mlflow.pyfunc needs to load and run the program. Without this list MLflow would run the model to find out.
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "torch")
 
 
@@ -29,7 +29,7 @@ def log(labeller: Labeller, iris: Iris, scratch: Path) -> ModelInfo:
     MLflow takes pt2 only with a tensor signature, so the column signature replaces it afterwards, before any version
     of a registered model points here.
     """
-    # MLflow tries the program on a GPU where there is one, and one that was exported on the CPU can't be loaded there.
+    # If there is a GPU, MLflow tries the program there; but a program exported on the CPU can't be loaded on a GPU.
     os.environ.setdefault("MLFLOW_DEFAULT_PREDICTION_DEVICE", "cpu")
     labels = {str(number): name for number, name in enumerate(iris.species)}
     extra_files = [
@@ -50,7 +50,7 @@ def log(labeller: Labeller, iris: Iris, scratch: Path) -> ModelInfo:
 
 
 def tensor_signature() -> ModelSignature:
-    """What the program takes and gives."""
+    """What the program takes and returns."""
     return ModelSignature(
         Schema([TensorSpec(np.dtype(np.float32), (-1, FEATURES))]), Schema([TensorSpec(np.dtype(np.int64), (-1,))])
     )
@@ -63,7 +63,7 @@ def column_signature(rows: Rows) -> ModelSignature:
 
 
 def golden(labeller: Labeller, iris: Iris) -> dict[str, Any]:
-    """A request of test rows, two for each answer that the model gives, and the body that must answer it."""
+    """The golden request, of two test rows for each class that the model answers, and the answer that it must get."""
     frame = iris.test.frame
     with torch.no_grad():
         classes = labeller(iris.test.features).numpy()

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split  # type: ignore[import-unty
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-# The split does not follow --seed: every version is then measured on test rows that no version has trained on.
+# The split does not depend on --seed, so that every version is measured on test rows that no version has trained on.
 SPLIT_SEED = 0
 VALIDATION_ROWS = 30
 TEST_ROWS = 30
@@ -94,5 +94,5 @@ class IrisDataModule(LightningDataModule):
         return DataLoader(dataset, batch_size=self.batch_size, shuffle=True, generator=order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """All rows in each process: sharing 30 rows out would cost more, and could count a row twice."""
+        """Each process gets all rows: to share 30 rows out would cost more, and could count a row twice."""
         return DataLoader(self.iris.validation.dataset(), batch_size=VALIDATION_ROWS)

@@ -12,19 +12,19 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 FLUSH_INTERVAL_S = 5.0
-# A server that is away costs seconds for each try: those of MLflow's own retries.
+# While the server is away, each try costs the seconds of MLflow's own retries.
 PAUSE_AFTER_FAILURE_S = 60.0
-# The server refuses more in one request.
+# The server refuses more metrics in one request.
 BATCH = 1000
 
 Send = Callable[[Sequence[Metric]], object]
 
 
 class EpochMetrics(Logger):
-    """A Lightning logger; what `send_to` names takes up to a thousand MLflow metrics at a time.
+    """A Lightning logger that keeps the metrics, and sends them to MLflow every few seconds, and at the end.
 
-    A request per epoch would take longer than the epoch, so a short training needs one request, at its end, and a long
-    one sends every few seconds. A server that is away meanwhile gets the metrics later: only `flush` insists.
+    A request for each epoch would take longer than the epoch. A server that is away gets the metrics later: only
+    `flush` raises an error.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class EpochMetrics(Logger):
         self.curves: dict[str, dict[int, float]] = defaultdict(dict)
 
     def send_to(self, send: Send) -> None:
-        """Where the metrics go, once there is a run to take them."""
+        """Send metrics by this function from now on: a run is there to take them."""
         self._send = send
 
     @property
@@ -45,7 +45,7 @@ class EpochMetrics(Logger):
 
     @property
     def version(self) -> None:
-        """Lightning would name a folder after it; there is none."""
+        """None: Lightning would name a folder after it, and there is no folder."""
         return
 
     @rank_zero_only

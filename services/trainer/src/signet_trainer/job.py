@@ -13,7 +13,7 @@ from signet_trainer.terminal import say
 
 
 def assist(settings: Settings) -> None:
-    """Train as one of several processes; what comes of it is the first one's business."""
+    """Train as a helper in a distributed training. Only the first process logs what comes of it."""
     training.train(training.make_trainer(settings), settings, data.load())
 
 

@@ -13,7 +13,7 @@ WEIGHT_DECAY = 0.01
 
 
 class IrisNet(nn.Module):
-    """float32 [n, 4] in centimetres to logits [n, 3]; the scaling of the columns is part of the network."""
+    """Computes logits [n, 3] from float32 [n, 4] in centimetres; it scales the columns itself."""
 
     mean: Tensor
     std: Tensor
@@ -31,9 +31,9 @@ class IrisNet(nn.Module):
 
 
 class Labeller(nn.Module):
-    """float32 [n, 4] to the class numbers, int64 [n]: the program that is logged and served.
+    """Computes the class numbers, int64 [n], from float32 [n, 4]: the program that is logged and served.
 
-    A row whose logits are no finite numbers, as those of lengths of 1e38 cm, is of no class: -1.
+    A row whose greatest logit is not finite, as with lengths of 1e38 cm, has no class: -1.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -43,7 +43,7 @@ class Labeller(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """The class with the largest logit."""
         greatest, classes = self.net(rows).max(dim=1)
-        return torch.where(greatest < torch.inf, classes, -1)  # which NaN is not
+        return torch.where(greatest < torch.inf, classes, -1)  # the comparison is false for NaN, too
 
 
 class IrisClassifier(LightningModule):

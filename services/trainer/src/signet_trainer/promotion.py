@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that serves now. `accuracy` is None where nobody can say how good it is."""
+    """The version that serves now. Its `accuracy` is None if it is not known."""
 
     version: str
     accuracy: float | None
@@ -22,7 +22,7 @@ class Promotion:
 
 
 def decide(accuracy: float, threshold: float, champion: Champion | None) -> Promotion:
-    """At least the threshold, and not worse than the champion, if anybody knows how good that is."""
+    """Promote a version whose accuracy reaches the threshold and is not below the champion's, if that is known."""
     if accuracy < threshold:
         return Promotion(promoted=False, reason=f"test accuracy {accuracy:.3f} is below the threshold {threshold:g}")
     reason = f"test accuracy {accuracy:.3f} reaches the threshold {threshold:g}"

@@ -20,14 +20,14 @@ from signet_trainer.terminal import say
 from signet_trainer.tracking import champion_version
 from signet_trainer.training import accuracy
 
-# Each round that another trainer's promotion spoils compares again; this many in a row do not happen.
+# If another trainer has moved the alias meanwhile, the comparison begins anew, this often at most.
 ROUNDS = 5
-# MLflow's client writes it into what it downloads.
+# A file that MLflow's client adds to what it downloads.
 _NOT_LOGGED = "registered_model_meta"
 
 
 def register(model_uri: str, test_accuracy: float, scratch: Path) -> str:
-    """The new version's number; the digest of its files stands on it."""
+    """Register a new version, with the digest of its files as a tag. Returns its number."""
     logged = scratch / "logged"
     logged.mkdir(exist_ok=True)
     folder = mlflow.artifacts.download_artifacts(model_uri, dst_path=str(logged))
@@ -39,7 +39,7 @@ def register(model_uri: str, test_accuracy: float, scratch: Path) -> str:
 def digest(folder: Path) -> str:
     """The digest of the list that `sha256sum` prints of a model's files, in the order of their paths.
 
-    The controller beside TorchServe makes the same one of what it has downloaded, and serves it only if they are equal.
+    TorchServe's controller computes the digest of the files that it downloads, and serves them only if it is equal.
     """
     files = sorted(
         (path.relative_to(folder).as_posix().encode(), hashlib.sha256(path.read_bytes()).hexdigest().encode())
@@ -55,8 +55,8 @@ def promote(  # noqa: PLR0913, PLR0917 -- all that the decision rests on
 ) -> Promotion:
     """Move the alias to `version` if the gate lets it, and write the reason on the version.
 
-    The registry has no compare-and-set. So that two trainers that end together do not overwrite each other's better
-    version, the champion is looked up again right before the alias moves; what remains is the time of one request.
+    Two trainers may end together, and the registry has no compare-and-set. So the champion is looked up again right
+    before the alias moves. Only a trainer that moves the alias during that one request can overwrite a better version.
     """
     client = MlflowClient()
     for _ in range(ROUNDS):
@@ -75,7 +75,7 @@ def promote(  # noqa: PLR0913, PLR0917 -- all that the decision rests on
 
 
 def assess(version: ModelVersion, test: Rows, scratch: Path) -> Champion:
-    """How good a version is on the test rows; where it cannot be run, what its tag says."""
+    """A version with its accuracy on the test rows; if it cannot be run, with the accuracy of its tag."""
     number = str(version.version)
     try:
         measured = measure(f"models:/{MODEL}/{number}", test, scratch)

@@ -1,4 +1,4 @@
-"""The trainer and whoever started it: lines on its two streams, and Ctrl-C and `docker stop`, which end it at once."""
+"""Lines on the trainer's two output streams, and the signals that end it: of Ctrl-C and `docker stop`."""
 
 import signal
 import sys
@@ -18,9 +18,9 @@ def complain(message: str) -> None:
 
 
 def stop_on_signals() -> None:
-    """Make SIGTERM do what Ctrl-C does: only on KeyboardInterrupt does Lightning kill its helper processes.
+    """Make SIGTERM and SIGINT raise KeyboardInterrupt: only then does Lightning kill its helper processes.
 
-    SIGINT too, which a shell has the commands that it starts with `&` ignore.
+    SIGINT is set, too: a shell starts a command with `&` so that it ignores SIGINT.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)

@@ -1,4 +1,4 @@
-"""The MLflow server: is it there, who is champion, and the run that a training writes to."""
+"""What the trainer asks of the MLflow server: whether it answers, the champion, and a run to write to."""
 
 import os
 import shutil
@@ -19,14 +19,14 @@ from signet_trainer import EXPERIMENT, MODEL
 from signet_trainer.errors import ExperimentDeleted, MlflowLost, MlflowUnreachable, TrainingStopped
 from signet_trainer.settings import Environment, Settings
 
-# MLflow's own defaults keep a person waiting for minutes. These end soon before the training, and let the server
-# restart during it.
+# With MLflow's own defaults a person waits for minutes. Before the training, these end soon; during it, they are long
+# enough for a restart of the server.
 PROBE_RETRIES, PROBE_TIMEOUT_S = 1, 4
 RETRIES, TIMEOUT_S = 3, 30
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client whose server has answered once; MlflowUnreachable otherwise."""
+    """A client of a server that answers. Raises MlflowUnreachable."""
     mlflow.set_tracking_uri(uri)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each file of some kB
     try:
@@ -67,8 +67,8 @@ def champion_version(client: MlflowClient, alias: str) -> str | None:
 def open_run(client: MlflowClient, environment: Environment, settings: Settings) -> Iterator[Run]:
     """The active run, with parameters and git commit; it ends FINISHED, FAILED or KILLED as the block does.
 
-    `mlflow run` has made the run already, in an experiment of its user's choice, and has logged the parameters as the
-    user spelled them; then only what is missing is added.
+    Under `mlflow run` the run exists already, in an experiment of the user's choice, with the parameters as the user
+    spelled them: then only missing parameters are added.
     """
     try:
         with patience(RETRIES, TIMEOUT_S):
@@ -117,7 +117,7 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def _end(status: str) -> None:
-    """Say how the run ended, without insisting: what is wrong may be that the server is gone."""
+    """Tell the server how the run ended, if it answers: it may be gone, and that may be why the run ends."""
     try:
         with patience(0, PROBE_TIMEOUT_S):
             mlflow.end_run(status)

@@ -28,7 +28,7 @@ LINES_IN_A_LOG = 10
 
 
 def make_trainer(settings: Settings, logger: Logger | None = None) -> Trainer:
-    """A Trainer that writes no files; BadOptions where Lightning refuses accelerator, devices or strategy."""
+    """A Trainer that writes no files. Raises BadOptions if Lightning refuses accelerator, devices or strategy."""
     quieten()
     try:
         return Trainer(
@@ -53,7 +53,7 @@ def make_trainer(settings: Settings, logger: Logger | None = None) -> Trainer:
 
 
 def train(trainer: Trainer, settings: Settings, iris: Iris) -> IrisNet:
-    """The trained network, on the CPU and in evaluation mode; TrainingStopped after Ctrl-C or SIGTERM."""
+    """The trained network, on the CPU and in evaluation mode. Raises TrainingStopped after Ctrl-C or SIGTERM."""
     seed_everything(settings.seed, verbose=False)
     net = IrisNet(iris.train.features)
     classifier = IrisClassifier(net, settings.lr, settings.max_epochs)
@@ -86,10 +86,10 @@ def accuracy(classes: Tensor, labels: Tensor) -> float:
 
 
 class StopOnSigterm(Callback):
-    """Puts the trainer's own SIGTERM handler back, which Lightning has wrapped a moment ago.
+    """Sets the trainer's own SIGTERM handler again, in place of Lightning's.
 
-    Lightning's waits for all processes of a distributed training to take part in a broadcast, which those that are in
-    the middle of another one never do.
+    Lightning's handler waits until all processes of a distributed training take part in a broadcast. A process that is
+    in the middle of another broadcast never does.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -156,7 +156,7 @@ def quieten() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Layers this small get slower with each thread, and sums keep their order with one."""
+    """Use one thread: layers this small get slower with each thread, and with one thread sums keep their order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -167,7 +167,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def restored_signals(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C ends the first process, which ends the others; afterwards both signals mean what they meant before."""
+    """Let Ctrl-C end only the first process, which ends the others. Afterwards the signals' handlers are restored."""
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if not trainer.is_global_zero:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""An address without the user and password that may stand in it, so that no log and no message can hold them."""
+"""What signs in at MLflow: taken out of its address, so that no log and no message can hold it, or read from files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deployment client of MLflow's plugin `torchserve`: whoever moves the alias deploys, and this client moves it."""
+"""The deployment client of MLflow's plugin `torchserve`: it deploys a version by moving the alias to it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _FLAVOR = "pytorch"
 _OK = 200
-# As the controller asks, and for the same reason: MLflow's client finds nothing on servers from before 2.21.
+# The controller has the same filter: without one, MLflow's client finds no model on servers from before 2.21.
 _EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 
 
@@ -107,9 +107,9 @@ class TorchServeClient(BaseDeploymentClient):
         config: Mapping[str, object] | None = None,
         endpoint: str | None = None,
     ) -> dict[str, Any]:
-        """Deploy another model, or the same one with another config, under a name that exists, and wait as above.
+        """Deploy another model, or the same one with another config, under a name that exists; wait until it is served.
 
-        A new config alone is a new version, too: it is rolled out beside the live one, and can be rolled back.
+        A new config alone makes a new version, too: it is rolled out beside the live one, and can be rolled back.
         """
         refuse_foreign(flavor, endpoint)
         parsed = Config.parse(config)
@@ -126,9 +126,9 @@ class TorchServeClient(BaseDeploymentClient):
     def delete_deployment(
         self, name: str, config: Mapping[str, object] | None = None, endpoint: str | None = None
     ) -> None:
-        """Withdraw a deployment, and wait until it is gone; one that is no deployment is left as it is.
+        """Take the alias away, and wait until the deployment is gone. The registered model and its versions stay.
 
-        The registered model and its versions stay.
+        A name that is not deployed is no error.
         """
         refuse_foreign(None, endpoint)
         parsed = Config.parse(config)
@@ -204,7 +204,7 @@ class TorchServeClient(BaseDeploymentClient):
         )
 
     def _champion(self, name: str) -> str | None:
-        """The version of `name` that carries the alias; None where there is no such model, or none does."""
+        """The version of `name` that carries the alias; None if there is no such model or no version carries it."""
         try:
             version = MlflowClient().get_registered_model(name).aliases.get(self._alias)
         except MlflowException as error:
@@ -216,7 +216,7 @@ class TorchServeClient(BaseDeploymentClient):
     def _deploy(self, name: str, model_uri: str, config: Config, champion: str | None) -> dict[str, Any]:
         client = MlflowClient()
         version = sources.registered(client, name, model_uri)
-        if version == champion and config.tags:  # a live version is not configured anew: its copy takes its place
+        if version == champion and config.tags:  # the tags of a live version stay: a copy gets the new config
             version = sources.copy(client, name, version, name)
         if version != champion:
             rollout.ask_for(client, name, version, config.tags)
@@ -231,7 +231,7 @@ class TorchServeClient(BaseDeploymentClient):
     def _put_back(
         self, client: MlflowClient, error: DeploymentError, name: str, version: str, champion: str | None
     ) -> DeploymentError:
-        """Let the registry say again what is served, unless somebody has moved the alias meanwhile."""
+        """Give the alias back to `champion`, unless somebody has moved it meanwhile. Returns the error to raise."""
         if version == champion or self._champion(name) != version:
             return error
         if champion is None:
@@ -250,7 +250,7 @@ class TorchServeClient(BaseDeploymentClient):
 
 
 def use_registry(settings: Settings) -> None:
-    """Ask the registry that MLflow was told of, else ours: MLflow's own default is a file that no server reads.
+    """Use the registry that MLflow was told of, else ours: MLflow's own default is a file that no server reads.
 
     Raises InvalidSetting and OtherRegistry.
     """
@@ -271,7 +271,7 @@ def use_registry(settings: Settings) -> None:
 
 
 def refuse_foreign(flavor: str | None, endpoint: str | None) -> None:
-    """Refuse a flavor that is not served and an endpoint, which there are none of. Raises DeploymentError."""
+    """Refuse a flavor that is not served, and any endpoint: there are none. Raises DeploymentError."""
     if flavor not in {None, _FLAVOR}:
         raise DeploymentError(f"Flavor {flavor!r} can't be served. Expected {_FLAVOR!r}.", INVALID_PARAMETER_VALUE)
     if endpoint is not None:

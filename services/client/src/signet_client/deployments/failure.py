@@ -47,7 +47,7 @@ _CODES: tuple[tuple[type[ClientError], int], ...] = (
     (ServerTooSlow, DEADLINE_EXCEEDED),
     (ClientError, INTERNAL_ERROR),
 )
-# MLflow's client would go on asking a server that is down for four minutes, and fill a log with bars.
+# By itself MLflow's client asks a server that is down for four minutes, and fills a log with progress bars.
 _MANNERS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _MANNERS_IN_A_LOG = {**_MANNERS, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
@@ -61,7 +61,7 @@ class DeploymentError(MlflowException, ClickException):  # type: ignore[misc]  #
 
 
 def as_mlflow_tells(function: Callable[P, R]) -> Callable[P, R]:
-    """Let the function fail with DeploymentError only, soon where MLflow's server is down, and end when interrupted."""
+    """Let the function fail with DeploymentError, soon if MLflow's server is down, and end when it is interrupted."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

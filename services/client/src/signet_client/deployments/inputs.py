@@ -1,4 +1,4 @@
-"""What a caller of `predict` has in hand, as the JSON that the prediction server takes."""
+"""Turns the inputs that a caller gives `predict` into the JSON that the prediction server takes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ def body(inputs: Any) -> bytes:
 
 
 def as_written(inputs: Any) -> Any:
-    """The file that MLflow's command line was given, else the inputs.
+    """The text of the file that MLflow's command line was given; without one, the inputs.
 
-    The command line hands over what pandas has read from it, and pandas makes 4.0 a 4, which no `double` column takes.
+    The command line itself gives what pandas has read from the file. But pandas turns 4.0 into 4, which no `double`
+    column takes.
     """
-    from mlflow.deployments import cli  # noqa: PLC0415 -- in memory already where it matters
+    from mlflow.deployments import cli  # noqa: PLC0415 -- the command line has imported it already
 
     context = click.get_current_context(silent=True)
     if context is None or context.command is not cli.predict:

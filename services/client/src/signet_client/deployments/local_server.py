@@ -52,7 +52,7 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
         (folder / "model").mkdir()
         model = sources.fetched(model_uri, folder / "model")
         registry = (folder / "registry").as_uri()
-        # A folder is a registry that needs neither server nor database driver; MLflow wants to be told that it may.
+        # As the registry, a folder needs neither server nor database driver; MLflow takes one only with this variable.
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
         client = MlflowClient(registry, registry)
         client.create_registered_model(name)
@@ -81,7 +81,7 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
 
 
 def _refuse_taken(url: str) -> None:
-    """TorchServe itself says so only in its log, after the model was fetched."""
+    """Refuse an address whose port is taken. TorchServe would say so only in its log, after the model was fetched."""
     parts = urlsplit(url)
     try:
         with socket.socket() as probe:

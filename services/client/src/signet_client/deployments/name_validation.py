@@ -1,4 +1,4 @@
-"""Which names a deployment can have: checked before anything is uploaded, by the rule that the controller has, too."""
+"""Which names a deployment can have: checked before anything is uploaded. The controller has the same rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the alias to an answer: what a client sees of the controller's work through the tags of a model version."""
+"""How a client follows a rollout: by the tags that the controllers write on the model version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NotServed(DeploymentError):
 
 
 def ask_for(client: MlflowClient, name: str, version: str, config: Mapping[str, str]) -> None:
-    """Note on a version, before the alias moves, how it is to be served; what an earlier deployment left there goes."""
+    """Write config and status `pending` on a version, over those of an earlier deployment, before the alias moves."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     pending = {REASON: f"{now} {platform.node()}: its deployment is asked for", STATUS: PENDING}
     for tag, value in {**config, **pending}.items():
@@ -55,10 +55,10 @@ def wait_until_served(
 ) -> None:
     """Show on standard error how the version comes into service; return when every replica serves it.
 
-    So it does, too, when every replica has told and one of them serves it: the last line then names the others.
+    It also returns when some replicas serve the version and the others have failed: the last line names these.
 
-    Raises NotServed with the reason, or DeploymentError if somebody has moved the alias meanwhile, nothing was
-    heard for five minutes, or the controller is known not to be `alive`.
+    Raises NotServed with the reason if no replica serves it. Raises DeploymentError if somebody has moved the alias
+    meanwhile, if nothing was heard for five minutes, or if the controller is known not to be `alive`.
     """
     said, deadline = "", time.monotonic() + _SILENCE_S
     with _progress() as show:

@@ -47,7 +47,7 @@ def registered(client: MlflowClient, name: str, model_uri: str) -> str:
 
 
 def copy(client: MlflowClient, name: str, version: str, to: str) -> str:
-    """A new version of `to` with the files and tags of `name` `version`, but for tags that are of that one alone."""
+    """A new version of `to` with the files and tags of a version of `name`, without the tags `OF_ONE_VERSION`."""
     copied = client.copy_model_version(f"models:/{name}/{version}", to)
     for tag in OF_ONE_VERSION & copied.tags.keys():
         client.delete_model_version_tag(to, copied.version, tag)
@@ -55,7 +55,7 @@ def copy(client: MlflowClient, name: str, version: str, to: str) -> str:
 
 
 def fetched(model_uri: str, folder: Path) -> Path:
-    """A folder with the model's files: `model_uri` itself, or below `folder` what was fetched from there."""
+    """The folder with the model's files: `model_uri` itself, or one below `folder`, into which they were fetched."""
     path = Path(model_uri)
     if path.is_file():
         raise DeploymentError(

@@ -1,4 +1,4 @@
-"""Tags of a model version by which people ask the controller beside TorchServe for something, and it answers."""
+"""Names of the tags by which people tell TorchServe's controller how to serve a version, and by which it answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ REASON = "serving.reason"
 SERVED_AT = "serving.served_at"
 STATUS = "serving.status"
 OF_ONE_VERSION = {ALLOW_BREAKING, CONTRACT, MEMORY, REASON, SERVED_AT, STATUS}
-"""What a copy of the version does not have."""
+"""Tags that a copy of the version does not get."""
 
 REPLICA = "serving.replica."
-"""Begins the names of the tags of a registered model by which each replica tells of its own."""
+"""How the name of a registered model's tag begins by which a replica tells its own status."""
 
 PENDING, READY, REFUSED, FAILED = "pending", "ready", "refused", "failed"
 """What the status of a version that has the alias may be."""

@@ -77,13 +77,13 @@ def made_for(hosts: list[str]) -> Certificate:
 
 
 def install(folder: Folder, certificate: Certificate) -> None:
-    """Let the gateway have it within seconds. Raises DoorUnreachable."""
+    """Give the gateway the certificate: it takes it within seconds. Raises DoorUnreachable."""
     with folder.alone():
         folder.write(FILE, certificate.pem)
 
 
 def own_hosts() -> list[str]:
-    """What a certificate is made for where nothing else is said."""
+    """The hosts that a certificate is made for if none are named."""
     return ["localhost", "127.0.0.1", "gateway", socket.gethostname()]
 
 

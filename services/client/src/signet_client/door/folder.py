@@ -24,7 +24,7 @@ class Folder:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold what is read here until it is written. Raises DoorUnreachable."""
+        """Keep other commands out, from reading a file until it is written anew. Raises DoorUnreachable."""
         try:
             with (self._path / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
 """Named tokens: who may ask for predictions from a network, for which deployment, how often and until when.
 
-The file that keeps them is a map of HAProxy's: a digest and what it stands for on each line. A token has 256 random
-bits, so nobody finds one by trying, and one round of SHA-256 is enough. A slow hash with a salt, as passwords need one,
-would protect nothing more and slow every request down.
+They are kept in a file that HAProxy reads as a map: each line has a token's digest, and what the token may do. A token
+has 256 random bits, so nobody finds one by trying, and one round of SHA-256 is enough. A slow hash with a salt, which
+passwords need, would protect nothing more and would slow down every request.
 
 Source: https://docs.haproxy.org/3.2/configuration.html#map
 """
@@ -29,7 +29,7 @@ EVERY = "*"
 NONE = 0
 """Stands for no limit, and for no end."""
 
-# The gateway's metrics have a line for each.
+# No more tokens than this: the gateway's metrics have a line for each.
 MOST = 1000
 _PREFIX = "signet_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -42,7 +42,7 @@ _SECONDS = {"h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Token:
-    """What is kept of a token: all but the token itself."""
+    """What is kept of a token: not the token itself, only its digest."""
 
     digest: str
     name: str

@@ -47,7 +47,7 @@ class Issuer:
 
 
 def trust(folder: Folder, issuer: Issuer) -> None:
-    """Let the gateway take its tokens from the next start or reload on. Raises DoorUnreachable, InvalidOption."""
+    """Let the gateway take the issuer's tokens from its next start or reload. Raises DoorUnreachable, InvalidOption."""
     for option, text in (("issuer", issuer.name), ("audience", issuer.audience)):
         if not _PLAIN.fullmatch(text):
             raise InvalidOption(
@@ -55,7 +55,7 @@ def trust(folder: Folder, issuer: Issuer) -> None:
             )
     with folder.alone():
         for index in range(MOST_KEYS):
-            # Every file is there: one key more than once is tried once more where nothing fits.
+            # HAProxy's configuration names all files, so with fewer keys the last one is written several times.
             key = issuer.keys[min(index, len(issuer.keys) - 1)]
             folder.write(f"issuer-{index}.pem", key.public_bytes(*_SPKI).decode())
         folder.write(

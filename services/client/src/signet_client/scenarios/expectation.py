@@ -1,4 +1,4 @@
-"""What an answer must be; each expectation reads as a short phrase and names the first thing that's wrong."""
+"""Expectations of an answer: each says in a short phrase what it expects, and names the first thing that is wrong."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _json(answer: Answer) -> str | None:
 
 
 def _code(answer: Answer, expected: int) -> str | None:
-    """The body says again what the status line says, and why."""
+    """What is wrong with the body of an error: it must repeat the status as its code, and have a message."""
     document = answer.document
     if not isinstance(document, dict) or not answer.message:
         return f"no JSON object with a message: {answer.text.strip()[:80]!r}"

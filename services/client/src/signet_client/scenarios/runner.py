@@ -1,7 +1,7 @@
-"""`signet scenarios`: every kind of right and wrong request, and what each must be answered with.
+"""`signet scenarios`: every kind of right and wrong request, and the answer that each must get.
 
-The list below is the data; `run_scenarios` sends it and prints a table. A scenario with several exchanges sends them at
-once, so that the server's batches hold good and bad requests side by side.
+`run_scenarios` sends the list `SCENARIOS` and prints a table. A scenario with several exchanges sends them at once, so
+that the server's batches hold good and bad requests side by side.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ScenarioOptions:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and what it must be answered with; `asks` is how the table calls it."""
+    """One request and the answer that it must get; `asks` is the request's name in the table."""
 
     asks: str
     body: bytes
