@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
@@ -48,6 +49,16 @@ REPLICA = "serving.replica."
 """Begins the names of the tags of a registered model by which each replica tells of its own."""
 
 
+def served_at(name: str, version: str) -> str:
+    """What `SERVED_AT` says of a version that comes into service now."""
+    return f"{dt.datetime.now(dt.UTC).isoformat(timespec='milliseconds')} as {name}/{version}"
+
+
+def is_served_at(tag: str, name: str, version: str) -> bool:
+    """Whether the tag `SERVED_AT` is this version's own: a copy of a version has its tags, and has served nobody."""
+    return tag.endswith(f" as {name}/{version}")
+
+
 @dataclass(frozen=True, slots=True)
 class Revision:
     """A model version that ought to be served, with its tags that begin with `serving.` and its model's (`REPLICA`)."""
@@ -55,11 +66,11 @@ class Revision:
     version: str
     tags: Mapping[str, str] = field(default_factory=dict)
     created: int = 0
-    """When its registered model was, in ms since 1970: one that was deleted and made anew counts from 1 again."""
+    """When its registered model was created, in ms since 1970: one that was made anew has versions from 1 on again."""
 
     @property
     def id(self) -> str:
-        """Its name in TorchServe. Other options make another one: both revisions serve while one follows the other."""
+        """Its name in TorchServe. With other options it is another one: two revisions of one version can both serve."""
         options = {tag: value for tag, value in self.tags.items() if tag in OPTIONS}
         if not options:
             return self.version

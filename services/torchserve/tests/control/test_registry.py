@@ -23,9 +23,8 @@ from signet_torchserve.control.registry import (
     Registry,
     RegistryRefused,
     RegistryUnreachable,
-    served_at,
 )
-from signet_torchserve.revision import Revision
+from signet_torchserve.revision import Revision, served_at
 
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")

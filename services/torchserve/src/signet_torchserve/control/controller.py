@@ -1,8 +1,8 @@
 """Makes a model server serve what the registry asks for: it observes, plans and acts, look by look.
 
 Rollouts and the ends of versions have threads of their own, and what goes wrong there stays with its deployment. The
-controller's own thread asks the registry and the model server, which with many models takes a while. What an action
-came to is not taken for granted but observed at the next look.
+controller's own thread asks the registry and the model server, which takes a while with many models. It never assumes
+that an action has succeeded: the next look observes what the action came to.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from signet_torchserve.server.model_server import ModelServer, ModelServerError
 from signet_torchserve.version_options import Options
 
 logger = logging.getLogger(__name__)
-LOOK_S = 0.25  # while a version comes into service or ends
-LOOK_SHARE = 0.2  # of the time then, at most: with many models a look takes the registry a while
-STOP_S = 0.2  # the controller hears that it is to stop within as long
+LOOK_S = 0.25  # between two looks while a version comes into service or ends
+LOOK_SHARE = 0.2  # of that time looks take this part at most: of many models one look takes the registry a while
+STOP_S = 0.2  # within which the controller notices that it is to stop
 RESUME_S = 60  # for what the model server was started with to prove itself, before the registry is asked
-_TOLD_AS = {"unreachable": "pending"}
+_TOLD_AS = {"unreachable": "pending"}  # in the registry
 
 
 class Controller:
@@ -86,7 +86,7 @@ class Controller:
         self._presence.leave()
 
     def rest(self, seconds: float, stop: threading.Event | None = None) -> None:
-        """Wait so long, or until a task makes progress, the registry has news, or `stop` is set."""
+        """Wait for `seconds`, or until a task makes progress, the registry has news, or `stop` is set."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not (stop and stop.is_set()):
             if self._progress.wait(min(left, STOP_S)) or self._follower.has_news():
@@ -110,7 +110,7 @@ class Controller:
         """Begin, go on with and end what differs between what is desired and what is observed.
 
         Args:
-            has_progressed: a task has made progress, for which what the registry said a moment ago will do.
+            has_progressed: whether a task has made progress: then the registry need not be asked anew.
 
         Returns:
             Seconds until the next look: few while there is more to do, more and more while the registry is away.
@@ -148,8 +148,8 @@ class Controller:
 
     def _observe(self, desired: Mapping[str, Revision]) -> Observed:
         """See what there is, and take note of what became of the rollouts that are over."""
-        # The server is asked about all models with a rollout, a drain or a task, those over by now included, so that it
-        # is seen what they came to. What ends while the server is asked counts as running until the next look.
+        # The server is asked about every model with a rollout, a drain or a task, also with one that is over: what it
+        # came to must be seen. What ends while the server is asked counts as running until the next look.
         over = [rollout for rollout in self._rollouts if rollout.is_over]
         tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
         served = self._outcomes.serving
@@ -261,7 +261,7 @@ class Controller:
             self._store.prune(name, keep={serving.id} if serving else set())
 
     def _start(self, key: tuple[str, str], work: Callable[[], object]) -> None:
-        """Do what may take long in a thread of its own; what goes wrong is tried again as long as it is planned."""
+        """Do what may take long in a thread of its own. What goes wrong is done again while the plan has it."""
 
         def task() -> None:
             try:

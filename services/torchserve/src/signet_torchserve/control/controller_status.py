@@ -21,11 +21,11 @@ class Status:
     refused: Sequence[str] = ()
     """Deployments whose champion is refused; what served before goes on."""
     troubles: Mapping[str, str] = field(default_factory=dict)
-    """Unexpected exceptions that have not been got over yet, by what they befell."""
+    """Unexpected exceptions of work that has not succeeded since, by the work's name."""
     untold: str = ""
     """Why the registry cannot be told what became of the versions, though it can be read."""
     stranded: Mapping[str, str] = field(default_factory=dict)
-    """Why deployments go on with what they serve though the registry names no version that could be read."""
+    """Why deployments go on with what they serve, though the registry names no version of them that can be read."""
     errors: int = 0
     """Unexpected exceptions since the start; the log has their tracebacks."""
     has_caught_up: bool = False

@@ -1,8 +1,8 @@
 """Which deployments of this replica can answer. `/ready` waits `WAIT_S` at most: else it tells what was seen last.
 
-TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request is asked,
-too, and shows that a deployment answers wrongly. It waits in the clients' own queue, where waiting says nothing about
-the replica: that it is not answered is told, and has no consequence.
+TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request shows whether
+the deployment answers rightly. That request waits in the queue of the clients' requests: if it gets no answer, clients
+may have filled the queue. So this is told, and has no consequence.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Readiness:
     def of(self, deployments: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """Why some deployments cannot answer, and why others are not at their best, by name.
 
-        A deployment that was not looked at yet can: the controller has just had its golden answers.
+        A deployment that was not looked at yet counts as able: the controller has just had its golden answers.
 
         Args:
             deployments: revision by name.

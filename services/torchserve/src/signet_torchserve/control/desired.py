@@ -44,7 +44,7 @@ class Follower:
 
     Attributes:
         failures: looks in a row at which the registry did not answer.
-        look_took_s: how long the last two looks took, the shorter: a server that has just started is slow at first.
+        look_took_s: how long the shorter of the last two looks took: a server that has just started is slow at first.
 
     Args:
         registry: is asked.
@@ -64,7 +64,7 @@ class Follower:
         self._asked_at = self._read_anew_at = 0.0
 
     def has_news(self) -> bool:
-        """Whether the registry has changed since the last look; False, too, where it cannot tell."""
+        """Whether the registry has changed since the last look. False if it cannot tell, or was asked a moment ago."""
         now = time.monotonic()
         if self.failures or self._registry.changes.mark is None or now - self._asked_at < ASK_S:
             return False
@@ -80,8 +80,8 @@ class Follower:
         that carried the alias last, not the one that goes on: `_was_deleted` asks for it at the next look.
 
         Args:
-            serving: what answers: it goes on where the registry's trouble is with that model alone.
-            or_last: what the registry said within the last `ASK_S` will do.
+            serving: what answers, and goes on if the registry is in trouble with that model alone.
+            or_last: whether to take what the registry said within the last `ASK_S`, instead of asking.
         """
         began = time.monotonic()
         try:
@@ -119,7 +119,7 @@ class Follower:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
     def _still_valid(self, *, or_last: bool) -> dict[str, Revision] | None:
-        """The last listing, if nothing has changed since; with `or_last`, if that was so at most `ASK_S` ago."""
+        """The last listing, if nothing has changed since; with `or_last`, if nothing had at most `ASK_S` ago."""
         now = time.monotonic()
         if or_last and now - self._asked_at < ASK_S:
             return self._listing
@@ -127,7 +127,7 @@ class Follower:
         return None if is_due or self._registry.changes.are_there() else self._listing
 
     def _listed_anew(self) -> dict[str, Revision]:
-        """What the registry lists now. Until the next whole look is due, it is asked for changes alone."""
+        """What the registry lists now, and when it is to be listed again even if it tells of no change."""
         began = time.monotonic()
         if self.failures:
             # Raises if the registry is still away: `begin` would wait as well, and swallow the error.
@@ -154,11 +154,9 @@ class Follower:
         return kept
 
     def _goes_on(self, name: str, served: Revision | None, last: Revision | None) -> tuple[Revision | None, str]:
-        """What stays desired of a deployment that the registry does not list, and what is wrong with it, or "".
+        """What stays desired of a deployment that the registry does not list (or None), and what is wrong (or "").
 
-        Nothing stays desired (None) if its alias was taken away.
-
-        `served` is what answers, `last` what was desired at the last look.
+        None if the alias was taken away. `served` is what answers, `last` what was desired at the last look.
         """
         trouble = self._registry.troubles.get(name, "")
         try:

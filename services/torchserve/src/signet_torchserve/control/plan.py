@@ -45,7 +45,7 @@ rollout is an `other`.
 FETCHED_AT_ONCE = 1
 """How many of them may be without an archive on disk: one is fetched while another proves itself."""
 HOLD_S = 30
-"""Seconds that deployments go on of which the registry lists none, see `Hold`."""
+"""Seconds that a `Hold` lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +241,7 @@ def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
 
 
 def _cancels(rollout: RunningRollout, desired: Desired, observed: Observed) -> Iterator[Cancel]:
+    """The end of a rollout of what is not desired. Where nothing answers, the stand-in's rollout goes on."""
     if rollout.is_cancelled or not desired.is_known:
         return
     revision = desired.revisions.get(rollout.name)
@@ -248,8 +249,8 @@ def _cancels(rollout: RunningRollout, desired: Desired, observed: Observed) -> I
         yield Cancel(rollout.name, None)
     elif revision.identity != rollout.revision.identity:
         last = observed.last_good.get(rollout.name)
-        comes_back = last is not None and last.identity == rollout.revision.identity and is_former(last, revision)
-        if not comes_back or rollout.name in observed.serving():
+        is_stand_in = last is not None and last.identity == rollout.revision.identity and is_former(last, revision)
+        if not is_stand_in or rollout.name in observed.serving():
             yield Cancel(rollout.name, revision.version)
 
 

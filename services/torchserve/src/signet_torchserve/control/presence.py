@@ -12,8 +12,8 @@ from signet_torchserve.control.registry import Registry, RegistryError
 logger = logging.getLogger(__name__)
 
 BEAT_S = 10
-MEET_S = 1  # between two looks, however many are yet unheard of
-GONE_S = 35  # after three beats that did not come
+MEET_S = 1  # between two looks, however many unknown replicas are met
+GONE_S = 35  # three beats have not come
 
 
 class Presence:
@@ -22,7 +22,7 @@ class Presence:
     No clock is compared with another machine's: a replica is gone when what it says has not changed for `GONE_S`.
 
     Attributes:
-        is_known: whether the registry has told.
+        is_known: whether the registry has told which replicas there are.
 
     Args:
         registry: where the replicas meet.
@@ -65,7 +65,7 @@ class Presence:
             self.look()
 
     def among(self, names: set[str]) -> set[str]:
-        """The replicas that are there; where that is not known, `names`, those that have said something."""
+        """The replicas that are there; where that is not known, this one and `names`, which have said something."""
         if not self.is_known:
             return {self.replica, *names}
         now = time.monotonic()

@@ -31,18 +31,15 @@ from mlflow.protos.databricks_pb2 import (
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from signet_torchserve.registry_changes import RegistryChanges
-from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision
+from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision, is_served_at
 
 MAX_TAG_LENGTH = 4000
-# So many models at once: the fewer pages, the less can move from one to another meanwhile.
-PAGE = 1000
-# Every model, and no prompt. MLflow's client would ask for those whose tag says that they are no prompts, of which a
-# server from before prompts (MLflow 2.21) has none. A filter that has the tag's name in it is left as it is.
+PAGE = 1000  # models: the fewer pages, the fewer models move from one page to another while they are read
+# Every model, and no prompt. MLflow's client adds a filter for models that are tagged as no prompts unless it finds this
+# tag's name. A server from before prompts (MLflow 2.21) has no such tags.
 EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
-# MLflow's experiment that is always there; its tags tell which replicas are.
-EXPERIMENT = "0"
-# Most files of a version are small: one after the other, a new version would spend its time in waiting for the server.
-FILES_AT_ONCE = 4
+EXPERIMENT = "0"  # MLflow's experiment that is always there: its tags tell which replicas there are
+FILES_AT_ONCE = 4  # most files are small: one after the other, they would wait for the server most of the time
 _MAX_ERROR_LENGTH = 500  # what stands before the server may answer with a whole page
 _Found = TypeVar("_Found")
 _UNKNOWN_ACCOUNT = {ErrorCode.Name(code) for code in (CUSTOMER_UNAUTHORIZED, UNAUTHENTICATED)}
@@ -144,7 +141,7 @@ class Registry:
                 return None
 
     def last_served(self, name: str, created: int) -> Revision | None:
-        """The version of a model, which was created then, that has come into service last, on any replica."""
+        """The version that has come into service last, on any replica, of the model that was created then."""
         quoted = name.replace("'", "''")
         with self._reached():
             versions = self._client.search_model_versions(f"name = '{quoted}'", max_results=1000)
@@ -154,7 +151,7 @@ class Registry:
 
     def _revision(self, model: RegisteredModel) -> Revision:
         version = str(model.aliases[self._alias])
-        # The latest version came with the model; any other has to be asked for.
+        # The latest version came with the model. Any other one has to be asked for.
         known = {str(latest.version): latest for latest in model.latest_versions}
         with self._reached():
             found = known.get(version) or self._client.get_model_version(model.name, version)
@@ -174,7 +171,7 @@ class Registry:
             RegistryRefused: the registry answers, but a file cannot be fetched, or cannot be written here.
         """
         with self._fetching(name, version):
-            uri = self._versions.get_model_version_download_uri(name, version)
+            uri = self._registry_client.get_model_version_download_uri(name, version)
             repository: Any = get_artifact_repository(uri, self._tracking_uri)
             files = repository.list_artifacts(None)
         if not files:
@@ -202,7 +199,7 @@ class Registry:
 
     @contextmanager
     def _fetching(self, name: str, version: str) -> Iterator[None]:
-        """Raise the right error if a file cannot be fetched: a store's driver does not say whether MLflow is away."""
+        """Raise the right error if a file cannot be fetched: the store's driver does not say whether MLflow is away."""
         try:
             yield
         except Exception as error:  # every kind of store has a driver with errors of its own
@@ -228,18 +225,18 @@ class Registry:
         """
         with self._reached():
             for tag, value in {**(tags or {}), REASON: reason, STATUS: status}.items():
-                self._versions.set_model_version_tag(name, version, tag, value[:MAX_TAG_LENGTH])
+                self._registry_client.set_model_version_tag(name, version, tag, value[:MAX_TAG_LENGTH])
 
     def tell(self, name: str, replica: str, entry: str | None) -> None:
         """Put what one replica says on the registered model; None takes it away."""
         with self._reached():
             if entry is None:
-                self._versions.delete_registered_model_tag(name, REPLICA + replica)
+                self._registry_client.delete_registered_model_tag(name, REPLICA + replica)
             else:
-                self._versions.set_registered_model_tag(name, REPLICA + replica, entry)
+                self._registry_client.set_registered_model_tag(name, REPLICA + replica, entry)
 
     def beat(self, replica: str) -> dict[str, str]:
-        """Say that a replica is there, and when each of all replicas has said so last, by its own clock."""
+        """Say that a replica is there; returns when each replica has said so last, by that replica's clock."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         with self._reached():
             self._client.set_experiment_tag(EXPERIMENT, self._presence + replica, now)
@@ -252,8 +249,8 @@ class Registry:
             self._client.delete_experiment_tag(EXPERIMENT, self._presence + replica)
 
     @property
-    def _versions(self) -> Any:
-        """What MLflow's client asks, a `ModelRegistryClient`; the client asks first if a model is a prompt."""
+    def _registry_client(self) -> Any:
+        """MLflow's `ModelRegistryClient`: `MlflowClient` itself would ask first whether the model is a prompt."""
         return self._client._get_registry_client()  # type: ignore[no-untyped-call]  # noqa: SLF001 -- a test pins it
 
     @contextmanager
@@ -265,15 +262,9 @@ class Registry:
             raise kind(f"{self._tracking_uri}: {what}") from error
 
 
-def served_at(name: str, version: str) -> str:
-    """What `serving.served_at` says of a version that comes into service now."""
-    return f"{dt.datetime.now(dt.UTC).isoformat(timespec='milliseconds')} as {name}/{version}"
-
-
 def _revision(version: ModelVersion, created: int, replicas: Mapping[str, str] | None = None) -> Revision:
     tags = {tag: value or "" for tag, value in version.tags.items() if tag.startswith(PREFIX)}
-    # A copy of a version has its tags, too, and has served nobody.
-    if not tags.get(SERVED_AT, "").endswith(f" as {version.name}/{version.version}"):
+    if not is_served_at(tags.get(SERVED_AT, ""), version.name, version.version):
         tags.pop(SERVED_AT, None)
     return Revision(str(version.version), {**tags, **(replicas or {})}, created)
 

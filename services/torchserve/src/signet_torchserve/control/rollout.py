@@ -127,8 +127,8 @@ class Rollout:
 
         Args:
             on_progress: called when the archive is there, so that the next one may be fetched.
-            is_desired: whether the registry asks for this version, which is asked once more before requests go there.
-                False for the version that served last, which serves again until the one that is desired can.
+            is_desired: whether the registry asks for this version: then it is asked once more before requests go there.
+                False for a stand-in, which served last and serves until the desired version can.
 
         Raises:
             NotServable: it must not be served, now or ever.
@@ -244,7 +244,7 @@ class Rollout:
         first = min(workers, max(1, served.workers if served else 0))  # those that are up may be answering
         with self._step("workers"):
             self._start(folder, first)
-            if workers > first:  # for one, `run` has reserved what its archive lets expect; now it can be measured
+            if workers > first:  # `run` has reserved an estimate for one worker; now a worker's memory can be measured
                 with self._budget.reserved((workers - first) * self._taken(folder).alone_mib):
                     self._start(folder, workers)
 

@@ -23,7 +23,7 @@ _KNOWN = (NotServable, FilesIncomplete, Superseded, ModelServerError, RegistryRe
 
 
 class Outcomes:
-    """Takes note of what is observed.
+    """What became of the versions of one replica.
 
     Attributes:
         failed_attempts: what was tried, and when it is tried again.

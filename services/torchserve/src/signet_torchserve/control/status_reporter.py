@@ -1,7 +1,7 @@
 """Tells the registry what became of each version, and corrects what it says otherwise.
 
-Each replica tells for itself on the registered model (`serving.replica.<name>`); what all of them have told comes to
-the version's `serving.status` and `serving.reason`, which any of them writes.
+Each replica writes its own status into a tag of the registered model, `serving.replica.<name>`. From the tags of all
+replicas each of them makes the version's `serving.status` and `serving.reason`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.presence import Presence
-from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable, served_at
+from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.replica_status import ReplicaStatus, summary
-from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision
+from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision, served_at
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class _Deployment:
     """What is to be told of a deployment, and what came of telling it."""
 
     note: _Note | None = None
-    """What is to be told of it; None if nothing was, as of one that is desired no more."""
+    """What is to be told of it; None if nothing was told yet."""
     served: _Note | None = None
     """What was told when it was ready last: to be told again after another status."""
     told: _Told | None = None
@@ -151,7 +151,7 @@ class StatusReporter:
                 deployment.served = note
 
     def _note(self, deployment: _Deployment, revision: Revision, status: str, told: _Told) -> _Note:
-        """What is to be told of a status: what was noted of it, else what the registry says, else that it is so now."""
+        """What is to be told of a status: what `put` noted, else what the registry says, else that it is so now."""
         for note in (deployment.note, deployment.served):
             if note and (note.revision.identity, note.entry.status) == (revision.identity, status):
                 return note
