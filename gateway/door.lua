@@ -1,5 +1,5 @@
--- Keeps tokens and the certificate in memory as the files say, which `signet token` and `signet certificate` write: HAProxy neither
--- restarts nor reloads, so no connection is lost. And tells Prometheus what became of each token's requests.
+-- Follows the files that `signet token` and `signet certificate` write: tokens and certificate in HAProxy's memory become what they say.
+-- HAProxy neither restarts nor reloads, so no connection is lost. Also tells Prometheus what became of each token's requests.
 local TOKENS = "/run/door/tokens.map"
 local CERTIFICATE = "/run/door/certificate.pem"
 local PAUSE_MS = 1000
@@ -50,7 +50,7 @@ end
 local function follow_certificate()
     local text = content(CERTIFICATE)
     if text == nil or text == certificate then return end
-    certificate = text -- an unusable one is told once
+    certificate = text -- noted before it is set: an unusable one is complained of once
     -- The field that holds certificates and key has no name; the documentation's, `crt`, is refused (cert_exts in HAProxy's ssl_ckch.c).
     CertCache.set({ filename = CERTIFICATE, [""] = text })
     core.Info("The door has the new certificate.")
@@ -67,7 +67,7 @@ core.register_task(function()
 end)
 
 -- Prometheus -----------------------------------------------------------------------------------------------------------------------------
--- Name, help, table, field of its entries; what is refused has its status in its key.
+-- Name, help, table, field of its entries. The keys of `door_refusals` have the status, too.
 local COUNTERS = {
     { "signet_door_requests_total", "Requests with this token.", "door_names", "http_req_cnt" },
     { "signet_door_rows_total", "Rows that were predicted for it.", "door_names", "gpc" },

@@ -1,5 +1,5 @@
 -- Requests that find no replica ready wait for one. HAProxy itself would answer them with a 503 at once.
-local WAIT_S = 20 -- a replica that dies is back within that time
+local WAIT_S = 20 -- in which a replica that has died is back
 local PAUSE_MS = 100
 
 local function replica_ready()

@@ -65,4 +65,4 @@ def test_what_served_last_starts_while_there_is_room(tmp_path: Path) -> None:
     mar = _archive(tmp_path, 100)
     workers = {"serving.workers": "20"}
     asked = [Revision("1"), Revision("2", workers), Revision("3"), Revision("4"), Revision("5")]
-    assert [budget.fits_at_start(mar, revision) for revision in asked] == [True, False, True, False, False]
+    assert [budget.reserve_at_start(mar, revision) for revision in asked] == [True, False, True, False, False]

@@ -53,7 +53,7 @@ def main() -> int:
         store = Store(settings.home)
         status = Status()
         health.serve(settings.health_address, health.Health(status, launch.client(settings, store, os.environ), store))
-        served = store.unpack_last_good(MemoryBudget(settings.pieces).fits_at_start)
+        served = store.unpack_last_good(MemoryBudget(settings.pieces).reserve_at_start)
         server = launch.start(settings, store, os.environ, served=served)
     except (InvalidSetting, OSError) as error:
         print(f"signet-torchserve: {error}", file=sys.stderr)
@@ -94,7 +94,7 @@ def follow(
     from signet_torchserve.control.registry import Registry  # noqa: PLC0415 -- as said above
     from signet_torchserve.registry_changes import name_this_process  # noqa: PLC0415 -- as said above
 
-    os_compat.lower_priority()  # predictions go first: of forty rollouts at once, their p99 is a third lower so
+    os_compat.lower_priority()  # predictions go first: their p99 is a third lower so, beside forty rollouts
     client = launch.client(settings, store, os.environ)
     name_this_process()
     registry = Registry(settings.tracking_uri, settings.alias)
@@ -114,7 +114,7 @@ def follow(
 def keep(
     what: str, start: Callable[[Store, Mapping[str, str]], subprocess.Popen[bytes]], store: Store, stop: threading.Event
 ) -> float:
-    """Have one of the processes beside TorchServe until it ends; while there is none, the workers do without.
+    """Start one of the processes beside TorchServe, and wait until it ends. Without it the workers do its work.
 
     Returns:
         Seconds to wait before the next one.

@@ -1,7 +1,7 @@
 """Whether a worker is at work on a batch: a byte of its memory that the controller can read.
 
-TorchServe counts the requests that wait for a version, not those that its workers are at work on. When it ends a
-worker, it forgets these: their clients never hear. So the controller looks here before it lets a version's workers end.
+TorchServe counts the requests that wait for a version, not those that its workers are at work on. When TorchServe ends
+a worker, the clients of that worker's requests never hear. So the controller looks here before it ends workers.
 
 The byte lies in memory. A file on a disk would slow a worker down that serves many connections.
 """

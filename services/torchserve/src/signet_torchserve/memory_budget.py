@@ -1,7 +1,7 @@
 """Whether a replica has memory for another version: decided before workers start, so that none is killed for it.
 
-What a version needs is told by its archive: its weights, which its workers map and share, and what each worker takes
-besides. That is an estimate. When its first worker has loaded it, what it takes is measured, before there are more.
+The size of its archive tells what a version needs: its weights, which all its workers share, and some memory for each
+worker. That is an estimate. When the first worker has loaded the version, its memory is measured before others start.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from signet_torchserve.version_options import Options
 
 # `python -m bench --only many` has what these come from.
 FORKED_MIB = 16
-"""What a worker takes besides weights."""
+"""What a forked worker takes besides weights."""
 STARTED_ANEW_MIB = 160
-"""What it takes where no process forks it."""
+"""What a worker takes that is not forked."""
 REPLICA_MIB = 640
-"""What a replica takes that has hardly a model."""
+"""What a replica takes before it has models."""
 SPARE_MIB = 128
 """What stays free: requests take memory while they are answered, and Java takes more as it goes."""
 
@@ -71,8 +71,8 @@ class MemoryBudget:
             with self._lock:
                 self._reserved_mib -= needed_mib
 
-    def fits_at_start(self, archive: Path, revision: Revision) -> bool:
-        """Whether a version may start with the replica, beside those that were asked about before and may."""
+    def reserve_at_start(self, archive: Path, revision: Revision) -> bool:
+        """Reserve memory for a version that starts with the replica; False if there is too little."""
         try:
             workers = Options.from_tags(revision.tags).workers
         except NotServable:  # by a rule that it served without: the controller tells

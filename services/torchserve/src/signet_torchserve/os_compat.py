@@ -15,7 +15,7 @@ import psutil
 
 _NICE = 10
 IS_LINUX = sys.platform == "linux"
-_shown: list[object] = []  # files that stay as long as this process
+_shown: list[object] = []  # files that are kept until this process ends
 
 
 def has_netty_sockets() -> bool:
@@ -29,7 +29,7 @@ def has_netty_sockets() -> bool:
 def shared_byte(name: str) -> mmap.mmap:
     """A byte of this process, 0 at first, that others of its user can read by the process id and the name.
 
-    Where it can, it has no file on a disk: while such a page is written back, who changes it waits.
+    On Linux the byte lies in no file on a disk: while the kernel writes such a file, who changes the byte waits.
     """
     if IS_LINUX:
         descriptor = os.memfd_create(name)  # stays open: it is how the byte is found

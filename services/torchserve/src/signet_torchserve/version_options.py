@@ -12,7 +12,7 @@
 Requests share a forward pass only where `batch_invariance` has proven that no row of an answer depends on another row,
 or where the author says so by `serving.rows`.
 
-Changing one on a version that serves rolls it out again, beside the one that serves until then.
+If such a tag changes on a version that serves, the version is rolled out anew, beside the one that serves.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Options:
 
     allow: frozenset[str] = frozenset()
     batch_size: int = 32
-    max_batch_delay_ms: int = 0  # a batch is what is queued: nobody waits for others to come (patches.py)
+    max_batch_delay_ms: int = 0  # a batch is what is queued: no request waits for others to come (patches.py)
     workers: int = 1
     timeout_s: int = deadlines.DEFAULT_TIMEOUT_S
     rows_are_vouched_for: bool = False

@@ -106,7 +106,7 @@ def test_an_archive_says_whether_requests_share_a_pass(
     """They do if the program's rows are proven, or vouched for, not to depend on one another."""
     model = models.save(tmp_path / "model", Formula(function), rows(3, 2))
     alone = because and f"; requests are answered one by one, because {because}"
-    assert builder.alone(models.unpack(model, tmp_path / "mar", **tags)) == alone
+    assert builder.why_alone(models.unpack(model, tmp_path / "mar", **tags)) == alone
 
 
 @pytest.mark.parametrize(

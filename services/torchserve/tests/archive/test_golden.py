@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from signet_torchserve.archive.golden import Golden, are_about
+from signet_torchserve.archive.golden import Golden, are_close
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_an_answer_is_right_up_to_rounding(expected: Any, answer: Any, is_right:
 )
 def test_answers_are_the_same_up_to_rounding(answer: Any, other: Any, is_so: bool) -> None:
     """A sum is as exact as its greatest terms are."""
-    assert are_about(answer, other) is is_so
+    assert are_close(answer, other) is is_so
 
 
 def test_a_neighbour_has_other_numbers() -> None:

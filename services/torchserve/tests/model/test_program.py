@@ -24,7 +24,7 @@ def program(folder: Path, function: Any, example: Any, signature: ModelSignature
 
 def load(unpacked: Path) -> Program:
     """The program of an archive, as the handler loads it."""
-    return Program(unpacked / "model.pt2", is_batch_invariant=not builder.alone(unpacked))
+    return Program(unpacked / "model.pt2", is_batch_invariant=not builder.why_alone(unpacked))
 
 
 def model_input(inputs: Any) -> ModelInput:

@@ -47,8 +47,8 @@ _PLAIN_RECORD = re.compile(
     rf"|{re.escape(_SAMPLE_INPUTS)}"
 )
 _PLAIN_PAYLOAD = re.compile(r"(weight|tensor)_\d+")
-# What reading a document of another form than expected raises.
-_UNREADABLE = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+# What is raised where a document has another form than expected.
+_MALFORMED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
 def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
@@ -64,14 +64,14 @@ def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
         folder = Path(temporary, "files")
         folder.mkdir()
         _copy_contract(model, folder)
-        strip_pickles(_program(model), folder / PROGRAM)
+        strip_pickles(_checked_program_path(model), folder / PROGRAM)
         try:
             program = program_json(folder / PROGRAM)
             signature_fit.refuse_unfit(program, _mlmodel(folder)["signature"])
             Guards(program)  # raises NotServable for what each worker would refuse
             pure_function.refuse_impure(program, options.allow)
             alone_because = proof.obstacle(program, is_vouched_for=options.rows_are_vouched_for)
-        except _UNREADABLE as error:
+        except _MALFORMED as error:
             raise NotServable(f"{PROGRAM} is not a .pt2 file: its {PROGRAM_JSON} cannot be read: {error!r}.") from error
         for file_name in (LABELS, GOLDEN):
             _copy_json(model, folder, file_name)
@@ -107,7 +107,7 @@ def _pack(folder: Path, name: str, revision_id: str, mar: Path) -> None:
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(description))
 
 
-def alone(unpacked: Path) -> str:
+def why_alone(unpacked: Path) -> str:
     """Why requests don't share a forward pass, as the end of a sentence; empty if they share one."""
     because = json.loads((unpacked / OPTIONS).read_text("utf-8")).get("alone_because", "")
     return because and f"; requests are answered one by one, because {because}"
@@ -116,8 +116,8 @@ def alone(unpacked: Path) -> str:
 def strip_pickles(source: Path, target: Path) -> None:
     """Copy a .pt2 file without its sample inputs, the one record that is always a pickle.
 
-    `torch.export.load` reads the copy alike, and finds nothing else that it would unpickle: not in the records of
-    older formats, nor in constants that are no tensors. Nor is there a text that it would run (see `safety_scan`).
+    `torch.export.load` reads the copy as it reads the file. In the copy it finds nothing to unpickle: no records of
+    older formats, and no constants but tensors. Nor does it find a text that it would run (see `safety_scan`).
 
     Raises:
         NotServable: a weight, a constant, the program or the file as a whole is not plain data.
@@ -150,19 +150,19 @@ def strip_pickles(source: Path, target: Path) -> None:
                     entry = _aligned(record, file.tell())
                     with program.open(record) as content, copy.open(entry, "w", force_zip64=True) as part:
                         shutil.copyfileobj(content, part, _CHUNK_BYTES)
-    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (*_MALFORMED, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise NotServable(f"{source.name} is not a .pt2 file: {error}.") from error
 
 
 def _aligned(record: str, offset: int) -> zipfile.ZipInfo:
     """Entry, written at `offset` of a file, whose content begins where torch puts it: at a multiple of 64 bytes.
 
-    So a worker can map the content into its memory, instead of reading it. The gap is an extra field, torch's own.
+    A worker can map such content into its memory, instead of reading it. As torch has it, an extra field fills the gap.
 
     Source: caffe2/serialize/inline_container.cc, `getPadding`.
     """
     entry = zipfile.ZipInfo(record)
-    entry.CRC = 0  # the header has one, and is asked for its length before there is any
+    entry.CRC = 0  # for FileHeader, of which only the length is needed here
     gap = -(offset + len(entry.FileHeader(zip64=True)) + 4) % _ALIGNMENT
     entry.extra = struct.pack("<2sH", b"FB", gap) + b"Z" * gap
     return entry
@@ -183,11 +183,12 @@ def _mlmodel(model: Path) -> dict[str, Any]:
         raise NotServable("The version is no MLflow model: it has no MLmodel file.")
     try:
         return mlmodel.read(model / MLMODEL)
-    except _UNREADABLE as error:
+    except _MALFORMED as error:
         raise NotServable(f"The MLmodel file cannot be read: {error}.") from error
 
 
 def _copy_contract(model: Path, folder: Path) -> None:
+    """Copy MLmodel, if it has a signature that can be read."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- seconds that the health check need not spend
     from mlflow.models import ModelSignature  # noqa: PLC0415 -- as above
 
@@ -199,7 +200,7 @@ def _copy_contract(model: Path, folder: Path) -> None:
         )
     try:
         ModelSignature.from_dict(signature)
-    except (*_UNREADABLE, MlflowException) as error:
+    except (*_MALFORMED, MlflowException) as error:
         raise NotServable(f"The signature cannot be read: {error}.") from error
     shutil.copyfile(model / MLMODEL, folder / MLMODEL)
 
@@ -231,7 +232,7 @@ def _was_cut_off(program: Path) -> bool:
     return not begins or (begins == _ZIP and not zipfile.is_zipfile(program))
 
 
-def _program(model: Path) -> Path:
+def _checked_program_path(model: Path) -> Path:
     program = _program_path(model)
     if not program.is_file() or not _is_inside(program, model):
         raise NotServable(

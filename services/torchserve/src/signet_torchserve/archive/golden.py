@@ -30,7 +30,7 @@ class Golden:
 
     def mismatch(self, answer: Any) -> str | None:
         """What is wrong with the JSON that a version has answered; None if nothing is."""
-        if self.response is None or _is_about(answer, self.response):
+        if self.response is None or _is_close(answer, self.response):
             return None
         return f"The golden rows are answered with {answer}: expected {self.response}."
 
@@ -40,24 +40,24 @@ class Golden:
         return _scaled(self.request)
 
 
-def are_about(answer: Any, other: Any) -> bool:
-    """Whether two answers to one request are equal but for rounding, which follows the greatest of their numbers."""
-    return _is_about(answer, other, _ABSOLUTE * max(1.0, _greatest(other)))
+def are_close(answer: Any, other: Any) -> bool:
+    """Whether two answers to one request are equal but for rounding: the greater their numbers, the coarser it is."""
+    return _is_close(answer, other, _ABSOLUTE * max(1.0, _greatest(other)))
 
 
-def _is_about(answer: Any, expected: Any, absolute: float = _ABSOLUTE) -> bool:
+def _is_close(answer: Any, expected: Any, absolute: float = _ABSOLUTE) -> bool:
     """Whether two JSON values are equal, but for rounding in their numbers."""
     if isinstance(expected, list):
         return (
             isinstance(answer, list)
             and len(answer) == len(expected)
-            and all(_is_about(one, other, absolute) for one, other in zip(answer, expected, strict=True))
+            and all(_is_close(one, other, absolute) for one, other in zip(answer, expected, strict=True))
         )
     if isinstance(expected, dict):
         return (
             isinstance(answer, dict)
             and answer.keys() == expected.keys()
-            and all(_is_about(answer[name], value, absolute) for name, value in expected.items())
+            and all(_is_close(answer[name], value, absolute) for name, value in expected.items())
         )
     if isinstance(expected, float) and isinstance(answer, (int, float)) and not isinstance(answer, bool):
         return math.isclose(answer, expected, rel_tol=_RELATIVE, abs_tol=absolute)

@@ -21,7 +21,7 @@ class LoadFailure:
     @classmethod
     def of(cls, unpacked: Path) -> Self | None:
         """What a worker has written into a version's folder; None if no worker failed."""
-        with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: it is only being written
+        with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: it is still being written
             return cls(**json.loads((unpacked / LOAD_FAILURE).read_text("utf-8")))
         return None
 

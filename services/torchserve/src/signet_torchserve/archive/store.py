@@ -36,11 +36,11 @@ _UNUSUAL = re.compile(r"[^A-Za-z0-9_-]")
 class Store:
     """The first folder `replica-1`, `replica-2`, … that no running replica has.
 
-    Replicas may share a volume, and each finds after a restart what it, or another one, has left.
+    Replicas may share a volume. After a restart a replica finds what it has left there, or what another one has.
 
     Attributes:
-        replica: what the replica is called in the registry: the same after a restart, and no other replica's name,
-            though replicas on other machines have a folder of the same number.
+        replica: the replica's name in the registry: the same after a restart, and no other replica's, though on another
+            machine a replica may have a folder of the same number.
         sockets: the folder in which this replica's processes listen.
         management: where TorchServe's management API listens: a socket in that folder, or a port.
 
@@ -53,7 +53,7 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         self.home, self._lock = _first_free(home)
-        self.replica = _replica(self.home)
+        self.replica = _replica_name(self.home)
         self.archives = self.home / "archives"
         self.temporary = self.home / "tmp"
         self._last_desired = _Revisions(self.home / "desired.json")
@@ -65,7 +65,7 @@ class Store:
         self.temporary.chmod(0o700)
         self.sockets = socket_folder.begin(self.home)
         self.management = socket_folder.management(self.sockets)
-        # At the latest when this process ends.
+        # Deletes that folder when the store is closed, or this process ends.
         self._end_sockets = weakref.finalize(self, socket_folder.end, self.sockets)
         for path in self.archives.iterdir():
             if path.is_dir():
@@ -80,17 +80,17 @@ class Store:
         return self.archives / f"{stem(name)}@{revision_id}"
 
     def write_manifest(self, name: str, revision: Revision) -> None:
-        """Note the digest of a version's archive, and of which model it is: from now on it is cached."""
+        """Note the digest of a version's archive, and which model it is of: from now on the archive is cached."""
         mar = self.archive(name, revision)
         _write(_manifest(mar), {"created": revision.created, "sha256": digest.of_file(mar)})
 
     def is_cached(self, name: str, revision: Revision) -> bool:
-        """Whether a version's archive is there with its manifest, and not that of a model that had its name before."""
+        """Whether a version's archive is there with its manifest, and is not of an earlier model of the same name."""
         mar = self.archive(name, revision)
         return mar.exists() and _read(_manifest(mar)).get("created") == revision.created
 
     def unpack(self, name: str, revision: Revision) -> Path | None:
-        """Folder of a version's files, for TorchServe to serve; None if its archive was changed: it is gone now."""
+        """Unpack a version's archive; returns the folder. An archive that was changed is deleted; returns None."""
         mar = self.archive(name, revision)
         if not self.is_cached(name, revision) or _read(_manifest(mar))["sha256"] != digest.of_file(mar):
             self._delete(mar)
@@ -103,7 +103,7 @@ class Store:
                 archive.extractall(folder)
             _write(folder / _REVISION, asdict(revision))
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)  # on a full disk it is in the others' way
+            shutil.rmtree(folder, ignore_errors=True)  # on a full disk others need the room
             raise
         return folder
 
@@ -151,17 +151,17 @@ class Store:
         return self._last_good.kept()
 
     def unpack_last_good(
-        self, fits: Callable[[Path, Revision], bool] = lambda _archive, _revision: True
+        self, reserve: Callable[[Path, Revision], bool] = lambda _archive, _revision: True
     ) -> dict[str, Revision]:
         """The versions that served last and can serve again at once; their files lie unpacked.
 
         Args:
-            fits: whether a version, whose archive it gets, may start beside those before.
+            reserve: reserves memory for the version of an archive; False if there is too little.
         """
         unpacked = {}
         for name, revision in self.last_good().items():
             try:
-                if self.is_cached(name, revision) and not fits(self.archive(name, revision), revision):
+                if self.is_cached(name, revision) and not reserve(self.archive(name, revision), revision):
                     logger.warning("%s version %s does not start: there is no memory for it.", name, revision.id)
                 elif self.unpack(name, revision):
                     unpacked[name] = revision
@@ -197,7 +197,7 @@ def _first_free(home: Path) -> tuple[Path, IO[str]]:
     raise AssertionError("there is always another number")
 
 
-def _replica(home: Path) -> str:
+def _replica_name(home: Path) -> str:
     path = home / "replica.json"
     known = _read(path).get("replica")
     if isinstance(known, str):
@@ -223,7 +223,7 @@ def _manifest(mar: Path) -> Path:
 
 
 class _Revisions:
-    """Revisions by name in a state file of this replica's. Of hundreds, to read or write them takes a look's time."""
+    """Revisions by name in a state file, and in memory: to read or write hundreds takes as long as a look."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -35,8 +35,8 @@ from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATU
 
 MAX_TAG_LENGTH = 4000
 PAGE = 1000  # models: the fewer pages, the fewer models move from one page to another while they are read
-# Every model, and no prompt. MLflow's client adds a filter for models that are tagged as no prompts unless it finds this
-# tag's name. A server from before prompts (MLflow 2.21) has no such tags.
+# Every model, and no prompt. MLflow's client adds a filter for models that are tagged as no prompts, unless a filter
+# has that tag's name. A server from before prompts (MLflow 2.21) has no such tags.
 EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 EXPERIMENT = "0"  # MLflow's experiment that is always there: its tags tell which replicas there are
 FILES_AT_ONCE = 4  # most files are small: one after the other, they would wait for the server most of the time

@@ -17,7 +17,7 @@ from signet_contract.policy import Policy
 
 from signet_torchserve import memory, name_validation
 from signet_torchserve.archive import builder, digest
-from signet_torchserve.archive.golden import Golden, are_about
+from signet_torchserve.archive.golden import Golden, are_close
 from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.archive.served_contract import ServedContract
 from signet_torchserve.archive.store import Store
@@ -191,7 +191,7 @@ class Rollout:
 
     def _prove(self, folder: Path) -> None:
         """Have the version's workers give its golden answers."""
-        self._alone = builder.alone(folder)
+        self._alone = builder.why_alone(folder)
         self._check_contract(folder)
         self._bring_up(folder)
         golden = Golden.of(folder)
@@ -274,7 +274,7 @@ class Rollout:
             for other in others:
                 pool.submit(ask, other)  # whatever its answer is
         for other in (future.result() for future in again):
-            if not are_about(other, answer):
+            if not are_close(other, answer):
                 raise NotServable(
                     f"The model answers one request with {answer} and then with {other}, so that its answers are no "
                     "function of a request: call model.eval() before logging it. If the answers are meant to vary, "

@@ -99,9 +99,9 @@ class TorchServe:
     def remove(self, name: str, revision_id: str, *, at_any_cost: bool = False) -> bool:
         """End a version's workers and forget it; whether it is unknown now.
 
-        The workers first, for two reasons. To end those of a version that it forgets, TorchServe runs a program `kill`,
-        and in an image without one it answers 500 and forgets nothing. And a request may have come by the version's
-        number at the last moment: it is queued again when its worker ends, and would be forgotten with the version.
+        The workers end first, for two reasons. To end the workers of a version that it deletes, TorchServe runs the
+        program `kill`: in an image without that program it answers 500 and deletes nothing. And a request may have come
+        by the version's number at the last moment: it is queued again when its worker ends, and must not be deleted.
         """
         served = self.version(name, revision_id)
         if served is None:

@@ -35,7 +35,7 @@ class _DoesNotFit(Exception):
 
 
 def prepared(folder: Path, patches: Iterable[Patch] = PATCHES) -> Frontend:
-    """The frontend with all of the patches that fit; of each other one the log says what is lost.
+    """The frontend with all patches that fit; the log says what is lost without each of the others.
 
     Args:
         folder: where to write the classes that are changed.
@@ -82,10 +82,10 @@ def _changed(patch: Patch, jar: zipfile.ZipFile, before: dict[str, bytes], appli
 
 
 def _check_links(change: Change, content: bytes, jar: zipfile.ZipFile) -> None:
-    """Whether our class has all that is used of the one whose place it takes, and finds all that ours use.
+    """Check that our class has all that is used of the class that it replaces, and that the jar has all that ours use.
 
     Raises:
-        _DoesNotFit: it does not.
+        _DoesNotFit: something is missing.
     """
     ours = {file.stem: ClassFile(file.read_bytes()) for file in (OURS / "signet").glob("*.class")}
     for of, name, descriptor in _parsed(content).uses:

@@ -43,11 +43,11 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start TorchServe as a child, with its log in the file `log`, or on our output.
 
-    `served` lie unpacked in the store: they are known before the port opens, so that requests to them wait for their
-    workers. Registered by the controller, seconds later, they would be answered 404 until then.
+    The versions `served` lie unpacked in the store. TorchServe knows them before its port opens, and requests to them
+    wait for their workers. If the controller registered them, seconds later, requests would be answered 404 until then.
 
-    The `torchserve` launcher is left out: it puts a second process in between, swallows the exit code, does not pass
-    signals on and keeps one pid file for the whole machine. What it does besides is the command line below.
+    The `torchserve` launcher is not used: it puts a second process in between, swallows the exit code, does not pass
+    signals on and keeps one pid file for the whole machine. All else that it does is the command line below.
 
     Raises:
         InvalidSetting: there is no Java that could run it.
@@ -63,10 +63,10 @@ def start(
     command = [
         jre.java(environment),
         f"-Dmodel_server_home={home}",
-        f"-Djava.io.tmpdir={store.sockets}",  # where it has the workers' sockets
-        f"-Dio.netty.native.workdir={store.temporary}",  # of a library that it loads: /tmp may be mounted noexec
+        f"-Djava.io.tmpdir={store.sockets}",  # where it puts the workers' sockets
+        f"-Dio.netty.native.workdir={store.temporary}",  # where Netty puts a library: /tmp may be mounted noexec
         f"-Dlog4j.configurationFile={Path(__file__).with_name('log4j2.xml').as_uri()}",
-        "-XX:-UsePerfData",  # which Java writes to /tmp, wherever its own folder is
+        "-XX:-UsePerfData",  # Java would write such data to /tmp, whatever java.io.tmpdir says
         *vmargs,
         "-cp",
         prepared.classpath,
@@ -95,7 +95,7 @@ def start(
             **(enforced if Piece.ENFORCEMENT_SERVICE in fitting else {}),
             **switchable_pieces.told(fitting),
             "TS_METRICS_CONFIG": str(METRICS_CONFIG),
-            # Where it starts gRPC, any free ports: the usual ones may be another TorchServe's.
+            # Any free ports, if it starts gRPC: another TorchServe may have the usual ones.
             "TS_GRPC_INFERENCE_PORT": "0",
             "TS_GRPC_MANAGEMENT_PORT": "0",
             undecided_requests.ARE_KEPT: str(are_kept).lower(),
@@ -115,9 +115,9 @@ def _addresses(store: Store) -> dict[str, str]:
 
 
 def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision]) -> Path:
-    """The settings, and what is served from the start.
+    """TorchServe's settings, with a snapshot of the versions that it serves from the start.
 
-    That is a snapshot, for with `--models` TorchServe takes a delay of 0 for none, and lets batches wait 100 ms.
+    The option `--models` would not do: with it TorchServe takes a delay of 0 as not set, and lets batches wait 100 ms.
 
     Source: https://docs.pytorch.org/serve/snapshot.html
     """
@@ -158,9 +158,9 @@ def start_forking(store: Store, environment: Mapping[str, str]) -> subprocess.Po
     """The process that forks TorchServe's workers."""
     told = {
         "LC_ALL": "C.UTF-8",  # as TorchServe's workers have it
-        "OPENBLAS_NUM_THREADS": "1",  # it would make its threads when numpy is imported
+        "OPENBLAS_NUM_THREADS": "1",  # else it starts threads when numpy is imported, before the forks
     }
-    # -P: what lies in our working folder is nothing that a worker may import.
+    # -P: a worker must not import what lies in our working folder.
     return _started(["-P", "-m", forking.__name__, str(_forking_address(store))], {**environment, **told})
 
 
@@ -168,8 +168,8 @@ SIDE_PROCESSES = (
     (Piece.FORK, "The forking process", start_forking),
     (Piece.ENFORCEMENT_SERVICE, "The enforcement service", start_enforcement),
 )
-"""What runs beside TorchServe, each where its piece takes part. The forking process comes first, for TorchServe starts
-workers as soon as it is up."""
+"""What runs beside TorchServe, each if its piece takes part. The forking process comes first: TorchServe starts workers
+as soon as it is up."""
 
 
 def _started(arguments: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -182,9 +182,9 @@ def _started(arguments: list[str], environment: Mapping[str, str]) -> subprocess
 
 
 def _worker_python(store: Store) -> str:
-    """What TorchServe is to take for Python: a file, for it passes its Python no options.
+    """The program that TorchServe starts as Python: a script with our shim, as TorchServe passes its Python no options.
 
-    Where no file of the store may be executed, as on a volume that is mounted noexec, that is Python.
+    Python itself where no file of the store may be executed, as on a volume that is mounted noexec.
     """
     path = store.temporary / "python"
     words = [sys.executable, "-I", "-S", shim.__file__, str(_forking_address(store))]

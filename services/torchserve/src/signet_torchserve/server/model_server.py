@@ -2,13 +2,13 @@
 
 Beyond the methods of `ModelServer`, a server must
 
-- run on the controller's machine: `ServedVersion.pids` are process ids there, by which the controller sees whether a
-  worker has ended, what memory it takes (`memory.taken`), and whether it is at work: each worker has a
-  `busy_flag.BusyFlag`, and counts as idle without one;
-- hold the place of a model that is new by the version `PLACEHOLDER`, which `defaults` names and `versions` does not,
-  which answers 503, and which goes when another version is made the default or the last one is removed;
+- run on the controller's machine. `ServedVersion.pids` are process ids there: by them the controller sees whether a
+  worker has ended, what memory it takes (`memory.taken`), and whether it is at work. For that each worker has a
+  `busy_flag.BusyFlag`; a worker without one counts as idle;
+- hold a new model's place by the version `PLACEHOLDER`. `defaults` names it, `versions` does not, and requests to it
+  are answered 503. It goes when another version is made the default, or the last one is removed;
 - call a version by the `revision_id` that `ensure` gets: the store finds the version's files by that name;
-- start a worker anew that has ended, and have one that cannot load a version write a `LoadFailure` into the version's
+- start a worker anew that has ended. A worker that cannot load a version writes a `LoadFailure` into the version's
   folder; without it the registry is told no more than that a worker ended;
 - answer each request that it has accepted for a version, and count it in `pending_requests` until a worker begins;
 - answer `/predictions/<name>` with the statuses that the gateway knows: 404, 503 and 502 (a first worker died with the
@@ -37,7 +37,7 @@ _POLL_S = 0.05
 
 
 class ModelServerError(Exception):
-    """The model server did not do what it was asked to, or has not said that it did; the message is its own."""
+    """The model server refused what it was asked to do, or has not said that it did it; the message is its own."""
 
 
 class RequestRejected(ModelServerError):
@@ -68,15 +68,15 @@ class ModelServer(Protocol):
 
     A version may be there more than once, with other tags: so each goes by its `Revision.id`, here `revision_id`.
 
-    Each method raises `ModelServerError` where the server does not answer or refuses. The server may have done what it
-    was asked to all the same: who needs to know observes it. Each may be called again.
+    Each method raises `ModelServerError` where the server does not answer or refuses. The server may have done all the
+    same what it was asked to: whoever needs to know looks. Each may be called again.
     """
 
     def is_up(self) -> bool:
         """Whether it answers."""
 
     def defaults(self) -> dict[str, str]:
-        """The `revision_id` of every model's default, by the model's name; it costs no call for each of them."""
+        """The `revision_id` of every model's default, by the model's name; costs few calls, however many models."""
 
     def versions(self, name: str) -> Mapping[str, ServedVersion]:
         """All versions of one model, by `revision_id`; none if it is unknown."""

@@ -1,7 +1,7 @@
 """What is changed in the classes of TorchServe's frontend: TorchServe 0.12 is the last, and it is pinned.
 
-Each patch changes some bytes of some classes, as a whole or not at all: `frontend` leaves out one that does not fit the
-jar that is installed, and TorchServe then does that one thing in its own way.
+Each patch changes some bytes of some classes, as a whole or not at all. `frontend` leaves out a patch that does not fit
+the installed jar: then TorchServe does that one thing in its own way.
 
 Source: https://github.com/pytorch/serve/tree/v0.12.0/frontend/server/src/main/java/org/pytorch/serve
 """
@@ -61,9 +61,10 @@ _MODEL_SERVER = "org/pytorch/serve/ModelServer.class"
 _ERRORS = _class("org/pytorch/serve/util/NettyUtils", "signet/Errors")
 
 # `Model.pollBatch` takes the first request of the queue and then, up to `batch_size`, those that come within
-# `max_batch_delay` milliseconds. So a request that is alone waits out the delay, and with a delay of 0 the loop ends
-# after the second request, for `if (maxDelay <= 0) break` comes after each. Left out, a delay of 0 means: take all that
-# is queued, wait for nothing. `make bench BENCH='--only noop,noop_batched,noop_waiting'` shows what each way gains.
+# `max_batch_delay` milliseconds. So a request that is alone waits out the delay. With a delay of 0 the loop ends after
+# the second request, for `if (maxDelay <= 0) break` comes after each. Without that line a delay of 0 means: take all
+# that is queued, wait for nothing. `make bench BENCH='--only noop,noop_batched,noop_waiting'` shows what each way
+# gains.
 _BATCHES = Patch(
     name="batches",
     purpose="A batch is all that is queued, and nobody waits for more.",
@@ -81,7 +82,7 @@ _BATCHES = Patch(
 
 # A `BatchAggregator` waits for the answers to all requests of a batch, and its worker gets no other batch meanwhile.
 # `ContinuousBatching`, meant for models that answer token by token, keeps a request until it is answered, and names it
-# to the worker again with the next batch, without its body. So every model gets that one, with three changes.
+# to the worker again with the next batch, without its body. Every model gets that aggregator, with three changes.
 # 1. For a request that goes on (`ts_stream_next`) it sends a part of the answer. Now it sends nothing if the status of
 #    that part is 102 (Processing). This replaces a test for a request's own time limit, which none of ours has.
 # 2. A request that is kept takes the place of a new one in the next batch. Now a batch has up to `batch_size` new ones.
@@ -94,7 +95,7 @@ UNDECIDED = Patch(
     changes={
         _MODEL: [
             # incNumJobTickets, pop, | aload this, getfield lock, invokevirtual lockInterruptibly, | aload, getfield
-            # … | seven times nop | … (who does not hold the lock does not unlock it either)
+            # … | seven times nop | … (a thread that does not hold the lock does not unlock it)
             _code("b6022d 57 2a b40100 b601b8 2a b400ef 12f2", "b6022d 57 00 000000 000000 2a b400ef 12f2"),
         ],
         "org/pytorch/serve/wlm/WorkLoadManager.class": [
@@ -113,8 +114,8 @@ UNDECIDED = Patch(
     },
 )
 
-# `NettyUtils.sendHttpResponse` closes the connection after every status from 400 on, so a client whose request was
-# refused connects anew for each. Now it closes it after those beyond 400.
+# `NettyUtils.sendHttpResponse` closes the connection after every status from 400 on: after each refused request its
+# client connects anew. Now it closes the connection only after statuses above 400.
 _CONNECTIONS = Patch(
     name="connections",
     purpose="A rejection does not cost the connection.",
@@ -129,10 +130,10 @@ _CONNECTIONS = Patch(
 )
 
 # `HttpRequestHandler.channelRead0` answers 500 to every exception that it does not name: also to Netty's
-# `DecoderException`, which a form with a bad %-escape raises, or a part without a name. Where it names the exception of
-# a download, of which `allowed_urls` permits none, it now names that one, and so goes on as after a
-# `BadRequestException`: 400. So it does after an `IllegalArgumentException`, which a path with a bad %-escape raises
-# and which got a 403.
+# `DecoderException` for a form with a bad %-escape, or with a part that has no name. It names
+# `DownloadArchiveException`, which never comes, as `allowed_urls` permits no download: now it names `DecoderException`
+# in that place, and answers 400. A path with a bad %-escape raises an `IllegalArgumentException`, and was answered 403:
+# now it is answered 400, too.
 _DECODING = Patch(
     name="decoding",
     purpose="What cannot be decoded is the client's fault.",
@@ -147,23 +148,23 @@ _DECODING = Patch(
     },
 )
 
-# TorchServe takes a prediction in any method and with any Content-Encoding, and reads the JSON that `curl -d` sends
-# without a header as a form, which loses it. `java/signet/Requests.java` answers the first two with a 405 and a 415,
-# and makes JSON of the third. `java/signet/Errors.java` words what it answers, and what is raised while Netty reads a
-# form.
+# TorchServe takes a prediction in any method and with any Content-Encoding. JSON that `curl -d` sends without a header
+# is lost, as TorchServe reads it as a form. `java/signet/Requests.java` answers other methods with 405 and encodings
+# with 415, and calls that JSON what it is. `java/signet/Errors.java` words these answers, and those to a form that
+# Netty cannot read.
 _REQUESTS = Patch(
     name="requests",
-    purpose="A request that no worker could read is told so before.",
+    purpose="A request that no worker could read is refused before one gets it.",
     lost="JSON that is called a form is a 400, any method is served, and the errors have TorchServe's own words.",
     changes={_REQUEST_HANDLER: [_ERRORS]},
 )
 
 # TorchServe answers 503 "has no worker … scale workers" both where a version has no worker and where its queue is full.
 # `Model.addJob` now calls the queue's `add` in place of `offer`, so that a full queue raises an
-# `IllegalStateException`; `HttpRequestHandler.channelRead0` answers that with a 429 where it answered an
-# `OutOfMemoryError`, which ends this Java anyway. `java/signet/Errors.java` words it, with Retry-After, and tells other
-# such exceptions apart. So a gateway can tell what to ask of another replica (404, 503: the version is not there) from
-# what would only multiply an overload.
+# `IllegalStateException`. `HttpRequestHandler.channelRead0` named `OutOfMemoryError`, which ends this Java anyway: now
+# it names `IllegalStateException` in that place, and answers 429. `java/signet/Errors.java` words it, with Retry-After,
+# and tells other such exceptions apart. So the gateway asks another replica where the version is not there (404, 503),
+# and not where that would only multiply an overload.
 _OVERLOAD = Patch(
     name="overload",
     purpose="A full queue says that it is full: 429.",
@@ -187,8 +188,8 @@ _WORKERS = Patch(
     changes={"org/pytorch/serve/job/RestJob.class": [_ERRORS]},
 )
 
-# `WorkerThread.run` says 500 "Worker died." of a worker that died with a request, and of one that it ends because the
-# request takes too long. The latter is a 504 now: another replica would lose a worker, too.
+# `WorkerThread.run` answers 500 "Worker died." if a worker died with a request, and also if it ends the worker because
+# the request takes too long. The latter is a 504 now: another replica would lose a worker, too.
 _TIME_OUTS = Patch(
     name="time-outs",
     purpose="A time-out is a 504.",
@@ -205,9 +206,9 @@ _TIME_OUTS = Patch(
     },
 )
 
-# Netty's `HttpObjectAggregator` answers an empty 413, and may close the connection while its client sends, who then
-# loses that answer. For a body that does not come it waits for ever. `ServerInitializer` takes
-# `java/signet/Aggregator.java`.
+# Netty's `HttpObjectAggregator` answers an empty 413. It may close the connection while the client sends: then the
+# client loses the answer. It waits for ever for a body that does not come. `ServerInitializer` takes
+# `java/signet/Aggregator.java` in its place.
 _BODY_LIMIT = Patch(
     name="body limit",
     purpose="A body that is too large is told the limit, and one that comes too slowly is not waited for.",
@@ -219,11 +220,10 @@ _BODY_LIMIT = Patch(
     },
 )
 
-# The management API unzips an archive, and waits for its workers, in one of the few threads that serve all clients:
-# those of its clients stand still for as long as a worker takes to start.
-# `ModelServer.startRESTserver` gives the metrics API a thread of its own, and the management API one of the clients':
-# now it is the other way round. (Without `enable_metrics_api`, which is on by default, there would be no management
-# API.)
+# The management API runs in one of the few threads that serve all clients. While it unzips an archive and waits for
+# workers, that thread's clients get no answers. `ModelServer.startRESTserver` gives the metrics API a thread of its
+# own: now the management API has that thread, and the metrics API one of the clients'. (Without `enable_metrics_api`,
+# which is on by default, there would be no management API.)
 _MANAGEMENT = Patch(
     name="management",
     purpose="To deploy keeps no client waiting.",
@@ -258,7 +258,7 @@ _GRPC = Patch(
     },
 )
 
-# `ModelServer.initializeServer` sets SO_LINGER to 0, so that what closes a connection resets it: the 429, or 404, just
+# `ModelServer.initializeServer` sets SO_LINGER to 0. A connection that is closed is then reset: the 429 or 404 just
 # sent may be lost on its way. Now connections are closed as usual.
 _CLOSING = Patch(
     name="closing",

@@ -16,12 +16,12 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Stands in for Netty's HttpObjectAggregator, which collects a request's body, so that a body that is too large or comes
- * too slowly gets an answer that says so.
+ * Collects a request's body in place of Netty's HttpObjectAggregator, and says so if the body is too large or comes too
+ * slowly.
  *
- * <p>The rest of one that is too large is read and dropped: a connection that is closed while its client sends may lose
- * the answer. One that comes slowly ends with its connection: it takes one of the few places that the gateway has for
- * large requests.
+ * <p>The rest of a body that is too large is read and dropped: if the connection were closed while its client sends, the
+ * answer might be lost. After a body that comes too slowly the connection is closed: such a request takes one of the few
+ * places that the gateway has for large ones.
  */
 public final class Aggregator extends HttpObjectAggregator {
     private static final int LOOK_S = 10;

@@ -23,10 +23,11 @@ import org.pytorch.serve.util.JsonUtils;
 import org.pytorch.serve.util.NettyUtils;
 
 /**
- * Stands in for TorchServe's NettyUtils where that answers a request with an error (patches.py lets it).
+ * Answers requests with errors in place of TorchServe's NettyUtils (patches.py puts it there).
  *
- * <p>An error that passes says so: in its own words, and with Retry-After. A request that no worker sees is told what is
- * wrong with it, and one that has ended its first worker is asked about again. All others are answered as TorchServe does.
+ * <p>An error that will pass has words of its own, and Retry-After. The answer to a request that no worker gets says what
+ * is wrong with the request. If a request has ended its first worker, the gateway is told that it may ask again. All else
+ * is answered as TorchServe does.
  *
  * <p>The classes beside these files are made by scripts/frontend.sh.
  */
@@ -37,7 +38,7 @@ public final class Errors {
     private static final String FORMS = "io.netty.handler.codec.http.multipart."; // the package that reads forms
     static final String UNREADABLE_FORM = "UnreadableForm";
     private static final int MAX_TEXT = 500;
-    // A 500 about which the gateway asks again, and which it makes one of for its client; in gateway/haproxy.cfg, too.
+    // A 500 that lets the gateway ask again. Its client hears 500, as gateway/haproxy.cfg puts that in place of the 502.
     private static final HttpResponseStatus FIRST_DEATH = new HttpResponseStatus(502, "Internal Server Error");
 
     private Errors() {}
