@@ -9,11 +9,11 @@ from types import ModuleType
 
 import signet_client.deployments.config as client_config
 import signet_client.deployments.tag_names as of_client
-import signet_client.url_credentials
+import signet_client.mlflow_credentials
+import signet_torchserve.mlflow_credentials
 import signet_torchserve.revision as of_controller
-import signet_torchserve.url_credentials
 import signet_trainer as of_trainer
-import signet_trainer.url_credentials
+import signet_trainer.mlflow_credentials
 from signet_contract import contract, middleware
 from signet_torchserve import deadlines
 
@@ -38,8 +38,8 @@ def test_addresses() -> None:
     def read_by(address: ModuleType) -> tuple[str, str]:
         return inspect.getsource(address.without_credentials), inspect.getsource(address.credentials_in_files)
 
-    expected = read_by(signet_client.url_credentials)
-    assert read_by(signet_torchserve.url_credentials) == read_by(signet_trainer.url_credentials) == expected
+    expected = read_by(signet_client.mlflow_credentials)
+    assert read_by(signet_torchserve.mlflow_credentials) == read_by(signet_trainer.mlflow_credentials) == expected
 
 
 def test_body_limit() -> None:

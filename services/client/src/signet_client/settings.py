@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from signet_client.errors import InvalidSetting
-from signet_client.url_credentials import without_credentials
+from signet_client.mlflow_credentials import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from signet_torchserve import switchable_pieces
+from signet_torchserve.mlflow_credentials import credentials_in_files, without_credentials
 from signet_torchserve.switchable_pieces import Piece
-from signet_torchserve.url_credentials import credentials_in_files, without_credentials
 
 
 class InvalidSetting(ValueError):

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt, restricted_number_type
 
 from signet_trainer.errors import BadOptions, InvalidSetting
-from signet_trainer.url_credentials import credentials_in_files, without_credentials
+from signet_trainer.mlflow_credentials import credentials_in_files, without_credentials
 
 # torch's and numpy's common range for seeds.
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<=", 2**32 - 1)])

@@ -25,10 +25,10 @@ from signet_client.deployments.config import Config, configured
 from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
 from signet_client.deployments.tag_names import PENDING, REASON, STATUS
 from signet_client.errors import InvalidSetting, OtherRegistry
+from signet_client.mlflow_credentials import credentials_in_files, without_credentials
 from signet_client.predict import ask
 from signet_client.server import PredictionServer
 from signet_client.settings import Settings, server_url
-from signet_client.url_credentials import credentials_in_files, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

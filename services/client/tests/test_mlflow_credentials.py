@@ -1,9 +1,9 @@
-"""`signet_client.address`."""
+"""What signs in at MLflow: addresses with and without a user, and files with passwords."""
 
 from pathlib import Path
 
 import pytest
-from signet_client.url_credentials import credentials_in_files, without_credentials
+from signet_client.mlflow_credentials import credentials_in_files, without_credentials
 
 
 @pytest.mark.parametrize(
