@@ -18,7 +18,7 @@ def is_linux(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("is_linux")
 def test_a_worker_is_busy_while_it_has_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From when a batch begins until it is answered or has failed."""
+    """It is busy from when a batch begins until the batch is answered or has failed."""
     monkeypatch.setattr(busy_flag, "_NAME", "signet-alone")  # handlers of other tests have flags in this process, too
     worker = BusyFlag()
     assert not is_busy(os.getpid())

@@ -68,14 +68,14 @@ def test_it_is_seen_idle_twice(server: BusyServer) -> None:
 
 
 def test_it_waits_no_longer_than_a_request_may_take(server: BusyServer) -> None:
-    """What never ends holds nobody up."""
+    """A request that never ends does not keep the replica from ending."""
     began = time.monotonic()
     drain(server, Status(), 0, 0.5)
     assert 0.5 <= time.monotonic() - began < 5
 
 
 def test_a_server_that_is_gone_has_nothing_to_answer(server: BusyServer) -> None:
-    """Where TorchServe has ended, so may the replica."""
+    """If TorchServe has ended, the drain ends at once."""
 
     def gone(*_: str) -> None:
         raise ModelServerError("TorchServe does not answer.")

@@ -68,7 +68,7 @@ def test_free(
 
 
 def test_this_machine_tells() -> None:
-    """Whatever control groups it has."""
+    """Free memory is found whatever control groups this machine has."""
     assert memory.free_mib() > 0
 
 

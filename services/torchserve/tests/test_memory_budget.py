@@ -30,7 +30,7 @@ def _archive(folder: Path, mib: int) -> Path:
     ],
 )
 def test_needed(weights: int, workers: int, pieces: set[Piece], needed: float, tmp_path: Path) -> None:
-    """Workers share the weights, and each takes what a worker takes."""
+    """Workers share the weights, and each worker takes its own memory besides."""
     assert MemoryBudget(pieces).needed_mib(_archive(tmp_path, weights), workers) == needed
 
 

@@ -17,7 +17,7 @@ from testing.small_server import ECHO, small_server
 
 
 def test_a_thread_that_stands_back() -> None:
-    """It does so alone, with the processes that it starts."""
+    """Only this thread gets the lower priority, and the processes that it starts."""
     told: list[int] = []
     ours = os.getpriority(os.PRIO_PROCESS, 0)
 
@@ -48,7 +48,7 @@ def test_torchserve_without_unix_sockets(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_each_replica_has_its_own_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are no sockets."""
+    """Without Unix sockets no two replicas listen at one port."""
     monkeypatch.setattr(os_compat, "IS_LINUX", False)
     stores = [Store(tmp_path), Store(tmp_path)]
     assert len({store.management for store in stores}) == 2

@@ -11,7 +11,7 @@ server = pytest.fixture(started)
 
 
 def test_a_server_that_tells(server: Server) -> None:
-    """There are none until the ETag is another one."""
+    """There are no changes until the ETag is another one."""
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
     assert changes.are_there(), "nobody has looked yet"
     changes.begin()
@@ -24,7 +24,7 @@ def test_a_server_that_tells(server: Server) -> None:
 
 
 def test_a_server_that_does_not_tell(server: Server) -> None:
-    """Each look is a whole one."""
+    """There may always be changes: each look is a whole one."""
     server.etag = None
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
     changes.begin()
@@ -33,7 +33,7 @@ def test_a_server_that_does_not_tell(server: Server) -> None:
 
 
 def test_a_server_that_is_away_or_no_server() -> None:
-    """Whoever looks finds out."""
+    """There may be changes: the look that follows finds out."""
     for uri in ("http://127.0.0.1:9", "sqlite:///registry.db"):
         changes = RegistryChanges(uri)
         changes.begin()
@@ -42,7 +42,7 @@ def test_a_server_that_is_away_or_no_server() -> None:
 
 
 def test_changes_count_from_when_there_were_some_last(server: Server) -> None:
-    """Who looks after that has seen them, and the server is asked once instead of twice."""
+    """The look that follows sees them, and the server is asked for its ETag once instead of twice."""
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
     changes.begin()
     first = changes.mark
@@ -57,7 +57,7 @@ def test_changes_count_from_when_there_were_some_last(server: Server) -> None:
 
 
 def test_a_process_has_one_name(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that it asks MLflow has it, however often that was asked for, and what plugins add stays."""
+    """All its requests to MLflow have that name, however often it is set, and headers of plugins stay."""
     mlflows = registry._request_header_provider_registry
     others = [it for it in mlflows if "Databricks" not in type(it).__name__]
     monkeypatch.setattr(mlflows, "_registry", list(mlflows))

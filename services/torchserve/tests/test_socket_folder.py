@@ -56,7 +56,7 @@ def test_the_folder_goes_with_its_process(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_killed_process_goes_at_the_next_start(tmp_path: Path) -> None:
-    """Of the same replica; that of another one that runs stays."""
+    """It goes when the same replica starts. A running replica's folder stays."""
     other = Store(tmp_path)
     left = _folder_of_a_process(tmp_path, "killed")
     assert left.exists()
@@ -69,7 +69,7 @@ def test_the_folder_of_a_killed_process_goes_at_the_next_start(tmp_path: Path) -
 
 
 def test_torchserve_runs_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its path has, and whatever the locale says."""
+    """It runs whatever is in the folder's path, and whatever the locale says."""
     monkeypatch.setenv("LC_ALL", "C")
     folder = tmp_path / "a b" / ("é" * 100)
     folder.mkdir(parents=True)

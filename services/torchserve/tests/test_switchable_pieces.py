@@ -14,19 +14,19 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_all_pieces_take_part(environment: dict[str, str]) -> None:
-    """Nothing has to be set for them."""
+    """No variable has to be set for them."""
     assert Settings.from_environment(environment).pieces == set(Piece)
 
 
 @pytest.mark.parametrize("piece", Piece)
 def test_one_piece_is_left_out(piece: Piece, environment: dict[str, str]) -> None:
-    """Its variable takes that one's plain way, and no other's."""
+    """Its variable leaves out that piece and no other."""
     assert Settings.from_environment(environment | {piece: "false"}).pieces == set(Piece) - {piece}
 
 
 @pytest.mark.parametrize("piece", Piece)
 def test_one_setting_leaves_out_all(piece: Piece, environment: dict[str, str]) -> None:
-    """Whatever is said of each of them."""
+    """It does so whatever each piece's own variable says."""
     assert Settings.from_environment(environment | {switchable_pieces.PLAIN: "true", piece: "true"}).pieces == set()
 
 

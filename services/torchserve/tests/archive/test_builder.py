@@ -165,7 +165,7 @@ def test_files_that_are_yet_to_come_are_told_from_what_must_not_be_served(
     ],
 )
 def test_what_will_never_do_is_not_incomplete(spoil: Callable[[Path], Any], model: Path) -> None:
-    """What is there and is wrong is refused by the build, and not waited for."""
+    """A file that is there and wrong is refused by the build, and not waited for."""
     spoil(model)
     builder.refuse_incomplete(model)
     with pytest.raises(NotServable):
@@ -220,7 +220,7 @@ def test_a_pickled_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_a_link_out_of_the_model_is_refused(model: Path, tmp_path: Path) -> None:
-    """A link in place of the program leads nowhere."""
+    """A link in place of the program is not followed out of the model's folder."""
     program = model / "data" / "model.pt2"
     program.rename(tmp_path / "elsewhere.pt2")
     program.symlink_to(tmp_path / "elsewhere.pt2")
@@ -346,7 +346,7 @@ def _of_schema(major: int) -> Callable[[str, bytes], bytes]:
 
 @pytest.mark.parametrize("major", [7, 9])
 def test_a_program_of_a_schema_that_this_torch_cannot_read_is_refused(major: int, model: Path) -> None:
-    """At once and with both versions, whatever else is new in it."""
+    """The refusal names both schema versions, whatever else is new in the program."""
     assert torch._export.serde.schema.SCHEMA_VERSION[0] == pt2_schema.SCHEMA_VERSION
     _rewrite(model / "data" / "model.pt2", _of_schema(major))
     minor = torch._export.serde.schema.SCHEMA_VERSION[1]

@@ -48,7 +48,7 @@ def test_answers_are_the_same_up_to_rounding(answer: Any, other: Any, is_so: boo
 
 
 def test_a_neighbour_has_other_numbers() -> None:
-    """It has the same form, and the same indices, names and texts."""
+    """The neighbour has the golden request's form, and its indices, names and texts."""
     golden = Golden({"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2], [0.5, 3]]}, "params": {"t": None}})
     assert golden.neighbour == {
         "dataframe_split": {"columns": ["a", "b"], "data": [[-1500.0, 2], [-500.0, 3]]}, "params": {"t": None},

@@ -90,13 +90,13 @@ def test_an_example_that_its_signature_refuses_is_refused(
 
 @pytest.mark.parametrize("info", [{}, {"saved_input_example_info": None}, INFO])
 def test_a_model_without_example_is_refused(info: dict[str, Any], tmp_path: Path) -> None:
-    """Whether the MLmodel file names none, or one that is not there."""
+    """It is refused if the MLmodel file names no example, and if it names one that is not there."""
     with pytest.raises(NotServable, match=r"^The model has no input example: log it with"):
         input_example.request(tmp_path, {"signature": signature_document(ABC), **info}, frozenset())
 
 
 def test_an_example_outside_of_the_model_is_refused(tmp_path: Path) -> None:
-    """A path that leads out of the model's folder leads nowhere."""
+    """An example's path is not followed out of the model's folder."""
     (tmp_path / "outside.json").write_text('{"inputs": [[1.5, 2.0, 1.0]]}')
     model = tmp_path / "model"
     model.mkdir()

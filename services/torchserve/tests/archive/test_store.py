@@ -40,7 +40,7 @@ def test_replicas_share_a_home(store: Store) -> None:
 
 
 def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
-    """Unpacked models and half-made archives go; archives and the memory stay."""
+    """Unpacked models and half-made archives go; archives and state files stay."""
     home = tmp_path / "replica-1"
     for folder in ("tmp/downloads", "archives/.building-x", "archives/iris@1"):
         (home / folder).mkdir(parents=True)
@@ -88,7 +88,7 @@ def test_an_archive_is_of_one_model(store: Store) -> None:
 
 
 def test_a_full_disk_ends_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be kept for the next start is said, and goes unkept."""
+    """The log says what cannot be kept for the next start, and the replica goes on."""
     (store.home / "desired.tmp").symlink_to("/dev/full")
     store.note_last_desired({"iris": Revision("1")})
     assert "desired.json cannot be kept: [Errno 28] No space left on device" in caplog.text
@@ -157,7 +157,7 @@ def test_a_state_file_that_cannot_be_read_is_discarded(
 
 
 def test_the_archives_of_a_deleted_model_are_deleted(store: Store) -> None:
-    """All of them, with their manifests, and no other model's."""
+    """All its archives go, with their manifests, and no other model's."""
     _archives(store, "iris@3", "iris@2", "iris2@1")
     (store.archives / "iris@3.manifest").touch()
     assert store.stems() == {"iris", "iris2"}

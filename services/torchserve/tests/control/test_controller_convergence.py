@@ -40,7 +40,7 @@ def test_whatever_call_fails_the_desired_version_serves_in_the_end(method: str, 
 
 
 def test_a_version_that_does_not_end_keeps_no_other_from_ending(replica: Replica) -> None:
-    """Nor from being deployed."""
+    """It keeps none from being deployed, either."""
     for name in ("iris", "digits"):
         replica.serve(name, "1")
     replica.server.stubborn.add(("iris", "1"))
@@ -81,7 +81,7 @@ def test_a_registry_that_suddenly_lists_nothing_is_not_believed_at_once(
 
 
 def test_a_restart_proves_what_served_before_the_registry_is_asked(replica: Replica) -> None:
-    """And what served last serves while the registry is away."""
+    """What served last serves while the registry is away."""
     revision = replica.serve("iris", "1")
     again = Controller(replica.registry, replica.server, replica.store, status := Status(), 0.05, MemoryBudget())  # type: ignore[arg-type]  # as above
     replica.registry.error = RegistryUnreachable("http://mlflow-server:5000: refused")

@@ -130,7 +130,7 @@ def follower(
 def test_an_unchanged_registry_is_not_listed_again(
     follower: Follower, server: Server, lists: list[dict[str, Revision]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until it has changed, which is news, or a while has passed in which its database may have been changed."""
+    """It is listed again when it tells of a change, or after a while: somebody may have changed its database."""
     monkeypatch.setattr(desired, "ASK_S", 0.0)
     for _ in range(3):
         assert follower.look({}).revisions == {"iris": Revision("1")}

@@ -21,7 +21,7 @@ def test_what_fails_is_tried_again_later_and_later() -> None:
 
 
 def test_what_is_refused_is_not_tried_again() -> None:
-    """Whatever time goes by; another request for the same version is looked at at once."""
+    """However long it waits, it is not due. With another tag it is due at once."""
     attempts = FailedAttempts()
     assert attempts.outcome("iris", IRIS) == "pending"
     attempts.refused("iris", IRIS)
@@ -32,7 +32,7 @@ def test_what_is_refused_is_not_tried_again() -> None:
 
 
 def test_what_waits_for_memory_is_tried_when_there_is_enough() -> None:
-    """Whatever time goes by until then; it is refused until it was tried."""
+    """It is not due before, however long it waits, and is called refused until it was tried."""
     attempts = FailedAttempts()
     attempts.no_room("iris", IRIS, 300.0)
     for free_mib in (0.0, 299.0):
@@ -47,7 +47,7 @@ def test_what_waits_for_memory_is_tried_when_there_is_enough() -> None:
 
 
 def test_what_is_desired_no_more_is_forgotten() -> None:
-    """Who asks for it anew does not wait."""
+    """If it is asked for again, it does not wait."""
     attempts = FailedAttempts()
     attempts.unreachable("iris", IRIS, 1000.0)
     attempts.keep({"iris": IRIS})

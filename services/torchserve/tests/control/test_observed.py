@@ -43,7 +43,7 @@ def test_a_look_that_cannot_see_changes_nothing(replica: Replica) -> None:
 
 
 def test_what_is_changed_by_hand_is_set_right_within_two_looks(replica: Replica) -> None:
-    """Workers that are scaled, and a version that is unregistered."""
+    """It is so for workers that are scaled, and for a version that is unregistered."""
     revision = replica.serve("iris", "1", workers="2")
     replica.serve("digits", "1")
     for change in (

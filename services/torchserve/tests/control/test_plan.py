@@ -370,7 +370,7 @@ def test_thirty_new_models_do_not_starve_what_serves() -> None:
     ],
 )
 def test_a_new_version_is_fetched_while_another_proves_itself(cached: list[str], begun: list[str]) -> None:
-    """Never two at once, and no third one."""
+    """No two are fetched at once, and no third rollout begins."""
     names = ["m0", "m1", "m2"]
     observed = Observed(
         rollouts=[RunningRollout("m0", V2, "other")],

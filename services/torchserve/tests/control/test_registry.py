@@ -76,7 +76,7 @@ def test_the_version_that_carries_the_alias_now(uri: str) -> None:
 
 
 def test_first_versions_have_none_before_them(uri: str) -> None:
-    """Whatever the alias is on where there are two; where the second was deleted, the first is as if alone."""
+    """Of two versions neither counts as the first. If the second was deleted, the first does."""
     client = MlflowClient(uri)
     client.create_registered_model("d")
     client.create_model_version("d", "elsewhere")
@@ -330,7 +330,7 @@ def test_a_server_that_answers_as_mlflow_never_does_is_away(content: bytes, nons
 
 @pytest.mark.parametrize("content", [b'{"registered_model": 5}', b'{"registered_model": {"aliases": "x"}}'])
 def test_nonsense_about_one_model_is_no_answer(content: bytes, nonsense: tuple[str, list[bytes]]) -> None:
-    """Not even that it has no version with the alias."""
+    """It does not even mean that the model has no version with the alias."""
     uri, answer = nonsense
     answer[0] = content
     with pytest.raises(RegistryUnreachable, match=uri):

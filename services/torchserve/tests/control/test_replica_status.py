@@ -46,7 +46,7 @@ def test_who_is_gone_counts_for_nothing() -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES.values())
 def test_an_entry_is_read_as_it_was_written(entry: ReplicaStatus) -> None:
-    """A tag's text is an entry again; what is none is nobody's."""
+    """A tag's text becomes the same entry again. Any other text is no entry."""
     assert ReplicaStatus.read(str(entry)) == entry
     assert ReplicaStatus.read(f"x{entry}") is None
 

@@ -121,7 +121,7 @@ def test_workers_that_are_up_go_on(up: int, asked_for: list[int], tmp_path: Path
 
 @pytest.mark.parametrize("answer", [counting, moved_by_others])
 def test_a_version_whose_answer_varies_is_refused(answer: Callable[[], Callable[[Any], Any]]) -> None:
-    """From one request to the next, or beside another; unless that is meant."""
+    """Its answer varies from one request to the next, or beside another request; it serves if that is meant."""
     with pytest.raises(NotServable) as caught:
         hold(answer())
     assert "call model.eval() before logging it" in str(caught.value)
@@ -135,7 +135,7 @@ def test_a_version_whose_answer_is_the_same_is_not_refused() -> None:
 
 
 def test_a_version_that_has_served_is_not_asked_again() -> None:
-    """To go back to it must not fail."""
+    """A rollback must not fail for an answer that varies."""
     hold(counting(), served_at="2026-01-01")
 
 
@@ -151,7 +151,7 @@ server = pytest.fixture(started)
 
 
 def test_what_the_registry_wants_is_asked_once_more_if_it_has_changed(server: Server) -> None:
-    """Since the look that began the rollout: a later one may know of a change that the rollout does not know of yet."""
+    """Changes count since the look that began the rollout: a later look may know of one that the rollout does not."""
     registry = SaidRegistry()
     registry.changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
     registry.changes.begin()

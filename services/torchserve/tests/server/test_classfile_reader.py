@@ -18,6 +18,6 @@ def test_what_a_class_uses_and_has() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no class", COMPILED[:1000], COMPILED[:10] + b"\xff" * 100])
 def test_what_is_no_class_is_said_to_be_none(content: bytes) -> None:
-    """Whatever its bytes are, it is a ValueError."""
+    """Whatever its bytes are, reading it raises a ValueError."""
     with pytest.raises(ValueError, match="no compiled Java class"):
         ClassFile(content)

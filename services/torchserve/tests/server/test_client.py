@@ -50,7 +50,7 @@ def test_all_models_are_listed_however_many_there_are(server: SmallServer, monke
 
 
 def test_who_does_not_answer_is_not_up(tmp_path: Path) -> None:
-    """And a call says whom it asked."""
+    """The error of any other call names the server that was asked."""
     nobody = TorchServe(tmp_path / "management.sock", "http://127.0.0.1:9")
     assert not nobody.is_up()
     with pytest.raises(ModelServerError, match="TorchServe does not answer GET http://management/models"):

@@ -283,7 +283,7 @@ def test_a_compressed_body_is_a_415(url: str, encoding: str, media: str) -> None
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
 def test_a_body_that_is_encoded_in_no_way_is_served(url: str, encoding: str) -> None:
-    """The encoding `identity` is none."""
+    """The Content-Encoding `identity` means no encoding."""
     assert requests.post(url, data=b"x", headers={"Content-Encoding": encoding}, timeout=30).status_code == 200
 
 

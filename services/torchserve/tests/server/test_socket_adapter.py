@@ -45,7 +45,7 @@ def _server(path: Path | None) -> socketserver.BaseServer:
 
 
 def test_nobody_at_the_socket_is_a_connection_error(tmp_path: Path, session: requests.Session) -> None:
-    """As with a port: what calls TorchServe has one error to handle."""
+    """The error is that of a port: what calls TorchServe has one error to handle."""
     session.mount("http://here", SocketAdapter(tmp_path / "missing.sock"))
     with pytest.raises(requests.ConnectionError):
         session.get("http://here/", timeout=5)
