@@ -60,7 +60,7 @@ class SaidRegistry:
     def set_status(self, name: str, version: str, status: str, reason: str, _: object = None) -> None:
         self.marked[name, version] = status, reason.partition(": ")[2]
 
-    def tell(self, *_: Any) -> None:
+    def set_replica_status(self, *_: Any) -> None:
         self.told += 1
         if self.tell_error:
             raise self.tell_error

@@ -36,13 +36,13 @@ def test_what_waits_for_memory_is_tried_when_there_is_enough() -> None:
     attempts = FailedAttempts()
     attempts.no_room("iris", IRIS, 300.0)
     for free_mib in (0.0, 299.0):
-        attempts.has_room(free_mib)
+        attempts.note_free_memory(free_mib)
         assert not attempts.is_due("iris", IRIS, 1e9)
-    attempts.has_room(300.0)
+    attempts.note_free_memory(300.0)
     assert attempts.is_due("iris", IRIS, 0.0)
     assert attempts.outcome("iris", IRIS) == "refused"
     attempts.refused("iris", IRIS)
-    attempts.has_room(1e9)
+    attempts.note_free_memory(1e9)
     assert not attempts.is_due("iris", IRIS, 1e9)
 
 

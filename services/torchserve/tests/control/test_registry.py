@@ -169,7 +169,7 @@ def test_what_is_not_there_is_not_the_registrys_trouble(uri: str, tmp_path: Path
     for ask in (
         lambda: registry.download("a", "99", tmp_path),
         lambda: registry.set_status("a", "99", "ready", "it answers"),
-        lambda: registry.tell("gone", "replica-1", "version 1 is ready since now: it answers"),
+        lambda: registry.set_replica_status("gone", "replica-1", "version 1 is ready since now: it answers"),
     ):
         with pytest.raises(RegistryRefused):
             ask()
@@ -245,7 +245,7 @@ def test_nothing_is_asked_twice(uri: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert asked == {"list_artifacts": 2, "_download_file": 3}
     asked.clear()
     Registry(uri, "champion").set_status("a", version, "ready", "it answers", {"serving.digest": "sha256:1"})
-    Registry(uri, "champion").tell("a", "replica-1", "version 1 is ready since now: it answers")
+    Registry(uri, "champion").set_replica_status("a", "replica-1", "version 1 is ready since now: it answers")
     assert asked == {"set_model_version_tag": 3}
 
 

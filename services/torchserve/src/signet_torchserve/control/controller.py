@@ -125,7 +125,7 @@ class Controller:
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
             last = {name: it for name, it in observed.last_good.items() if it is not None}
             self._outcomes.failed_attempts.keep(desired.revisions, last)
-        self._outcomes.failed_attempts.has_room(self._budget.free_mib)
+        self._outcomes.failed_attempts.note_free_memory(self._budget.free_mib)
         self._act(desired, observed)
         if self.is_busy:
             return min(max(LOOK_S, self._follower.look_took_s / LOOK_SHARE), self._poll_interval_s)
@@ -237,7 +237,7 @@ class Controller:
         rollout.begin(self._progress.set, is_desired=desired.is_known and is_desired)
         if is_desired and self._outcomes.failed_attempts.outcome(name, revision) == "pending":
             self._reporter.put(name, revision, "pending", "it is being deployed")
-        self._status.settle(name)
+        self._status.forget_error(name)
 
     def _cancel(self, name: str, superseded: Superseded) -> None:
         for rollout in self._rollouts:

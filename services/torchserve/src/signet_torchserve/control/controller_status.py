@@ -41,11 +41,11 @@ class Status:
         self.has_caught_up |= bool(deployments) and not pending
 
     def note_error(self, what: str, error: Exception) -> None:
-        """Count an exception that nobody expected, and tell it until `settle` is called."""
+        """Count an exception that nobody expected, and tell it until `forget_error` is called."""
         self.errors += 1
         self.troubles = {**self.troubles, what: f"{type(error).__name__}: {error}"}
 
-    def settle(self, what: str) -> None:
+    def forget_error(self, what: str) -> None:
         """Say no more of what went wrong there."""
         if what in self.troubles:
             self.troubles = {other: trouble for other, trouble in self.troubles.items() if other != what}

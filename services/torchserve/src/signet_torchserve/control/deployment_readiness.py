@@ -21,8 +21,7 @@ WORKERS_EVERY_S = 1.0
 GOLDEN_EVERY_S = 5.0
 WAIT_S = 1.0  # for TorchServe's account; the gateway waits 2 s for an answer (timeout check)
 
-Deployment = tuple[str, str]
-"""Name and revision."""
+NameAndRevision = tuple[str, str]
 
 
 class Readiness:
@@ -36,9 +35,9 @@ class Readiness:
     def __init__(self, server: ModelServer, store: Store) -> None:
         self._server = server
         self._store = store
-        self._down: dict[Deployment, str] = {}
-        self._workers = _Beside(self._look_at_workers, WORKERS_EVERY_S)
-        self._golden: dict[Deployment, _Golden] = {}
+        self._down: dict[NameAndRevision, str] = {}
+        self._workers = _Background(self._look_at_workers, WORKERS_EVERY_S)
+        self._golden: dict[NameAndRevision, _Golden] = {}
 
     def of(self, deployments: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """Why some deployments cannot answer, and why others are not at their best, by name.
@@ -51,13 +50,13 @@ class Readiness:
         them = tuple(deployments.items())
         self._golden = golden = {it: self._golden.get(it) or _Golden(self._server, self._store, it) for it in them}
         for check in golden.values():
-            check.beside.begin()
+            check.background.begin()
         self._workers.begin(them)
         self._workers.wait(WAIT_S)
         out = {it: self._down.get(it) or golden[it].mismatch for it in them}
         return _by_name(out), _by_name({it: golden[it].error for it in them if not out[it]})
 
-    def _look_at_workers(self, deployments: tuple[Deployment, ...]) -> None:
+    def _look_at_workers(self, deployments: tuple[NameAndRevision, ...]) -> None:
         self._down = {deployment: why for deployment in deployments if (why := self._why_down(*deployment))}
 
     def _why_down(self, name: str, revision_id: str) -> str | None:
@@ -78,11 +77,11 @@ class _Golden:
         error: why there is none.
     """
 
-    def __init__(self, server: ModelServer, store: Store, deployment: Deployment) -> None:
+    def __init__(self, server: ModelServer, store: Store, deployment: NameAndRevision) -> None:
         self._server = server
         self._store = store
         self._deployment = deployment
-        self.beside = _Beside(self._ask, GOLDEN_EVERY_S)
+        self.background = _Background(self._ask, GOLDEN_EVERY_S)
         self.mismatch: str | None = None
         self.error: str | None = None
 
@@ -97,7 +96,7 @@ class _Golden:
             self.error = str(error)
 
 
-class _Beside:
+class _Background:
     """Work that is done in a thread of its own, unless it is being done or was begun a moment ago."""
 
     def __init__(self, work: Callable[..., None], every_s: float) -> None:
@@ -120,5 +119,5 @@ class _Beside:
             self._thread.join(timeout_s)
 
 
-def _by_name(found: Mapping[Deployment, str | None]) -> dict[str, str]:
+def _by_name(found: Mapping[NameAndRevision, str | None]) -> dict[str, str]:
     return {name: f"version {revision_id}: {why}" for (name, revision_id), why in found.items() if why}

@@ -59,7 +59,7 @@ class FailedAttempts:
         """The version must wait until so much memory is free."""
         self._attempts[name, revision.asked_for] = _Attempt(math.inf, math.inf, "refused", needed_mib)
 
-    def has_room(self, free_mib: float) -> None:
+    def note_free_memory(self, free_mib: float) -> None:
         """Versions that need no more than the free memory are due. They stay `refused` until they were tried."""
         for key, attempt in self._attempts.items():
             if attempt.needed_mib <= free_mib:

@@ -227,7 +227,7 @@ class Registry:
             for tag, value in {**(tags or {}), REASON: reason, STATUS: status}.items():
                 self._registry_client.set_model_version_tag(name, version, tag, value[:MAX_TAG_LENGTH])
 
-    def tell(self, name: str, replica: str, entry: str | None) -> None:
+    def set_replica_status(self, name: str, replica: str, entry: str | None) -> None:
         """Put what one replica says on the registered model; None takes it away."""
         with self._reached():
             if entry is None:

@@ -43,5 +43,5 @@ def keep_going(
             status.note_error(what, error)
         else:
             failures = 0
-            status.settle(what)
+            status.forget_error(what)
         (rest or stop.wait)(pause_s)

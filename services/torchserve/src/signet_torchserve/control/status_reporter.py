@@ -127,7 +127,7 @@ class StatusReporter:
                 del self._finals[name, version]
             for name in [name for name in self._deployments if name not in desired]:
                 if self._deployments[name].note is not None:
-                    self._try(name, self._registry.tell, name, self._presence.replica, None)
+                    self._try(name, self._registry.set_replica_status, name, self._presence.replica, None)
                 del self._deployments[name]
             for name, status in states.items():
                 self._try(name, self._correct, name, desired[name], status)
@@ -167,11 +167,11 @@ class StatusReporter:
         if said != note.entry or note.tags:
             if said is not None and note.is_held_back(said):
                 return False
-            self._registry.tell(name, replica, str(note.entry))
+            self._registry.set_replica_status(name, replica, str(note.entry))
             told.entries[replica] = note.entry
         self._presence.meet(told.entries)
         for gone in told.entries.keys() - self._presence.among(set(told.entries)):
-            self._registry.tell(name, gone, None)
+            self._registry.set_replica_status(name, gone, None)
             del told.entries[gone]
         return True
 
