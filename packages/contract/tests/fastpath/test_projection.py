@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signet_contract import request
 from signet_contract.bulk.numbers import Numbers
-from signet_contract.fastpath.projection import Named, Placed, Projection, ReadTexts, Unnamed
+from signet_contract.fastpath.projection import Named, Placed, Projection, TextsAsNumbers, Unnamed
 
 NAMES = ["a", "b", "0", "é"]
 FORMATS = ["dataframe_split", "dataframe_records", "instances", "inputs", "records", "bare", "seed", "csv"]
@@ -104,7 +104,7 @@ def test_columns_without_names_stand_as_they_come(form: Any, width: int, rows: i
 )
 def test_texts_are_read_where_they_are_plainly_numbers(text: Any, read: Any, key: str, rows: int) -> None:
     """Only in the columns of texts, and what is no such number is an empty text, which no column of numbers takes."""
-    projection, asked = ReadTexts(Named(["a", "b"]), [1]), decoded(key, ["b", "a"], [[text, "2.5"]] * rows)
+    projection, asked = TextsAsNumbers(Named(["a", "b"]), [1]), decoded(key, ["b", "a"], [[text, "2.5"]] * rows)
     assert found(projection, asked) == [["2.5", read]] * rows
     is_one = rows == 1 and key != "dataframe_split"  # whose order is another
     assert projection.only_row(asked) == (["2.5", read] if is_one else None)

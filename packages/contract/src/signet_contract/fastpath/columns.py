@@ -1,8 +1,8 @@
 """The fast path of column signatures: rows that are plainly right become the model's input in microseconds.
 
-Plainly right are columns of numbers and booleans, and of texts that are plainly numbers where the signature wants
-texts: all of the required ones and none but the signature's, each value of a JSON type that its column asks for and far
-from where types end. The rest is undecided, and left to `enforcement`.
+Rows are plainly right if they have every required column and no column beside the signature's, and if each value has a
+JSON type that its column asks for and is far from where types end. A column of texts is plainly right if its texts are
+plainly numbers. Any other request is undecided, and left to `enforcement`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.fastpath.projection import Named, Placed, Projection, ReadTexts, Unnamed
+from signet_contract.fastpath.projection import Named, Placed, Projection, TextsAsNumbers, Unnamed
 from signet_contract.model_input import EXACT, Array
 
-_MAX_NARROWED = 64
+_MAX_NARROWED = 64  # sets of absent columns that are remembered
 
 Bounds = tuple[float, float]
 """What values lie strictly between."""
@@ -62,7 +62,7 @@ _TYPES = {
     "long": _Type(frozenset({int}), EXACT),
     "integer": _Type(frozenset({int}), 2.0**31),
     "boolean": _Type(frozenset({bool}), 2.0),
-    "string": _Type(frozenset({float}), EXACT),  # as `ReadTexts` reads them
+    "string": _Type(frozenset({float}), EXACT),  # as `TextsAsNumbers` reads them
 }
 
 
@@ -80,11 +80,11 @@ class Columns:
         names = [spec["name"] for spec in specs if spec.get("name") is not None]
         self._projection: Projection = Named(names) if names else Unnamed(len(specs))
         if texts := [place for place, spec in enumerate(specs) if spec["type"] == "string"]:
-            self._projection = ReadTexts(self._projection, texts)
+            self._projection = TextsAsNumbers(self._projection, texts)
         self._names = frozenset(names)
         self._optional = frozenset(spec["name"] for spec in specs if names and not spec.get("required", True))
         self._narrowed: dict[frozenset[str], tuple[Columns, list[int]]] = {}
-        """By the columns that are left out: what reads the others, and where those stand."""
+        """For a set of absent columns, what reads the other columns, and the places of these."""
         self._types = [self._type(spec) for spec in specs]
         # CSV is untyped: an integer there is a number.
         self._types_of_csv = [_NUMBER if type_.wants_float else type_ for type_ in self._types]
@@ -102,7 +102,7 @@ class Columns:
 
     @staticmethod
     def can_read(specs: list[dict[str, Any]]) -> bool:
-        """Whether all or none have names (an empty one is neither) and all types are known to this class."""
+        """Whether all columns have names or none has (an empty text is neither), and all types are known here."""
         names = [spec.get("name") for spec in specs]
         types = [spec["type"] for spec in specs]
         are_known = all(isinstance(type_, str) and type_ in _TYPES for type_ in types)

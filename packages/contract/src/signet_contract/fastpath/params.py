@@ -1,7 +1,7 @@
 """The fast path of a signature's params: what MLflow would make of those that are plainly right.
 
-As in MLflow's `_enforce_params_schema`: params that the signature does not have are dropped, those that were not sent
-get their defaults, behind the others.
+As in MLflow's `_enforce_params_schema`, a param that the signature does not have is dropped. A param that was not sent
+gets its default, and stands behind the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from signet_contract.bulk.numbers import Numbers
 from signet_contract.model_input import EXACT
 
 # Python types of plainly right values, and what MLflow makes of them.
-_TYPES: dict[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
+_CONVERSIONS: dict[str, tuple[frozenset[type], Callable[[Any], Any]]] = {
     "double": (frozenset({float, int}), float),
     "float": (frozenset({float, int}), float),
     "long": (frozenset({int}), int),
@@ -38,7 +38,7 @@ class Params:
 
     @staticmethod
     def can_read(specs: list[dict[str, Any]]) -> bool:
-        """Whether their types are known to this class, and their defaults valid."""
+        """Whether the params' types are known to this class, and their defaults are valid."""
         try:
             Params(specs)
         except (KeyError, ValueError):
@@ -62,7 +62,7 @@ class Params:
 
 class _Param:
     def __init__(self, spec: dict[str, Any]) -> None:
-        self._types, self._convert = _TYPES[spec["type"]]
+        self._types, self._convert = _CONVERSIONS[spec["type"]]
         self.read: Callable[[Any], Any] = self._scalar
         """What MLflow makes of a value; ValueError where that is undecided."""
         if spec.get("shape") == [-1]:

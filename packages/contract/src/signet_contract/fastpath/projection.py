@@ -1,6 +1,6 @@
 """Where the values of a signature's columns stand in a request, in each of the formats.
 
-Only usual forms are known here, those that every reader understands alike. What is unusual is left to `enforcement`.
+Only usual forms are known here, which every reader understands alike. An unusual form is left to `enforcement`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Placed(NamedTuple):
 
 
 class Projection(Protocol):
-    """Finds values in the signature's order."""
+    """Finds the values of the signature's columns, in its order."""
 
     def names(self, decoded: DecodedRequest) -> Iterable[Any]:
         """Names in the request, as far as it has any."""
 
     def only_row(self, decoded: DecodedRequest) -> Sequence[Any] | None:
-        """Values of a request of one row in a usual form, as most requests are."""
+        """The values of a request of one row, as most requests are; None for several rows or an unusual form."""
 
     def columns(self, decoded: DecodedRequest) -> Sequence[Values] | Placed | None:
-        """Columns of any number of rows, all lists or all arrays, or the rows themselves."""
+        """The columns, all lists or all arrays, or the rows themselves; None for an unusual form."""
 
 
 class Unnamed:
@@ -135,7 +135,7 @@ class Named:
             return None
         orders = set(map(tuple, content))
         places = self._places(list(orders.pop()))
-        return _cut(map(dict.values, content), places) if not orders and places else None
+        return _transposed(map(dict.values, content), places) if not orders and places else None
 
     def _places(self, names: Any) -> Sequence[int]:
         """Where the signature's columns stand among `names`; nowhere if these are not all of them and no others."""
@@ -160,16 +160,16 @@ class Named:
             labels = list(values[0])
             return [list(column.values()) for column in values] if all(list(c) == labels for c in values) else None
         if Numbers in kinds:
-            return _alike(values)
+            return _as_arrays(values)
         if kinds == {list}:
             return values
         return None if kinds & {list, dict, Table} else [[value] for value in values]
 
 
-class ReadTexts:
-    """Another projection, of whose columns some are texts: what is plainly a number in them is read as one.
+class TextsAsNumbers:
+    """Another projection, in some of whose columns each text that is plainly a number is read as that number.
 
-    Whatever else they hold becomes an empty text, which no column of numbers takes.
+    Any other value of these columns becomes an empty text, which no column of numbers takes.
 
     Args:
         projection: where the values stand.
@@ -182,7 +182,7 @@ class ReadTexts:
 
     def only_row(self, decoded: DecodedRequest) -> Sequence[Any] | None:
         row = self._projection.only_row(decoded)
-        return row and [_read(value) if place in self._places else value for place, value in enumerate(row)]
+        return row and [_number_in(value) if place in self._places else value for place, value in enumerate(row)]
 
     def columns(self, decoded: DecodedRequest) -> Sequence[Values] | Placed | None:
         columns = self._projection.columns(decoded)
@@ -192,19 +192,19 @@ class ReadTexts:
         for place, values in enumerate(columns):
             if isinstance(values, Numbers):
                 return None
-            read.append(list(map(_read, values)) if place in self._places else values)
+            read.append(list(map(_number_in, values)) if place in self._places else values)
         return read
 
 
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
-def _read(value: Any) -> float | str:
+def _number_in(value: Any) -> float | str:
     return float(value) if type(value) is str and _PLAIN_NUMBER.fullmatch(value) else ""
 
 
-def _alike(columns: list[Any]) -> Sequence[Numbers] | None:
-    """The columns as arrays, for which some may have been too short; None if their rows have different labels."""
+def _as_arrays(columns: list[Any]) -> Sequence[Numbers] | None:
+    """The columns as arrays, also those that `bulk` left for being short; None if their rows have different labels."""
     try:
         arrays = [column if type(column) is Numbers else numbers.of_values(column) for column in columns]
     except (TypeError, ValueError):
@@ -220,10 +220,10 @@ def _of_rows(rows: Any, places: Sequence[int]) -> Sequence[Values] | Placed | No
         return Placed(rows, places) if rows.labels is None and rows.shape == (len(places),) else None
     if type(rows) is not list or set(map(type, rows)) != {list} or set(map(len, rows)) != {len(places)}:
         return None
-    return _cut(rows, places)
+    return _transposed(rows, places)
 
 
-def _cut(rows: Iterable[Iterable[Any]], places: Sequence[int]) -> list[Values]:
+def _transposed(rows: Iterable[Iterable[Any]], places: Sequence[int]) -> list[Values]:
     """Columns of rows that are as long as there are places."""
     values = list(chain.from_iterable(rows))
     return [values[place :: len(places)] for place in places]

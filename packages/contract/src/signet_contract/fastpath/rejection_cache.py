@@ -16,15 +16,15 @@ from signet_contract.errors import Rejected
 MAX_REMEMBERED = 512
 MAX_BODY_BYTES = 2048
 
-_FAR = 2**31  # less than where an integer column, the narrowest, ends
+_NARROWEST_LIMIT = 2**31  # where `integer` ends, the narrowest type
 
 
 class _Particular(Exception):
-    """What would be said depends on a value itself."""
+    """The rejection depends on a value itself."""
 
 
 class RejectionCache:
-    """Rejections by one signature, all of whose columns are numbers and booleans."""
+    """The rejections by one signature whose columns are all numbers or booleans."""
 
     def __init__(self) -> None:
         self._by_key: dict[Hashable, Rejected] = {}
@@ -68,11 +68,11 @@ def _key(value: Any) -> Hashable:
         return (dict, *value, *map(_key, value.values()))
     if type_ is list:
         return (list, *map(_key, value))
-    if type_ is str:  # MLflow would convert a column of texts and numbers, if each text is a number or empty
+    if type_ is str:  # a column of texts and numbers may be converted, if each text is a number or empty
         return (type_, value)
     if type_ not in (int, float):
         return (type_,)
-    if not -_FAR < value < _FAR:
+    if not -_NARROWEST_LIMIT < value < _NARROWEST_LIMIT:
         raise _Particular
-    # MLflow takes zeros and ones for numbers of any type, and hints at whole numbers beside nulls.
+    # MLflow takes zeros and ones for numbers of any type, and its message has a hint if numbers beside nulls are whole.
     return (type_, value in (0, 1), value == int(value))

@@ -1,7 +1,7 @@
 """The fast path of tensor signatures: nested lists that are plainly right become arrays.
 
-Plainly right are regular lists of the signature's shape whose numbers have the JSON type that the dtype asks for and
-are far from where it ends. The rest is undecided, and left to `enforcement`.
+Lists are plainly right if they are regular and of the signature's shape, and if their numbers have the JSON type that
+the dtype asks for and are far from where it ends. Any other request is undecided, and left to `enforcement`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.model_input import EXACT, Array
 
-_FEW = 50  # from there on numpy is faster
-_TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
+_FEW_VALUES = 50  # from so many on numpy is faster
+_TYPES_BY_KIND: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
 
 
 class Tensors:
@@ -33,9 +33,9 @@ class Tensors:
 
     @staticmethod
     def can_read(specs: list[dict[str, Any]]) -> bool:
-        """Whether they are tensors of numbers or booleans."""
+        """Whether the specs are tensors of numbers or booleans."""
         return bool(specs) and all(
-            spec["type"] == "tensor" and np.dtype(spec["tensor-spec"]["dtype"]).kind in _TYPES for spec in specs
+            spec["type"] == "tensor" and np.dtype(spec["tensor-spec"]["dtype"]).kind in _TYPES_BY_KIND for spec in specs
         )
 
     def read(self, decoded: DecodedRequest) -> Array | dict[str, Array] | None:
@@ -59,7 +59,7 @@ class _Tensor:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._dtype = np.dtype(spec["dtype"])
         self._shape: list[int] = spec["shape"]
-        self._types = _TYPES[self._dtype.kind]
+        self._types = _TYPES_BY_KIND[self._dtype.kind]
         self._read_as = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype
         self._limit = min(EXACT, _greatest(self._dtype))
         self._is_below_limit = self._limit.__gt__
@@ -70,7 +70,7 @@ class _Tensor:
             return self._of_numbers(values)
         shape = []
         for axis, size in enumerate(self._shape):
-            if axis and len(values) == 1 and type(values[0]) is list:  # one row, as most requests have, is not copied
+            if axis and len(values) == 1 and type(values[0]) is list:  # the usual one row is not copied
                 (values,) = values
                 shape.append(len(values))
             elif axis:
@@ -88,7 +88,7 @@ class _Tensor:
         return self._array(values, shape) if shape and values and self._types.issuperset(map(type, values)) else None
 
     def _array(self, values: list[Any], shape: list[int]) -> Array | None:
-        is_few = len(values) < _FEW
+        is_few = len(values) < _FEW_VALUES
         if is_few and not all(map(self._is_below_limit, map(abs, values))):
             return None
         try:
@@ -110,7 +110,7 @@ class _Tensor:
         return array.reshape(shape)
 
     def _is_far(self, array: Array) -> bool:
-        """Whether every value is well inside of the dtype, and none is NaN."""
+        """Whether every value is far from where the dtype ends, and none is NaN."""
         return bool(array.max() < self._limit and array.min() > self._least)
 
 
