@@ -19,28 +19,31 @@ def main() -> int:
     commands.add_parser("demo", help="train, deploy and check on a throwaway stack")
     commands.add_parser("up", help="keep a stack in the background")
     commands.add_parser("serve", help="keep TorchServe alone in the background, at an MLflow server elsewhere")
-    commands.add_parser("status", help="what of it runs")
-    commands.add_parser("down", help="stop it")
+    commands.add_parser("status", help="say what runs in the background")
+    commands.add_parser("down", help="stop what runs in the background")
     supervise = commands.add_parser("supervise", help="what `up` and `serve` start")
     supervise.add_argument("way")
-    commands.add_parser("backup", help="save its database and bucket").add_argument("folder", type=Path)
+    commands.add_parser("backup", help="save the database and the bucket of `up`").add_argument("folder", type=Path)
     commands.add_parser("restore", help="put back what was saved").add_argument("folder", type=Path)
-    logs = commands.add_parser("logs", help="what the services say")
+    logs = commands.add_parser("logs", help="show the services' logs")
     logs.add_argument("service", nargs="?")
     logs.add_argument("--follow", action="store_true")
     options = parser.parse_args()
     try:
         with interruptible():
             settings = Settings.from_environment()
-            given: dict[str, Callable[[], int]] = {
+            run: dict[str, Callable[[], int]] = {
                 "demo": lambda: demo.run(settings),
-                "logs": lambda: background.logs(settings, options.service, follow=options.follow),
+                "up": lambda: background.up(settings),
+                "serve": lambda: background.serve(settings),
+                "status": lambda: background.status(settings),
+                "down": lambda: background.down(settings),
                 "supervise": lambda: background.supervise(settings, options.way),
                 "backup": lambda: backup.save(settings, options.folder),
                 "restore": lambda: backup.load(settings, options.folder),
+                "logs": lambda: background.logs(settings, options.service, follow=options.follow),
             }
-            plain: dict[str, Callable[[Settings], int]] = vars(background)
-            return given.get(options.command, lambda: plain[options.command](settings))()
+            return run[options.command]()
     except EmbeddedError as error:
         print(f"\n{options.command}: {error}", file=sys.stderr)
         return 1

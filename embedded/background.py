@@ -26,14 +26,14 @@ from embedded.step_times import Step, StepTimes
 
 _CHECK_S = 0.5
 _STOP_TIMEOUT_S = 40.0
-_ASKED_S = 60.0
+_REGISTRY_TIMEOUT_S = 60.0
 _SUPERVISOR = "supervisor"
 _WAYS = _UP, _SERVE = "up", "serve"
 
 
 @dataclass
 class State:
-    """What the supervisor tells those who ask: a file that it replaces as a whole."""
+    """What the supervisor tells `up`, `status` and the like: a file that it replaces as a whole."""
 
     phase: str = "starting"  # then up, and at last stopped or failed
     message: str = ""
@@ -65,7 +65,7 @@ class State:
             return None
 
     def supervisor(self) -> psutil.Process | None:
-        """The process that wrote this, if it still lives: its pid alone could be somebody else's by now."""
+        """The process that wrote the state, if it still lives. By now another process may have its pid."""
         try:
             process = psutil.Process(self.pid)
         except psutil.NoSuchProcess:
@@ -74,15 +74,15 @@ class State:
 
 
 def folder(settings: Settings, way: str | None = None) -> DataDir:
-    """Where `up` or `serve` keeps its stack; without a way, that of the one that was started last."""
+    """Where `up` or `serve` (the `way`) keeps its stack; without a way, of the one that was started last."""
     places = [DataDir(settings.home / each) for each in ([way] if way else _WAYS)]
     return max(places, key=lambda place: State.file(place).stat().st_mtime if State.file(place).exists() else 0)
 
 
 def supervise(settings: Settings, way: str) -> int:
-    """Keeps the stack until a signal ends it. Runs detached; `up`, or `serve`, follows what it writes.
+    """Keeps the stack until a signal ends it. Runs detached; `up` or `serve` follows the state that it writes.
 
-    A service that ends before the stack is up ends it all; one that ends later is started again.
+    If a service ends before the stack is up, the whole stack ends. A service that ends later is started again.
     """
     place = folder(settings, way)
     me = psutil.Process()
@@ -130,11 +130,11 @@ def _bring_up(stack: Stack, state: State) -> None:
 
 
 def _bring_up_alone(stack: Stack, state: State, mlflow: str) -> None:
-    """Until TorchServe has asked the registry; what it has heard is told, whatever it is."""
+    """Returns when TorchServe has asked the registry, or after a while. `/ready` tells what it has heard."""
     stack.wait_ready()
     stack.step_times.begin("registry")
     state.ready = f"{stack.urls.health}/ready"
-    stack.wait(lambda: "not asked yet" not in str(http.ask(state.ready)), _ASKED_S)
+    stack.wait(lambda: "not asked yet" not in str(http.ask(state.ready)), _REGISTRY_TIMEOUT_S)
     stack.step_times.end("registry")
     parts = urlsplit(mlflow)
     state.mlflow = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a password is for nobody's eyes
@@ -199,7 +199,7 @@ def _start(settings: Settings, way: str) -> int:
         raise
     if state.phase != "up":
         if supervisor:
-            supervisor.wait(_STOP_TIMEOUT_S)  # it has only to end
+            supervisor.wait(_STOP_TIMEOUT_S)  # it has stopped its services already
         raise EmbeddedError(state.message)
     print(_addresses(state))
     return 0
@@ -226,12 +226,12 @@ def _addresses(state: State) -> str:
     last = f"  try it:      curl {state.predictions} -T sample.json"
     if state.ready:
         answer = http.ask(state.ready, timeout_s=5)
-        last = f"  says:        {json.loads(answer.body)['message'] if answer else 'nothing, it does not answer'}"
+        last = f"  it says:     {json.loads(answer.body)['message'] if answer else 'nothing, it does not answer'}"
     return f"  MLflow       {state.mlflow}\n  predictions  {state.predictions}\n  metrics      {state.metrics}\n{last}"
 
 
 def status(settings: Settings) -> int:
-    """0 only if all of it runs."""
+    """Prints what runs; returns 0 only if everything runs."""
     place = folder(settings)
     state = State.read(place)
     if not place.is_locked():
@@ -255,7 +255,7 @@ def status(settings: Settings) -> int:
 
 
 def logs(settings: Settings, name: str | None, *, follow: bool) -> int:
-    """Every log's end, or one service's; with `follow` what is added too, until interrupted."""
+    """Prints every log's end, or one service's; with `follow` also new lines, until interrupted."""
     place = folder(settings)
     known = sorted(path.stem for path in place.logs.glob("*.log"))
     if name is not None and name not in known:
@@ -282,7 +282,7 @@ def _follow_logs(paths: dict[str, Path]) -> None:
 
 
 def down(settings: Settings) -> int:
-    """Returns when nothing of it runs any more."""
+    """Stops the stack; returns when nothing of it runs any more."""
     place = folder(settings)
     state = State.read(place)
     supervisor = state.supervisor() if state else None

@@ -15,7 +15,7 @@ from embedded.services import postgres, seaweedfs
 from embedded.settings import Settings, clean_environment
 from embedded.stack import opened, stores
 
-# What a newer MLflow has added goes, too; and if anything fails, all stays as it was.
+# Tables that a newer MLflow has added are dropped, too. If anything fails, the database stays as it was.
 _REPLACE = (
     "--no-psqlrc",
     "--quiet",
@@ -27,7 +27,7 @@ _BUCKET = (sys.executable, "-m", "signet_mlflow_server.bucket")
 
 
 def save(settings: Settings, target: Path) -> int:
-    """Saves what runs. The database comes first: what it names lay in the bucket before."""
+    """Saves a stack that runs. The database comes first: artifacts that it names were in the bucket before."""
     place = folder(settings, "up")
     if not place.is_locked():
         raise EmbeddedError("nothing is running: `make up` comes first")
@@ -66,7 +66,7 @@ def load(settings: Settings, source: Path) -> int:
 
 
 def _env(place: DataDir, addresses: Mapping[str, int]) -> dict[str, str]:
-    """What leads to both stores."""
+    """The variables that a client of both stores needs."""
     ways = {**postgres.env(place, addresses[postgres.NAME]), **seaweedfs.env(place, addresses["s3"])}
     return {**clean_environment(), **ways}
 

@@ -1,6 +1,5 @@
 #!/bin/sh
-# Finds the newest Python from 3.11 to 3.13 that can make a .venv (PYTHON names one), and has it make .venv, or find that .venv is
-# complete.
+# Runs bootstrap.py, which makes .venv, by the newest Python from 3.11 to 3.13 that can make one, or by the one that PYTHON names.
 cd "$(dirname "$0")/.." || exit 1
 
 is_right() {
@@ -12,7 +11,7 @@ if [ -n "$PYTHON" ]; then
     exec "$PYTHON" embedded/bootstrap.py
 fi
 right=
-# The one that has made .venv goes on: another would make it anew.
+# The Python that has made .venv comes first: another one would make .venv anew.
 for candidate in .venv/bin/python python3.13 python3.12 python3.11 python3 python \
     "$HOME"/.pyenv/versions/3.1[321].*/bin/python "$HOME"/.local/share/uv/python/cpython-3.1[321].*/bin/python3 \
     /opt/homebrew/bin/python3.1[321] /usr/local/bin/python3.1[321]; do
@@ -21,7 +20,7 @@ for candidate in .venv/bin/python python3.13 python3.12 python3.11 python3 pytho
         "$candidate" -c 'import ensurepip' 2>/dev/null && exec "$candidate" embedded/bootstrap.py
     fi
 done
-[ -n "$right" ] && exec "$right" embedded/bootstrap.py # which says what it lacks
+[ -n "$right" ] && exec "$right" embedded/bootstrap.py # it says what this Python lacks
 echo "No Python from 3.11 to 3.13 was found. Install one (Debian, Ubuntu: apt install python3 python3-venv; anywhere:" \
     "uv python install 3.13), or name it: make PYTHON=/path/to/python3.13 …" >&2
 exit 1

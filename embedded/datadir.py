@@ -1,4 +1,4 @@
-"""One stack's folder: its data, logs and keys, and the lock that says whether a supervisor is at work in it."""
+"""One stack's folder: its data, logs and keys, and the lock that its supervisor holds."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ _NEEDED_MB = 500
 
 
 class DataDir:
-    """Paths below `path`; nothing is made before `make`."""
+    """Paths below `path`; `make` creates the folders."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -23,7 +23,7 @@ class DataDir:
         self._keys = self.path / "keys"
 
     def make(self) -> None:
-        """Makes the folder; FolderUnusable or DiskAlmostFull if a stack could not live there."""
+        """Makes the folder. Raises FolderUnusable, or DiskAlmostFull."""
         try:
             for path in (self.path, self.logs, self._keys):
                 path.mkdir(parents=True, exist_ok=True)
@@ -50,11 +50,11 @@ class DataDir:
         return "\n".join(f"    {line}" for line in self._last_lines(name, lines) or ["(nothing)"])
 
     def last_line(self, name: str) -> str:
-        """What it said last; nothing if it said nothing."""
+        """A log's last line; empty if the log is."""
         return "".join(self._last_lines(name, 1)).strip()
 
     def _last_lines(self, name: str, lines: int) -> list[str]:
-        """The last lines that are not blank; of one that a progress bar wrote over, what was seen last."""
+        """The last lines that are not blank. Of a line that a progress bar has overwritten, its last state."""
         try:
             with self.log(name).open(encoding="utf-8", errors="replace", newline="\n") as file:
                 return list(deque((line.rstrip().split("\r")[-1] for line in file if line.strip()), maxlen=lines))
@@ -62,7 +62,7 @@ class DataDir:
             return []
 
     def sub(self, name: str) -> Path:
-        """A folder of that service's own."""
+        """The own folder of a service."""
         path = self.path / name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
@@ -75,7 +75,7 @@ class DataDir:
         return path.read_text(encoding="utf-8")
 
     def secret_file(self, name: str, text: str) -> Path:
-        """A file that only this user reads; replaced as a whole, so that nobody meets half of it."""
+        """Writes a file that only this user reads. It is replaced as a whole, so that nobody reads half of it."""
         path = self._keys / name
         partial = path.with_name(f"{name}.new")
         partial.unlink(missing_ok=True)
@@ -85,7 +85,7 @@ class DataDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder; the kernel frees it however this process ends. StackBusy if another one holds it."""
+        """Holds the lock; the kernel frees it however this process ends. Raises StackBusy if another one holds it."""
         with (self.path / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

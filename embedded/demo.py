@@ -1,4 +1,4 @@
-"""`make demo`: the whole way from training to checked predictions on a stack that is gone afterwards."""
+"""`make demo`: trains, deploys and checks predictions on a throwaway stack."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ _PREFIX = "demo-"
 
 
 def run(settings: Settings) -> int:
-    """The scenarios' exit code. After a failure the logs stay until the next demo, for the message names one."""
+    """Runs the demo; returns the scenarios' exit code. After an error the logs stay: its message names one."""
     _forget_dead_demos(settings.home)
     path = settings.home / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
     try:
@@ -61,7 +61,7 @@ def _forget(path: Path, *, keep_logs: bool = False) -> None:
 
 
 def _forget_dead_demos(home: Path) -> None:
-    """Ends and deletes what demos left that were killed; a running one has its pid in the name and holds its lock."""
+    """Ends and deletes what killed demos left. A running demo's pid is in its folder's name, and it holds the lock."""
     for path in home.glob(f"{_PREFIX}*-*"):
         alive = psutil.pid_exists(int(path.name.split("-")[1]))
         if not alive and not DataDir(path).is_locked():

@@ -1,4 +1,4 @@
-"""When a training counts as deployed: the predictions' address answers the sample request."""
+"""Waits until the trained champion is deployed: until the predictions' address answers the sample request."""
 
 from embedded import http
 from embedded.errors import DeploymentMissing
@@ -16,7 +16,7 @@ def url(stack: Stack) -> str:
 
 
 def wait(stack: Stack) -> None:
-    """Returns when the champion is served; DeploymentMissing, with what was answered instead, if it is not in time."""
+    """Returns when the champion is served. Raises DeploymentMissing, with the last answer, if that takes too long."""
     sample = _SAMPLE.read_bytes()
     answer: http.Answer | None = None
 

@@ -14,7 +14,7 @@ _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Display:
-    """A context in which `show` may be called as often as one likes."""
+    """A context in which `show` shows the steps, as often as it is called."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
@@ -31,7 +31,7 @@ class Display:
         self._stop()
 
     def show(self, step_times: StepTimes) -> None:
-        """The steps as they are now; a step that has ended is said once."""
+        """Shows the steps as they are now; a line of a step that has ended is printed once."""
         self._steps = step_times.steps
         if not self.console.is_terminal:
             for number in self._ended():

@@ -1,4 +1,4 @@
-"""Questions to a local server that may not be there yet; no proxy is ever asked."""
+"""Requests to a local server that may not be up yet; they never use a proxy."""
 
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException

@@ -1,4 +1,4 @@
-"""Signals that end a supervisor, as an exception, so that it stops its services on the way out."""
+"""Turns signals that end a supervisor into an exception, so that it stops its services on the way out."""
 
 import signal
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """The first such signal; those after it are ignored, for stopping is already under way and takes seconds."""
+    """The first such signal has come. Later ones are ignored: the services are being stopped, which takes seconds."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")

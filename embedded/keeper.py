@@ -1,4 +1,4 @@
-"""Starts again what ended of a stack that is up, while the rest of it goes on."""
+"""Restarts services of a stack that have ended, while the others go on."""
 
 import time
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from embedded.stack import Stack
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-_LASTING_S = 60.0  # a service that ran as long gets the first pause again
+_LASTING_S = 60.0  # a service that has run so long begins with the first pause again
 
 
 @dataclass
 class _Ends:
-    """What is known of a service that ended."""
+    """How often a service has ended, and why and when it last did."""
 
     count: int
     why: str
@@ -35,11 +35,11 @@ class Keeper:
 
     @property
     def ends(self) -> dict[str, str]:
-        """By service, how often it ended and why, in words."""
+        """How often each service ended and why, in words, by the service's name."""
         return {name: str(ends) for name, ends in self._ends.items()}
 
     def look(self) -> None:
-        """Notes what has ended, and starts again what has waited for long enough."""
+        """Notes which services have ended, and restarts those whose pause is over."""
         now = time.time()
         for name in [name for name in self._waiting if now >= self._ends[name].at + self._ends[name].pause_s]:
             self._waiting.remove(name)

@@ -34,7 +34,7 @@ def free(names: list[str], before: dict[str, int] | None = None) -> dict[str, in
 
 
 def wished(variable: str, port: int) -> int:
-    """The port itself, or for 0 any free one; PortTaken if a process listens there."""
+    """The port itself, or for 0 any free one. Raises PortTaken if a process listens there."""
     if port == 0:
         return free([variable])[variable]
     if not is_free(port):
@@ -43,7 +43,7 @@ def wished(variable: str, port: int) -> int:
 
 
 def _holder(port: int) -> str | None:
-    """The process that listens there, if this user may know it."""
+    """Name and pid of the process that listens at a port, if this user may know it."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,) and connection.pid:

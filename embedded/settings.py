@@ -5,8 +5,8 @@
 | `MLFLOW_PORT` | `5000` | port of the MLflow server on 127.0.0.1 under `make up`; 0 takes any free one |
 | `TORCHSERVE_PORT` | `8080` | port of the predictions on 127.0.0.1 under `make up`; 0 takes any free one |
 
-What leaves out a clever piece of a service (`HANDED_ON`) is handed on to it, and under `make serve` what leads to
-MLflow (`REGISTRY`).
+The variables of `HANDED_ON`, which switch clever pieces off, are handed on to the services; under `make serve` also
+those of `REGISTRY`, which name the MLflow server.
 """
 
 import os
@@ -20,9 +20,9 @@ from dotenv import dotenv_values
 from embedded.errors import InvalidSetting
 
 ROOT = Path(__file__).resolve().parent.parent
-# What would steer a service's libraries past what the stack tells them.
+# Variables with these prefixes are not handed on: they would tell a service's libraries something else than the stack.
 _PREFIXES = ("MLFLOW_", "AWS_", "PG", "TS_", "SIGNET_", "PYTHON", "TORCHSERVE_")
-# But these take the plain way in place of a clever piece; docs/cleverness.md says what each is.
+# But these are: each switches a clever piece off; docs/cleverness.md says which.
 HANDED_ON = (
     "SIGNET_PLAIN",
     "SIGNET_PATCHES",
@@ -32,7 +32,7 @@ HANDED_ON = (
     "SIGNET_ENFORCEMENT_SERVICE",
     "SIGNET_STREAMING",
 )
-# What MLflow's client and the S3 client take, for a server elsewhere.
+# Variables of MLflow's client and of the S3 client, for a server elsewhere.
 REGISTRY = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_TRACKING_USERNAME",
@@ -62,7 +62,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Settings from the environment, then from the file `.env`; InvalidSetting if a port is none."""
+        """Settings from the environment, then from the file `.env`. Raises InvalidSetting for a wrong port."""
         env = {**dotenv_values(ROOT / ".env"), **{name: value for name, value in os.environ.items() if value}}
         return cls(
             _port(env, "MLFLOW_PORT", cls.mlflow_port),
@@ -79,11 +79,11 @@ def _port(env: Mapping[str, str | None], name: str, default: int) -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what would disturb a service; this Python's commands come first."""
+    """This process's environment without variables that would disturb a service; this Python's commands come first."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) or name in HANDED_ON}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     env["PYTHONUNBUFFERED"] = "1"
-    env["PYTHONUTF8"] = "1"  # paths have any character, whatever the locale says
+    env["PYTHONUTF8"] = "1"  # paths may have any character in every locale
     for name in ("NO_PROXY", "no_proxy"):
         env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1", "localhost"]))
     return env

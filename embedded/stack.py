@@ -1,4 +1,4 @@
-"""The whole stack of services, started in the order of their needs, watched, and stopped without remains."""
+"""A stack of services: starts them in the order of their needs, watches them, and stops them all."""
 
 import json
 import subprocess
@@ -19,8 +19,8 @@ from embedded.settings import ROOT, clean_environment
 from embedded.step_times import StepTimes
 
 _PAUSE_S = 0.1
-_NOTE = 70  # characters of a running job's last line
-# Stopped together; a later group only when the ones before are gone, since they may still write to it.
+_NOTE_CHARS = 70  # of a running job's last line are shown
+# Groups of services that stop together. A group stops when those before it are gone: they may still write to it.
 _STOP_ORDER = ((torchserve.NAME, mlflow_server.NAME), (seaweedfs.NAME, postgres.NAME))
 
 
@@ -37,7 +37,7 @@ class Urls:
 class Stack:
     """Services of one folder. Every method first raises ServiceDied if one ended without having been asked to.
 
-    They have `short` for temporary files, unless they are told otherwise.
+    The folder `short` is their TMPDIR, unless a service has its own.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Stack:
         return self.folder.log(name)
 
     def check(self) -> None:
-        """ServiceDied if a service ended that nobody stopped."""
+        """Raises ServiceDied if a service ended that nobody stopped."""
         for name, process in self._processes.items():
             code = process.poll()
             if code is not None and not process.asked_to_stop:
@@ -78,7 +78,7 @@ class Stack:
                 raise ServiceDied(name, code, self.folder.log_end(name))
 
     def advance(self) -> None:
-        """One look at everything: starts what can start, notes what has become ready."""
+        """Starts the services whose needs are ready, and notes which services have become ready."""
         for name in [name for name in self._waiting if self._ready.issuperset(self._services[name].needs)]:
             self._waiting.remove(name)
             self._starting[name] = time.monotonic()
@@ -98,7 +98,7 @@ class Stack:
         self.step_times.tick()
 
     def wait(self, condition: Callable[[], bool], timeout_s: float = float("inf")) -> bool:
-        """Keeps the stack going until the condition holds; False if the time was up first."""
+        """Keeps the stack going until the condition holds. Returns False if the time was up first."""
         deadline = time.monotonic() + timeout_s
         while True:
             self.advance()
@@ -114,7 +114,7 @@ class Stack:
         self.wait(lambda: wanted <= self._ready)
 
     def job(self, name: str, *command: str, show: bool = False, on_tick: Callable[[], object] = lambda: None) -> int:
-        """Exit code of a command run to its end; its output goes to its own log or, with `show`, to the terminal."""
+        """Runs a command; returns its exit code. Its output goes to its log or, with `show`, to the terminal."""
         service = Service(name, (_executable(command[0]), *command[1:]), self.log(name), ROOT)
         process = Process(service, self.env, inherit_output=show)
 
@@ -129,9 +129,11 @@ class Stack:
         return process.poll() or 0
 
     def step(self, name: str, *command: str) -> None:
-        """A job that has to end well, as a step with its times; JobFailed otherwise."""
+        """Runs a command as a step with its times. Raises JobFailed if the command fails."""
         self.step_times.begin(name)
-        code = self.job(name, *command, on_tick=lambda: self.step_times.note(name, self.folder.last_line(name)[:_NOTE]))
+        code = self.job(
+            name, *command, on_tick=lambda: self.step_times.note(name, self.folder.last_line(name)[:_NOTE_CHARS])
+        )
         if code:
             raise JobFailed(name, code, self.folder.log_end(name))
         self.step_times.end(name)
@@ -176,7 +178,7 @@ class Stack:
         self._starting.pop(name, None)
 
     def close(self, *, kill: bool = False) -> None:
-        """Stops everything, whatever state it is in; with `kill`, in no time and without regard for the data."""
+        """Stops every service, whatever state it is in; with `kill`, by SIGKILL and without regard for the data."""
         for group in _STOP_ORDER:
             processes = [process for name, process in self._processes.items() if name in group]
             for process in processes:
@@ -215,7 +217,7 @@ def stores(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: b
 
 
 def whole(folder: DataDir, addresses: dict[str, int], short: Path, throwaway: bool) -> list[Service]:  # noqa: FBT001 -- as the settings have it
-    """All of it."""
+    """The whole stack's services."""
     env = {**postgres.env(folder, addresses[postgres.NAME]), **seaweedfs.env(folder, addresses["s3"])}
     registry = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{addresses['mlflow']}"}
     return [
@@ -239,9 +241,9 @@ def opened(
     throwaway: bool = False,
     parts: Parts = whole,
 ) -> Iterator[Stack]:
-    """A stack of which nothing runs yet; `wait_ready` starts it. Holds the folder, and stops everything at the end.
+    """A stack of which nothing runs yet; `wait_ready` starts it. Holds the folder's lock, and stops all at the end.
 
-    A throwaway one gains speed where data would be at stake: it does not wait for the disk, and is killed at the end.
+    A throwaway stack is faster, because its data may be lost: it does not wait for the disk, and is killed at the end.
     """
     folder, step_times = DataDir(path), step_times or StepTimes()
     folder.make()

@@ -37,11 +37,11 @@ class StepTimes:
         self.tick()
 
     def note(self, name: str, note: str) -> None:
-        """Says how far that step is; the next tick shows it."""
+        """Notes how far a step is; the next tick shows it."""
         self._last(name).note = note
 
     def fail(self) -> None:
-        """Writes that what was under way was broken off."""
+        """Marks the steps that have not ended as failed."""
         for step in self.steps:
             if step.ended is None:
                 step.ended, step.failed = time.time(), True

@@ -1,4 +1,4 @@
-"""What outlived its supervisor and its shim: processes, known by a mark in their environment, and files elsewhere."""
+"""Ends processes that outlived their supervisor and shim, known by a mark in their environment, and deletes files."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def find(folder: Path) -> list[psutil.Process]:
 
 
 def end(folder: Path) -> int:
-    """Kills them all, and deletes what the stack has outside of its folder; returns how many processes there were."""
+    """Kills the folder's processes, and deletes what its stack has outside of it. Returns the number of processes."""
     found = find(folder)
     for process in found:
         try:

@@ -1,4 +1,4 @@
-"""What only Linux has, and what does instead of it elsewhere. Standard library only: a shim uses it."""
+"""Functions that need Linux, and do something like it elsewhere. Standard library only: a shim uses them."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Makes descendants whose parent ends children of this process; elsewhere the process group has to do."""
+    """Makes this process the parent of descendants whose own parent ends. Elsewhere the process group has to do."""
     if IS_LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
@@ -21,8 +21,8 @@ def adopt_orphans() -> None:
 def be_nice(niceness: int) -> None:
     """Let other processes go before this one and all that it starts.
 
-    Where Linux gives each session an equal part of the machine, the niceness of a process counts within its session
-    only, and the session's own is what others feel.
+    Where Linux gives each session an equal part of the machine, the niceness of a process counts only within its
+    session. Then the session's own niceness must be set, too.
 
     Source: sched(7), "The autogroup feature"
     """
@@ -32,9 +32,9 @@ def be_nice(niceness: int) -> None:
 
 
 def spawn(command: list[str], stop_signal: int) -> "subprocess.Popen[bytes]":
-    """The command; it gets its stop signal should this process be killed.
+    """Starts the command. If this process is killed, the command gets its stop signal.
 
-    Elsewhere it lives on then, until the next start of its stack ends it; and it leads a process group of its own.
+    Elsewhere the command leads a process group of its own, and lives on until the next start of its stack ends it.
     """
     if not IS_LINUX:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
@@ -49,7 +49,7 @@ def spawn(command: list[str], stop_signal: int) -> "subprocess.Popen[bytes]":
 
 
 def kill_children(command: int) -> None:
-    """SIGKILL to all that `command` has left; elsewhere to its process group."""
+    """Sends SIGKILL to all children of this process; elsewhere to the process group of `command`."""
     if IS_LINUX:
         for pid in Path("/proc/thread-self/children").read_text(encoding="ascii").split():
             os.kill(int(pid), signal.SIGKILL)
@@ -59,7 +59,7 @@ def kill_children(command: int) -> None:
 
 
 def bounding_capabilities() -> int:
-    """The bits of what root may do here at most; elsewhere none, as there are no such rights to pass on."""
+    """The bits of the rights that root has here at most; 0 elsewhere, where there are no such rights to pass on."""
     if not IS_LINUX:
         return 0
     status = Path("/proc/self/status").read_text(encoding="ascii")

