@@ -1,11 +1,11 @@
 """The contract: an MLflow model signature, compiled once, that every request is held to.
 
-A request takes one of two ways. The fast path (`fastpath`) says whether it is plainly right: all of it there, and each
-value of a JSON type that its column takes, such as integers in a float column. That costs microseconds, and nearly all
-traffic is of that kind. What it leaves undecided goes to enforcement (`enforcement`), where MLflow itself decides with
-pandas, and where what is wrong gets its name. The fast path never rejects and enforcement never guesses, so both
-together accept what MLflow accepts, but for what `enforcement.decision` lists, and the model gets what MLflow would
-give it. Rejections that only repeat are remembered.
+The fast path (`fastpath`) says whether a request is plainly right: all of it is there, and each value has a JSON type
+that its column takes, such as an integer in a float column. That costs microseconds, and nearly all traffic is of that
+kind. Any other request is undecided. It goes to enforcement (`enforcement`), where MLflow itself decides with pandas,
+and each fault gets its name. The fast path never rejects, and enforcement never guesses. So both together accept what
+MLflow accepts, except what `enforcement.decision` lists, and the model gets what MLflow would give it. A rejection that
+repeats is remembered.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Contract:
     Args:
         signature: the `signature` entry of an MLmodel file: `inputs`, `outputs` and `params`, each a JSON text or None.
         policy: what is let through although MLflow or the contract would reject it, words of `Policy`.
-        labels: names of the classes that the model answers by, by their numbers; None if it answers otherwise.
+        labels: names of the classes that the model answers with, by their numbers; None if it has none.
         timeout_s: seconds that enforcement has for a request.
 
     Raises:
@@ -165,7 +165,7 @@ class Contract:
             EnforcementFailed: the enforcement service has failed, or ended, without a decision.
             EnforcementMissing: there is no such service, and what it needs is not installed here.
         """
-        # First: enforcement by another process leaves the request without its content.
+        # Before the service is asked: the request loses its content then.
         key = rejection_cache.cache_key(decoded) if self._rejections is not None else None
         try:
             if service_client.can_ask(decoded):
@@ -181,7 +181,7 @@ class Contract:
 
         Args:
             decoded: what the fast path has left undecided.
-            is_unread: whether it was never read, so that the fast path may yet say yes.
+            is_unread: whether the request has not been read, so that the fast path may yet say yes.
 
         Raises:
             Rejected: the signature does not admit the request.

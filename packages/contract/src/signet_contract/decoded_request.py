@@ -44,4 +44,4 @@ class DecodedRequest:
     source: RawBody | None = field(default=None, compare=False, repr=False)
     """What it was decoded from."""
     is_exact: bool = field(default=False, compare=False, repr=False)
-    """Whether it has been read, into dicts, lists and texts only, and integers beyond 64 bits are integers."""
+    """Whether `content` was read into Python's objects only, and an integer beyond 64 bits is an integer."""

@@ -2,10 +2,10 @@
 
 Rejected                the request is wrong: an HTTP 4xx, never the server's fault
 ├── MalformedPayload    the body cannot be read as any format that is served
-│   └── NestedTooDeeply for more lists and objects stand in one another than are read
+│   └── NestedTooDeeply because more lists and objects stand in one another than are read
 ├── TooCostly           to decide on it takes more memory than a request may have: 413
 └── SignatureMismatch   it can be read, and the model's signature rejects it
-Failure                 the request is not answered, for no fault of its own: an HTTP 5xx, for it alone
+Failure                 the request is not answered, through no fault of its own: an HTTP 5xx for it alone
 └── DecidedTooLate      enforcement takes longer than a request may
 EnforcementMissing      what enforcement needs is not installed: the server's fault
 EnforcementFailed       the enforcement service ended, or failed, without a decision (see `enforcement.service_client`)
@@ -160,7 +160,7 @@ class DecidedTooLate(Failure):
 
 
 class EnforcementMissing(RuntimeError):
-    """What enforcement needs is not installed, and a request is not plainly right.
+    """A request is not plainly right, and what enforcement needs is not installed.
 
     Args:
         module: what cannot be imported.

@@ -1,7 +1,7 @@
-"""JSON as Python's objects, exactly as it types them, and what is said of a text that is none.
+"""Reads JSON as Python's objects, exactly as JSON types them, and says where a text is no JSON.
 
-orjson reads it, and the standard library's json what orjson does not have: integers beyond 64 bits, NaN and Infinity,
-and the position at which a text stops being JSON.
+orjson reads it. What orjson lacks is the standard library's part: integers beyond 64 bits, NaN and Infinity, and the
+position at which a text stops being JSON.
 
 Neither TorchServe nor torch nor MLflow is imported here.
 """
@@ -35,7 +35,7 @@ _QUOTE = ord('"')
 _BLOCK_BYTES = 1 << 16
 _NEITHER_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
-# In a smaller body there is too little garbage to look for.
+# A smaller body makes too few objects for the garbage collector to matter.
 _LARGE_BYTES = 1 << 11
 _ANYTHING = msgspec.json.Decoder(msgspec.Raw)
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # how gzip's and zstd's bytes begin
@@ -70,7 +70,7 @@ def of_utf8(body: bytes) -> str:
 
 
 def plain(body: bytes) -> Any:
-    """Parsed JSON; `NaN` and `Infinity`, which it does not have, are let through for the rules to name.
+    """Parsed JSON; `NaN` and `Infinity`, which are no JSON, are let through for the rules to name.
 
     Raises:
         MalformedPayload: it is no JSON, nested too deeply, or holds a lone surrogate.
@@ -88,14 +88,14 @@ def plain(body: bytes) -> Any:
 
 
 def _is_found_by(error: orjson.JSONDecodeError, body: bytes) -> bool:
-    """Whether orjson has stopped where a text stops being JSON, and not at what it alone does not read."""
+    """Whether orjson has stopped where the body stops being JSON, and not at what orjson alone does not read."""
     has_odd = b"\\" in body or non_finite.has_words(body) or "infinity" in error.msg
     return not has_odd and not _may_be_json(body)
 
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """While millions of objects are made of a large body, to look for garbage among them would double the time."""
+    """Stops the garbage collector: among the millions of objects of a large body it would double the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -121,7 +121,7 @@ def require_shallow(text: bytes) -> None:
 
 
 def _may_be_json(text: bytes) -> bool:
-    """Whether a text is JSON, or nested too deeply to tell; if not, who parses it says where it stops being JSON."""
+    """Whether a text is JSON, or nested too deeply to tell."""
     try:
         _ANYTHING.decode(non_finite.without_words(text, b"0"))
     except msgspec.DecodeError:
@@ -135,7 +135,7 @@ def _depth(text: bytes) -> int:
     """How many lists and objects of a JSON text stand in one another."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # A text without brackets leaves two quotes, which stand beside one another.
+    # Of a text without brackets two adjacent quotes are left.
     kept = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
     has_texts, is_inside = b'"' in kept, False
     depth = deepest = 0
@@ -152,7 +152,7 @@ def _depth(text: bytes) -> int:
 
 
 def has_many_digits(body: bytes) -> bool:
-    """Whether an integer in it may be beyond 64 bits, and so be read as a float."""
+    """Whether an integer in the body may be beyond 64 bits; orjson reads such an integer as a float."""
     return _MANY_DIGITS in body.translate(_DIGITS_ALIKE)
 
 

@@ -2,10 +2,10 @@
 
     app = ContractMiddleware(app, Contract.load("model"))
 
-The app gets what is right as it came, byte for byte, and beside it the model input: `scope["signet.model_input"]`. A
-body is JSON or CSV; a form is no JSON, and is rejected. Whatever the fast path knows is answered where it stands; what
-may take longer (enforcement, a large body) goes to a thread of asyncio's, and the event loop stays free. ASGI is all
-that this module knows of servers. Source: https://asgi.readthedocs.io/en/latest/specs/www.html
+The app gets a right request as it came, byte for byte, and the model input in `scope["signet.model_input"]`. A body is
+JSON or CSV; a form is no JSON, and is rejected. The fast path decides in the event loop. What may take longer
+(enforcement, a large body) goes to a thread of asyncio's, so that the event loop stays free. ASGI is all that this
+module knows of servers. Source: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MODEL_INPUT = "signet.model_input"
-"""Where the scope of a right request has what to call the model with, a `ModelInput`."""
+"""The key under which the scope of a right request has its `ModelInput`."""
 MAX_BYTES = 6_553_500
 _INLINE_BYTES = 1 << 16  # the largest body that is read without a thread
 
 
 class ContractMiddleware:
-    """An ASGI app that holds the POST requests of another one to a contract.
+    """An ASGI app that holds the POST requests to another app to a contract.
 
     Args:
-        app: who answers what is right.
+        app: the app that answers right requests.
         contract: what a request must be.
-        paths: where requests are checked; all others go on as they came.
-        max_bytes: the largest body; a larger one gets a 413, and no more of it is held in memory.
-        about: what a rejection says besides, such as the `model` and its `version`.
+        paths: where requests are checked; requests to other paths go on as they came.
+        max_bytes: the largest body; a larger one gets a 413, and no more than this is held in memory.
+        about: what else a rejection says, such as the `model` and its `version`.
 
     Raises:
         TypeError: the paths are one text.
@@ -65,11 +65,11 @@ class ContractMiddleware:
         self._about = about or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that is wrong; else let the app do it."""
+        """Answer a wrong request; let the app answer any other."""
         if not self._is_checked(scope):
             await self._app(scope, receive, send)
             return
-        headers = dict(reversed(scope["headers"]))  # of several the first, as Starlette takes it
+        headers = dict(reversed(scope["headers"]))  # the first of each name counts, as for Starlette
         try:
             self._require_readable(headers)
             body = await self._body(receive)
@@ -174,7 +174,7 @@ async def _start(send: Send, status: int, answer: bytes, *headers: tuple[bytes, 
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Gives the body, and then whatever comes."""
+    """Receives the body again, and then whatever comes."""
     is_given = False
 
     async def replayed() -> Message:
