@@ -1,6 +1,6 @@
 """Numbers that are not finite: JSON has 1e400, Python reads and writes NaN and Infinity, and no fast parser reads them.
 
-For the parsers they are finite numbers, so great that they are known again among what was read.
+In their place the parsers read finite numbers, so great that they can be told among the values.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _STAND_IN = b"280"
 _LEAST_DIGIT = 4
 """An exponent of 400 or more, in three digits, makes a number infinite unless its digits are zero.
 
-That and what follows does not hold for numbers of hundreds of digits: who relies on what is read has looked for them
+This and the next do not hold for a number of hundreds of digits. Who relies on the values has looked for such numbers
 (`json_text.has_many_digits`).
 """
-_GREATEST = 1e200
+_GREATEST_FINITE = 1e200
 """A parsed value above this came from a stand-in, so it is not finite."""
 
 _NAN = 1e250
@@ -32,7 +32,7 @@ _WORDS = (b"NaN", b" 1.0e250 "), (b"-Infinity", b" -1.0e280 "), (b"Infinity", b"
 
 
 def has_words(text: bytes) -> bool:
-    """Whether some may be in it: only they have such letters."""
+    """Whether the text may have one of the words; a finite number, true, false and null have no N and no I."""
     return b"N" in text or b"I" in text
 
 
@@ -66,7 +66,7 @@ def read(parse: Callable[[bytes], Array], text: bytes) -> Array:
         if not count:
             raise
     values = parse(finite)
-    are_stand_ins = np.abs(values) > _GREATEST
+    are_stand_ins = np.abs(values) > _GREATEST_FINITE
     are_nan = values == _NAN
     if np.count_nonzero(are_stand_ins) != count or np.count_nonzero(are_nan) != nan_count:
         raise ValueError("Some of its numbers may be infinite or zero.")
@@ -75,14 +75,14 @@ def read(parse: Callable[[bytes], Array], text: bytes) -> Array:
 
 
 def _finite(text: bytes) -> tuple[bytes, int, int]:
-    """The text with finite numbers for those that are not, how many these are, and how many of them are NaN.
+    """The text with finite numbers in place of the others, how many these are, and how many of them are NaN.
 
-    There are none if some may be either.
+    The counts are 0 if it is not certain of a number whether it is finite.
     """
     found = np.frombuffer(text + b" " * (1 + len(_STAND_IN)), np.uint8).copy()
     places = np.flatnonzero(found | _TO_LOWER == _EXPONENT)
     places += found[places + 1] == _PLUS
-    digits = [found[places + place] - _ZERO for place in range(1, 1 + len(_STAND_IN))]  # what is none is above nine
+    digits = [found[places + place] - _ZERO for place in range(1, 1 + len(_STAND_IN))]  # what is no digit is above nine
     are_long = np.logical_and.reduce([digit <= 9 for digit in digits])  # noqa: PLR2004 -- as said
     if (digits[0][are_long] < _LEAST_DIGIT).any():
         return text, 0, 0

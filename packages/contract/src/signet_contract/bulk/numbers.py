@@ -96,7 +96,7 @@ def of_labelled(parser: simdjson.Parser, body: bytes, start: int, end: int) -> N
     if not found:
         raise ValueError("It has other names or other values.")
     colon, point, exponent, comma = found.groups()
-    point, exponent = (b".", b"") if point is None else (point, exponent)  # the others may be finite
+    point, exponent = (b".", b"") if point is None else (point, exponent)  # after a NaN, finite floats may follow
     number = point + exponent
     look = b'""' + colon + number + comma
     blocks = []
@@ -118,7 +118,7 @@ def of_values(values: Any) -> Numbers:
 
     Raises:
         TypeError: it is something else.
-        ValueError: its names are.
+        ValueError: its names are no whole numbers, or not written in the usual way.
     """
     names = list(values) if type(values) is dict else None
     items = list(values.values()) if type(values) is dict else values
@@ -164,7 +164,7 @@ class Unlike(ValueError):
 def _blocks(
     parser: simdjson.Parser, texts: Iterable[bytes], first: bytes, types: Collection[type], width: int
 ) -> tuple[list[Array], bool]:
-    """All numbers, and whether an item has floats where the first has integers, or the other way round."""
+    """All numbers, and whether some item may have a float where the first has an integer, or the other way round."""
     has_bools = bool in types
     look = _look(first, has_bools=has_bools) + b","
     without_points = look.translate(None, b".")
@@ -188,13 +188,13 @@ def _blocks(
 
 
 def _look(text: bytes, *, has_bools: bool) -> bytes:
-    """What is left of items without the characters of numbers; an e is one of them, and one of true and false too."""
+    """The items without the characters of numbers; as an e is one of these, `true` and `false` are what is left."""
     look = non_finite.without_words(text.translate(None, _IN_NUMBERS_AND_BETWEEN), b".")
     return look.replace(b"tru", b"t").replace(b"fals", b"t") if has_bools else look
 
 
 def _count(looks: bytes, look: bytes) -> int:
-    """How many there are, if all are alike; else 0."""
+    """How often `looks` repeats `look`; 0 if it has anything else."""
     count = len(looks) // len(look)
     return count if looks == look * count else 0
 

@@ -28,10 +28,10 @@ _PANDAS_ERROR = 2e-15
 _POINT, _COLON, _EXPONENT = b".:e"
 _TO_LOWER = 0x20
 
-# A whole number to JSON; pandas reads -0.0.
+# Of -0 readers of JSON make the whole number 0, and pandas makes -0.0.
 _MINUS_ZERO = re.compile(rb"-0(?:[,\n]|\Z)")
 
-# To make a record of so many takes milliseconds.
+# To make a record class of so many names takes milliseconds.
 _MAX_NAMES = 1024
 
 
@@ -62,7 +62,7 @@ def of_records(body: bytes, start: int, end: int) -> Table:
     try:
         blocks, are_floats = _blocks(chunks(), names, types)
     except msgspec.ValidationError:
-        if int not in types:  # which floats often follow
+        if int not in types:  # after an integer, floats often follow
             raise
         blocks, _ = _blocks(chunks(), names, tuple(float if type_ is int else type_ for type_ in types))
         return Table(list(names), Numbers(blocks, (len(names),), numbers.mixed_kinds(kinds, blocks)))
@@ -72,15 +72,15 @@ def of_records(body: bytes, start: int, end: int) -> Table:
 
 
 def _blocks(chunks: Iterable[bytes], names: tuple[str, ...], types: tuple[type, ...]) -> tuple[list[Array], bool]:
-    """The records' values, and whether what is read as a float is written as one: msgspec takes integers for floats.
+    """The records' values, and whether all floats are written as such: msgspec takes an integer for a float, too.
 
-    They are if all of a chunk's have a point, or all have an exponent; NaN counts as a point.
+    They are if all floats of a chunk have a point, or all have an exponent; NaN counts as a point.
     """
     read = _reader(names, types)
     of_names = non_finite.without_words(" ".join(names).encode(), b".")
     points = types.count(float) + of_names.count(b".")
     exponents = len(names) - types.count(int) + of_names.lower().count(b"e")  # true and false have one, too
-    colons = len(names) + of_names.count(b":")  # a value that is there twice has one too many
+    colons = len(names) + of_names.count(b":")  # a record with a name twice has one too many
     blocks = []
     are_floats = True
     for chunk in chunks:

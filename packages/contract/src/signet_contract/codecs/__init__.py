@@ -22,7 +22,7 @@ def of_json(text: bytes, reader: Reader) -> DecodedRequest:
 
     Raises:
         MalformedPayload: it is not JSON, or in none of the formats.
-        MustReadWhole: it has `ChunkedList`s, and who looks at it must have lists.
+        MustReadWhole: the reader cannot read it in chunks, or has read an object as a `ChunkedList`.
     """
     document = reader.read(text)
     for decode in DECODERS:

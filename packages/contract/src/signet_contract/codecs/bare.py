@@ -26,7 +26,7 @@ def decode(document: Any, _: Reader) -> DecodedRequest:
         isinstance(document, list) and document and all(isinstance(item, dict) for item in document)
     ):
         return DecodedRequest(Format.RECORDS, document)
-    if isinstance(document, ChunkedList):  # whether its other items are alike, who looks at them will see
+    if isinstance(document, ChunkedList):  # a guess by the first item; enforcement looks at the others
         if document.is_labelled:
             raise MustReadWhole
         return DecodedRequest(Format.RECORDS if isinstance(document.first, dict) else Format.INPUTS, document)

@@ -10,7 +10,7 @@ from signet_contract.errors import MalformedPayload
 from signet_contract.json_text import SERVED
 
 FORMATS = {format_.value: format_ for format_ in (Format.SPLIT, Format.RECORDS, Format.INSTANCES, Format.INPUTS)}
-"""By their keys."""
+"""The formats by their keys."""
 
 
 def decode(document: Any, _: Reader) -> DecodedRequest | None:

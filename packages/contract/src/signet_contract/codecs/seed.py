@@ -26,7 +26,7 @@ def decode(document: Any, reader: Reader) -> DecodedRequest | None:
     data = document["data"]
     texts = data if type(data) is list else [data]
     if set(map(type, texts)) != {str}:
-        # `data` may be an ordinary column's name, or hold the rows unquoted.
+        # `data` may be an ordinary column's name, or hold the rows as JSON without quotes.
         return DecodedRequest(Format.COLUMNS, {"data": data}) if _is_column(data) else _inside(data, reader)
     if len(texts) == 1:
         return _inside(reader.read(texts[0].encode("utf-8", "surrogatepass")), reader)
@@ -35,8 +35,8 @@ def decode(document: Any, reader: Reader) -> DecodedRequest | None:
 
 
 def _documents(texts: list[str], reader: Reader) -> list[Any]:
-    """What the texts hold, read as one list if each is JSON: of short ones it costs less than to read each."""
-    reader.read_whole(texts[0].encode("utf-8", "surrogatepass"))  # if this is none, no time is lost on the others
+    """The documents in the texts. If each is JSON, all are read as one list: that is faster where they are short."""
+    reader.read_whole(texts[0].encode("utf-8", "surrogatepass"))  # raises before time is lost on the others
     bodies = [text.encode("utf-8", "surrogatepass") for text in texts]
     joined = b"[" + b",".join(bodies) + b"]"
     with contextlib.suppress(msgspec.DecodeError, MalformedPayload):
