@@ -75,7 +75,7 @@ class MemoryBudget:
         """Reserve memory for a version that starts with the replica; False if there is too little."""
         try:
             workers = Options.from_tags(revision.tags).workers
-        except NotServable:  # by a rule that it served without: the controller tells
+        except NotServable:  # an older Signet admitted its tags: the controller tells what is wrong with them
             return True
         needed_mib = self.needed_mib(archive, workers)
         if needed_mib > self.free_mib - REPLICA_MIB:

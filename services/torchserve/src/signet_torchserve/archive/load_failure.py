@@ -13,7 +13,7 @@ from signet_torchserve.archive.file_names import LOAD_FAILURE
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """What ended a worker while it loaded a version, and whether it would end each other one too."""
+    """What ended a worker while it loaded a version, and whether it would end each other worker, too."""
 
     reason: str
     is_final: bool

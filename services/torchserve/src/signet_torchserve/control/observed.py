@@ -36,7 +36,7 @@ class Deployment:
     """A model that the model server has."""
 
     default: str | None
-    """Revision that answers requests which name none; None while nothing but the placeholder is there."""
+    """Revision that answers requests without a version; None while nothing but the placeholder is there."""
     versions: Mapping[str, Version]
     """By the revision's `id`."""
 

@@ -134,7 +134,7 @@ def plan(desired: Desired, observed: Observed, attempts: FailedAttempts, now: fl
     answering = observed.serving().keys()
     unlisted = answering - desired.revisions.keys() if desired.is_known else set()
     actions: list[Action] = []
-    # Whoever withdraws a deployment leaves its model. If no model is left either, the registry may have lost them.
+    # A deployment is withdrawn by its alias, and its model stays. If no model is left, the registry may have lost them.
     if unlisted and unlisted == answering and not unlisted & desired.models:
         since = max(desired.unlisted_since.get(name, now) for name in unlisted)
         if now - since < HOLD_S:
@@ -292,5 +292,5 @@ def _ends(name: str, revision_id: str, observed: Observed, now: float) -> Iterat
 def _options(revision: Revision | None) -> Options:
     try:
         return Options.from_tags(revision.tags if revision else {})
-    except NotServable:  # by a rule that it served without
+    except NotServable:  # an older Signet admitted its tags
         return Options()

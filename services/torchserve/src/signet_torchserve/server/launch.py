@@ -126,7 +126,7 @@ def _config_file(settings: Settings, store: Store, served: Mapping[str, Revision
     for name, revision in served.items():
         try:
             options = Options.from_tags(revision.tags)
-        except NotServable:  # by a rule that it served without: the controller tells, and the others are served
+        except NotServable:  # an older Signet admitted its tags: the controller tells what is wrong with them
             continue
         models[name] = {
             revision.id: {

@@ -64,7 +64,7 @@ class ServedVersion:
 
 
 class ModelServer(Protocol):
-    """Serves versions of models, one of which, the default, answers the requests that name none.
+    """Serves versions of models. One version of each model, the default, answers the requests that name none.
 
     A version may be there more than once, with other tags: so each goes by its `Revision.id`, here `revision_id`.
 

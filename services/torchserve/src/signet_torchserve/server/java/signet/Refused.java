@@ -2,7 +2,7 @@ package signet;
 
 import io.netty.handler.codec.http.HttpResponseStatus;
 
-/** A request that is refused before a worker sees it: what it is answered, and the header that goes with it, if any. */
+/** Refuses a request before a worker gets it: with this answer, and this header, if there is one. */
 final class Refused extends IllegalArgumentException {
     private static final long serialVersionUID = 1L;
 

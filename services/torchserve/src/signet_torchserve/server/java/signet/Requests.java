@@ -8,7 +8,7 @@ import io.netty.handler.codec.http.HttpMethod;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.multipart.HttpPostRequestDecoder;
 
-/** What TorchServe would read in another way than its client meant it. */
+/** Requests that TorchServe would read in another way than their clients meant them: they are refused, or mended. */
 final class Requests {
     private static final String PREDICTIONS = "/predictions/";
     private static final String METHODS = "POST, PUT";
