@@ -1,7 +1,7 @@
-"""What came in a request's body: as it came, and how it is decoded.
+"""A request's body: as it came, and how it is decoded.
 
-Which formats there are, and how their answers look, is told by `codecs`. Neither TorchServe nor torch nor MLflow is
-imported here.
+`codecs` tells which formats there are, and how their answers look. Neither TorchServe nor torch nor MLflow is imported
+here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RawBody:
         """The decoded request, exact.
 
         Raises:
-            MalformedPayload: as above.
+            MalformedPayload: as `decode`.
         """
         decoded = csv.decode(json_text.of_utf8(self.text)) if self.is_csv else codecs.of_json(self.text, _EXACT)
         decoded.source, decoded.is_exact = self, True
@@ -65,7 +65,7 @@ class RawBody:
         """The decoded request, exact, but with `ChunkedList`s where it has lists of more than `least` bytes.
 
         Raises:
-            NestedTooDeeply: it is.
+            NestedTooDeeply: the body is nested more deeply than a body may be.
             TooWide: an object of columns has more than `most_members`, or the first row more than `most_items`.
             MustReadWhole: the body cannot be read in chunks, only as a whole; it may be malformed.
         """
@@ -118,14 +118,14 @@ def _csv(body: bytes) -> str | Table:
 
 
 class _LeftUnread(Exception):
-    """The worker leaves a very large body to enforcement, which reads it anyway to decide on it."""
+    """A very large body is left to enforcement, which would read it anyway to decide on it."""
 
 
 def _json(body: bytes) -> Any:
-    """Parsed JSON, of which a large one may be read into arrays (`documents`).
+    """Parsed JSON; a large body may be read into arrays (`documents`).
 
     Raises:
-        _LeftUnread: it is very large, and cannot be read into arrays.
+        _LeftUnread: the body is very large, and cannot be read into arrays.
     """
     if len(body) > _LARGE_BYTES:
         with contextlib.suppress(ValueError):
@@ -152,7 +152,7 @@ def _exact_json(body: bytes) -> Any:
 _LARGE_BYTES = 1 << 11
 _VERY_LARGE_BYTES = 1 << 16
 _LOOKED_INTO = frozenset(mlflow.FORMATS)
-# How the seed's JSON in JSON begins, whose outer one is nothing but texts.
+# How the seed's JSON in JSON begins; the outer JSON holds only texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
 
 _FAST, _EXACT = Reader(_json, json_text.plain), Reader(_exact_json, _exact_json)

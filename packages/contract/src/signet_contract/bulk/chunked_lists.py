@@ -1,8 +1,8 @@
 """Long lists in a JSON text, of which no more is parsed at once than a processor's cache holds.
 
 Millions of objects cost more to have than to make. So a list is cut into chunks, which are parsed one after another.
-Where to cut is guessed, by what the first item begins and ends with. A list is cut at such a comma if the
-text before it, with a closing bracket, is valid JSON; inside a string or an item it would not be.
+Where to cut is guessed: at a comma between an end and a beginning like the first item's. The list is cut there if the
+text before the comma, with a closing bracket, is valid JSON; inside a string or an item it would not be.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from signet_contract import json_text
 from signet_contract.errors import MalformedPayload
 
 MIN_BYTES = 1 << 16
-"""A shorter text is parsed whole; of a longer one, chunks have about as much."""
-LEAST_ITEMS = 100  # of a chunk, for each costs something by itself
+"""A shorter text is parsed whole; a chunk of a longer one has about as many bytes."""
+LEAST_ITEMS = 100  # of a chunk, as each chunk has a cost of its own
 _TRIES = 8
 _FEW_BYTES = 1 << 10
-_WIDE_BYTES = 1 << 18  # of a long object or first item, which tell whether it has too many members
+_WIDE_BYTES = 1 << 18  # of a long object or first item, in which too many members are looked for
 
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
 _BLANK, _LABEL = re.compile(r"\s*"), re.compile(r'\s*"0"\s*:\s*')
@@ -71,9 +71,9 @@ def loads(
         most_items: how many an item of a long list may have.
 
     Raises:
-        MustReadWhole: it is no JSON, or odd.
-        TooWide: as said.
-        MalformedPayload: it is no JSON.
+        MustReadWhole: it cannot be read in chunks; it may be no JSON.
+        TooWide: an object or an item has more members than it may.
+        MalformedPayload: a part of it is no JSON.
     """
     try:
         try:
@@ -88,7 +88,7 @@ def loads(
 
 
 def _whole(text: bytes) -> msgspec.Raw:
-    """The document; whether an object is JSON is seen once its members are read."""
+    """The document as raw JSON. An object is not checked here, but when its members are read."""
     return msgspec.Raw(text) if text.startswith(b"{") else _VALUE.decode(text)
 
 
@@ -101,7 +101,7 @@ class _Reader:
     most_members: float
     most_items: float
     labels: list[str]
-    """"0", "1" and so on, as far as a labelled list has needed them: so do the next ones."""
+    """"0", "1" and so on, as far as a labelled list has needed them; all lists share them."""
 
     def value(self, raw: msgspec.Raw, nested: frozenset[str] | None) -> Any:
         """A part of the text, as the body has it.
@@ -161,11 +161,11 @@ class ChunkedList:
     def __init__(self, body: bytes, start: int, end: int, least: int, labels: list[str]) -> None:
         self._body, self._start, self._end, self._labels = body, start, end, labels
         self._rows = [0]
-        """The first item of each chunk that has been parsed, and of the next: last how many items have been counted."""
+        """The number of the first item of each chunk that has been parsed; last, how many items have been counted."""
         self._places = [start]
-        """Where these chunks begin; behind the end, once all items have been counted."""
+        """Where these chunks begin, and last the next one: behind the end once all items have been counted."""
         self._last: tuple[int, int, list[Any]] = -1, -1, []
-        """Where the chunk that was parsed last starts and stops, and its items: it may be the only one."""
+        """Where the chunk that was parsed last starts and stops, and its items; often it is the only chunk."""
         self.is_labelled = body[start - 1 : start] == b"{"
         self._parsers = [_orjson, _exact]
         begins_nested = body[start : start + MIN_BYTES].lstrip()[:1] in (b"[", b"{")
@@ -182,7 +182,7 @@ class ChunkedList:
             _, (self.first, *_) = self._chunk(start, 0)
 
     def _short_first(self) -> tuple[Any, bytes] | None:
-        """The first item and its text, if it is no long one."""
+        """The first item and its text; None if it is long."""
         beginning = self._body[self._start : min(self._end, self._start + MIN_BYTES)].decode("utf-8", "ignore")
         label = _LABEL.match(beginning) if self.is_labelled else _BLANK.match(beginning)
         if not label:
@@ -215,7 +215,7 @@ class ChunkedList:
             yield first, items
 
     def take(self, rows: Sequence[int]) -> list[Any]:
-        """Some items, by their ascending numbers; those that have been parsed before need no look at the others."""
+        """Some items, by their ascending numbers; only their chunks are parsed, if the items have been counted."""
         found: list[Any] = []
         number, items = -1, list[Any]()
         if rows and rows[-1] >= self._rows[-1]:
@@ -241,7 +241,7 @@ class ChunkedList:
             for parsed, stop in product(self._parsers, stops):
                 items = parsed(b"".join([opening, body[start:stop], closing]))
                 if items:
-                    if parsed is _exact:  # most probably so are the next
+                    if parsed is _exact:  # most probably the next chunk needs it, too
                         self._parsers = [_exact, _orjson]
                     return stop, self._values(items, row)
         raise MustReadWhole

@@ -18,13 +18,13 @@ from signet_contract.bulk.tables import Table, of_records
 
 Read = Numbers | Table
 
-# At huge numbers, odd values and deep nesting.
+# What the parsers raise at huge numbers, odd values and deep nesting.
 _RAISED = (msgspec.MsgspecError, LookupError, OverflowError, RuntimeError, TypeError)
 
 # A shorter list is left where it is.
 _LONG_BYTES = 512
 
-# What has no list for so long, or so many short ones, will have no long one either.
+# A body without a list in so many bytes, or with so many short lists, will have no long list either.
 _FAR_BYTES = 1 << 16
 _MANY = 4096
 
@@ -49,7 +49,7 @@ def loads(body: bytes) -> Any:
     try:
         while found := _BEGINNING.search(body, searched, searched + _FAR_BYTES):
             searched = found.end()
-            end, read = _read(parser, body, found)
+            end, read = _list_at(parser, body, found)
             if read is None:
                 short += 1
                 if short > _MANY:
@@ -68,8 +68,8 @@ def loads(body: bytes) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _read(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tuple[int, Read | None]:
-    """Where the list that begins here ends, and what it is; None if it is short."""
+def _list_at(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tuple[int, Read | None]:
+    """Where the list that begins at `found` ends, and the list; None for a short one."""
     start = found.end()
     if opening := found["numbers"]:
         depth = opening.count(b"[")

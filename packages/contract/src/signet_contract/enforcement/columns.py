@@ -126,7 +126,7 @@ def _file(text: str) -> io.BytesIO:
     return io.BytesIO(text.encode())  # a StringIO would have four bytes for each character
 
 
-def most(schema: Schema) -> float:
+def max_width(schema: Schema) -> float:
     """The most columns of a table, and so values of a row; a wider table would take very long to make."""
     are_plain = all(isinstance(type_, DataType) for type_ in schema.input_types())
     return len(schema.inputs) + MOST_EXTRA if are_plain else math.inf

@@ -2,20 +2,22 @@
 
 Slow (pandas) and exact: `columns` and `tensors` build what MLflow's scoring server would build from the request, with
 the values as JSON typed them, and give it to `mlflow.models.utils._enforce_schema`. Six rules are stricter than
-MLflow's and can be lifted (see `policy`), each for what it would let through silently. `column_names`, `columns`,
-`column_values`, `tensors` and `unchecked_names` apply them; `float32` applies the third once more, to what the model
-gets:
+MLflow's, and can be lifted (see `policy`). They reject what MLflow would let through silently:
 
-1. extra columns are rejected;
-2. so is null (or NaN) in a required column,
-3. a number that is not finite,
-4. an empty input,
-5. a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`),
-6. and names of columns where the signature has none to check them by.
+1. extra columns;
+2. null (or NaN) in a required column;
+3. a number that is not finite;
+4. an empty input;
+5. a value of the wrong JSON kind in a column that pandas coerces (`[1.5, "3.5"]`, `[1.5, true]`);
+6. names of columns where the signature has no names to check them by.
 
-What pandas would mend or drop without a word is malformed, and nothing lifts that: rows of several lengths, a CSV row
-that is longer than the header, keys of `data` that `columns` lacks. So is what would cost too much: a body that is
-nested too deeply, or becomes too wide or too large a table (`columns`, `row_excerpt`). All the rest is MLflow's.
+`column_names`, `columns`, `column_values`, `tensors` and `unchecked_names` apply these rules. `float32` applies the
+third once more, to what the model gets.
+
+A request is malformed, and nothing lifts that, if pandas would mend or drop something without a word: rows of several
+lengths, a CSV row that is longer than the header, keys of `data` that `columns` lacks. So is a request that would cost
+too much: its body is nested too deeply, or becomes too wide or too large a table (`columns`, `row_excerpt`). All else
+is MLflow's decision.
 """
 
 from __future__ import annotations
@@ -73,15 +75,15 @@ def read_whole(
 ) -> DecodedRequest:
     """The request with every value as a Python object.
 
-    Objects of a long body of JSON cost much. So it is first decided on in compact form: as arrays or else, more slowly,
-    in chunks. If it is rejected so, no objects are made of it.
+    The objects of a long body of JSON cost much. So the body is first decided on in compact form: as arrays or else,
+    more slowly, in chunks. If it is rejected so, no objects are made of it.
 
     Args:
         signature: as of `decide`.
         decoded: the request, read or not.
         policy: as of `decide`.
-        arrays_were_tried: whether it could not be read into arrays before, so that it is not tried again.
-        least: bytes from which on it is a long one.
+        arrays_were_tried: whether the body could not be read into arrays before, so that it is not tried again.
+        least: the bytes from which on a body is long.
 
     Raises:
         Rejected: it cannot be read, or it is long and rejected, as `decide` would reject it.
@@ -116,7 +118,7 @@ def _in_chunks(schema: Schema, source: RawBody, least: int) -> DecodedRequest:
     """The request with `ChunkedList`s for its long lists, exact if it has none; raises `MustReadWhole` likewise."""
     most_names = len(schema.inputs) + columns.MOST_EXTRA
     try:
-        chunked = source.chunked(least, most_names, math.inf if schema.is_tensor_spec() else columns.most(schema))
+        chunked = source.chunked(least, most_names, math.inf if schema.is_tensor_spec() else columns.max_width(schema))
     except TooWide as too_wide:
         raise (tensors if schema.is_tensor_spec() else columns).too_wide(schema, "body", too_wide.width) from None
     chunked.is_exact = not any(map(list_access.is_compact, (chunked.content, chunked.params)))

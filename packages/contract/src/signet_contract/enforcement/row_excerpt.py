@@ -78,7 +78,7 @@ class Excerpt:
         few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # further extra columns are only counted
         if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few):
             return
-        if len(table.names) > columns.most(schema):
+        if len(table.names) > columns.max_width(schema):
             raise columns.too_wide(schema, decoded.format.value, len(table.names))
         try:
             if not schema.has_input_names():
