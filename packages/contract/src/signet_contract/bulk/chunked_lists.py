@@ -104,12 +104,7 @@ class _Reader:
     """"0", "1" and so on, as far as a labelled list has needed them; all lists share them."""
 
     def value(self, raw: msgspec.Raw, nested: frozenset[str] | None) -> Any:
-        """A part of the text, as the body has it.
-
-        Args:
-            raw: the part.
-            nested: of an object that is looked into, the names of members to look into as well; None for no object.
-        """
+        """A part of the text, as the body has it; an object is not looked into if `nested` is None."""
         view = memoryview(raw)
         if len(view) <= self.least and self.text is self.body:
             return json_text.exact(bytes(view))

@@ -51,17 +51,12 @@ def enforced(
     found, converted = column_values.examined(schema, frame, policy, is_right=is_right)
     try:
         result: pd.DataFrame = _enforce_schema(converted, schema)
-    except MlflowException as error:
+    except (MlflowException, *CRASHES) as error:
         violations += column_values.of_rejected(schema, frame, policy)
-        generic = Violation(rule="signature", expected=str(schema), got=error.message)
-        raise SignatureMismatch(error.message, violations or [generic]) from error
-    except CRASHES as error:
-        violations += column_values.of_rejected(schema, frame, policy)
-        got = column_values.without_place(error)
+        got = error.message if isinstance(error, MlflowException) else column_values.without_place(error)
+        message = got if isinstance(error, MlflowException) else f"The signature's types do not fit the input: {got}."
         generic = Violation(rule="signature", expected=str(schema), got=got)
-        raise SignatureMismatch(
-            f"The signature's types do not fit the input: {got}.", violations or [generic]
-        ) from error
+        raise SignatureMismatch(message, violations or [generic]) from error
     violations += found
     if violations := rejecting(violations, policy):
         raise SignatureMismatch(_stricter(violations), violations)
@@ -205,9 +200,9 @@ def _reject_dropped(split: dict[str, Any]) -> None:
 
 def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:
     has_nested_types = any(not isinstance(type_, DataType) for type_ in schema.input_types())
-    has_scalars = any(not isinstance(value, (list, dict)) for value in columns.values())
-    is_one_row = bool(columns) and all(not isinstance(value, (list, dict)) for value in columns.values())
-    if is_one_row or (has_nested_types and (has_scalars or any(isinstance(value, dict) for value in columns.values()))):
+    are_scalars = bool(columns) and not any(isinstance(value, (list, dict)) for value in columns.values())
+    are_lists = all(isinstance(value, list) for value in columns.values())
+    if are_scalars or (has_nested_types and not are_lists):  # one row
         return pd.DataFrame([columns])
     return pd.DataFrame(columns)
 

@@ -249,9 +249,7 @@ def _array(type_: type, values: list[Any]) -> list[Any] | Array:
 def _extremes(type_: type, values: Any) -> list[Any]:
     """The values of one type that decide on numpy's dtype."""
     if type_ is int:
-        return (
-            [int(min(values)), int(max(values))] if type(values) is list else [values.min().item(), values.max().item()]
-        )
+        return list(map(int, [min(values), max(values)] if type(values) is list else [values.min(), values.max()]))
     if type_ is str:
         lengths = list(map(len, values))
         return [values[lengths.index(max(lengths))]]

@@ -31,9 +31,9 @@ from signet_contract.enforcement import (
 from signet_contract.enforcement.list_access import Irregular
 from signet_contract.enforcement.tensor_values import ChunkedValues, ColumnValues
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, SignatureMismatch, Violation, listed
+from signet_contract.model_input import Array
 from signet_contract.policy import Policy, rejecting
 
-Array = np.ndarray[Any, Any]
 Input = pd.DataFrame | Array | dict[str, Array]
 
 
@@ -47,9 +47,8 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
         Rejected: the request makes no such arrays, or the schema does not admit them.
         MustReadWhole: a long list cannot be checked in chunks.
     """
-    is_table = decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV)
     make = _arrays
-    if is_table:
+    if decoded.format in (Format.SPLIT, Format.RECORDS, Format.CSV):
         make = _excerpt if list_access.is_compact(decoded.content) else _frame
     subject, broken = make(schema, decoded, policy)
     broken += _broken_by_values(subject)
@@ -123,11 +122,7 @@ def _frame(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> t
 
 
 def _excerpt(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> tuple[Input, list[_Broken]]:
-    """The data frame of a few rows by which MLflow rejects a long list, and all rules that the list breaks.
-
-    Raises:
-        MustReadWhole: the list may be right, or a few rows cannot decide.
-    """
+    """The data frame of a few rows by which MLflow rejects a long list, and the broken rules; else `MustReadWhole`."""
     content = decoded.content
     rows = content.get("data") if isinstance(content, dict) else None
     if schema.has_input_names() or Policy.MIXED_TYPES in policy or type(rows) is not ChunkedList:
