@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Turns what `docker compose config --format json` prints into a stack file for `docker stack deploy`.
 
-Compose and Swarm read different dialects of one format. What Swarm has in other words is said in these. What it has no
-words for, but another way of doing it, is left out: the order of starting (a task that fails is started again),
-building, no-new-privileges (the engine's own setting), and the volumes with passwords (Swarm's secrets). Anything else
-stays, and `docker stack deploy` complains where it doesn't know it.
+Compose and Swarm read different dialects of one format. Keys that Swarm calls otherwise are renamed. Keys are left out
+if Swarm does the same in another way: the order of starting (a task that fails is started again), building,
+no-new-privileges (the engine's own setting), and the volumes with passwords (Swarm's secrets). Any other key stays, and
+`docker stack deploy` complains if it doesn't know it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 # Since 20.10, what all of this needs.
 VERSION = "3.9"
 HAS_ANOTHER_WAY = ("build", "depends_on", "security_opt", "restart")
-# The service that fills the volumes `…-secrets` is called so, too.
+# Name of the service that fills the volumes `…-secrets`, and their ending.
 SECRETS = "secrets"
 
 
@@ -46,14 +46,14 @@ def service(of_compose: dict[str, Any]) -> dict[str, Any]:
     deploy.setdefault("resources", {})["limits"] = {"memory": said.pop("mem_limit")}
     if of_compose["restart"] == "no":
         deploy["mode"] = "replicated-job"
-        # It may come before what it needs.
+        # The job may start before the services that it needs.
         deploy["restart_policy"] = {"condition": "on-failure", "delay": "5s"}
     mounts = [
         _only(mount, "type", "source", "target", "read_only")
         for mount in said.pop("volumes", [])
         if not _holds_secrets(mount["source"])
     ]
-    # Owner and mode can't be said: everyone in the container may write there.
+    # Swarm sets no owner and mode: everyone in the container may write there.
     mounts += [{"type": "tmpfs", "target": entry.partition(":")[0]} for entry in said.pop("tmpfs", [])]
     if size := said.pop("shm_size", None):
         mounts.append({"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": int(size)}})  # noqa: S108 -- of the container
