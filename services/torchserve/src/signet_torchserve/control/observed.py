@@ -72,10 +72,7 @@ class Observed:
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     rollouts: Sequence[RunningRollout] = ()
     proven: AbstractSet[tuple[str, tuple[int, str]]] = frozenset()
-    """Name and identity of revisions that have given their golden answers since this controller started.
-
-    They need not be served any more. A revision without golden answers counts, too, once its workers are up.
-    """
+    """Name and identity of revisions that have come up, with their golden answers, since this controller started."""
     draining: Mapping[tuple[str, str], RunningDrain] = field(default_factory=dict)
     """By name and `id` of the revision."""
     ending: AbstractSet[tuple[str, str]] = frozenset()

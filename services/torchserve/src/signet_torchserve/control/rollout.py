@@ -30,8 +30,7 @@ from signet_torchserve.version_options import Options
 
 logger = logging.getLogger(__name__)
 
-# Only a golden request that is answered faster is asked again among others, where it may take several times as long.
-QUICK_S = 0.5
+QUICK_S = 0.5  # a slower golden request is not asked again among others: there it may take several times as long
 ASKED_AGAIN = 2  # times
 
 
