@@ -36,7 +36,7 @@ _KIND_NAMES = {
     type(None): "null",
 }
 
-_PLACE = re.compile(r",? at position [0-9]+|\. The detected shape was .*", re.DOTALL)
+_POSITION_OR_SIZE = re.compile(r",? at position [0-9]+|\. The detected shape was .*", re.DOTALL)
 
 # What pandas and MLflow raise on some values, nested and huge ones mostly, where they ought to reject.
 CRASHES = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError, csv.Error)
@@ -132,7 +132,7 @@ def _of_column(
 
 def without_place(error: Exception) -> str:
     """The error's text without a position, which the violations have, or a size, which may be that of an excerpt."""
-    return _PLACE.sub("", str(error))
+    return _POSITION_OR_SIZE.sub("", str(error))
 
 
 def _mlflow_admits(name: Any, series: pd.Series, type_: DataType) -> bool:

@@ -27,7 +27,7 @@ from signet_contract.enforcement.value_kinds import types_of
 from signet_contract.errors import MalformedPayload, SignatureMismatch, Violation, listed
 from signet_contract.policy import rejecting
 
-MOST_EXTRA = 10_000
+MOST_EXTRA = 10_000  # columns beside the signature's
 _MOST_LEVELS = 20
 
 

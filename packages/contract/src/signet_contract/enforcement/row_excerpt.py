@@ -59,6 +59,7 @@ class Excerpt:
         self._narrowed: tuple[RegularTable, list[int]] | None = None
         """The table, and the places of the columns that are kept; None if all are."""
         self._rows: Sequence[int] | None = None
+        """The rows of the request that the excerpt has; None if it has all."""
         self._kinds: dict[Any, Kinds] = {}
         self._extra: list[Any] = []
         try:
@@ -75,8 +76,8 @@ class Excerpt:
             return
         most_names = math.inf if Policy.EXTRA_COLUMNS in policy else len(schema.inputs) + MAX_VIOLATIONS
         table = regular_table.table(schema, decoded, kinds, most_names)
-        few = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # further extra columns are only counted
-        if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few):
+        few_columns = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # further extra columns are only counted
+        if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few_columns):
             return
         if len(table.names) > columns.max_width(schema):
             raise columns.too_wide(schema, decoded.format.value, len(table.names))
@@ -94,9 +95,8 @@ class Excerpt:
         if len(kept) < len(table.names):
             self._narrowed = table, kept
         keys = table.names if schema.has_input_names() else range(len(table.names))
-        by_place, looked_at = _sorted_by_kind(
-            table, {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
-        )
+        of_places = {place: kinds[key] for place, key in enumerate(keys) if key in kinds}
+        by_place, looked_at = _sorted_by_kind(table, of_places)
         self._kinds = {table.names[place]: column for place, column in by_place.items()}
         rows = _deciding_rows(table, by_place.values(), kept, looked_at)
         if 2 * len(rows) < looked_at:

@@ -75,7 +75,7 @@ def unfit(dtype: np.dtype[Any], values: list[Any]) -> list[int]:
 
 
 def unmixed(dtype: np.dtype[Any], values: list[Any]) -> list[Any]:
-    """The values, with booleans among numbers made numbers; for a boolean dtype zeros and ones are made booleans."""
+    """The values with numbers for booleans among numbers, or, for a boolean dtype, booleans for zeros and ones."""
     kinds = set(map(type, values))
     if bool not in kinds or not {int, float} & kinds:
         return values
