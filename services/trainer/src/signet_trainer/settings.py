@@ -121,7 +121,7 @@ def read_options(argv: Sequence[str]) -> Settings:
     )
     parser.add_class_arguments(Settings, as_group=False)
     names = {option.name for option in fields(Settings)}
-    args = [_plain(argument, names) for argument in argv]
+    args = [_as_declared(argument, names) for argument in argv]
     try:
         namespace = parser.parse_args(args)
     except ArgumentError as error:
@@ -136,7 +136,7 @@ def read_options(argv: Sequence[str]) -> Settings:
     return settings
 
 
-def _plain(argument: str, names: set[str]) -> str:
+def _as_declared(argument: str, names: set[str]) -> str:
     """`--trainer.max_epochs=5` and `--max-epochs=5` as `--max_epochs=5`; a bare switch as `--switch=true`."""
     if not argument.startswith("--"):
         return argument

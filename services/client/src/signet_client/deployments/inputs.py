@@ -30,7 +30,7 @@ def body(inputs: Any) -> bytes:
     else:
         request = {"inputs": inputs}
     try:
-        return json.dumps(request, default=_plain).encode()
+        return json.dumps(request, default=_json_value).encode()
     except (TypeError, ValueError) as error:
         raise DeploymentError(
             f"Inputs of type {type(inputs).__name__} can't be sent: {error}."
@@ -56,7 +56,7 @@ def as_written(inputs: Any) -> Any:
         return inputs
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if hasattr(value, "detach"):  # a tensor: off its graph and its device
         value = value.detach().cpu()
     if hasattr(value, "tolist"):

@@ -104,7 +104,7 @@ class Program:
 
     def _together(self, model_inputs: Sequence[ModelInput], arrays: list[Array]) -> list[Any]:
         batch = np.concatenate(arrays)
-        output = _plain(self._module(self._tensor(batch)))
+        output = _as_arrays(self._module(self._tensor(batch)))
         if not isinstance(output, np.ndarray) or output.shape[:1] != (len(batch),):
             return [self._alone(model_input) for model_input in model_inputs]
         ends = itertools.accumulate(map(len, arrays))
@@ -113,7 +113,7 @@ class Program:
     def _alone(self, model_input: ModelInput) -> Any:
         try:
             tensors = map(self._tensor, self._arrays(model_input.inputs))
-            return _plain(self._module(*tensors, **model_input.params))
+            return _as_arrays(self._module(*tensors, **model_input.params))
         except _AT_FAULT as error:
             if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error):
                 raise
@@ -151,12 +151,12 @@ def _load(path: Path, device: torch.device, *, is_generated: bool) -> LoadedProg
     return TorchModule(path, device)
 
 
-def _plain(output: Any) -> Any:
+def _as_arrays(output: Any) -> Any:
     """The output as arrays on the CPU, in lists and dicts."""
     if isinstance(output, torch.Tensor):
         return output.numpy(force=True)  # also from another device, or with a sign that torch has not applied yet
     if isinstance(output, dict):
-        return {name: _plain(value) for name, value in output.items()}
+        return {name: _as_arrays(value) for name, value in output.items()}
     if isinstance(output, (list, tuple)):
-        return [_plain(value) for value in output]
+        return [_as_arrays(value) for value in output]
     return output

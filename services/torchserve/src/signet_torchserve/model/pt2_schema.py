@@ -39,6 +39,12 @@ DTYPES = {
 LAYOUTS = {7: "strided"}
 """torch's name of the one layout that is not sparse."""
 
+LEAST_BOUND = 2
+"""The lower bound that torch.export gives every free size, for its own reasoning: torch's module takes 1, too."""
+
+NO_END = 1 << 62
+"""An end of a slice beyond this number is none: the slice goes to the end of its dimension."""
+
 MEMORY_FORMATS = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from signet_torchserve.model.operator_calls import Call, JsonGraph, names
 from signet_torchserve.model.operator_kinds import WHOLE_VIEWS
-
-_ENDLESS = 1 << 62
+from signet_torchserve.model.pt2_schema import NO_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,6 @@ class UnwrittenMemory:
             return range(size)[index : index + 1 or None] if size and type(index) is int else range(0)
         start, end, step = (call.value(name, default) for name, default in (("start", 0), ("end", None), ("step", 1)))
         is_constant = not any(names(call.arguments.get(name, {})) for name in ("start", "end", "step"))
-        if is_constant and not start and step == 1 and (end is None or end > _ENDLESS):
+        if is_constant and not start and step == 1 and (end is None or end > NO_END):
             return None
         return range(size)[start:end:step] if is_constant and size else range(0)

@@ -39,7 +39,7 @@ def write(
     if values is None and decoded.wrapped and model_input.framed:
         values = _records(output)
     if values is None:
-        values = _plain(output)
+        values = _json_values(output)
     if decoded.wrapped:
         return orjson.dumps({"predictions": values}), JSON
     if isinstance(values, list) and len(values) == 1 and not isinstance(output, list):
@@ -87,9 +87,9 @@ def _records(output: Any) -> Any:
     return [{str(index): value for index, value in enumerate(row)} for row in output.reshape(len(output), -1).tolist()]
 
 
-def _plain(output: Any) -> Any:
+def _json_values(output: Any) -> Any:
     if isinstance(output, np.ndarray):
         return output.tolist()
     if isinstance(output, dict):
-        return {name: _plain(value) for name, value in output.items()}
-    return [_plain(value) for value in output] if isinstance(output, list) else output
+        return {name: _json_values(value) for name, value in output.items()}
+    return [_json_values(value) for value in output] if isinstance(output, list) else output

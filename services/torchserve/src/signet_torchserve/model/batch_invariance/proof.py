@@ -17,18 +17,17 @@ from signet_torchserve.model.batch_invariance.rule_input import Mixed, Rows, Ste
 from signet_torchserve.model.batch_invariance.shape_rules import SHAPE_RULES
 from signet_torchserve.model.batch_invariance.symbolic_size import Size, mentions
 from signet_torchserve.model.operator_calls import Call, JsonGraph, names, symbols, tensors
+from signet_torchserve.model.pt2_schema import LEAST_BOUND
 from signet_torchserve.model.pure_function import is_random, returns_by_arguments
 
 _INLINE = frozenset(("higher_order.wrap_with_set_grad_enabled", "higher_order.wrap_with_autocast"))
 _RULES = {**SHAPE_RULES, **LAYER_RULES, **INDEX_RULES}
 _BOOL = 12  # of torch's ScalarType
-# torch.export gives every free size a lower bound of 2, which only its own reasoning needs.
-_LEAST_BOUND = 2
 # Arguments that say how large a result is, which its rule looks at.
 _SIZE_ARGUMENTS = frozenset(("size", "shape", "sizes", "repeats"))
 _NO_ROWS = "the program's output has not one row for each row of the input"
 # What a rule raises where an argument has a form that it does not know.
-_UNREADABLE = (IndexError, KeyError, TypeError, ValueError)
+_RULE_ERRORS = (IndexError, KeyError, TypeError, ValueError)
 
 
 def obstacle(program: dict[str, Any], *, is_vouched_for: bool = False) -> str:
@@ -84,7 +83,7 @@ def _is_limited(program: dict[str, Any], rows: str) -> bool:
     limits = program["range_constraints"].get(rows, {})
     least, most = limits.get("min_val"), limits.get("max_val")
     return (
-        (least is not None and least > _LEAST_BOUND)
+        (least is not None and least > LEAST_BOUND)
         or most is not None
         or any(".size()[0]" in guard or mentions(guard, rows) for guard in program.get("guards_code", ()))
     )
@@ -154,7 +153,7 @@ class _Proof:
             raise Mixed(call.operator)
         try:
             outcome = rule(step)
-        except _UNREADABLE as error:
+        except _RULE_ERRORS as error:
             raise Mixed(call.operator) from error
         rows = outcome if isinstance(outcome, list) else [outcome] * len(results)
         # An operator in place changes all that lies in the same memory: it must leave the rows where they were.

@@ -12,8 +12,7 @@ from signet_torchserve.model.batch_invariance.rule_input import Outcome, Rows, R
 from signet_torchserve.model.batch_invariance.symbolic_size import ONE, Size, product
 from signet_torchserve.model.operator_calls import symbols
 from signet_torchserve.model.operator_kinds import COPIES, ELEMENTWISE
-
-_ENDLESS = 1 << 62
+from signet_torchserve.model.pt2_schema import NO_END
 
 _CREATED = ("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
 _RESHAPED = (
@@ -196,7 +195,7 @@ def _sliced(step: Step) -> Outcome:
     if rows.dim in step.dims("dim", subject.ndim, 0):
         start, end, stride = (step.call.value(name, 0) for name in ("start", "end", "step"))
         is_whole = not symbols(list(step.call.arguments.values())) and not start and stride in {0, 1}
-        step.demand(is_whole and (end is None or end > _ENDLESS))
+        step.demand(is_whole and (end is None or end > NO_END))
     return rows
 
 

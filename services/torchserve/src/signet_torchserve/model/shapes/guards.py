@@ -17,14 +17,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from signet_torchserve.errors import NotServable
-from signet_torchserve.model.pt2_schema import program_json
+from signet_torchserve.model.pt2_schema import LEAST_BOUND, program_json
 from signet_torchserve.model.shapes import formula
 
 Shape = Sequence[int]
 Symbols = dict[str, int]
-
-# torch.export gives every free size this lower bound for its own reasoning. torch's module takes smaller sizes, too.
-_LEAST_BOUND = 2
 
 # How many admitted shapes are remembered at most: clients choose them.
 _MAX_SHAPES = 1024
@@ -58,7 +55,7 @@ class Guards:
         metas = [module["graph"]["tensor_values"][name]["sizes"] for name in inputs]
         self.names: list[str] = (call["forward_arg_names"] or inputs)[: len(inputs)]
         written = [[_written(size) for size in sizes] for sizes in metas]
-        self.sizes = [[_plain(size) for size in sizes] for sizes in written]
+        self.sizes = [[_short(size) for size in sizes] for sizes in written]
         self.examples = [[_example(size) for size in sizes] for sizes in metas]
         self.admitted: dict[tuple[Shape, ...], None] = {}
         self._symbols: dict[str, tuple[int, int]] = {}  # where the size of each is found: input and dimension
@@ -148,7 +145,7 @@ class Guards:
                 case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))]) | ast.Name(id=name):
                     if name not in self._symbols:
                         raise NotServable(
-                            f"The program has the size {_plain(text)}, of which {name} is not the size of any input: "
+                            f"The program has the size {_short(text)}, of which {name} is not the size of any input: "
                             "expected sizes that follow from those of the inputs."
                         )
                     return lambda symbols: symbols[name]
@@ -218,7 +215,7 @@ def _parsed(text: str) -> ast.Expression:
 
 
 def _is_within(value: int, low: int | None, high: int | None) -> bool:
-    return (low is None or low <= _LEAST_BOUND or value >= low) and (high is None or value <= high)
+    return (low is None or low <= LEAST_BOUND or value >= low) and (high is None or value <= high)
 
 
 def _is_so(holds: Callable[[Sequence[Shape]], bool], shapes: Sequence[Shape]) -> bool:
@@ -245,6 +242,6 @@ def _symbol(text: str) -> str | None:
     return None
 
 
-def _plain(size: int | str) -> int | str:
+def _short(size: int | str) -> int | str:
     """A size without sympy's names: `s77`, `Add(s77, 1)`."""
     return re.sub(r"Symbol\('(\w+)'[^)]*\)|Integer\((-?\d+)\)", r"\1\2", size) if isinstance(size, str) else size
