@@ -41,7 +41,7 @@ class StepTimes:
         self._last(name).note = note
 
     def fail(self) -> None:
-        """Marks the steps that have not ended as failed."""
+        """Ends the steps that have not ended, as failed."""
         for step in self.steps:
             if step.ended is None:
                 step.ended, step.failed = time.time(), True
