@@ -151,7 +151,7 @@ def _exact_json(body: bytes) -> Any:
 
 _LARGE_BYTES = 1 << 11
 _VERY_LARGE_BYTES = 1 << 16
-_LOOKED_INTO = frozenset(mlflow.FORMATS)
+_LOOKED_INTO = dict.fromkeys(mlflow.FORMATS, True) | {"params": False}
 # How the seed's JSON in JSON begins; the outer JSON holds only texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
 

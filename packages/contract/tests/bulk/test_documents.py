@@ -119,6 +119,17 @@ def test_one_value_that_is_no_number_is_found(value: Any, place: int) -> None:
             documents.loads(json.dumps(document).encode())
 
 
+@pytest.mark.parametrize("long", [LONG, [{"a": 1.5}] * 99, dict(enumerate(LONG))], ids=["list", "records", "labelled"])
+@pytest.mark.parametrize(
+    "around", ['["x", %s]', '{"a": {"b": {"c": %s}}}', '{"a": ["x", %s]}', '{"a": {"b": ["x", %s]}}']
+)
+def test_a_long_list_is_read_only_where_it_is_looked_for(long: Any, around: str) -> None:
+    """At the top and two objects deep; further in, who looks at the value must find an ordinary list."""
+    with pytest.raises(ValueError, match=r"."):
+        documents.loads((around % json.dumps(long, separators=(",", ":"))).encode())
+    documents.loads(json.dumps({"a": {"b": long}}, separators=(",", ":")).encode())
+
+
 @pytest.mark.parametrize(
     ("first", "other", "kinds"),
     [("1.5", "2", {int, float}), ("1", "1.5", {int, float}), ("1", "2", {int}), ("1.5", "1e-5", {int, float}),

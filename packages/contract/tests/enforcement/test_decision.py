@@ -12,9 +12,12 @@ import requests_drawn as drawn
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.models import ModelSignature
-from mlflow.types import ParamSchema, ParamSpec, Schema
+from mlflow.types import DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array as SpecArray
+from mlflow.types.schema import Object, Property
 from signet_contract import json_text, request
 from signet_contract.contract import Contract
+from signet_contract.decoded_request import DecodedRequest, Format
 from signet_contract.enforcement import decision
 from signet_contract.errors import Rejected
 from signet_contract.model_input import ModelInput
@@ -120,14 +123,15 @@ def test_tensors_are_decided_as_mlflow_decides(data: st.DataObject) -> None:
     ],
 )
 def test_depth_is_that_of_the_values(start: str, leaf: str, end: str) -> None:
-    """Lists and objects are counted, and no brackets that stand in texts."""
+    """Lists and objects are counted, and no brackets that stand in texts, be the body short or long."""
     schema = oracle.columns_schema(("double", "a"))
     for depth in range(1, 40):
         nested = start * depth + leaf + end * depth
-        rejection = decided(schema, b'{"inputs": {"b": %s}}' % nested.encode())
         is_deep = 1 + _depth(json.loads(nested)) >= json_text.MAX_DEPTH
-        assert isinstance(rejection, Rejected)
-        assert rejection.message.startswith("The body is nested too deeply") is is_deep
+        for beside in ("", f', "params": {{"p": {[1.5] * 20_000}}}'):
+            rejection = decided(schema, f'{{"inputs": {{"b": {nested}}}{beside}}}'.encode())
+            assert isinstance(rejection, Rejected)
+            assert rejection.message.startswith("The body is nested too deeply") is is_deep
 
 
 def _depth(value: Any) -> int:
@@ -149,8 +153,9 @@ def test_a_long_param_is_decided_as_mlflow_decides(data: st.DataObject) -> None:
         mlflows = ParamSpec.validate_param_spec(sent, spec)
     except Exception:  # noqa: BLE001 -- it crashes on some
         mlflows = None
+    decoded = DecodedRequest(Format.INPUTS, {"a": [1.5]}, params={"p": sent})
     try:
-        ours = decision._params(signature, {"p": sent}, frozenset({"non_finite"}))["p"]
+        ours = decision.decide(signature.to_dict(), decoded, frozenset({"non_finite"})).params["p"]
     except Rejected:
         ours = None
     event("refused" if ours is None else "accepted")
@@ -170,8 +175,9 @@ def test_what_is_wrong_with_a_long_param_is_said_in_few_words(value: Any, messag
     """However many values it has; the params that the signature lacks are not told, as they are not looked at."""
     spec = ParamSpec("p", "double", [1.5], (-1,))
     signature = ModelSignature(oracle.columns_schema(("double", "a")), params=ParamSchema([spec]))
+    params = {"p": [1.5] * 9999 + [value], "q": ["y"] * 9999}
     with pytest.raises(Rejected) as caught:
-        decision._params(signature, {"p": [1.5] * 9999 + [value], "q": ["y"] * 9999}, frozenset())
+        decision.decide(signature.to_dict(), DecodedRequest(Format.INPUTS, {"a": [1.5]}, params=params))
     assert message in caught.value.message
     (violation,) = caught.value.violations
     assert len(violation.got) < 50
@@ -204,14 +210,19 @@ COUNTED = {str(row): 1.5 for row in range(30_000)}
 
 @pytest.mark.parametrize(
     "params",
-    [NUMBERS, ["x"] * 30_000, [{"a": 1.5}] * 9_000, COUNTED, {"p": COUNTED}, {"p": [[1.5]] * 30_000}, {"q": NUMBERS}],
-    ids=["numbers", "texts", "records", "by number", "one by number", "lists", "another"],
+    [
+        *(NUMBERS, ["x"] * 30_000, [{"a": 1.5}] * 9_000, COUNTED, {"p": COUNTED}, {"p": [[1.5]] * 30_000}),
+        *({"p": [*NUMBERS, other]} for other in (2, "x", None, True, math.nan, math.inf, [], {"a": NUMBERS}, 2**70)),
+        *({"q": NUMBERS}, {"o": {"x": {"y": NUMBERS}}}, {"o": {"x": {"y": [*NUMBERS, "x"]}}}),
+    ],
+    ids=lambda params: str(params)[:30] + str(params)[-20:],
 )
 @pytest.mark.parametrize("column", [NUMBERS, ["x"] * 30_000, [1.5]], ids=["numbers", "texts", "short"])
 def test_what_is_said_of_long_params_does_not_tell_how_they_were_read(params: Any, column: list[Any]) -> None:
     """Nor does it depend on that."""
-    specs = ParamSchema([ParamSpec("p", "double", [1.0], (-1,))])
-    signature = ModelSignature(oracle.columns_schema(("double", "a")), params=specs).to_dict()
+    nested = Object([Property("x", Object([Property("y", SpecArray(DataType.double))]))])
+    specs = [ParamSpec("p", "double", [1.0], (-1,)), ParamSpec("o", nested, {"x": {"y": [1.0]}})]
+    signature = ModelSignature(oracle.columns_schema(("double", "a")), params=ParamSchema(specs)).to_dict()
     source = request.RawBody(json.dumps({"inputs": {"a": column}, "params": params}).encode())
     said: list[Any] = []
     for decoded in (source.unread(), source.exact()):

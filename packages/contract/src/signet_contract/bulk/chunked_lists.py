@@ -11,8 +11,8 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from typing import Any
 
@@ -56,7 +56,7 @@ class TooWide(Exception):
 
 def loads(
     body: bytes,
-    nested: frozenset[str],
+    nested: Mapping[str, bool],
     least: int = MIN_BYTES,
     most_members: float = math.inf,
     most_items: float = math.inf,
@@ -65,7 +65,7 @@ def loads(
 
     Args:
         body: JSON.
-        nested: keys whose objects are looked into, too.
+        nested: keys whose objects are looked into, too, each with whether the limits hold there: else it is read whole.
         least: bytes from which on a list is a long one.
         most_members: how many members an object that is looked into may have.
         most_items: how many an item of a long list may have.
@@ -103,7 +103,7 @@ class _Reader:
     labels: list[str]
     """"0", "1" and so on, as far as a labelled list has needed them; all lists share them."""
 
-    def value(self, raw: msgspec.Raw, nested: frozenset[str] | None) -> Any:
+    def value(self, raw: msgspec.Raw, nested: Mapping[str, bool] | None) -> Any:
         """A part of the text, as the body has it; an object is not looked into if `nested` is None."""
         view = memoryview(raw)
         if len(view) <= self.least and self.text is self.body:
@@ -126,9 +126,15 @@ class _Reader:
             raise TooWide(len(members))
         if self.text is not self.body and any(word in name for name in members for word in _STAND_INS):
             raise MustReadWhole  # the name may be another
-        return {
-            name: self.value(item, frozenset() if nested and name in nested else None) for name, item in members.items()
-        }
+        return {name: self._member(name, item, nested or {}) for name, item in members.items()}
+
+    def _member(self, name: str, raw: msgspec.Raw, nested: Mapping[str, bool]) -> Any:
+        try:
+            return self.value(raw, {} if name in nested else None)
+        except TooWide:
+            if nested.get(name, True):
+                raise
+            return replace(self, least=len(self.body)).value(raw, None)
 
 
 def _require_narrow(beginning: bytes, most: float) -> None:

@@ -28,6 +28,9 @@ _LONG_BYTES = 512
 _FAR_BYTES = 1 << 16
 _MANY = 4096
 
+# As in {"inputs": {"a": [1.5, 2.5]}}.
+_LEVELS = 2
+
 # How a list of numbers, a list of records, and an object of numbers that are named by numbers begin.
 _BEGINNING = re.compile(
     rb'(?P<numbers>(?:\[[ \t\r\n]*){1,8}+(?=[-0-9tfNI]))|(?P<records>\[[ \t\r\n]*(?=\{))|(?P<labelled>\{)(?="[0-9]+":)'
@@ -44,7 +47,7 @@ def loads(body: bytes) -> Any:
         raise ValueError("It has escapes.")
     parser = simdjson.Parser()
     rest: list[bytes] = []
-    lists: list[Read] = []
+    lists: dict[int, Read] = {}
     position = searched = short = 0
     try:
         while found := _BEGINNING.search(body, searched, searched + _FAR_BYTES):
@@ -56,16 +59,19 @@ def loads(body: bytes) -> Any:
                     raise ValueError("Its lists are short.")
                 continue
             rest += body[position : found.start()], b'{"":%d}' % len(lists)
-            lists.append(read)
+            lists[len(lists)] = read
             position = searched = end
         text = b"".join([*rest, body[position:]])
         # Each placeholder has one empty text, its name. A further one may be a name that is taken for a placeholder's.
         # In a text a placeholder would not be JSON.
         if not lists or len(text) > _FAR_BYTES or text.count(b'""') != len(lists):
             raise ValueError("It has no long lists, or others than of numbers, or empty texts.")
-        return _filled(orjson.loads(text), lists)
+        document = _filled(orjson.loads(text), lists, _LEVELS)
     except _RAISED as error:
         raise ValueError(str(error)) from error
+    if lists:
+        raise ValueError("It has long lists where nobody looks for them.")
+    return document
 
 
 def _list_at(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tuple[int, Read | None]:
@@ -86,9 +92,10 @@ def _list_at(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tu
     return end, of_labelled(parser, body, start, end - 1)
 
 
-def _filled(node: Any, lists: list[Read]) -> Any:
-    if isinstance(node, dict):
-        if len(node) == 1 and "" in node:
-            return lists[node[""]]
-        return {name: _filled(value, lists) for name, value in node.items()}
-    return [_filled(item, lists) for item in node] if isinstance(node, list) else node
+def _filled(node: Any, lists: dict[int, Read], levels: int) -> Any:
+    """The node with some of the `lists` in the place of their placeholders; these are taken out."""
+    if not isinstance(node, dict):
+        return node
+    if len(node) == 1 and "" in node:
+        return lists.pop(node[""])
+    return {name: _filled(value, lists, levels - 1) for name, value in node.items()} if levels else node

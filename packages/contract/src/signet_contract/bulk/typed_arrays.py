@@ -51,6 +51,9 @@ def _typed(values: Array, kinds: frozenset[type]) -> Array:
         return np.not_equal(values, 0)
     if kinds == {int} and (np.abs(values) < EXACT).all():
         return values.astype(np.int64)
-    if float in kinds and (kinds == {float} or (kinds == {int, float} and (values != np.floor(values)).all())):
+    are_floats = kinds == {float} or (
+        kinds == {int, float} and (np.isinf(values) | (values != np.floor(values))).all()  # none may be an integer
+    )
+    if are_floats:
         return values
     raise MustReadWhole

@@ -44,7 +44,7 @@ from signet_contract.enforcement import column_values, columns, float32, likely_
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import Rejected, SignatureMismatch, Violation
-from signet_contract.json_text import has_many_digits, without_collector
+from signet_contract.json_text import has_many_digits, require_shallow, without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
 from signet_contract.request import RawBody
@@ -109,8 +109,9 @@ def _in_arrays(decoded: DecodedRequest, source: RawBody, *, were_tried: bool) ->
     """The request with arrays for its long lists; raises `MustReadWhole` if it cannot be read so."""
     if decoded.content is UNREAD and not were_tried:
         decoded = source.decode()
-    if not list_access.is_compact(decoded.content) or has_many_digits(source.text):
+    if not _is_compact(decoded) or has_many_digits(source.text):
         raise MustReadWhole
+    require_shallow(source.text)
     return decoded
 
 
@@ -121,8 +122,12 @@ def _in_chunks(schema: Schema, source: RawBody, least: int) -> DecodedRequest:
         chunked = source.chunked(least, most_names, math.inf if schema.is_tensor_spec() else columns.max_width(schema))
     except TooWide as too_wide:
         raise (tensors if schema.is_tensor_spec() else columns).too_wide(schema, "body", too_wide.width) from None
-    chunked.is_exact = not any(map(list_access.is_compact, (chunked.content, chunked.params)))
+    chunked.is_exact = not _is_compact(chunked)
     return chunked
+
+
+def _is_compact(decoded: DecodedRequest) -> bool:
+    return any(map(list_access.is_compact, (decoded.content, decoded.params)))
 
 
 def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
@@ -135,10 +140,19 @@ def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, poli
 
 
 def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
-    values = _params(signature, decoded.params, policy)
+    few, sent = _declared_params(signature, decoded.params)
+    params = _params(signature, few, policy)
     schema = signature.inputs
-    if schema.is_tensor_spec():
-        return ModelInput(tensors.enforced(schema, decoded, policy), values, framed=False)
+    is_tensor = schema.is_tensor_spec()
+    inputs = tensors.enforced(schema, decoded, policy) if is_tensor else _columns(schema, decoded, policy)
+    if list_access.is_compact(sent):
+        raise MustReadWhole
+    if few != sent:  # of which MLflow takes a microsecond for each value
+        params = _params(signature, sent, policy)
+    return ModelInput(inputs, params, framed=not is_tensor)
+
+
+def _columns(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) -> Array:
     if decoded.format is Format.CSV:
         decoded = replace(decoded, content=columns.read(schema, decoded, policy))
     excerpt = Excerpt(schema, decoded, policy)
@@ -146,9 +160,7 @@ def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozense
         array = _array(schema, excerpt.decoded, policy)
     except SignatureMismatch as rejection:
         raise excerpt.of_the_whole(rejection) from rejection
-    if excerpt.is_shorter:
-        array = _array(schema, excerpt.whole(), policy, is_right=True)
-    return ModelInput(array, values, framed=True)
+    return _array(schema, excerpt.whole(), policy, is_right=True) if excerpt.is_shorter else array
 
 
 def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str], *, is_right: bool = False) -> Array:
@@ -166,36 +178,47 @@ def _parsed(inputs: str, outputs: str | None, params: str | None) -> ModelSignat
     return signature
 
 
+def _declared_params(signature: ModelSignature, sent: Any) -> tuple[Any, Any]:
+    """The params that the signature declares, with one value of each kind in the place of each list, and as they came.
+
+    MLflow would write the others to the log.
+    """
+    if signature.params is None:
+        return None, None
+    if not isinstance(sent, dict):
+        if list_access.is_compact(sent):
+            raise MustReadWhole
+        return sent, sent
+    types = {spec.name: spec.dtype for spec in signature.params.params}
+    declared = {name: value for name, value in sent.items() if name in types}
+    return {name: _one_of_each_kind(value, types[name]) for name, value in declared.items()}, declared
+
+
 def _params(signature: ModelSignature, sent: Any, policy: frozenset[str]) -> dict[str, Any]:
     if signature.params is None:
         return {}  # as MLflow, which ignores params that the signature does not declare
-    if list_access.is_compact(sent):
-        raise MustReadWhole
-    few = sent
-    if isinstance(sent, dict):
-        types = {spec.name: spec.dtype for spec in signature.params.params}
-        # MLflow would write the others to the log.
-        sent = {name: value for name, value in sent.items() if name in types}
-        few = {name: _one_of_each_kind(value, types[name]) for name, value in sent.items()}
     try:
-        params = _enforce_params_schema(few, signature.params) or {}
-        if Policy.NON_FINITE not in policy:
-            _reject_infinite({name: params[name] for name in params if name in (few or {})})
-        return dict(params if few == sent else _enforce_params_schema(sent, signature.params))
+        params = _enforce_params_schema(sent, signature.params) or {}
     except (MlflowException, *column_values.CRASHES) as error:
         what = f"The params do not fit the signature's: {column_values.without_place(error)}."
         message = error.message if isinstance(error, MlflowException) else what
-        violation = Violation(rule="params", expected=str(signature.params), got=reprlib.repr(few))
+        violation = Violation(rule="params", expected=str(signature.params), got=reprlib.repr(sent))
         raise SignatureMismatch(message, [violation]) from error
+    if Policy.NON_FINITE not in policy:
+        _reject_infinite({name: params[name] for name in params if name in (sent or {})})
+    return dict(params)
 
 
 def _one_of_each_kind(value: Any, type_: Any) -> Any:
     """A param as it came, or of a list the first value of each kind: if one is wrong, so is the list."""
-    if not isinstance(value, list) or not isinstance(type_, DataType):
+    if not list_access.is_list(value) or list_access.is_labelled(value) or not isinstance(type_, DataType):
+        if list_access.is_compact(value):
+            raise MustReadWhole
         return value
     kinds = Kinds(type_, 1)
-    kinds.add(0, value)
-    return [value[row] for row in sorted(chain.from_iterable(kinds.first.values()))]
+    for start, values in list_access.chunks(value):
+        kinds.add(start, values)
+    return list_access.taken(value, sorted(chain.from_iterable(kinds.first.values())))
 
 
 def _reject_infinite(params: dict[str, Any]) -> None:

@@ -220,10 +220,12 @@ def _of_counting_labels(content: dict[str, Any]) -> RegularTable:
 
     def columns(places: Sequence[int]) -> Chunks:
         for place in places:
-            values = content[names[place]]
-            yield from ((place, start, chunk) for start, chunk in list_access.chunks(values))
-            if absent := count() - len(values):
-                yield place, len(values), [ABSENT] * absent
+            for start, chunk in list_access.chunks(content[names[place]]):
+                yield place, start, chunk
+        for place in places:  # now that the items have been counted
+            length = len(content[names[place]])
+            if absent := count() - length:
+                yield place, length, [ABSENT] * absent
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> dict[str, Any]:
         parts = {}
