@@ -96,6 +96,16 @@ def test_what_the_quick_parser_does_not_read_hides_no_place(odd: bytes) -> None:
         json_text.plain(body + b",")
 
 
+@pytest.mark.parametrize("escape", ["ud800", "udfff", "ud800x", "udc00\\udc00", "uD834\\ud834"])
+@pytest.mark.parametrize("times", [1, 3000])
+def test_a_lone_surrogate_is_found_by_either_parser(escape: str, times: int) -> None:
+    """In a short text and in a long one, and where NaN leaves it to Python's parser."""
+    for before in ("1.5", "NaN"):
+        with pytest.raises(MalformedPayload, match="The body holds a lone surrogate") as caught:
+            json_text.plain(f'[{before},{"1.5," * times}"\\{escape}"]'.encode())
+        assert caught.value.violations[0].got == "a lone surrogate: surrogates not allowed"
+
+
 @pytest.mark.parametrize("body", [b"a,b\n1.5,2.5\n", b"a\r\n1.5", b'"a","b"\n1.5,2.5', b"1.5,2.5\n3.5,4.5\n"])
 def test_csv_that_is_not_called_so_is_told_its_header(body: bytes) -> None:
     """What is no JSON, and may be CSV, says how CSV is sent."""

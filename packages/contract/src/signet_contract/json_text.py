@@ -82,6 +82,8 @@ def plain(body: bytes) -> Any:
             return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         text = of_utf8(body)
+        if error.msg.endswith("surrogate in string"):
+            raise _lone_surrogate() from error
         if len(body) > _LARGE_BYTES and _is_found_by(error, body):
             raise _no_json(text, error) from error  # Python would take as long to find it as to parse the text
         return _typed(text)
@@ -116,7 +118,8 @@ def require_shallow(text: bytes) -> None:
     Raises:
         NestedTooDeeply: it is JSON, and more than `MAX_DEPTH` lists and objects stand in one another.
     """
-    if _depth(text) > MAX_DEPTH and _may_be_json(text):
+    has_many = text.count(b"[") + text.count(b"{") > MAX_DEPTH  # told faster than how deep they are
+    if has_many and _depth(text) > MAX_DEPTH and _may_be_json(text):
         raise NestedTooDeeply(MAX_DEPTH)
 
 
@@ -166,14 +169,18 @@ def _typed(text: str) -> Any:
     except RecursionError as error:
         raise NestedTooDeeply(MAX_DEPTH) from error
     except UnicodeEncodeError as error:
-        raise MalformedPayload(
-            "The body holds a lone surrogate, which is no character.",
-            expected="UTF-8",
-            got=f"a lone surrogate: {error.reason}",
-        ) from error
+        raise _lone_surrogate() from error
     except ValueError as error:  # more digits than Python converts
         raise MalformedPayload(f"The body is not JSON: {error}.", expected=SERVED, got=str(error)) from error
     return document
+
+
+def _lone_surrogate() -> MalformedPayload:
+    return MalformedPayload(
+        "The body holds a lone surrogate, which is no character.",
+        expected="UTF-8",
+        got="a lone surrogate: surrogates not allowed",
+    )
 
 
 def _no_json(text: str, error: json.JSONDecodeError) -> MalformedPayload:

@@ -60,6 +60,8 @@ def loads(body: bytes) -> Any:
                 continue
             rest += body[position : found.start()], b'{"":%d}' % len(lists)
             lists[len(lists)] = read
+            if sum(isinstance(each, Table) for each in lists.values()) > 1:
+                raise ValueError("It has records in columns.")
             position = searched = end
         text = b"".join([*rest, body[position:]])
         # Each placeholder has one empty text, its name. A further one may be a name that is taken for a placeholder's.

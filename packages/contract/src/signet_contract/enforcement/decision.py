@@ -44,7 +44,7 @@ from signet_contract.enforcement import column_values, columns, float32, likely_
 from signet_contract.enforcement.row_excerpt import Excerpt
 from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import Rejected, SignatureMismatch, Violation
-from signet_contract.json_text import has_many_digits, require_shallow, without_collector
+from signet_contract.json_text import has_many_digits, of_utf8, require_shallow, without_collector
 from signet_contract.model_input import Array, ModelInput
 from signet_contract.policy import Policy
 from signet_contract.request import RawBody
@@ -94,6 +94,7 @@ def read_whole(
     with without_collector():
         if source.is_csv or len(source.text) <= least:
             return source.exact()
+        of_utf8(source.text)  # else all that stands before a wrong byte would be read first
         with suppress(MustReadWhole):
             _decide_and_explain(mlflow_signature, _in_arrays(decoded, source, were_tried=arrays_were_tried), policy)
             return source.exact()

@@ -177,8 +177,10 @@ def of_columns(content: dict[str, Any]) -> RegularTable | None:
         return _of_labelled(content)
     if are_labelled == {True}:
         return _of_counting_labels(content)
-    lengths = {len(values) for values in content.values() if list_access.is_list(values)}
-    if dict in types or are_labelled != {False} or (types.isdisjoint({ChunkedList, Numbers}) and len(lengths) > 1):
+    if dict in types or are_labelled != {False}:
+        return None
+    lists = [values for values in content.values() if type(values) is list]
+    if types.isdisjoint({ChunkedList, Numbers}) and len(set(map(len, lists))) > 1:  # to count the others takes long
         return None
     return _of_equally_long(content)
 
