@@ -46,7 +46,7 @@ SIZES = ["SMALL", "LARGE"]
 
 
 def _log(log: Callable[..., Any], folder: Path, golden: list[str] = SIZES, **options: Any) -> Any:
-    """Log or save a model of three lengths, with labels and golden rows."""
+    """Log or save a model of three lengths, with labels and golden answers."""
     import torch
     from mlflow.models import infer_signature
 

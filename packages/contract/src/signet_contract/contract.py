@@ -111,7 +111,7 @@ class Contract:
         """What to call the model with for the body of a request.
 
         Args:
-            body: JSON, or CSV where `content_type` says `text/csv`, in one of the formats of `request`.
+            body: JSON, or CSV where `content_type` says `text/csv`, in one of the formats of `codecs`.
             content_type: the header of that name.
 
         Raises:

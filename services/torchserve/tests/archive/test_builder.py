@@ -61,7 +61,7 @@ def refusal(model: Path) -> str:
 
 
 def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
-    """Of a model's folder only the contract, the program, the labels and the golden rows reach the archive."""
+    """Of a model's folder only the contract, the program, the labels and the golden answers reach the archive."""
     (model / "handler.py").write_text("raise SystemExit")
     (model / "extra_files" / "torch.py").write_text("raise SystemExit")
     (model / "data" / "sitecustomize.py").write_text("raise SystemExit")
@@ -80,7 +80,7 @@ def test_a_mar_holds_the_listed_files_and_no_others(model: Path) -> None:
 
 
 def test_the_example_stands_in_for_golden_rows(tmp_path: Path) -> None:
-    """A model with neither labels nor golden rows is servable; its own example must be answered, whatever with."""
+    """A model with neither labels nor golden answers is servable; its own example must be answered, whatever with."""
     model = models.save(tmp_path / "model", Formula(lambda x: x), rows(2, 1))
     builder.build(model, "iris", Revision("1"), tmp_path / "iris.mar")
     with zipfile.ZipFile(tmp_path / "iris.mar") as file:
@@ -242,7 +242,7 @@ def test_a_program_that_is_a_link_out_of_the_model_is_refused(model: Path, tmp_p
 def test_documents_beside_the_model_are_held_to_their_form(
     file_name: str, content: bytes, message: str, model: Path
 ) -> None:
-    """Labels and golden rows that are huge, no JSON or of the wrong form are refused by name."""
+    """Labels and golden answers that are huge, no JSON or of the wrong form are refused by name."""
     (model / "extra_files" / file_name).write_bytes(content)
     assert refusal(model).startswith(f"{file_name} {message}")
 

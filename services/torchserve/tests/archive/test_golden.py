@@ -29,7 +29,7 @@ def test_an_answer_is_right_up_to_rounding(expected: Any, answer: Any, is_right:
     mismatch = Golden({}, expected).mismatch(answer)
     assert (mismatch is None) is is_right
     if mismatch:
-        assert mismatch == f"The golden rows are answered with {answer}: expected {expected}."
+        assert mismatch == f"The golden request is answered with {answer}: expected {expected}."
 
 
 @pytest.mark.parametrize(

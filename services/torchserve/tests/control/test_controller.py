@@ -435,7 +435,7 @@ def test_a_version_that_fails_its_golden_rows_never_answers(replica: Replica, ve
     replica.promote(version)
     assert replica.status_of(version) == (
         "failed",
-        "The golden rows are answered with {'predictions': [{'0': 6.0}]}: expected {'predictions': [{'0': 9.0}]}.",
+        "The golden request is answered with {'predictions': [{'0': 6.0}]}: expected {'predictions': [{'0': 9.0}]}.",
     )
     assert replica.status.failed == [NAME]
     assert replica.ask().json() == {"predictions": [{"0": 3.0}]}
@@ -443,7 +443,7 @@ def test_a_version_that_fails_its_golden_rows_never_answers(replica: Replica, ve
 
 
 def test_a_new_deployment_answers_once_it_has_proven_itself(replica: Replica, versions: Versions, other: str) -> None:
-    """A model's first version does not answer either while its golden rows are wrong; the next one then does."""
+    """A model's first version does not answer either while its golden answers are wrong; the next one then does."""
     wrong = {"request": STRICT, "response": {"predictions": [{"0": 9.0}]}}
     spoilt = versions.log(Formula(lambda x: x * 4), name=other, golden=wrong)
     sound = versions.log(Formula(lambda x: x * 6), name=other)

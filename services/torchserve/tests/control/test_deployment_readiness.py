@@ -97,8 +97,8 @@ def test_a_wrong_golden_answer(server: SmallServer, health: Health) -> None:
     until("none is degraded", lambda: not _degraded(health))
     _expect(server, "one", 2)
     until("one is degraded", lambda: "one" in _degraded(health))
-    assert _degraded(health) == {"one": "version 1: The golden rows are answered with 1: expected 2."}
+    assert _degraded(health) == {"one": "version 1: The golden request is answered with 1: expected 2."}
     assert health.ready()[0]
     _expect(server, "other", 2)
     until("the replica is not ready", lambda: not health.ready()[0])
-    assert str(health.ready()[1]["message"]).startswith("No deployment can answer. one version 1: The golden rows")
+    assert str(health.ready()[1]["message"]).startswith("No deployment can answer. one version 1: The golden answers")

@@ -64,8 +64,8 @@ def loads(body: bytes) -> Any:
                 raise ValueError("It has records in columns.")
             position = searched = end
         text = b"".join([*rest, body[position:]])
-        # Each placeholder has one empty text, its name. A further one may be a name that is taken for a placeholder's.
-        # In a text a placeholder would not be JSON.
+        # A placeholder is an object whose only name is the empty text. Any further empty text could be a name of the
+        # client's own that is taken for one. A list cut out of the middle of a text leaves what is no JSON.
         if not lists or len(text) > _FAR_BYTES or text.count(b'""') != len(lists):
             raise ValueError("It has no long lists, or others than of numbers, or empty texts.")
         document = _filled(orjson.loads(text), lists, _LEVELS)

@@ -138,7 +138,7 @@ class Named:
         return _transposed(map(dict.values, content), places) if not orders and places else None
 
     def _places(self, names: Any) -> Sequence[int]:
-        """Where the signature's columns stand among `names`; nowhere if these are not all of them and no others."""
+        """The place of each of the signature's columns among `names`; none unless `names` are these, in any order."""
         if names == self._names:
             return range(len(names))
         if type(names) is not list or len(names) != len(self._names) or set(map(type, names)) != {str}:

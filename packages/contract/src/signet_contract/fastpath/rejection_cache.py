@@ -42,7 +42,7 @@ class RejectionCache:
 
 
 def cache_key(decoded: DecodedRequest) -> Hashable:
-    """All that a rejection can depend on: the format, whether it is under `data`, names, texts, other values' types.
+    """All that a rejection can depend on: format, whether it is under `data`, names, texts, types of other values.
 
     None if a rejection could depend on more, as on a number near its type's limit.
     """

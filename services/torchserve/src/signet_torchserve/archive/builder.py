@@ -1,7 +1,7 @@
 """Turns a logged MLflow model into a .mar, or says why it must not be served.
 
-The .mar holds data only: the signature (MLmodel), the exported program, the labels, the golden rows and the options.
-Where training logged no golden rows, the model's own example takes their place, and any answer to it is right.
+The .mar holds data only: the signature (MLmodel), the exported program, labels, golden answers and options.
+Where training logged no golden answers, the model's own example is the golden request, and any answer to it is right.
 TorchServe puts an archive's folder on its workers' import path, so a file of the model's own choosing would be code
 that runs.
 
@@ -55,9 +55,9 @@ def build(model: Path, name: str, revision: Revision, mar: Path) -> None:
     """Write the archive `mar` of the MLflow model in the folder `model`, to be served as its tags say.
 
     Raises:
-        NotServable: it has no signature, no input example that its signature admits, is no exported program, holds a
-            pickle, its answers are no function of a request, its labels or golden rows cannot be read, or a tag has a
-            wrong value.
+        NotServable: it has no signature, is no exported program, holds a pickle or what could run code, does not fit
+            its signature, its answers are no function of a request, its signature does not admit its input example,
+            a model of columns has none, its labels or golden answers cannot be read, or a tag has a wrong value.
     """
     options = Options.from_tags(revision.tags)
     with tempfile.TemporaryDirectory(dir=mar.parent, prefix=".building-") as temporary:

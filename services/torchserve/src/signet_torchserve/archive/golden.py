@@ -32,7 +32,7 @@ class Golden:
         """What is wrong with the JSON that a version has answered; None if nothing is."""
         if self.response is None or _is_close(answer, self.response):
             return None
-        return f"The golden rows are answered with {answer}: expected {self.response}."
+        return f"The golden request is answered with {answer}: expected {self.response}."
 
     @property
     def neighbour(self) -> Any:

@@ -90,7 +90,7 @@ class Store:
         return mar.exists() and _read(_manifest(mar)).get("created") == revision.created
 
     def unpack(self, name: str, revision: Revision) -> Path | None:
-        """Unpack a version's archive; returns the folder. An archive that was changed is deleted; returns None."""
+        """Unpack a version's archive; returns the folder. One that is not cached or was changed is deleted: None."""
         mar = self.archive(name, revision)
         if not self.is_cached(name, revision) or _read(_manifest(mar))["sha256"] != digest.of_file(mar):
             self._delete(mar)

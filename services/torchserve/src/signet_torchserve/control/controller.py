@@ -32,7 +32,7 @@ from signet_torchserve.version_options import Options
 
 logger = logging.getLogger(__name__)
 LOOK_S = 0.25  # between two looks while a version comes into service or ends
-LOOK_SHARE = 0.2  # of that time looks take this part at most: of many models one look takes the registry a while
+LOOK_SHARE = 0.2  # of the time then, at most: a look at many models is slow, and the pause after it is longer
 STOP_S = 0.2  # within which the controller notices that it is to stop
 RESUME_S = 60  # for what the model server was started with to prove itself, before the registry is asked
 _TOLD_AS = {"unreachable": "pending"}  # in the registry
@@ -99,7 +99,7 @@ class Controller:
         deadline = time.monotonic() + RESUME_S
         while True:
             observed = self._observe({})
-            self._act(Desired(observed.serving(), is_known=False), observed)
+            self._act(Desired(observed.answering(), is_known=False), observed)
             if not self._rollouts or time.monotonic() > deadline:
                 break
             self.rest(LOOK_S)
@@ -148,8 +148,8 @@ class Controller:
 
     def _observe(self, desired: Mapping[str, Revision]) -> Observed:
         """See what there is, and take note of what became of the rollouts that are over."""
-        # The server is asked about every model with a rollout, a drain or a task, also with one that is over: what it
-        # came to must be seen. What ends while the server is asked counts as running until the next look.
+        # Which rollouts and tasks are over is settled before the server is asked, so that its answer shows what they
+        # came to. One that ends while it is asked counts as running until the next look.
         over = [rollout for rollout in self._rollouts if rollout.is_over]
         tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
         served = self._outcomes.serving
@@ -226,7 +226,7 @@ class Controller:
             name,
             revision,
             kind,
-            serving=observed.serving().get(name),
+            serving=observed.answering().get(name),
             registry=self._registry,
             server=self._server,
             store=self._store,
@@ -289,7 +289,7 @@ class Controller:
     def _report(self, desired: Desired, observed: Observed) -> None:
         states = {name: self._outcomes.state(name, it, observed) for name, it in sorted(desired.revisions.items())}
         self._status.tell(
-            deployments={name: revision.id for name, revision in observed.serving().items()},
+            deployments={name: revision.id for name, revision in observed.answering().items()},
             pending=[name for name, state in states.items() if state == "pending"],
             failed=[name for name, state in states.items() if state in {"failed", "unreachable"}],
             refused=[name for name, state in states.items() if state == "refused"],

@@ -29,7 +29,7 @@ class Readiness:
 
     Args:
         server: serves them.
-        store: where the golden rows are.
+        store: where the golden answers are.
     """
 
     def __init__(self, server: ModelServer, store: Store) -> None:

@@ -110,7 +110,10 @@ class Follower:
         return Desired(desired, models=self._registry.models, unlisted_since=self._unlisted_since)
 
     def until_next_look_s(self, interval_s: float) -> float:
-        """Seconds until the next look. While looks fail, they are more each time, and other ones for each replica."""
+        """Seconds until the next look. While looks fail they double, up to a limit, with a random part.
+
+        So the replicas do not all ask at once.
+        """
         if not self.failures:
             tells = self._registry.changes.have_been_told
             return interval_s if tells else max(interval_s, min(self.look_took_s / IDLE_SHARE, MAX_IDLE_PAUSE_S))
@@ -119,7 +122,10 @@ class Follower:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
     def _still_valid(self, *, or_last: bool) -> dict[str, Revision] | None:
-        """The last listing, if nothing has changed since; with `or_last`, if nothing had at most `ASK_S` ago."""
+        """The last listing, if the registry says that nothing has changed since; None if it must be read.
+
+        With `or_last` the registry is not asked again within `ASK_S` of the last question.
+        """
         now = time.monotonic()
         if or_last and now - self._asked_at < ASK_S:
             return self._listing

@@ -32,7 +32,7 @@ class Health:
     Args:
         status: the controller's account of itself.
         server: the one that it looks after.
-        store: where the golden rows are.
+        store: where the golden answers are.
     """
 
     def __init__(self, status: Status, server: ModelServer, store: Store) -> None:

@@ -84,18 +84,18 @@ class Observed:
     archived: AbstractSet[str] = frozenset()
     """Stems of the models that have archives on disk."""
 
-    def serving(self) -> dict[str, Revision]:
+    def answering(self) -> dict[str, Revision]:
         """What answers, by name of the deployment."""
         return {name: it.revision for name, it in self.deployments.items() if it.revision is not None}
 
-    def answering(self, name: str) -> Revision | None:
+    def answers_for(self, name: str) -> Revision | None:
         """What answers for a deployment."""
         deployment = self.deployments.get(name)
         return deployment.revision if deployment else None
 
     def serves(self, name: str, revision: Revision) -> bool:
         """Whether a revision answers, and has proven that it may."""
-        answers = self.answering(name)
+        answers = self.answers_for(name)
         is_it = answers is not None and answers.identity == revision.identity
         return is_it and (name, revision.identity) in self.proven
 

@@ -13,7 +13,7 @@
 | a rollout is of what is desired no more                  | `Cancel` |
 | a version that is neither the default nor comes up       | `Drain`, then `Remove` when it was idle at two looks |
 | … and takes longer than a request to it may              | `Remove` at any cost |
-| … and is being removed                                   | none: the removal is a task that runs |
+| … and is being removed                                   | `Drain` alone: the removal is a task that runs |
 | a version of a model that was deleted and made anew      | `Drain`, though it is the default |
 | nothing but the placeholder is there, and nothing begins | `Remove` the placeholder |
 | the registry lists it no more                            | `Drain` |
@@ -131,7 +131,7 @@ def plan(desired: Desired, observed: Observed, attempts: FailedAttempts, now: fl
         attempts: what was tried, and when it may be tried again.
         now: `time.monotonic()`.
     """
-    answering = observed.serving().keys()
+    answering = observed.answering().keys()
     unlisted = answering - desired.revisions.keys() if desired.is_known else set()
     actions: list[Action] = []
     # A deployment is withdrawn by its alias, and its model stays. If no model is left, the registry may have lost them.
@@ -180,7 +180,7 @@ def _begins(
             yield coming
         elif coming is not None:
             must_be_made = (name, coming.identity) not in observed.cached
-            missing.append((observed.answering(name) is None, must_be_made, name, coming))
+            missing.append((observed.answers_for(name) is None, must_be_made, name, coming))
     counts = {kind: sum(it.kind == kind and not it.is_cancelled for it in observed.rollouts) for kind in AT_ONCE}
     fetched = sum(
         (it.name, it.revision.identity) not in observed.cached and not it.is_cancelled for it in observed.rollouts
@@ -202,7 +202,7 @@ def _to_bring_up(
     """The desired revision, once its backoff is over; where nothing answers, first a stand-in, if there is one."""
     due = revision if attempts.is_due(name, revision, now) else None
     is_soon_there = due is not None and due.has_served and (name, due.identity) in observed.cached
-    if observed.answering(name) is not None or is_soon_there:
+    if observed.answers_for(name) is not None or is_soon_there:
         return due
     return _stand_in(name, revision, observed, attempts, now) or due
 
@@ -226,7 +226,8 @@ def is_former(last: Revision, revision: Revision) -> bool:
 def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
     """Whether a rollout must wait for an end: of its own revision, the placeholder, or another model of that name.
 
-    A version whose files nobody knows has its revision's place, too, and ends. Only the default stays (`_stays`).
+    TorchServe may also have a version of this revision's `id` whose files are unknown. Unless it is the default, the
+    plan ends it (`_stays`), and the rollout waits for that.
     """
     cancelled = {(it.name, it.revision.id) for it in observed.rollouts if it.is_cancelled}
     if (observed.ending | cancelled) & {(name, revision.id), (name, PLACEHOLDER)}:
@@ -250,7 +251,7 @@ def _cancels(rollout: RunningRollout, desired: Desired, observed: Observed) -> I
     elif revision.identity != rollout.revision.identity:
         last = observed.last_good.get(rollout.name)
         is_stand_in = last is not None and last.identity == rollout.revision.identity and is_former(last, revision)
-        if not is_stand_in or rollout.name in observed.serving():
+        if not is_stand_in or rollout.name in observed.answering():
             yield Cancel(rollout.name, revision.version)
 
 

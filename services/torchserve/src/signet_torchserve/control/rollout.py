@@ -50,7 +50,7 @@ class Rollout:
         revision: the version.
         kind: `cached_replacement` or `other` (see `plan.AT_ONCE`).
         tags: what the registry is to be told of it, so far.
-        is_proven: whether it has given its golden answers.
+        is_proven: whether it has come up, and given its golden answers if it has some.
         is_over: whether its thread has done its work.
         error: what it ended with, if not with the version in service.
 

@@ -64,7 +64,7 @@ class Outcomes:
 
     def follow(self, desired: Desired, observed: Observed) -> None:
         """Keep what serves for the next start, and say of what serves no more that it is retired."""
-        serving = observed.serving()
+        serving = observed.answering()
         for name, revision in self.serving.items():
             now = serving.get(name)
             if now is not None and now.version != revision.version and now.created == revision.created:

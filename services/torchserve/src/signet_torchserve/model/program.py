@@ -94,7 +94,7 @@ class Program:
         if len(model_inputs) > 1 and self._is_batch_invariant:
             arrays = [
                 model_input.inputs
-                for model_input in model_inputs  # an empty one goes alone: beside others it could not be refused
+                for model_input in model_inputs  # with an empty one, each goes alone: beside others it is not refused
                 if isinstance(model_input.inputs, np.ndarray) and model_input.inputs.size and not model_input.params
             ]
             if len(arrays) == len(model_inputs):

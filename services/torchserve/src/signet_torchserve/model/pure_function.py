@@ -1,7 +1,8 @@
 """Refuses a program whose answer is not a function of the request alone.
 
 Such a program draws random numbers, takes the statistics of a batch as batch norm does in training, changes its own
-state, or reads memory that nothing has written. All four are seen in its operators and their arguments, without torch.
+state, or reads memory that nothing has written. All four are seen in its operators, their arguments and its signature,
+without torch.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class SignatureHandler:
         self._busy_flag = BusyFlag()
 
     def _golden_request(self, folder: Path) -> tuple[bytes, ModelInput | None]:
-        """The golden request's body and its model input: None if there is no golden request, or it is undecided.
+        """The golden request's body and its model input: None if the fast path does not admit it, or there is none.
 
         Enforcement is not asked: its service may not run yet.
         """
@@ -139,7 +139,7 @@ class SignatureHandler:
             requests = [
                 worker_loop.Request(b"%d" % each, {"body": golden}, response_encoding.JSON) for each in range(size)
             ]
-            answers = self._answered(requests, Tally())
+            answers = self._answers_to(requests, Tally())
             return all(answer is not None and answer.status == HTTPStatus.OK for answer in answers)
 
         with torch.inference_mode():
@@ -158,30 +158,30 @@ class SignatureHandler:
         """
         began = time.perf_counter()
         tally = Tally()
-        answers = self._answered(batch, tally)
+        answers = self._answers_to(batch, tally)
         try:
             self.metrics.count(time.perf_counter() - began, tally)
         except Exception:  # noqa: BLE001 -- what is answered is answered
             traceback.print_exc()
         return answers
 
-    def _answered(self, batch: Sequence[worker_loop.Request], tally: Tally) -> list[worker_loop.Answer | None]:
+    def _answers_to(self, batch: Sequence[worker_loop.Request], tally: Tally) -> list[worker_loop.Answer | None]:
         """Decide on each request, call the program for all that are admitted, and write its outputs as answers."""
         if self.undecided:
             self.undecided.keep_only({request.identifier for request in batch})
-        decisions = [self._decide_or_ask(request, tally) for request in batch]
+        decisions = [self._decided_at_once(request, tally) for request in batch]
         undecided = [index for index, decision in enumerate(decisions) if decision is None]
         if undecided and (len(undecided) == len(batch) or not self.undecided.are_kept):
             self.undecided.wait()  # nothing else can be answered meanwhile
         for index in undecided:
-            decisions[index] = self._decision_on(batch[index], tally)
+            decisions[index] = self._decided_meanwhile(batch[index], tally)
         outputs = iter(self._run([it.model_input for it in decisions if isinstance(it, Admitted)]))
         return [
             self._written(next(outputs), it, request, tally) if isinstance(it, Admitted) else it
             for it, request in zip(decisions, batch, strict=True)
         ]
 
-    def _decide_or_ask(self, request: worker_loop.Request, tally: Tally) -> Decision:
+    def _decided_at_once(self, request: worker_loop.Request, tally: Tally) -> Decision:
         """The decision on a request; None if enforcement has been asked about it, now or before."""
         if request.identifier in self.undecided:
             return None
@@ -195,7 +195,7 @@ class SignatureHandler:
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is that request's own
             return self._error(error, request, tally)
 
-    def _decision_on(self, request: worker_loop.Request, tally: Tally) -> Decision:
+    def _decided_meanwhile(self, request: worker_loop.Request, tally: Tally) -> Decision:
         """Enforcement's decision on a request that it was asked about."""
         question = self.undecided.take(request.identifier)
         if question is None:

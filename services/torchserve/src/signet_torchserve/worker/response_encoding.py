@@ -33,7 +33,9 @@ def write(
     | another: the seed's, no key, CSV  | of one row                 | its label as plain text, or its value as JSON |
     |                                   | of several rows            | a JSON list of labels or values               |
 
-    NaN and infinities, which JSON does not have, are written as null, and so is the label of a row that has no class.
+    A model of several outputs has no labels: its outputs are written as one JSON object or list. NaN and infinities,
+    which JSON does not have, are written as null, and so is the label of a row that has no class. A class that the
+    labels do not name is written as its number, as text.
     """
     values = None if labels is None else _labelled(output, labels)
     if values is None and decoded.wrapped and model_input.framed:
@@ -73,7 +75,7 @@ def _labelled(output: Any, labels: Mapping[int, str]) -> list[str | None] | None
     classes = output
     if output.ndim == 2 and output.dtype.kind == "f" and output.shape[1] > 1:  # noqa: PLR2004 -- rows of scores
         classes = output.argmax(axis=1)
-        if not math.isfinite(np.vdot(output, output)):  # the fastest test; it may also be a mere overflow
+        if not math.isfinite(np.vdot(output, output)):  # fastest; where the sum overflows, each row is looked at
             classes = np.where(np.isfinite(output.max(axis=1)), classes, _NO_CLASS)
     if classes.dtype.kind not in "iu" or classes.size != len(classes):
         return None

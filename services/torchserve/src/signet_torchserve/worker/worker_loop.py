@@ -87,7 +87,7 @@ def serve(
         connection: to TorchServe's frontend.
         handle: answers a batch.
         headers: of every answer.
-        in_flight: entered with each batch, and left when every request that came is answered.
+        in_flight: entered with a batch while no request is open, and left when every request that came is answered.
     """
     fields = b"".join(_sized(text.encode()) for header in headers.items() for text in header)
     of_one_row = _pack(len(headers)) + fields
@@ -95,7 +95,7 @@ def serve(
     while True:
         batch = read_batch(connection)
         with in_flight:
-            while True:
+            while True:  # a batch with undecided requests is followed by one that names them again
                 response, is_whole = _answered(batch, handle, of_one_row, of_many_rows)
                 connection.sendall(response)
                 if is_whole:
