@@ -59,7 +59,7 @@ class RegistryChanges:
     def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
         self._is_server = tracking_uri.startswith(("http://", "https://"))
-        self._newest: str | None = None
+        self._newest: str | None = None  # of the last answer that was not "nothing has changed"
         self.mark: str | None = None
         self.have_been_told = False
 

@@ -48,16 +48,16 @@ def enforced(
     if schema.has_input_names():
         names = [name for name in schema.input_names() if name in frame.columns]
         frame = frame if names == list(frame.columns) else frame[names]
-    found, converted = column_values.examined(schema, frame, policy, is_right=is_right)
+    stricter, converted = column_values.examined(schema, frame, policy, is_right=is_right)
     try:
         result: pd.DataFrame = _enforce_schema(converted, schema)
     except (MlflowException, *CRASHES) as error:
-        violations += column_values.of_rejected(schema, frame, policy)
+        violations += column_values.of_rejected(schema, frame, policy)  # the stricter ones among them
         got = error.message if isinstance(error, MlflowException) else column_values.without_place(error)
         message = got if isinstance(error, MlflowException) else f"The signature's types do not fit the input: {got}."
         generic = Violation(rule="signature", expected=str(schema), got=got)
         raise SignatureMismatch(message, violations or [generic]) from error
-    violations += found
+    violations += stricter
     if violations := rejecting(violations, policy):
         raise SignatureMismatch(_stricter(violations), violations)
     return result, frame

@@ -36,7 +36,7 @@ class Golden:
 
     @property
     def neighbour(self) -> Any:
-        """The same request with its floats times a factor. Its other values stay."""
+        """The same request with its floats far off: a model that mixes rows answers the golden one otherwise beside it."""
         return _scaled(self.request)
 
 

@@ -163,14 +163,14 @@ class Controller:
         last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
         may_serve = {(name, it.identity): it for name, it in (*last_good.items(), *desired.items()) if it is not None}
         answering = ((name, it.revision) for name, it in deployments.items())
-        serving = {(name, it.identity) for name, it in answering if it is not None} & self._proven
+        serves = {(name, it.identity) for name, it in answering if it is not None} & self._proven
         observed = Observed(
             deployments=deployments,
             rollouts=[RunningRollout(it.name, it.revision, it.kind, it.is_cancelled) for it in self._rollouts],
             proven=frozenset(self._proven),
             draining=dict(self._draining),
             ending=frozenset(self._tasks),
-            cached={key for key in may_serve.keys() - serving if self._store.is_cached(key[0], may_serve[key])},
+            cached={key for key in may_serve.keys() - serves if self._store.is_cached(key[0], may_serve[key])},
             last_good=last_good,
             archived=self._store.stems(),
         )

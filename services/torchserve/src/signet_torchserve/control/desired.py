@@ -77,7 +77,7 @@ class Follower:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
         A deployment whose version cannot be read, or was deleted, goes on with what serves. The store keeps the version
-        that carried the alias last, not the one that goes on: `_was_deleted` asks for it at the next look.
+        that carried the alias last, not the one that goes on: `_was_deleted` compares the two at the next look.
 
         Args:
             serving: what answers, and goes on if the registry is in trouble with that model alone.
@@ -104,7 +104,8 @@ class Follower:
         self.look_took_s, self._last_took_s = min(took_s, self._last_took_s), took_s
         self._status.registry = "reachable"
         last_desired = self._store.last_desired()
-        self._store.note_last_desired({**revisions, **{name: last_desired.get(name, it) for name, it in kept.items()}})
+        carried_last = {name: last_desired.get(name, it) for name, it in kept.items()}
+        self._store.note_last_desired({**revisions, **carried_last})
         desired = {**revisions, **kept}
         self._unlisted_since = {name: self._unlisted_since.get(name, began) for name in serving.keys() - desired.keys()}
         return Desired(desired, models=self._registry.models, unlisted_since=self._unlisted_since)

@@ -43,7 +43,7 @@ A rollout is a `cached_replacement` if another version of its deployment answers
 rollout is an `other`.
 """
 FETCHED_AT_ONCE = 1
-"""How many of them may be without an archive on disk: one is fetched while another proves itself."""
+"""How many rollouts may be without an archive on disk: one is fetched while another proves itself."""
 HOLD_S = 30
 """Seconds that a `Hold` lasts."""
 
@@ -141,7 +141,7 @@ def plan(desired: Desired, observed: Observed, attempts: FailedAttempts, now: fl
             actions.append(Hold(tuple(sorted(unlisted))))
             unlisted = set()
     begins = list(_begins(desired, observed, attempts, now))
-    # Revisions on their way into service, and deployments that have, or wait for, a rollout.
+    # `coming`: revisions that have, or begin, a rollout. `busy`: deployments that do, or wait for one.
     coming = {
         (it.name, it.revision.id) for it in (*observed.rollouts, *begins) if isinstance(it, (RunningRollout, Begin))
     }
@@ -175,25 +175,25 @@ def _begins(
     for name, revision in desired.revisions.items():
         if observed.serves(name, revision) or name in running:
             continue
-        coming = _to_bring_up(name, revision, observed, attempts, now)
-        if isinstance(coming, Recall):
-            yield coming
-        elif coming is not None:
-            must_be_made = (name, coming.identity) not in observed.cached
-            missing.append((observed.answers_for(name) is None, must_be_made, name, coming))
+        to_bring_up = _to_bring_up(name, revision, observed, attempts, now)
+        if isinstance(to_bring_up, Recall):
+            yield to_bring_up
+        elif to_bring_up is not None:
+            must_be_made = (name, to_bring_up.identity) not in observed.cached
+            missing.append((observed.answers_for(name) is None, must_be_made, name, to_bring_up))
     counts = {kind: sum(it.kind == kind and not it.is_cancelled for it in observed.rollouts) for kind in AT_ONCE}
     fetched = sum(
         (it.name, it.revision.identity) not in observed.cached and not it.is_cancelled for it in observed.rollouts
     )
-    for is_new, must_be_made, name, coming in sorted(missing, key=lambda row: row[:3]):
+    for is_new, must_be_made, name, to_bring_up in sorted(missing, key=lambda row: row[:3]):
         kind = "other" if is_new or must_be_made else "cached_replacement"
         is_full = counts[kind] >= AT_ONCE[kind] or (must_be_made and fetched >= FETCHED_AT_ONCE)
-        if is_full or _is_in_the_way(name, coming, observed):
+        if is_full or _is_in_the_way(name, to_bring_up, observed):
             yield Wait(name)
         else:
             counts[kind] += 1
             fetched += must_be_made
-            yield Begin(name, coming, kind)
+            yield Begin(name, to_bring_up, kind)
 
 
 def _to_bring_up(
@@ -278,6 +278,7 @@ def _stays(revision_id: str, deployment: Deployment, desired: Revision | None, *
 
 
 def _ends(name: str, revision_id: str, observed: Observed, now: float) -> Iterator[Drain | Remove]:
+    """The end of a version. It is idle at two looks: one may miss a request that has just chosen the version."""
     yield Drain(name, revision_id)
     deployment, drain = observed.deployments[name], observed.draining.get((name, revision_id))
     if drain is None or (name, revision_id) in observed.ending:

@@ -53,7 +53,7 @@ class _Told:
     """What the registry says of a deployment: what was read of it, and what it was told since."""
 
     read: Revision
-    """Another object once the registry has been read again."""
+    """The version with its tags, as it was read."""
     entries: dict[str, ReplicaStatus]
     """What each replica says, by its name."""
     summary: tuple[str | None, str | None]
@@ -142,16 +142,16 @@ class StatusReporter:
         """Tell the registry of a deployment what it does not say yet: this replica's entry, then that of all."""
         deployment = self._deployments[name]
         told = deployment.told
-        if told is None or told.read is not revision:
+        if told is None or told.read is not revision:  # each reading of the registry makes new objects
             told = deployment.told = _Told.by(revision)
-        note = deployment.note = self._note(deployment, revision, status, told)
+        note = deployment.note = self._to_tell(deployment, revision, status, told)
         if self._tell_entry(name, note, told):
             self._tell_summary(name, revision, note, told)
             if status == "ready":
                 deployment.served = note
 
-    def _note(self, deployment: _Deployment, revision: Revision, status: str, told: _Told) -> _Note:
-        """What is to be told of a status: what `put` noted, else what the registry says, else that it is so now."""
+    def _to_tell(self, deployment: _Deployment, revision: Revision, status: str, told: _Told) -> _Note:
+        """What is to be told of a status: a note that fits it, else what the registry says, else that it is so now."""
         for note in (deployment.note, deployment.served):
             if note and (note.revision.identity, note.entry.status) == (revision.identity, status):
                 return note

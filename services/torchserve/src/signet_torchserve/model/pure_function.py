@@ -205,7 +205,7 @@ class _MemoryCheck:
         for memory in _of(held, targets):
             if memory.weight:
                 raise _changes_state(memory.weight, call.operator)
-        is_view = call.name in VIEWS or not call.is_of_tensors
+        is_view = call.name in VIEWS or not call.is_of_tensors  # other operators hand tensors on as they are
         if not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like")):
             # 2. All that an operator reads must be written. A tensor that it only overwrites is not read.
             is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
@@ -218,7 +218,8 @@ class _MemoryCheck:
         if call.name in GROW:
             raise _reads_unwritten(call.operator)
         parts.follow(call)
-        if call.is_of_tensors and call.name in UNWRITTEN and 0 not in (call.value("size") or ()):
+        has_no_items = 0 in (call.value("size") or ())
+        if call.is_of_tensors and call.name in UNWRITTEN and not has_no_items:
             taken = _Memory()
             self._unwritten.add(taken)
             for output in call.outputs:

@@ -134,22 +134,22 @@ class _Proof:
         results = [self._tensor(name, None) for name in call.outputs]
         if call.operator == "aten.arange.default" and results[0].sizes == (Size(1, (self.symbol,)),):
             return [Rows(0, are_numbers=True)]
-        depends = any(
+        uses_row_count = any(
             self._depends(name)
             for argument, value in call.arguments.items()
             if argument not in _SIZE_ARGUMENTS
             for name in symbols(value)
         )
         # With `out=` an operator resizes the argument to its result: what is known of its rows holds no longer.
-        if depends or is_random(call) or returns_by_arguments(call) or not call.is_of_tensors:
+        if uses_row_count or is_random(call) or returns_by_arguments(call) or not call.is_of_tensors:
             raise Mixed(call.operator)
         step = Step(call, given, results, self.symbol)
         has_rows = any(tensor.rows for tensor in given.values())
         if not has_rows and not any(size.holds(self.symbol) for result in results for size in result.sizes):
             return [None] * len(results)
         rule = _RULES.get(step.name)
-        has_numbers = any(tensor.rows and tensor.rows.are_numbers for tensor in given.values())
-        if rule is None or (has_numbers and call.name != "index"):
+        has_row_numbers = any(tensor.rows and tensor.rows.are_numbers for tensor in given.values())
+        if rule is None or (has_row_numbers and call.name != "index"):  # a number tells where its row stands
             raise Mixed(call.operator)
         try:
             outcome = rule(step)
