@@ -36,7 +36,7 @@ class Golden:
 
     @property
     def neighbour(self) -> Any:
-        """The same request with its floats far off: a model that mixes rows answers the golden one otherwise beside it."""
+        """The request with its floats far off: beside it, a model that mixes rows answers the golden one otherwise."""
         return _scaled(self.request)
 
 
