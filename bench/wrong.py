@@ -21,6 +21,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from signet_contract import request
 from signet_contract.contract import Contract
+from signet_contract.enforcement import decision  # noqa: F401 -- loaded before each process, as by the service
 from signet_contract.errors import Rejected
 from signet_torchserve.worker import response_encoding
 

@@ -50,3 +50,17 @@ def test_an_integer_that_float64_does_not_hold_is_not_told(row: list[int]) -> No
     numbers = documents.loads(json.dumps({"inputs": [row] * 200}).encode())["inputs"]
     with pytest.raises(MustReadWhole):
         _columns(numbers, 2)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e39", "-2E19"])
+def test_a_number_beyond_all_integers_is_a_float(number: str) -> None:
+    """However it is written, be it finite or not."""
+    body = f"[{'[0.5],' * 500}[{number}]]".encode()
+    assert _columns(documents.loads(body), 1) == [[0.5] * 500 + [float(number)]]
+
+
+@pytest.mark.parametrize("number", ["1e18", "-3", "0"])
+def test_a_whole_number_among_floats_is_not_told(number: str) -> None:
+    """It may be an integer."""
+    with pytest.raises(MustReadWhole):
+        _columns(documents.loads(f"[{'[0.5],' * 500}[{number}]]".encode()), 1)

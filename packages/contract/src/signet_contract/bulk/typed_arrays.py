@@ -11,6 +11,9 @@ from signet_contract.bulk.chunked_lists import LEAST_ITEMS, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.model_input import EXACT, Array
 
+_BEYOND_INTEGERS = 1e19
+"""Integers from here on have so many digits that who asks has looked for them (`json_text.has_many_digits`)."""
+
 
 def columns(numbers: Numbers, places: Sequence[int]) -> Iterator[tuple[int, int, Array]]:
     """Some numbers of the items, in chunks: place, number of the first item, and float64, int64 or bool values.
@@ -51,9 +54,8 @@ def _typed(values: Array, kinds: frozenset[type]) -> Array:
         return np.not_equal(values, 0)
     if kinds == {int} and (np.abs(values) < EXACT).all():
         return values.astype(np.int64)
-    are_floats = kinds == {float} or (
-        kinds == {int, float} and (np.isinf(values) | (values != np.floor(values))).all()  # none may be an integer
-    )
-    if are_floats:
-        return values
+    if float in kinds and bool not in kinds:
+        may_be_integers = (values == np.floor(values)) & (np.abs(values) < _BEYOND_INTEGERS)
+        if int not in kinds or not may_be_integers.any():
+            return values
     raise MustReadWhole

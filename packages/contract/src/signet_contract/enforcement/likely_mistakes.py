@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-import orjson
+import msgspec
 
 from signet_contract.codecs import mlflow
 from signet_contract.decoded_request import DecodedRequest, Format
@@ -91,7 +91,7 @@ def _of_csv(text: str, names: Collection[str], *, is_empty: bool) -> MalformedPa
 
 def _is_json(text: str) -> bool:
     try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
+        msgspec.json.decode(text, type=msgspec.Raw)  # which makes no objects
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
