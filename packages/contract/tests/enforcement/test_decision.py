@@ -204,6 +204,15 @@ def test_a_request_that_is_not_refused_is_read_exactly(body: bytes, least: int, 
     assert decision.read_whole({"inputs": inputs}, exact) is exact
 
 
+def test_arrays_with_nothing_wrong_are_not_decided_on_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is then read as a whole, and not in chunks before."""
+    inputs = oracle.signature_document(oracle.columns_schema(("double", "a")))["inputs"]
+    source = request.RawBody(b'{"inputs": {"a": [%s]}}' % b",".join([b"0.5"] * 2999))
+    decoded = source.decode()
+    monkeypatch.delattr(request.RawBody, "chunked")
+    assert decision.read_whole({"inputs": inputs}, decoded, least=64) == source.exact()
+
+
 NUMBERS = [1.5] * 30_000
 COUNTED = {str(row): 1.5 for row in range(30_000)}
 

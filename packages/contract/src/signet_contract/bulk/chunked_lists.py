@@ -47,6 +47,10 @@ class MustReadWhole(Exception):
     """The text cannot be read chunk by chunk: it must be parsed whole."""
 
 
+class NothingWrong(MustReadWhole):
+    """Nothing is wrong with what was read in compact form: only the text as a whole can be admitted."""
+
+
 class TooWide(Exception):
     """An object, or an item of a long list, has more members than any may have: at least `width`."""
 

@@ -25,9 +25,8 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -38,7 +37,7 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import DataType, Schema
 
-from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, TooWide
+from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, NothingWrong, TooWide
 from signet_contract.decoded_request import UNREAD, DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
@@ -95,14 +94,20 @@ def read_whole(
         if source.is_csv or len(source.text) <= least:
             return source.exact()
         of_utf8(source.text)  # else all that stands before a wrong byte would be read first
-        with suppress(MustReadWhole):
-            _decide_and_explain(mlflow_signature, _in_arrays(decoded, source, were_tried=arrays_were_tried), policy)
-            return source.exact()
-        with suppress(MustReadWhole):
-            chunked = _in_chunks(mlflow_signature.inputs, source, least)
-            if chunked.is_exact:
-                return chunked
-            _decide_and_explain(mlflow_signature, chunked, policy)
+        for read in (
+            partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
+            partial(_in_chunks, mlflow_signature.inputs, source, least),
+        ):
+            try:
+                compact = read()
+                if compact.is_exact:
+                    return compact
+                _decide_and_explain(mlflow_signature, compact, policy)
+            except NothingWrong:
+                break
+            except MustReadWhole:
+                continue  # the next form may do
+            break
         return source.exact()
 
 
@@ -147,7 +152,7 @@ def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozense
     is_tensor = schema.is_tensor_spec()
     inputs = tensors.enforced(schema, decoded, policy) if is_tensor else _columns(schema, decoded, policy)
     if list_access.is_compact(sent):
-        raise MustReadWhole
+        raise NothingWrong
     if few != sent:  # of which MLflow takes a microsecond for each value
         params = _params(signature, sent, policy)
     return ModelInput(inputs, params, framed=not is_tensor)
@@ -161,7 +166,11 @@ def _columns(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
         array = _array(schema, excerpt.decoded, policy)
     except SignatureMismatch as rejection:
         raise excerpt.of_the_whole(rejection) from rejection
-    return _array(schema, excerpt.whole(), policy, is_right=True) if excerpt.is_shorter else array
+    if not excerpt.is_shorter:
+        return array
+    if list_access.is_compact(decoded.content):
+        raise NothingWrong
+    return _array(schema, excerpt.whole(), policy, is_right=True)
 
 
 def _array(schema: Schema, decoded: DecodedRequest, policy: frozenset[str], *, is_right: bool = False) -> Array:
