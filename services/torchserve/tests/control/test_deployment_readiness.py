@@ -101,4 +101,4 @@ def test_a_wrong_golden_answer(server: SmallServer, health: Health) -> None:
     assert health.ready()[0]
     _expect(server, "other", 2)
     until("the replica is not ready", lambda: not health.ready()[0])
-    assert str(health.ready()[1]["message"]).startswith("No deployment can answer. one version 1: The golden answers")
+    assert str(health.ready()[1]["message"]).startswith("No deployment can answer. one version 1: The golden request")
