@@ -79,7 +79,10 @@ def _labelled(output: Any, labels: Mapping[int, str]) -> list[str | None] | None
             classes = np.where(np.isfinite(output.max(axis=1)), classes, _NO_CLASS)
     if classes.dtype.kind not in "iu" or classes.size != len(classes):
         return None
-    return [labels.get(index, str(index) if index >= 0 else None) for index in classes.reshape(-1).tolist()]
+    indices = classes.reshape(-1).tolist()
+    if unnamed := set(indices).difference(labels):
+        labels = {**labels, **{index: str(index) for index in unnamed if index >= 0}}
+    return list(map(labels.get, indices))
 
 
 def _records(output: Any) -> Any:
