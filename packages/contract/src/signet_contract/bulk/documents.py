@@ -48,7 +48,7 @@ def loads(body: bytes) -> Any:
     parser = simdjson.Parser()
     rest: list[bytes] = []
     lists: dict[int, Read] = {}
-    position = searched = short = 0
+    position = searched = short = tables = 0
     try:
         while found := _BEGINNING.search(body, searched, searched + _FAR_BYTES):
             searched = found.end()
@@ -60,7 +60,8 @@ def loads(body: bytes) -> Any:
                 continue
             rest += body[position : found.start()], b'{"":%d}' % len(lists)
             lists[len(lists)] = read
-            if sum(isinstance(each, Table) for each in lists.values()) > 1:
+            tables += isinstance(read, Table)
+            if tables > 1:
                 raise ValueError("It has records in columns.")
             position = searched = end
         text = b"".join([*rest, body[position:]])

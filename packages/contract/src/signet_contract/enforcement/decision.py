@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -98,16 +99,13 @@ def read_whole(
             partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
             partial(_in_chunks, mlflow_signature.inputs, source, least),
         ):
-            try:
+            with suppress(MustReadWhole):  # then the next form may do
                 compact = read()
                 if compact.is_exact:
                     return compact
-                _decide_and_explain(mlflow_signature, compact, policy)
-            except NothingWrong:
+                with suppress(NothingWrong):
+                    _decide_and_explain(mlflow_signature, compact, policy)
                 break
-            except MustReadWhole:
-                continue  # the next form may do
-            break
         return source.exact()
 
 
