@@ -4,6 +4,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 PATH="$PWD/.venv/bin:$PATH"
+# Hundreds of processes are started: what they import is compiled once, not by each.
+unset PYTHONDONTWRITEBYTECODE
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 

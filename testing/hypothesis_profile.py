@@ -6,10 +6,10 @@ import os
 
 import hypothesis
 
-# A few hundred examples, the same each time; CI draws more.
+# A hundred examples, the same each time; CI draws more.
 hypothesis.settings.register_profile(
     "signet",
-    max_examples=int(os.environ.get("SIGNET_EXAMPLES", "300")),
+    max_examples=int(os.environ.get("SIGNET_EXAMPLES", "100")),
     derandomize=True,
     database=None,
     deadline=None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from programs import document, floats, integers, of
 from signet_torchserve.model import operator_kinds
@@ -487,8 +487,6 @@ def test_no_drawn_program_that_mixes_rows_is_proven() -> None:
     """Whatever is proven answers rows together as alone: views that move and split rows, then sums over any of them."""
     proven, unproven = list[Any](), list[Any]()
 
-    # Each is exported, which takes a quarter of a second.
-    @settings(max_examples=settings().max_examples // 3)
     @given(st.lists(st.tuples(st.sampled_from(SHAPES + OPERATORS), st.integers(0, 3)), min_size=1, max_size=5))
     def hold(pieces: list[tuple[Callable[[torch.Tensor, int], torch.Tensor], int]]) -> None:
         module, example = Drawn(pieces), floats(5, 2, 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ CPU = torch.device("cpu")
 SIZES = range(10)
 
 # To export a program takes a thousand times as long as to draw one.
-PROGRAMS = max(3, int(os.environ.get("SIGNET_EXAMPLES", "300")) // 10)
+PROGRAMS = max(3, hypothesis.settings().max_examples // 3)
 
 Step = Callable[..., torch.Tensor]
 
