@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +66,28 @@ def test_who_gives_a_name_is_told_of_others_changes_only(
     assert requests.post(created, json={"name": model}, headers=_named(changes), timeout=30).ok
     is_own = asks is not None and changes == asks
     assert _search(server.url, etag, **_named(asks)).status_code == (304 if is_own else 200)
+
+
+@pytest.mark.parametrize(("preference", "changes", "status"), [
+    ("wait=1", "other", 200), ("respond-async, wait=99", "other", 200), ("wait=99", "one", 304), ("wait=0", None, 304),
+])  # fmt: skip
+def test_who_prefers_to_wait_is_told_of_a_change_when_it_comes(
+    server: RunningServer, preference: str, changes: str | None, status: int
+) -> None:
+    """Of others' changes at once; if none comes, the answer is 304 after a second, or after less if that is asked."""
+    etag = _search(server.url, **_named("one")).headers["ETag"]
+    with ThreadPoolExecutor() as pool:
+        began = time.monotonic()
+        waiting = pool.submit(_search, server.url, etag, **_named("one"), Prefer=preference)
+        if changes:
+            with pytest.raises(TimeoutError):
+                waiting.result(0.2)
+            created = f"{server.url}/api/2.0/mlflow/registered-models/create"
+            model = f"waited-for-{preference[-1]}-{status}-{len(preference)}"
+            assert requests.post(created, json={"name": model}, headers=_named(changes), timeout=30).ok
+        assert waiting.result(30).status_code == status
+    if changes == "one":
+        assert time.monotonic() - began > 1
 
 
 def test_names_that_anybody_makes_up_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """Answers searches with an ETag, if it has one, and keeps the names of those that have asked."""
+    """Answers searches with an ETag, if it has one, and keeps who has asked, and how."""
 
     etag: str | None = '"1"'
     names: list[str | None]
+    preferences: list[str | None]
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.names = []
+        self.names, self.preferences = [], []
 
 
 class Search(BaseHTTPRequestHandler):
@@ -27,6 +28,7 @@ class Search(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         etag = self.server.etag
         self.server.names.append(self.headers["X-Signet-Process"])
+        self.server.preferences.append(self.headers["Prefer"])
         self.send_response(304 if etag and self.headers["If-None-Match"] == etag else 200)
         if etag:
             self.send_header("ETag", etag)

@@ -41,6 +41,15 @@ def test_a_server_that_is_away_or_no_server() -> None:
         assert changes.are_there()
 
 
+def test_the_server_is_asked_to_wait(server: Server) -> None:
+    """As long as the caller can wait."""
+    changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
+    changes.begin()
+    changes.are_there()
+    changes.are_there_since(changes.mark, 1)
+    assert server.preferences == [None, "wait=0", "wait=1"]
+
+
 def test_changes_count_from_when_there_were_some_last(server: Server) -> None:
     """The look that follows sees them, and the server is asked for its ETag once instead of twice."""
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")

@@ -77,14 +77,14 @@ class RegistryChanges:
         """Whether there may be any: False if the server says that there are none."""
         return self.are_there_since(self.mark)
 
-    def are_there_since(self, mark: str | None) -> bool:
-        """Whether there may be any since this was the mark; any thread may ask."""
+    def are_there_since(self, mark: str | None, wait_s: int = 0) -> bool:
+        """Whether there may be any since this was the mark, or come within `wait_s`; any thread may ask."""
         if mark is None:
             return True
-        answer = self._ask({"If-None-Match": mark})
+        answer = self._ask({"If-None-Match": mark, "Prefer": f"wait={wait_s}"}, wait_s)
         return answer is None or answer.status_code != HTTPStatus.NOT_MODIFIED
 
-    def _ask(self, headers: dict[str, str]) -> requests.Response | None:
+    def _ask(self, headers: dict[str, str], wait_s: int = 0) -> requests.Response | None:
         if not self._is_server:
             return None
         try:
@@ -94,7 +94,7 @@ class RegistryChanges:
                 "GET",
                 params={"max_results": 1},
                 extra_headers=headers,
-                timeout=_ASK_TIMEOUT_S,
+                timeout=_ASK_TIMEOUT_S + wait_s,
                 max_retries=0,
             )
         except (MlflowException, OSError):

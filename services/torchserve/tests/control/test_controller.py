@@ -116,7 +116,7 @@ class Replica:
     def settle(self) -> None:
         """Let the controller do all that there is to do."""
         self.controller.reconcile()
-        while self.controller.is_busy or self.controller.holds:
+        while self.controller.is_busy or self.controller._held:
             self.controller.rest(0.25)
             self.controller.reconcile()
 
@@ -871,7 +871,8 @@ def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "desired", unlucky)
     monkeypatch.setattr(retry_loop, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(desired, "ASK_S", 0)  # each step asks
+    monkeypatch.setattr(desired, "WAIT_S", 0)  # each step asks
+    monkeypatch.setattr(desired, "PAUSE_S", 0)
     told = list[tuple[bool, dict[str, object]]]()
     monkeypatch.setattr(replica.controller, "rest", lambda *_: told.append(replica.health.ready()))
     replica.controller.run(stop)

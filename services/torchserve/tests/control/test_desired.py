@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,7 +132,6 @@ def test_an_unchanged_registry_is_not_listed_again(
     follower: Follower, server: Server, lists: list[dict[str, Revision]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is listed again when it tells of a change, or after a while: somebody may have changed its database."""
-    monkeypatch.setattr(desired, "ASK_S", 0.0)
     for _ in range(3):
         assert follower.look({}).revisions == {"iris": Revision("1")}
         assert not follower.has_news()
@@ -144,11 +144,35 @@ def test_an_unchanged_registry_is_not_listed_again(
     assert follower.look({}).revisions == {"iris": Revision("3")}
 
 
+def test_who_listens_is_told_of_each_change(
+    follower: Follower, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once of each, until the listening is ended."""
+    monkeypatch.setattr(desired, "PAUSE_S", 0.01)
+    news: queue.Queue[str] = queue.Queue()
+
+    def on_news() -> None:
+        news.put(next(iter(follower.look({}).revisions.values())).version)
+
+    follower.look({})
+    stop = threading.Event()
+    listening = threading.Thread(target=follower.listen, args=(on_news, stop))
+    listening.start()
+    try:
+        for version in ("2", "3"):
+            server.etag = f'"{version}"'
+            assert news.get(timeout=30) == version
+            with pytest.raises(queue.Empty):
+                news.get(timeout=0.1)
+    finally:
+        stop.set()
+        listening.join()
+
+
 def test_a_server_that_was_away_tells_from_the_first_look_at_which_it_answers(
-    follower: Follower, server: Server, away: list[RegistryUnreachable], monkeypatch: pytest.MonkeyPatch
+    follower: Follower, server: Server, away: list[RegistryUnreachable]
 ) -> None:
     """What is changed right after it is back is news, also for a replica that has started without it."""
-    monkeypatch.setattr(desired, "ASK_S", 0.0)
     away += [RegistryUnreachable("it starts")] * 2
     server.etag = None
     assert [follower.look({}).is_known for _ in range(2)] == [False, False]
@@ -191,7 +215,7 @@ def test_what_was_listed_a_moment_ago_will_do_where_it_may(
     follower.look({})
     server.etag = '"2"'
     assert follower.look({}, or_last=True).revisions == {"iris": Revision("1")}
-    monkeypatch.setattr(desired, "ASK_S", 0.0)
+    monkeypatch.setattr(desired, "WAIT_S", -desired.PAUSE_S)  # what was asked before now is too old
     assert follower.look({}, or_last=True).revisions == {"iris": Revision("2")}
     server.etag = '"3"'
     assert follower.look({}).revisions == {"iris": Revision("3")}

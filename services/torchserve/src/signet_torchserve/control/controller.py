@@ -82,6 +82,7 @@ class Controller:
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set, whatever goes wrong."""
+        threading.Thread(target=self._follower.listen, args=(self._progress.set, stop), daemon=True).start()
         keep_going("The controller", self._step, self._status, stop, lambda seconds: self.rest(seconds, stop))
         self._presence.leave()
 
@@ -89,7 +90,7 @@ class Controller:
         """Wait for `seconds`, or until a task makes progress, the registry has news, or `stop` is set."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not (stop and stop.is_set()):
-            if self._progress.wait(min(left, STOP_S)) or self._follower.has_news():
+            if self._progress.wait(min(left, STOP_S)):
                 break
         self._has_progressed = self._progress.is_set()
         self._progress.clear()
@@ -135,11 +136,6 @@ class Controller:
     def is_busy(self) -> bool:
         """Whether versions come into service or end, or are about to."""
         return bool(self._has_to_wait or self._rollouts or self._draining or self._tasks)
-
-    @property
-    def holds(self) -> bool:
-        """Whether deployments go on although the registry lists none of all that are served."""
-        return bool(self._held)
 
     def _step(self) -> float:
         if not self._is_resumed:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable
+from signet_torchserve.control.retry_loop import keep_going
 from signet_torchserve.revision import Revision
 
 logger = logging.getLogger(__name__)
 
-ASK_S = 0.5  # between two questions whether the registry has changed
+WAIT_S = 1  # for a change of the registry, before it answers that there is none
+PAUSE_S = 0.5  # between such an answer and the next question
 WHOLE_S = 30.0  # between two whole looks, if it has not: a database may be changed behind its server
 IDLE_SHARE = 0.01  # while nothing changes, whole looks at the registry take this part of the time at most
 MAX_IDLE_PAUSE_S = 600.0  # between two whole looks, however long one takes
@@ -63,13 +66,23 @@ class Follower:
         self._listing: dict[str, Revision] | None = None
         self._asked_at = self._read_anew_at = 0.0
 
-    def has_news(self) -> bool:
-        """Whether the registry has changed since the last look. False if it cannot tell, or was asked a moment ago."""
-        now = time.monotonic()
-        if self.failures or self._registry.changes.mark is None or now - self._asked_at < ASK_S:
+    def listen(self, on_news: Callable[[], object], stop: threading.Event) -> None:
+        """Call `on_news` after each change of the registry, until `stop` is set; the next look then reads it anew."""
+
+        def step() -> float:
+            if self.has_news(WAIT_S):
+                on_news()
+            return PAUSE_S
+
+        keep_going("Listening to the registry", step, self._status, stop)
+
+    def has_news(self, wait_s: int = 0) -> bool:
+        """Whether the registry has changed since the last look, or changes within `wait_s`. False if it cannot tell."""
+        mark = self._registry.changes.mark
+        if self.failures or mark is None:
             return False
-        self._asked_at = now
-        if self._registry.changes.are_there():
+        self._asked_at = time.monotonic()
+        if self._registry.changes.are_there_since(mark, wait_s) and self._registry.changes.mark == mark:
             self._listing = None
         return self._listing is None
 
@@ -81,7 +94,7 @@ class Follower:
 
         Args:
             serving: what answers, and goes on if the registry is in trouble with that model alone.
-            or_last: whether to take what the registry said within the last `ASK_S`, instead of asking.
+            or_last: whether to take what the registry said, if it was asked a moment ago, instead of asking.
         """
         began = time.monotonic()
         try:
@@ -125,10 +138,10 @@ class Follower:
     def _still_valid(self, *, or_last: bool) -> dict[str, Revision] | None:
         """The last listing, if the registry says that nothing has changed since; None if it must be read.
 
-        With `or_last` the registry is not asked again within `ASK_S` of the last question.
+        With `or_last` the registry is not asked if it was asked a moment ago: `listen` asks all the time.
         """
         now = time.monotonic()
-        if or_last and now - self._asked_at < ASK_S:
+        if or_last and now - self._asked_at < WAIT_S + PAUSE_S:
             return self._listing
         is_due = self._listing is None or now >= self._read_anew_at
         return None if is_due or self._registry.changes.are_there() else self._listing
