@@ -224,6 +224,21 @@ def test_nothing_is_dropped_from_objects_in_a_split(split: Any, reason: str) -> 
         assert caught.value.message == f"The dataframe_split cannot be read as rows and columns: {reason}"
 
 
+@pytest.mark.parametrize("labels", [0, 2, 5000])
+@pytest.mark.parametrize("data", [[[1.5, 2.5]], [], [{"a": 1.5, "b": 2.5}], [{}], 1.5], ids=repr)
+@pytest.mark.parametrize(
+    "columns", [(("double", "a"), ("double", "b")), (("double", "a", False), ("double", "b", False))]
+)
+def test_an_index_makes_no_rows_and_drops_none(columns: Any, data: Any, labels: int) -> None:
+    """Pandas would repeat the only row for each label, or make rows of nulls."""
+    split = {"columns": ["a", "b"], "index": list(range(labels)), "data": data}
+    rows = len(data) if isinstance(data, list) else 1
+    rejection = outcome(signature(*columns), json.dumps({"dataframe_split": split}).encode())
+    assert isinstance(rejection, Rejected)
+    if labels != rows:
+        assert f"'index' has labels for {labels} rows, and 'data' has {rows}" in rejection.message
+
+
 def test_objects_in_a_split_are_rows_by_name() -> None:
     """As pandas takes them, where `columns` names all that they hold."""
     contract = signature(("double", "a"), ("double", "b", False))

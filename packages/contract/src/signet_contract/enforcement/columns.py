@@ -104,6 +104,8 @@ def _as_mlflow_reads(schema: Schema, decoded: DecodedRequest) -> pd.DataFrame:
             _reject_dropped(content)
         _reject_ragged(content.get("data") if isinstance(content, dict) else content)
         frame = dataframe_from_parsed_json(content, pandas_orient=orient)  # type: ignore[no-untyped-call]  # MLflow types it in part
+        if isinstance(content, dict) and content.get("index") is not None:
+            _reject_repeated(content.get("data"), len(frame))
     elif isinstance(content, dict):
         frame = _frame_of_columns(schema, content)
     elif isinstance(content, list):
@@ -196,6 +198,13 @@ def _reject_dropped(split: dict[str, Any]) -> None:
     names = set().union(*(row for row in rows if isinstance(row, dict))) if dict in types_of(rows) else set()
     if names and isinstance(columns, (list, dict)) and (dropped := names - set(columns)):
         raise ValueError(f"'data' has {listed(sorted(dropped))}, and 'columns' has not")
+
+
+def _reject_repeated(data: Any, labels: int) -> None:
+    """Reject another number of labels than of rows: for each label pandas repeats a lone row, or makes one of nulls."""
+    rows = len(data) if isinstance(data, list) else 1
+    if labels != rows:
+        raise ValueError(f"'index' has labels for {labels} rows, and 'data' has {rows}")
 
 
 def _frame_of_columns(schema: Schema, columns: dict[str, Any]) -> pd.DataFrame:

@@ -15,9 +15,9 @@ MLflow's, and can be lifted (see `policy`). They reject what MLflow would let th
 third once more, to what the model gets.
 
 A request is malformed, and nothing lifts that, if pandas would mend or drop something without a word: rows of several
-lengths, a CSV row that is longer than the header, keys of `data` that `columns` lacks. So is a request that would cost
-too much: its body is nested too deeply, or becomes too wide or too large a table (`columns`, `row_excerpt`). All else
-is MLflow's decision.
+lengths, a CSV row that is longer than the header, keys of `data` that `columns` lacks, an `index` of more or fewer
+rows. So is a request that would cost too much: its body is nested too deeply, or becomes too wide or too large a table
+(`columns`, `row_excerpt`). All else is MLflow's decision.
 """
 
 from __future__ import annotations
