@@ -11,7 +11,7 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from typing import Any
@@ -176,11 +176,13 @@ class ChunkedList:
         begins_nested = body[start : start + MIN_BYTES].lstrip()[:1] in (b"[", b"{")
         between_any = _BETWEEN_NESTED if begins_nested else _BETWEEN_PLAIN
         self._between, self._bytes = [_BETWEEN_LABELLED if self.is_labelled else between_any], least
+        self.first_text = b""
+        """The first item's text; empty if it is long."""
         if found := self._short_first():
-            self.first, item = found
-            self._bytes = max(least, LEAST_ITEMS * len(item))
+            self.first, self.first_text = found
+            self._bytes = max(least, LEAST_ITEMS * len(self.first_text))
             if not self.is_labelled:
-                opening, closing = _OPENING.findall(item)[0], _CLOSING.findall(item)[0]
+                opening, closing = _OPENING.findall(self.first_text)[0], _CLOSING.findall(self.first_text)[0]
                 alike = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
                 self._between = [alike, between_any]
         else:
@@ -204,15 +206,18 @@ class ChunkedList:
             pass
         return self._rows[-1]
 
-    def chunks(self) -> Iterator[tuple[int, list[Any]]]:
+    def chunks(self, parse: Callable[[bytes], Sized | None] | None = None) -> Iterator[tuple[int, Any]]:
         """The items in chunks, each with the number of its first item.
+
+        Args:
+            parse: is given the text of a chunk first; a list is made of the chunk only if it returns None.
 
         Raises:
             MustReadWhole: where to cut cannot be guessed.
         """
         row, place = 0, self._start
         while place <= self._end:
-            stop, items = self._chunk(place, row)
+            stop, items = (parse and self._parsed_by(parse, place)) or self._chunk(place, row)
             first, row, place = row, row + len(items), stop + 1
             if place > self._places[-1]:
                 self._rows.append(row)
@@ -231,6 +236,13 @@ class ChunkedList:
                 number, (_, items) = chunk, self._chunk(self._places[chunk], self._rows[chunk])
             found.append(items[row - self._rows[chunk]])
         return found
+
+    def _parsed_by(self, parse: Callable[[bytes], Sized | None], start: int) -> tuple[int, Any] | None:
+        """Where the chunk that starts here probably stops, and what `parse` makes of it, if anything."""
+        for stop in self._stops(start + self._bytes, start + 3 * self._bytes)[:1]:
+            if items := parse(self._body[start:stop]):
+                return stop, items
+        return None
 
     def _chunk(self, start: int, row: int) -> tuple[int, list[Any]]:
         """Where the chunk that starts here, with item `row`, stops, and its items."""

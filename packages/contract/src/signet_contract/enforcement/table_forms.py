@@ -110,22 +110,27 @@ def of_lists(rows: Any) -> RegularTable | None:
         first = rows[0]
     if type(first) is not list:
         return None
-    width = len(first)
 
     def columns(places: Sequence[int]) -> Chunks:
-        for start, chunk in list_access.chunks(rows):
-            values = None
-            if value_kinds.types_of(chunk) == [list]:
-                with suppress(ValueError):
-                    values = list(zip(*chunk, strict=True))
-            if values is None or len(values) != width:
-                raise list_access.irregular([first, *chunk])
-            yield from ((place, start, values[place]) for place in places)
+        for start, chunk in typed_arrays.chunks(rows) if type(rows) is ChunkedList else [(0, rows)]:
+            if type(chunk) is Numbers:
+                yield from ((place, start, values) for place, _, values in typed_arrays.columns(chunk, places))
+            else:
+                values = _transposed(chunk, first)
+                yield from ((place, start, values[place]) for place in places)
 
     def cut(chosen: Sequence[int], places: Sequence[int]) -> list[list[Any]]:
         return [[row[place] for place in places] for row in list_access.taken(rows, chosen)]
 
-    return RegularTable(range(width), lambda: len(rows), columns, cut, type(rows) is list, is_by_rows=True)
+    return RegularTable(range(len(first)), lambda: len(rows), columns, cut, type(rows) is list, is_by_rows=True)
+
+
+def _transposed(rows: list[Any], first: list[Any]) -> list[tuple[Any, ...]]:
+    """The columns of some rows; raises `Irregular` if they are not all lists as long as the first row of all."""
+    with suppress(ValueError):
+        if value_kinds.types_of(rows) == [list] and len(rows[0]) == len(first):
+            return list(zip(*rows, strict=True))
+    raise list_access.irregular([first, *rows])
 
 
 def _of_read_lists(rows: Numbers) -> RegularTable | None:

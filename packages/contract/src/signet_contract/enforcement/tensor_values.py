@@ -217,8 +217,12 @@ def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array,
         for block in typed_arrays.blocks(content):
             yield block.ravel(), (len(block), *content.shape)
         return
-    _, of_first = flattened(content.first)
-    for _, chunk in content.chunks():
+    first, of_first = flattened(content.first)
+    of_one_type = len(set(map(type, first))) == 1
+    for _, chunk in typed_arrays.chunks(content) if of_one_type else content.chunks():
+        if isinstance(chunk, Numbers):
+            yield from ((block.ravel(), (len(block), *of_first)) for block in typed_arrays.blocks(chunk))
+            continue
         values, shape = flattened(chunk)
         if shape[1:] != of_first:
             values, shape = flattened([content.first, *chunk])

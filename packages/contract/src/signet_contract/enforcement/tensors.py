@@ -135,7 +135,7 @@ def _excerpt(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
         places = range(len(table.names))
         found = [ColumnValues(spec.type) for _ in places]
         for place, start, values in table.columns(places):
-            found[place].add(start, list(values))
+            found[place].add(start, values.tolist() if isinstance(values, np.ndarray) else list(values))
     except Irregular as irregular:
         raise MustReadWhole from irregular
     named = zip(table.names, found, strict=True)
