@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -64,7 +65,7 @@ def cells(table: RegularTable, places: list[int]) -> list[list[Any]]:
     found: dict[int, list[Any]] = {place: [] for place in places}
     for place, start, values in table.columns(places):
         assert start == len(found[place])
-        found[place] += list(values)
+        found[place] += values.tolist() if isinstance(values, np.ndarray) else list(values)
     return [found[place] for place in places]
 
 

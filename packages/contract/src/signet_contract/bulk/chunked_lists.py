@@ -206,18 +206,19 @@ class ChunkedList:
             pass
         return self._rows[-1]
 
-    def chunks(self, parse: Callable[[bytes], Sized | None] | None = None) -> Iterator[tuple[int, Any]]:
+    def chunks(self, parse: Callable[[bytes, int], Sized | None] | None = None) -> Iterator[tuple[int, Any]]:
         """The items in chunks, each with the number of its first item.
 
         Args:
-            parse: is given the text of a chunk first; a list is made of the chunk only if it returns None.
+            parse: is given the text of a chunk first, and the number of the chunk's first item; a list is made of the
+                chunk only if it returns None.
 
         Raises:
             MustReadWhole: where to cut cannot be guessed.
         """
         row, place = 0, self._start
         while place <= self._end:
-            stop, items = (parse and self._parsed_by(parse, place)) or self._chunk(place, row)
+            stop, items = (parse and self._parsed_by(parse, place, row)) or self._chunk(place, row)
             first, row, place = row, row + len(items), stop + 1
             if place > self._places[-1]:
                 self._rows.append(row)
@@ -237,10 +238,10 @@ class ChunkedList:
             found.append(items[row - self._rows[chunk]])
         return found
 
-    def _parsed_by(self, parse: Callable[[bytes], Sized | None], start: int) -> tuple[int, Any] | None:
-        """Where the chunk that starts here probably stops, and what `parse` makes of it, if anything."""
+    def _parsed_by(self, parse: Callable[[bytes, int], Sized | None], start: int, row: int) -> tuple[int, Any] | None:
+        """Where the chunk that starts here, with item `row`, probably stops, and what `parse` makes of it; or None."""
         for stop in self._stops(start + self._bytes, start + 3 * self._bytes)[:1]:
-            if items := parse(self._body[start:stop]):
+            if items := parse(self._body[start:stop], row):
                 return stop, items
         return None
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import simdjson
 
 from signet_contract.bulk.chunked_lists import LEAST_ITEMS, ChunkedList, MustReadWhole
-from signet_contract.bulk.numbers import Numbers, of_texts
+from signet_contract.bulk.numbers import Numbers, of_labelled, of_texts
 from signet_contract.model_input import EXACT, Array
 
 # What is raised at items that are no numbers.
@@ -43,14 +44,25 @@ def chunks(rows: ChunkedList) -> Iterator[tuple[int, Any]]:
     parser, first = simdjson.Parser(), rows.first_text
     item_depth = first.count(b"[", 0, len(first) - len(first.lstrip(b"[ \t\r\n")))
 
-    def numbers(text: bytes) -> Numbers | None:
+    def numbers(text: bytes, row: int) -> Numbers | None:
         with suppress(MustReadWhole, *_RAISED):
-            found = of_texts(parser, first, [text], item_depth)
+            if rows.is_labelled:
+                found = _unlabelled(of_labelled(parser, text.strip(), 0, len(text.strip())), row)
+            else:
+                found = of_texts(parser, first, [text], item_depth)
             deque(columns(found, range(len(found.kinds))), maxlen=0)  # raises if a type is not certain
             return found
         return None
 
-    return rows.chunks(numbers if not rows.is_labelled and numbers(first) else None)
+    is_number = type(rows.first) in (int, float, bool)
+    return rows.chunks(numbers if (is_number if rows.is_labelled else numbers(first, 0)) else None)
+
+
+def _unlabelled(numbers: Numbers, row: int) -> Numbers:
+    """The same without its labels; raises `MustReadWhole` if these do not count from `row` on."""
+    if numbers.labels is None or (numbers.labels != np.arange(row, row + len(numbers))).any():
+        raise MustReadWhole
+    return replace(numbers, labels=None)
 
 
 def blocks(numbers: Numbers) -> Iterator[Array]:

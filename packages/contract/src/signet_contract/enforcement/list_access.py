@@ -58,7 +58,17 @@ def chunks(values: Any) -> Iterator[tuple[int, Any]]:
     if isinstance(values, Numbers):
         _require_plain_column(values)
         return ((start, chunk) for _, start, chunk in typed_arrays.columns(values, [0]))
-    return values.chunks() if isinstance(values, ChunkedList) else iter([(0, values)])
+    if not isinstance(values, ChunkedList):
+        return iter([(0, values)])
+    return _typed_chunks(values) if type(values.first) in (int, float, bool) else values.chunks()
+
+
+def _typed_chunks(values: ChunkedList) -> Iterator[tuple[int, Any]]:
+    for start, chunk in typed_arrays.chunks(values):
+        if isinstance(chunk, Numbers):
+            yield from ((start + row, typed) for _, row, typed in typed_arrays.columns(chunk, [0]))
+        else:
+            yield start, chunk
 
 
 def _require_plain_column(numbers: Numbers) -> None:

@@ -114,7 +114,7 @@ def of_lists(rows: Any) -> RegularTable | None:
     def columns(places: Sequence[int]) -> Chunks:
         for start, chunk in typed_arrays.chunks(rows) if type(rows) is ChunkedList else [(0, rows)]:
             if type(chunk) is Numbers:
-                yield from ((place, start, values) for place, _, values in typed_arrays.columns(chunk, places))
+                yield from ((place, start + row, values) for place, row, values in typed_arrays.columns(chunk, places))
             else:
                 values = _transposed(chunk, first)
                 yield from ((place, start, values[place]) for place in places)

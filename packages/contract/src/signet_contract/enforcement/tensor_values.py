@@ -218,8 +218,8 @@ def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array,
             yield block.ravel(), (len(block), *content.shape)
         return
     first, of_first = flattened(content.first)
-    of_one_type = len(set(map(type, first))) == 1
-    for _, chunk in typed_arrays.chunks(content) if of_one_type else content.chunks():
+    are_alike = set(map(type, first)) in ({int}, {float}, {bool})
+    for _, chunk in typed_arrays.chunks(content) if are_alike else content.chunks():
         if isinstance(chunk, Numbers):
             yield from ((block.ravel(), (len(block), *of_first)) for block in typed_arrays.blocks(chunk))
             continue
