@@ -17,8 +17,8 @@ from embedded.datadir import DataDir
 from embedded.display import Display
 from embedded.errors import EmbeddedError, InvalidSetting, SupervisorLost
 from embedded.interruption import Interrupted
-from embedded.keeper import Keeper
 from embedded.processes import orphans
+from embedded.restarter import Restarter
 from embedded.services import mlflow_server
 from embedded.settings import ROOT, Settings
 from embedded.stack import Stack, opened, serving, whole
@@ -107,10 +107,10 @@ def supervise(settings: Settings, way: str) -> int:
             else:
                 _bring_up_alone(stack, state, settings.registry["MLFLOW_TRACKING_URI"])
             state.phase = "up"
-            keeper = Keeper(stack)
+            restarter = Restarter(stack)
             while True:
-                keeper.look()
-                _tell_services(stack, keeper, state)
+                restarter.look()
+                _tell_services(stack, restarter, state)
                 time.sleep(_CHECK_S)
     except EmbeddedError as error:
         state.phase, state.message = "failed", str(error)
@@ -142,11 +142,11 @@ def _bring_up_alone(stack: Stack, state: State, mlflow: str) -> None:
     state.metrics = f"{stack.urls.metrics}/metrics"
 
 
-def _tell_services(stack: Stack, keeper: Keeper, state: State) -> None:
+def _tell_services(stack: Stack, restarter: Restarter, state: State) -> None:
     before = asdict(state)
     state.services = {name: stack.pid(name) for name in stack.names}
     state.down = [name for name in stack.names if not stack.is_ready(name)]
-    state.ends = keeper.ends
+    state.ends = restarter.ends
     if asdict(state) != before:
         state.write(stack.folder)
 

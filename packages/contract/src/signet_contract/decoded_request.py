@@ -22,7 +22,7 @@ class Format(Enum):
 
 
 UNREAD: Any = object()
-"""Stands for the content of a request whose body has not been read, or is to be read again: `source` has all of it."""
+"""Stands for content that this process does not hold: it was never read, or it was dropped. `source` has all of it."""
 
 
 @dataclass(slots=True)  # frozen would take as long to make as the body takes to parse

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from signet_contract import codecs, json_text
-from signet_contract.bulk import chunked_lists, documents, tables
+from signet_contract.bulk import chunked_lists, large_json, tables
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import csv, mlflow
@@ -122,14 +122,14 @@ class _LeftUnread(Exception):
 
 
 def _json(body: bytes) -> Any:
-    """Parsed JSON; a large body may be read into arrays (`documents`).
+    """Parsed JSON; a large body may be read into arrays (`large_json`).
 
     Raises:
         _LeftUnread: the body is very large, and cannot be read into arrays.
     """
     if len(body) > _LARGE_BYTES:
         with contextlib.suppress(ValueError):
-            return documents.loads(body)
+            return large_json.loads(body)
         if len(body) > _VERY_LARGE_BYTES and not _OF_TEXTS.match(body):
             raise _LeftUnread
     return json_text.plain(body)

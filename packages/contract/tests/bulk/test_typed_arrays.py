@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signet_contract.bulk import documents, typed_arrays
+from signet_contract.bulk import large_json, typed_arrays
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 
@@ -25,7 +25,7 @@ def test_numbers_are_typed_as_json_typed_them(data: st.DataObject) -> None:
     some = data.draw(st.lists(st.tuples(*of_columns), min_size=1, max_size=3))
     rows = [list(row) for row in some] * data.draw(st.sampled_from([200, 9000]))
     try:
-        numbers = documents.loads(json.dumps({"inputs": rows}).encode())["inputs"]
+        numbers = large_json.loads(json.dumps({"inputs": rows}).encode())["inputs"]
         read = _columns(numbers, len(of_columns))
     except (ValueError, MustReadWhole):
         return
@@ -47,7 +47,7 @@ def _columns(numbers: Numbers, width: int) -> list[list[Any]]:
 @pytest.mark.parametrize("row", [[2**53, 1], [2**60 + 1, 1]])
 def test_an_integer_that_float64_does_not_hold_is_not_told(row: list[int]) -> None:
     """It has become another, and perhaps one of another kind."""
-    numbers = documents.loads(json.dumps({"inputs": [row] * 200}).encode())["inputs"]
+    numbers = large_json.loads(json.dumps({"inputs": [row] * 200}).encode())["inputs"]
     with pytest.raises(MustReadWhole):
         _columns(numbers, 2)
 
@@ -56,11 +56,11 @@ def test_an_integer_that_float64_does_not_hold_is_not_told(row: list[int]) -> No
 def test_a_number_beyond_all_integers_is_a_float(number: str) -> None:
     """However it is written, be it finite or not."""
     body = f"[{'[0.5],' * 500}[{number}]]".encode()
-    assert _columns(documents.loads(body), 1) == [[0.5] * 500 + [float(number)]]
+    assert _columns(large_json.loads(body), 1) == [[0.5] * 500 + [float(number)]]
 
 
 @pytest.mark.parametrize("number", ["1e18", "-3", "0"])
 def test_a_whole_number_among_floats_is_not_told(number: str) -> None:
     """It may be an integer."""
     with pytest.raises(MustReadWhole):
-        _columns(documents.loads(f"[{'[0.5],' * 500}[{number}]]".encode()), 1)
+        _columns(large_json.loads(f"[{'[0.5],' * 500}[{number}]]".encode()), 1)

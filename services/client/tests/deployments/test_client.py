@@ -12,7 +12,7 @@ import mlflow
 import pytest
 from mlflow.deployments import get_deploy_client, interface
 from mlflow.exceptions import MlflowException
-from signet_client.deployments import TorchServeClient, run_local, sources, target_help
+from signet_client.deployments import TorchServeClient, model_uris, run_local, target_help
 
 from testing.repository import ROOT
 
@@ -92,7 +92,7 @@ def test_a_file_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(
         MlflowException, match=r"is a file\. Expected the folder that mlflow\.pytorch\.save_model wrote"
     ):
-        sources.fetched(str(path), tmp_path)
+        model_uris.fetched(str(path), tmp_path)
 
 
 def test_run_local_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

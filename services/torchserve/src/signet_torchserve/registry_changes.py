@@ -64,9 +64,9 @@ class RegistryChanges:
         self.have_been_told = False
 
     def begin(self) -> None:
-        """Count changes from the newest ETag that the server has given since the last `begin`; else ask for one.
+        """Set the mark to the newest ETag that the server has given since the last `begin`, or ask for one.
 
-        The listing that follows sees all changes before that ETag.
+        A listing after that sees every change before the mark.
         """
         if self._newest is None:
             self._ask({})

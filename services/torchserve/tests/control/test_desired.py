@@ -214,9 +214,9 @@ def test_what_was_listed_a_moment_ago_will_do_where_it_may(
     """With many rollouts there is much progress, and each piece would cost a look."""
     follower.look({})
     server.etag = '"2"'
-    assert follower.look({}, or_last=True).revisions == {"iris": Revision("1")}
+    assert follower.look({}, may_reuse=True).revisions == {"iris": Revision("1")}
     monkeypatch.setattr(desired, "WAIT_S", -desired.PAUSE_S)  # what was asked before now is too old
-    assert follower.look({}, or_last=True).revisions == {"iris": Revision("2")}
+    assert follower.look({}, may_reuse=True).revisions == {"iris": Revision("2")}
     server.etag = '"3"'
     assert follower.look({}).revisions == {"iris": Revision("3")}
     assert len(lists) == 3

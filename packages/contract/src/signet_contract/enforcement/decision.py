@@ -95,6 +95,8 @@ def read_whole(
         if source.is_csv or len(source.text) <= least:
             return source.exact()
         of_utf8(source.text)  # else all that stands before a wrong byte would be read first
+        # Either form ends in one of four ways: the body cannot be read or decided on so (the next is tried); it has
+        # no long list (it is read whole already); it is rejected (raised); nothing is wrong with it (it is read whole).
         for read in (
             partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
             partial(_in_chunks, mlflow_signature.inputs, source, least),

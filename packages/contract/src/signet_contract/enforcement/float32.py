@@ -23,7 +23,7 @@ _CONVERSION_ERRORS = (TypeError, ValueError, OverflowError)
 def model_input_of(schema: Schema, enforced: pd.DataFrame, sent: pd.DataFrame, policy: frozenset[str]) -> Array:
     """float32 [rows, columns of the signature], with NaN for each null and for optional columns that were left out.
 
-    In pyfunc's array the columns behind one that was left out move up.
+    pyfunc leaves such a column out, and those behind it move up. Here each column keeps its place.
 
     Args:
         schema: the columns of the signature.

@@ -184,7 +184,7 @@ def _unlifted(policy: frozenset[str], *, is_required: bool) -> Iterator[Rule]:
 
 
 def _sorted_by_kind(table: RegularTable, kinds: Mapping[int, Kinds]) -> tuple[dict[int, Kinds], int]:
-    """Fills the kinds with their columns' values; returns them, and the number of rows up to the first wrong chunk."""
+    """Fills the kinds with their columns' values; returns them, and how many rows were looked at."""
     looked_at = table.rows() if table.is_sorted else _fill(table, kinds)
     mixed = {place: column.with_texts() for place, column in kinds.items() if column.must_read_texts}
     for place, start, values in table.columns(list(mixed)) if mixed else ():
@@ -198,7 +198,8 @@ def _fill(table: RegularTable, kinds: Mapping[int, Kinds]) -> int:
     """Fills the kinds; returns how many rows were looked at."""
     looked_at = 0
     for place, start, values in table.columns(list(kinds)):
-        if table.is_by_rows and start == looked_at and value_kinds.are_rejected(kinds.values()):
+        has_all_before = table.is_by_rows and start == looked_at  # all columns have been looked at up to here
+        if has_all_before and value_kinds.are_rejected(kinds.values()):
             return looked_at
         kinds[place].add(start, values)
         looked_at = start + len(values)

@@ -20,7 +20,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from signet_client.deployments import inputs as request
-from signet_client.deployments import name_validation, rollout, sources
+from signet_client.deployments import model_uris, name_validation, rollout
 from signet_client.deployments.config import Config, configured
 from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
 from signet_client.deployments.tag_names import PENDING, REASON, STATUS
@@ -215,9 +215,9 @@ class TorchServeClient(BaseDeploymentClient):
 
     def _deploy(self, name: str, model_uri: str, config: Config, champion: str | None) -> dict[str, Any]:
         client = MlflowClient()
-        version = sources.registered(client, name, model_uri)
+        version = model_uris.registered(client, name, model_uri)
         if version == champion and config.tags:  # the tags of a live version stay: a copy gets the new config
-            version = sources.copy(client, name, version, name)
+            version = model_uris.copy(client, name, version, name)
         if version != champion:
             rollout.ask_for(client, name, version, config.tags)
             client.set_registered_model_alias(name, self._alias, version)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from mlflow import MlflowClient
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, INVALID_STATE
 
-from signet_client.deployments import rollout, sources
+from signet_client.deployments import model_uris, rollout
 from signet_client.deployments.failure import DeploymentError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def serve(name: str, model_uri: str, config: Config, settings: Settings) -> None
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "model").mkdir()
-        model = sources.fetched(model_uri, folder / "model")
+        model = model_uris.fetched(model_uri, folder / "model")
         registry = (folder / "registry").as_uri()
         # As the registry, a folder needs neither server nor database driver; MLflow takes one only with this variable.
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"

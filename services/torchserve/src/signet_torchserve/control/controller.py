@@ -116,7 +116,7 @@ class Controller:
         Returns:
             Seconds until the next look: few while there is more to do, more and more while the registry is away.
         """
-        desired = self._follower.look(self._outcomes.serving, or_last=has_progressed)
+        desired = self._follower.look(self._outcomes.serving, may_reuse=has_progressed)
         try:
             observed = self._observe(desired.revisions)
         except ModelServerError as error:

@@ -77,16 +77,20 @@ class Follower:
         keep_going("Listening to the registry", step, self._status, stop)
 
     def has_news(self, wait_s: int = 0) -> bool:
-        """Whether the registry has changed since the last look, or changes within `wait_s`. False if it cannot tell."""
+        """Whether the registry has changed since the last look, or does within `wait_s`; then the next look reads it.
+
+        True, too, if it does not answer. False if it gives no ETags, or did not answer at the last look.
+        """
         mark = self._registry.changes.mark
         if self.failures or mark is None:
             return False
         self._asked_at = time.monotonic()
+        # The mark is another one if a look has begun meanwhile: it sees the change.
         if self._registry.changes.are_there_since(mark, wait_s) and self._registry.changes.mark == mark:
             self._listing = None
         return self._listing is None
 
-    def look(self, serving: Mapping[str, Revision], *, or_last: bool = False) -> Desired:
+    def look(self, serving: Mapping[str, Revision], *, may_reuse: bool = False) -> Desired:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
         A deployment whose version cannot be read, or was deleted, goes on with what serves. The store keeps the version
@@ -94,11 +98,11 @@ class Follower:
 
         Args:
             serving: what answers, and goes on if the registry is in trouble with that model alone.
-            or_last: whether to take what the registry said, if it was asked a moment ago, instead of asking.
+            may_reuse: whether the last listing will do if the registry was asked a moment ago.
         """
         began = time.monotonic()
         try:
-            revisions = self._still_valid(or_last=or_last)
+            revisions = self._still_valid(may_reuse=may_reuse)
             if revisions is None:
                 revisions = self._listing = self._listed_anew()
             kept = self._kept_unlisted(revisions, serving)
@@ -135,13 +139,13 @@ class Follower:
         longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
-    def _still_valid(self, *, or_last: bool) -> dict[str, Revision] | None:
+    def _still_valid(self, *, may_reuse: bool) -> dict[str, Revision] | None:
         """The last listing, if the registry says that nothing has changed since; None if it must be read.
 
-        With `or_last` the registry is not asked if it was asked a moment ago: `listen` asks all the time.
+        With `may_reuse` the registry is not asked if it was asked a moment ago: `listen` asks all the time.
         """
         now = time.monotonic()
-        if or_last and now - self._asked_at < WAIT_S + PAUSE_S:
+        if may_reuse and now - self._asked_at < WAIT_S + PAUSE_S:
             return self._listing
         is_due = self._listing is None or now >= self._read_anew_at
         return None if is_due or self._registry.changes.are_there() else self._listing

@@ -8,7 +8,7 @@
 | it does not answer, or is not proven yet                 | `Begin` a rollout; `Wait` while others have their turn |
 | its identifier is another revision's, or still ends      | `Wait` until that has ended |
 | it failed or was refused, and its backoff still runs     | none, but for what served last, if nothing answers |
-| it failed, and answers as the default, unproven          | `Drain`, so that it is rolled out anew when due |
+| what is desired is the default, and failed at a restart  | `Drain`, so that its next rollout begins from nothing |
 | nothing answers; what is desired is new or not cached    | `Recall` what served last, if any, and `Begin` that first |
 | a rollout is of what is desired no more                  | `Cancel` |
 | a version that is neither the default nor comes up       | `Drain`, then `Remove` when it was idle at two looks |
@@ -261,7 +261,7 @@ def _ensures(name: str, revision: Revision, deployment: Deployment) -> Iterator[
 
 
 def _has_failed(name: str, revision: Revision, observed: Observed, attempts: FailedAttempts, now: float) -> bool:
-    """Whether what is desired did not come into service, for a reason of its own, and is not to be tried again yet."""
+    """Whether what is desired has failed or was refused (not: could not be fetched), and is not due again yet."""
     waits = not observed.serves(name, revision) and not attempts.is_due(name, revision, now)
     return waits and attempts.outcome(name, revision) != "unreachable"
 

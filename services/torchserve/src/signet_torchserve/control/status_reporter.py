@@ -73,8 +73,8 @@ class _Deployment:
 
     note: _Note | None = None
     """What is to be told of it; None if nothing was told yet."""
-    served: _Note | None = None
-    """What was told when it was ready last: to be told again after another status."""
+    ready_note: _Note | None = None
+    """What was told when it was ready last: still true if it is ready again without a new rollout."""
     told: _Told | None = None
     refusal: str = ""
     """Why the registry refuses what it is told; empty if it does not."""
@@ -148,11 +148,11 @@ class StatusReporter:
         if self._tell_entry(name, note, told):
             self._tell_summary(name, revision, note, told)
             if status == "ready":
-                deployment.served = note
+                deployment.ready_note = note
 
     def _to_tell(self, deployment: _Deployment, revision: Revision, status: str, told: _Told) -> _Note:
         """What is to be told of a status: a note that fits it, else what the registry says, else that it is so now."""
-        for note in (deployment.note, deployment.served):
+        for note in (deployment.note, deployment.ready_note):
             if note and (note.revision.identity, note.entry.status) == (revision.identity, status):
                 return note
         said = told.entries.get(self._presence.replica)

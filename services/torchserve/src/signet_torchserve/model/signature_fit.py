@@ -88,6 +88,8 @@ def _refuse_inputs(
     ]
     order = call["forward_arg_names"] or []
     given = [name for name, _ in wanted]
+    # If only some names are the program's, or they stand elsewhere in another spelling, inputs would be fed to other
+    # arguments than they were meant for.
     by_name = set(given) == set(order[: len(wanted)])  # as `Program` calls it
     if not by_name and (known := [name for name in given if name in order]):
         raise NotServable(

@@ -54,17 +54,15 @@ def _multiplied(step: Step, left: Tensor, right: Tensor) -> Rows:
         return broadcast(step, [left, right])
     one, is_left = (left, True) if left.rows else (right, False)
     rows = one.rows or Rows(0)
+    other = right if is_left else left
+    # The place of the rows' dimension from the end, which is 1: dimensions before the matrices line up so.
     from_last = one.ndim - rows.dim
-    if is_left:
-        step.demand(from_last > 1)
-        other = right
-        from_last -= right.ndim == 1
-    else:
-        step.demand(from_last != _MATRIX and one.ndim > 1)
-        other = left
-        from_last -= left.ndim == 1 and from_last > _MATRIX
-    if one.ndim - rows.dim > _MATRIX:  # each row has a matrix of its own
-        step.demand(other.ndim <= _MATRIX or broadcast(step, [left, right]))
+    if from_last > _MATRIX and other.ndim > _MATRIX:  # each row has a matrix of its own
+        broadcast(step, [left, right])  # raises if they do not fit
+    step.demand(from_last > 1 if is_left else from_last != _MATRIX and one.ndim > 1)
+    # A vector on the other side takes one dimension from the result.
+    if other.ndim == 1 and (is_left or from_last > _MATRIX):
+        from_last -= 1
     return rows.at(ndim - from_last)
 
 

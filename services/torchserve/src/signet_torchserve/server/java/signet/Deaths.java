@@ -8,7 +8,10 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 
-/** Requests whose worker died with them, by the number that the gateway gave each. The gateway asks for them again. */
+/**
+ * Requests whose worker on this replica died with them, by the number that the gateway gave each. The gateway asks again
+ * after the first death. Another replica knows nothing of it: there the gateway's count of tries is the limit.
+ */
 final class Deaths {
     private static final String NUMBER = "x-signet-request"; // in gateway/haproxy.cfg, too
     private static final AttributeKey<String> ASKED = AttributeKey.valueOf("signet-request");

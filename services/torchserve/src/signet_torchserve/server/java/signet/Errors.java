@@ -54,9 +54,9 @@ public final class Errors {
         } else if (isOfForm(cause)) {
             String message = "The form cannot be read: " + wrongForm(cause) + ".";
             send(context, HttpResponseStatus.BAD_REQUEST, UNREADABLE_FORM, message, null, null);
-        } else if (WORKER_DIED.equals(cause.getMessage()) && !isTimeout) { // which TorchServe may call 507
+        } else if (WORKER_DIED.equals(cause.getMessage()) && !isTimeout) { // a death, of which TorchServe's own status may be 507
             sendDeath(context, cause);
-        } else if (isOverload) { // an exception that only looks like one
+        } else if (isOverload) { // the patch "overload" makes a 429 of every IllegalStateException: this one is no full queue
             NettyUtils.sendError(context, HttpResponseStatus.INTERNAL_SERVER_ERROR, cause);
         } else if (cause instanceof ServiceUnavailableException) {
             sendPassing(context, status, "NotServedYet", "The deployment is not served yet: no worker has its model.");

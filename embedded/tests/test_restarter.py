@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from embedded.datadir import DataDir
-from embedded.keeper import Keeper
 from embedded.processes.service import Service
+from embedded.restarter import Restarter
 from embedded.stack import Stack
 from embedded.step_times import StepTimes
 from testing.polling import until
@@ -26,7 +26,7 @@ class Kept:
         services = [self._shell("postgres"), self._shell("torchserve")]
         self.stack = Stack(self.folder, ports, services, StepTimes(), self.folder.sub("short"))
         self.stack.wait_ready()
-        self.keeper = Keeper(self.stack)
+        self.restarter = Restarter(self.stack)
 
     def _shell(self, name: str) -> Service:
         script = "[ -e fails ] && { echo no space left; exit 3; }; exec sleep 600"
@@ -49,10 +49,10 @@ class Kept:
         os.kill(child.pid, signal.SIGKILL)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Lets the keeper look until the condition holds."""
+        """Lets the restarter look until the condition holds."""
 
         def holds() -> bool:
-            self.keeper.look()
+            self.restarter.look()
             return condition()
 
         until("the condition holds", holds, timeout_s=20, interval_s=0.02)
@@ -78,18 +78,18 @@ def test_a_service_that_ends_is_started_again(kept: Kept) -> None:
         kept.kill("postgres")
         kept.until(kept.is_down)
         kept.until(kept.is_up)
-        assert kept.keeper.ends["postgres"].startswith(f"ended {count} time")
-    assert kept.keeper.ends["postgres"].endswith("(killed by signal 9)")
+        assert kept.restarter.ends["postgres"].startswith(f"ended {count} time")
+    assert kept.restarter.ends["postgres"].endswith("(killed by signal 9)")
     assert kept.stack.pid("postgres") != before["postgres"]
     assert kept.stack.pid("torchserve") == before["torchserve"]
-    assert list(kept.keeper.ends) == ["postgres"]
+    assert list(kept.restarter.ends) == ["postgres"]
 
 
 def test_all_that_end_at_once_come_back(kept: Kept) -> None:
     """Each service is kept by itself."""
     for name in kept.stack.names:
         kept.kill(name)
-    kept.until(lambda: set(kept.keeper.ends) == set(kept.stack.names))
+    kept.until(lambda: set(kept.restarter.ends) == set(kept.stack.names))
     kept.until(kept.is_up)
 
 
@@ -101,7 +101,7 @@ def test_a_service_that_does_not_last_is_tried_later_and_later(kept: Kept, capsy
     ends: list[float] = []
 
     def ended_three_times() -> bool:
-        if len(ends) < int(kept.keeper.ends.get("postgres", "ended 0").split()[1]):
+        if len(ends) < int(kept.restarter.ends.get("postgres", "ended 0").split()[1]):
             ends.append(time.monotonic())
         return len(ends) == 3
 
@@ -117,6 +117,6 @@ def test_a_service_that_does_not_answer_is_ended_and_tried_again(kept: Kept) -> 
     """One that was started again and hangs has its time limit, too."""
     kept.hangs = True
     kept.kill("postgres")
-    kept.until(lambda: "no answer within" in kept.keeper.ends.get("postgres", ""))
+    kept.until(lambda: "no answer within" in kept.restarter.ends.get("postgres", ""))
     kept.hangs = False
     kept.until(kept.is_up)

@@ -83,10 +83,10 @@ def _list_at(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tu
     if opening := found["numbers"]:
         depth = opening.count(b"[")
         # There is no text in a list of numbers: it ends with the last of its brackets before the next text.
-        text = body.find(b'"', start)
-        end = body.rindex(b"]" * depth, start, text if text >= 0 else len(body)) + depth
-        start = found.start() + 1
-        return end, of_list(parser, body, start, end - 1, depth - 1) if end - start > _LONG_BYTES else None
+        next_text = body.find(b'"', start)
+        end = body.rindex(b"]" * depth, start, next_text if next_text >= 0 else len(body)) + depth
+        first_item = found.start() + 1
+        return end, of_list(parser, body, first_item, end - 1, depth - 1) if end - first_item > _LONG_BYTES else None
     end = body.index(b"]" if found["records"] else b"}", start) + 1
     if end - start <= _LONG_BYTES:
         return end, None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from mlflow.types import Schema, TensorSpec
-from signet_contract.bulk import documents
+from signet_contract.bulk import large_json
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.bulk.tables import Table
 from signet_contract.contract import Contract
@@ -83,7 +83,7 @@ def test_what_is_read_is_what_is_written(document: Any, *, indent: int | None, a
     separators = None if blanks else (",", ":")
     body = json.dumps(document, indent=indent, ensure_ascii=ascii_only, separators=separators).encode()
     try:
-        read = documents.loads(body)
+        read = large_json.loads(body)
     except ValueError:
         event("not read")
         return
@@ -116,7 +116,7 @@ def test_one_value_that_is_no_number_is_found(value: Any, place: int) -> None:
     table = [values[start : start + 2] for start in range(0, len(values), 2)]
     for document in ({"data": table}, {"data": values}, table, dict(enumerate(values))):
         with pytest.raises(ValueError, match=r"."):
-            documents.loads(json.dumps(document).encode())
+            large_json.loads(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("long", [LONG, [{"a": 1.5}] * 99, dict(enumerate(LONG))], ids=["list", "records", "labelled"])
@@ -126,8 +126,8 @@ def test_one_value_that_is_no_number_is_found(value: Any, place: int) -> None:
 def test_a_long_list_is_read_only_where_it_is_looked_for(long: Any, around: str) -> None:
     """At the top and two objects deep; further in, who looks at the value must find an ordinary list."""
     with pytest.raises(ValueError, match=r"."):
-        documents.loads((around % json.dumps(long, separators=(",", ":"))).encode())
-    documents.loads(json.dumps({"a": {"b": long}}, separators=(",", ":")).encode())
+        large_json.loads((around % json.dumps(long, separators=(",", ":"))).encode())
+    large_json.loads(json.dumps({"a": {"b": long}}, separators=(",", ":")).encode())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_kinds_are_those_of_all_items(first: str, other: str, kinds: set[type]) 
         rows[50][column] = other
         lists = ",".join(f"[{a},{b}]" for a, b in rows)
         records = ",".join(f'{{"a":{a},"b":{b}}}' for a, b in rows)
-        for read in (documents.loads(f"[{lists}]".encode()), documents.loads(f"[{records}]".encode()).rows):
+        for read in (large_json.loads(f"[{lists}]".encode()), large_json.loads(f"[{records}]".encode()).rows):
             assert read.kinds[column] == kinds
             assert float in read.kinds[1 - column]
 
@@ -152,7 +152,7 @@ def test_kinds_are_those_of_all_items(first: str, other: str, kinds: set[type]) 
 def test_booleans_stay_booleans_where_numbers_are_mixed() -> None:
     """A column of booleans is none of numbers, whatever its neighbours are."""
     records = [{"a": True, "b": 1, "c": 1.5}] * 99 + [{"a": False, "b": 0.5, "c": 2}]
-    rows = documents.loads(json.dumps(records).encode()).rows
+    rows = large_json.loads(json.dumps(records).encode()).rows
     assert rows.kinds == [{bool}, {int, float}, {int, float}]
 
 
@@ -200,17 +200,17 @@ def _rows(item: str, more: str = "") -> bytes:
 def test_what_is_not_sure_is_not_read(body: bytes) -> None:
     """Ragged rows, names that come twice or are unusual, and what is no JSON are left to the ordinary parser."""
     with pytest.raises(ValueError, match=r"."):
-        documents.loads(body)
+        large_json.loads(body)
 
 
 def test_lists_become_arrays() -> None:
     """Lists of floats are arrays of their shape, names stay lists, and records are tables in any order of names."""
     rows = [[1.5, -0.0], [1.5e-30, 2.25]] * 50
-    split = documents.loads(orjson.dumps({"dataframe_split": {"columns": ["a.b", "é1"], "data": rows}}))
+    split = large_json.loads(orjson.dumps({"dataframe_split": {"columns": ["a.b", "é1"], "data": rows}}))
     assert split["dataframe_split"]["columns"] == ["a.b", "é1"]
     assert repr(plain(split["dataframe_split"]["data"])) == repr(rows)
     records = [{"a": 1, "b": True}, {"b": False, "a": 2}] * 50
-    table = documents.loads(orjson.dumps(records))
+    table = large_json.loads(orjson.dumps(records))
     assert table.names == ["a", "b"]
     assert table.rows.kinds == [{int}, {bool}]
     assert plain(table) == records

@@ -25,7 +25,7 @@ class _Ends:
         return f"ended {self.count} time{'s' * (self.count > 1)}, last at {at} ({self.why})"
 
 
-class Keeper:
+class Restarter:
     """Looks after a stack; each service that ends has a pause of its own, which doubles while it doesn't last."""
 
     def __init__(self, stack: Stack) -> None:
