@@ -23,7 +23,7 @@ def is_completed(write: Callable[[torch.Tensor], Any]) -> bool:
     memory = UnwrittenMemory(graph)
     completed = False
     for call in map(Call, graph["nodes"]):
-        memory.follow(call)
+        memory.note_view(call)
         if call.name in UNWRITTEN:
             memory.take(*call.outputs)
         if call.name == "zero_":

@@ -143,19 +143,19 @@ class _Memory:
     weight: str = ""
 
 
-_Held = dict[str, frozenset[_Memory]]
+_LiesIn = dict[str, frozenset[_Memory]]
 """Where each tensor may lie, if it lies in such memory."""
 
 
-def _weights(signature: dict[str, Any]) -> _Held:
+def _weights(signature: dict[str, Any]) -> _LiesIn:
     """The weights of a program, by the names of the inputs that get them."""
-    held: _Held = {}
+    lies_in: _LiesIn = {}
     for spec in signature["input_specs"]:
         ((kind, value),) = spec.items()
         if kind in {"parameter", "buffer", "tensor_constant"}:
             weight = f"{kind.removeprefix('tensor_')} {value[f'{kind}_name']!r}"
-            held[value["arg"]["name"]] = frozenset([_Memory(weight)])
-    return held
+            lies_in[value["arg"]["name"]] = frozenset([_Memory(weight)])
+    return lies_in
 
 
 def _refuse_declared_changes(signature: dict[str, Any]) -> None:
@@ -173,36 +173,36 @@ class _MemoryCheck:
     def __init__(self) -> None:
         self._unwritten: set[_Memory] = set()
 
-    def refuse(self, graph: JsonGraph, weights: _Held) -> None:
+    def refuse(self, graph: JsonGraph, weights: _LiesIn) -> None:
         """Check a program's outermost graph, and the graphs that it calls."""
-        self._refuse_read("its output", self._follow(graph, weights, UnwrittenMemory(graph)))
+        self._refuse_read("its output", self._check(graph, weights, UnwrittenMemory(graph)))
 
-    def _follow(self, graph: JsonGraph, held: _Held, parts: UnwrittenMemory) -> frozenset[_Memory]:
+    def _check(self, graph: JsonGraph, lies_in: _LiesIn, parts: UnwrittenMemory) -> frozenset[_Memory]:
         """Check each call of a graph. Returns the memory that the graph's outputs may lie in.
 
         Args:
             graph: whose calls are checked.
-            held: where the graph's inputs may lie.
+            lies_in: where the graph's inputs may lie.
             parts: which of these inputs are unwritten memory; gets the parts of it that the graph writes.
         """
-        held = dict(held)
+        lies_in = dict(lies_in)
         for node in graph["nodes"]:
             call = Call(node)
             memory = frozenset[_Memory]()
             for inner in call.graphs:
                 inner_parts = UnwrittenMemory(inner)
                 parts.hand_on(_operands(call, inner), inner_parts)
-                memory |= self._follow(inner, _handed(call, inner, held), inner_parts)
+                memory |= self._check(inner, _handed(call, inner, lies_in), inner_parts)
             if not call.graphs:
-                memory = self._call(call, held, parts)
-            held.update(dict.fromkeys(call.outputs, memory))
-        return _of(held, names(graph["outputs"]))
+                memory = self._call(call, lies_in, parts)
+            lies_in.update(dict.fromkeys(call.outputs, memory))
+        return _of(lies_in, names(graph["outputs"]))
 
-    def _call(self, call: Call, held: _Held, parts: UnwrittenMemory) -> frozenset[_Memory]:
+    def _call(self, call: Call, lies_in: _LiesIn, parts: UnwrittenMemory) -> frozenset[_Memory]:
         """Check one operator. Returns the memory that its results may lie in."""
         targets = written(call)
         # 1. An operator that writes to a weight changes the model's state.
-        for memory in _of(held, targets):
+        for memory in _of(lies_in, targets):
             if memory.weight:
                 raise _changes_state(memory.weight, call.operator)
         is_view = call.name in VIEWS or not call.is_of_tensors  # other operators hand tensors on as they are
@@ -210,14 +210,14 @@ class _MemoryCheck:
             # 2. All that an operator reads must be written. A tensor that it only overwrites is not read.
             is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
             unread = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []
-            self._refuse_read(call.operator, _of(held, (name for name in call.tensors if name not in unread)))
+            self._refuse_read(call.operator, _of(lies_in, (name for name in call.tensors if name not in unread)))
             # 3. A tensor that is overwritten as a whole may have been the last unwritten part of its memory.
             for target in targets if is_overwritten else ():
                 if parts.write(target):
-                    self._unwritten -= _of(held, [target])
+                    self._unwritten -= _of(lies_in, [target])
         if call.name in GROW:
             raise _reads_unwritten(call.operator)
-        parts.follow(call)
+        parts.note_view(call)
         has_no_items = 0 in (call.value("size") or ())
         if call.is_of_tensors and call.name in UNWRITTEN and not has_no_items:
             taken = _Memory()
@@ -225,7 +225,7 @@ class _MemoryCheck:
             for output in call.outputs:
                 parts.take(output)
             return frozenset([taken])
-        return _of(held, call.tensors if is_view else targets)
+        return _of(lies_in, call.tensors if is_view else targets)
 
     def _refuse_read(self, reader: str, memory: Iterable[_Memory]) -> None:
         if self._unwritten.intersection(memory):
@@ -252,12 +252,12 @@ def _operands(call: Call, inner: JsonGraph) -> dict[str, str]:
     return dict(zip(inputs, call.operands, strict=True)) if len(inputs) == len(call.operands) else {}
 
 
-def _handed(call: Call, inner: JsonGraph, held: _Held) -> _Held:
+def _handed(call: Call, inner: JsonGraph, lies_in: _LiesIn) -> _LiesIn:
     """Where each input of a called graph may lie: where its operand may; if that is not known, where any tensor may."""
     if operands := _operands(call, inner):
-        return {name: held.get(operand, frozenset()) for name, operand in operands.items()}
-    return dict.fromkeys(names(inner["inputs"]), _of(held, call.tensors))
+        return {name: lies_in.get(operand, frozenset()) for name, operand in operands.items()}
+    return dict.fromkeys(names(inner["inputs"]), _of(lies_in, call.tensors))
 
 
-def _of(held: _Held, tensors: Iterable[str]) -> frozenset[_Memory]:
-    return frozenset[_Memory]().union(*(held.get(name, frozenset()) for name in tensors))
+def _of(lies_in: _LiesIn, tensors: Iterable[str]) -> frozenset[_Memory]:
+    return frozenset[_Memory]().union(*(lies_in.get(name, frozenset()) for name in tensors))

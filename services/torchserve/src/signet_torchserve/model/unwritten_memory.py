@@ -44,7 +44,7 @@ class UnwrittenMemory:
             if operand in self._parts and self._parts[operand].dim is None:
                 inner.take(name)
 
-    def follow(self, call: Call) -> None:
+    def note_view(self, call: Call) -> None:
         """Note which part of a followed tensor a call returns, if it returns one."""
         part = self._parts.get(next(iter(call.tensors), ""))
         if part is None or len(call.outputs) != 1:

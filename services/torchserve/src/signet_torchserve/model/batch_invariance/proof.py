@@ -48,10 +48,10 @@ def obstacle(program: dict[str, Any], *, is_vouched_for: bool = False) -> str:
     if is_vouched_for:
         return ""
     try:
-        held = _Proof(graph, symbol).follow({given: Rows(0)})
+        rows_of = _Proof(graph, symbol).follow({given: Rows(0)})
     except Mixed as mixed:
         return f"{mixed} is not known to keep rows apart"
-    return "" if held.get(returned) == Rows(0) else _NO_ROWS
+    return "" if rows_of.get(returned) == Rows(0) else _NO_ROWS
 
 
 def _input_and_output(program: dict[str, Any]) -> str | tuple[str, str, str]:
@@ -105,32 +105,32 @@ class _Proof:
     graph: JsonGraph
     symbol: str
 
-    def follow(self, held: dict[str, Rows | None]) -> dict[str, Rows | None]:
+    def follow(self, rows_of: dict[str, Rows | None]) -> dict[str, Rows | None]:
         """Where the rows are in each value of the graph; None for a value that is the same whatever the rows are.
 
         Args:
-            held: those of the graph's inputs that have rows.
+            rows_of: where the rows are in each input of the graph that has rows.
 
         Raises:
             Mixed: an operator is not known to keep rows apart.
         """
-        held = dict(held)
+        rows_of = dict(rows_of)
         for node in self.graph["nodes"]:
             call = Call(node)
             if call.computes_sizes:
                 continue
-            outcome = self._inline(call, held) if call.operator in _INLINE else self._call(call, held)
-            held.update(zip(call.outputs, outcome, strict=True))
-        return held
+            outcome = self._inline(call, rows_of) if call.operator in _INLINE else self._call(call, rows_of)
+            rows_of.update(zip(call.outputs, outcome, strict=True))
+        return rows_of
 
-    def _inline(self, call: Call, held: dict[str, Rows | None]) -> list[Rows | None]:
+    def _inline(self, call: Call, rows_of: dict[str, Rows | None]) -> list[Rows | None]:
         (graph,) = call.graphs
         inner = zip(names(graph["inputs"]), call.operands, strict=True)
-        found = _Proof(graph, self.symbol).follow({name: held.get(operand) for name, operand in inner})
+        found = _Proof(graph, self.symbol).follow({name: rows_of.get(operand) for name, operand in inner})
         return [found.get(name) for name in tensors(graph["outputs"])]
 
-    def _call(self, call: Call, held: dict[str, Rows | None]) -> list[Rows | None]:
-        given = {name: self._tensor(name, held.get(name)) for name in call.tensors}
+    def _call(self, call: Call, rows_of: dict[str, Rows | None]) -> list[Rows | None]:
+        given = {name: self._tensor(name, rows_of.get(name)) for name in call.tensors}
         results = [self._tensor(name, None) for name in call.outputs]
         if call.operator == "aten.arange.default" and results[0].sizes == (Size(1, (self.symbol,)),):
             return [Rows(0, are_numbers=True)]
