@@ -7,6 +7,7 @@ A valid one's answer is of three scores a row.
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import resource
 import sys
@@ -43,6 +44,9 @@ VALUES: dict[str, Any] = {
     "a text among numbers": [5.1, 3.5, 1.4, "x"],
     "a null among numbers": [5.1, 3.5, 1.4, None],
 }
+
+
+_ODD: list[Any] = ["x", None, [], True, math.inf]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,17 @@ FORMATS: dict[str, Callable[[list[Any]], Case]] = {
 }
 
 
+def _ends() -> Iterator[tuple[str, str, Case]]:
+    """Bodies in which one value is wrong, the last: all that stands before it is looked at, and is right."""
+    for name, make in FORMATS.items():
+        body, signature, media = make(ROW)
+        before, _, after = body.rpartition(_json(ROW[-1]).encode())
+        for odd in _ODD:
+            text = str(odd) if media else _json(odd)
+            text = _json(text)[1:-1] if name == "seed" else text  # it is JSON in a text
+            yield name, f"{odd!r} at the end", (before + text.encode() + after, signature, media)
+
+
 def _shapes() -> Iterator[tuple[str, str, Case]]:
     """Bodies whose values may be right and whose form is not, each with the format that it is held against."""
     pairs = [f'"k{index}":1.5' for index in range(MAX_BYTES // 16)]
@@ -184,7 +199,7 @@ def main(words: list[str]) -> None:
     """Print what each wrong body costs, beside the valid one of its format."""
     valid: dict[str, Cost] = {}
     cases = [(name, what, make(row)) for name, make in FORMATS.items() for what, row in VALUES.items()]
-    for name, what, case in [*cases, *_shapes()]:
+    for name, what, case in [*cases, *_ends(), *_shapes()]:
         if words and not any(word in f"{name}: {what}" for word in words):
             continue
         if name not in valid:
