@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from embedded import background, backup, demo
+from embedded import background, backup, demo, supervisor
 from embedded.errors import EmbeddedError
 from embedded.interruption import Interrupted, interruptible
 from embedded.settings import Settings
@@ -38,7 +38,7 @@ def main() -> int:
                 "serve": lambda: background.serve(settings),
                 "status": lambda: background.status(settings),
                 "down": lambda: background.down(settings),
-                "supervise": lambda: background.supervise(settings, options.way),
+                "supervise": lambda: supervisor.supervise(settings, options.way),
                 "backup": lambda: backup.save(settings, options.folder),
                 "restore": lambda: backup.load(settings, options.folder),
                 "logs": lambda: background.logs(settings, options.service, follow=options.follow),

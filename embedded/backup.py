@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from embedded.background import folder
 from embedded.datadir import DataDir
 from embedded.errors import EmbeddedError
 from embedded.services import postgres, seaweedfs
 from embedded.settings import Settings, clean_environment
 from embedded.stack import opened, stores
+from embedded.supervisor import folder
 
 # Tables that a newer MLflow has added are dropped, too. If anything fails, the database stays as it was.
 _REPLACE = (

@@ -2,35 +2,18 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
-from embedded import background
-from embedded.background import State
+from embedded import background, supervisor
 from embedded.errors import EmbeddedError, InvalidSetting
 from embedded.settings import Settings
+from embedded.supervisor import State
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    background.folder(Settings(home=tmp_path)).make()
+    supervisor.folder(Settings(home=tmp_path)).make()
     return Settings(home=tmp_path)
-
-
-def test_state_survives_the_file(settings: Settings) -> None:
-    """What the supervisor writes is what the others read."""
-    place = background.folder(settings)
-    assert State.read(place) is None
-    State(phase="up", pid=1, services={"postgres": 2}).write(place)
-    assert State.read(place) == State(phase="up", pid=1, services={"postgres": 2})
-
-
-def test_a_reused_pid_is_not_the_supervisor() -> None:
-    """A pid counts only with its start time."""
-    me = psutil.Process()
-    assert State(pid=me.pid, created=me.create_time()).supervisor() == me
-    assert State(pid=me.pid, created=me.create_time() - 100).supervisor() is None
-    assert State(pid=2**22 + 1, created=0).supervisor() is None
 
 
 @pytest.mark.parametrize(
@@ -47,14 +30,14 @@ def test_status_of_what_does_not_run(
 ) -> None:
     """The status says how it ended, and is 1."""
     if state:
-        state.write(background.folder(settings))
+        state.write(supervisor.folder(settings))
     assert background.status(settings) == 1
     assert capsys.readouterr().out.strip() == said
 
 
 def test_status_of_what_runs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """The status shows the addresses, and is 0."""
-    place = background.folder(settings)
+    place = supervisor.folder(settings)
     State(phase="up", mlflow="http://127.0.0.1:5000", predictions="http://127.0.0.1:8080/p").write(place)
     with place.locked():
         assert background.status(settings) == 0
@@ -63,7 +46,7 @@ def test_status_of_what_runs(settings: Settings, capsys: pytest.CaptureFixture[s
 
 def test_status_of_a_service_that_ended(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """The status names what is down, and how often and why it ended; it is 1 until all of it runs again."""
-    place = background.folder(settings)
+    place = supervisor.folder(settings)
     services = {"postgres": 11, "torchserve": 12}
     ends = {"postgres": "ended 1 time, last at 12:00 (killed by signal 9)"}
     with place.locked():
@@ -79,38 +62,24 @@ def test_status_of_a_service_that_ended(settings: Settings, capsys: pytest.Captu
 
 def test_down_leaves_others_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """`down` sends no signal to a process that merely has the pid of a supervisor that is gone."""
-    State(phase="up", pid=os.getppid(), created=0).write(background.folder(settings))
+    State(phase="up", pid=os.getppid(), created=0).write(supervisor.folder(settings))
     assert background.down(settings) == 0
     assert capsys.readouterr().out.strip() == "not up"
 
 
 def test_logs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """A log's end is shown; an unknown name gets the known ones."""
-    background.folder(settings).log("postgres").write_text("ready\n", encoding="utf-8")
+    supervisor.folder(settings).log("postgres").write_text("ready\n", encoding="utf-8")
     assert background.logs(settings, "postgres", follow=False) == 0
     assert "    ready" in capsys.readouterr().out
     with pytest.raises(EmbeddedError, match=r"no log of 'x': there are postgres"):
         background.logs(settings, "x", follow=False)
 
 
-def test_what_was_started_last_is_what_status_and_down_are_about(tmp_path: Path) -> None:
-    """`make up` and `make serve` have folders of their own."""
-    settings = Settings(home=tmp_path)
-    assert background.folder(settings).path.name == "up"
-    for way in ("up", "serve", "up"):
-        place = background.folder(settings, way)
-        place.make()
-        State(phase="stopped").write(place)
-        os.utime(State.file(place), (0, 1 + 2 * len(way)) if way == "serve" else None)
-    assert background.folder(settings).path.name == "up"
-    os.utime(State.file(background.folder(settings, "up")), (0, 1))
-    assert background.folder(settings).path.name == "serve"
-
-
 def test_up_and_serve_are_not_run_both(settings: Settings) -> None:
     """Who starts one is told that the other runs, and how it is stopped."""
     serving = replace(settings, registry={"MLFLOW_TRACKING_URI": "http://ml.example.org"})
-    with background.folder(settings, "up").locked(), pytest.raises(EmbeddedError, match="`make up` is running: `make"):
+    with supervisor.folder(settings, "up").locked(), pytest.raises(EmbeddedError, match="`make up` is running: `make"):
         background.serve(serving)
 
 
