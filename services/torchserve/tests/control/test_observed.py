@@ -13,8 +13,8 @@ from signet_torchserve.control import plan
 replica = pytest.fixture(started)
 
 
-def test_forty_settled_deployments_cost_one_call_a_look(replica: Replica) -> None:
-    """Each is described anew at every second look at most."""
+def test_forty_settled_deployments_cost_few_calls_a_look(replica: Replica) -> None:
+    """One lists them all; when some are due to be described anew, ten of them are, in turn."""
     replica.controller._observer._interval_s = 60
     for number in range(40):
         name = f"m{number}"
@@ -28,6 +28,14 @@ def test_forty_settled_deployments_cost_one_call_a_look(replica: Replica) -> Non
     assert replica.server.calls == {**before, "defaults": before["defaults"] + 5}
     observer.deployments(frozenset({"m7"}))
     assert replica.server.calls["versions"] == before["versions"] + 1
+    observer._interval_s = 0
+    described = []
+    for _ in range(4):
+        seen = {name: at for name, (at, _) in observer._seen.items()}
+        observer.deployments(frozenset())
+        described.append({name for name, (at, _) in observer._seen.items() if at != seen[name]})
+    assert list(map(len, described)) == [10] * 4
+    assert len(set.union(*described)) == 40
 
 
 def test_a_look_that_cannot_see_changes_nothing(replica: Replica) -> None:

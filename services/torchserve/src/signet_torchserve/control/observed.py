@@ -2,7 +2,7 @@
 
 The model server lists the default versions of all models in one call, and describes one model's workers in another. A
 look takes the list, and describes only the models where something is going on or has changed. The others are described
-again after `DESCRIBED_AFTER` poll intervals: a change by hand is seen within two intervals.
+again in turn, a few at each look: with up to ten models a change by hand is seen within two poll intervals.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import PLACEHOLDER, ModelServer
 
-DESCRIBED_AFTER = 1.5  # poll intervals
+DESCRIBED_AFTER = 1.5  # poll intervals, at least
+MAX_DESCRIBED = 10  # settled models of a look: each costs a call, and hundreds would keep both sides busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +129,13 @@ class Observer:
         defaults = self._server.defaults()
         for name in self._seen.keys() - defaults.keys():
             del self._seen[name]
+        is_due_before = now - DESCRIBED_AFTER * self._interval_s
+        due = sorted((at, name) for name, (at, _) in self._seen.items() if at < is_due_before)[:MAX_DESCRIBED]
+        in_turn = {name for _, name in due}
         for name, listed in defaults.items():
             default = None if listed == PLACEHOLDER else listed
-            at, seen = self._seen.get(name, (0.0, None))
-            if (
-                seen is None
-                or name in unsettled
-                or seen.default != default
-                or now - at > DESCRIBED_AFTER * self._interval_s
-            ):
+            _, seen = self._seen.get(name, (0.0, None))
+            if seen is None or seen.default != default or name in unsettled or name in in_turn:
                 versions = {
                     revision_id: Version(self._store.unpacked_revision(name, revision_id), it.workers, it.is_idle)
                     for revision_id, it in self._server.versions(name).items()
