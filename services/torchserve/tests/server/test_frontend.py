@@ -39,7 +39,7 @@ class Counter:
     def handle(self, batch, context):
         if any(not request or request["body"] == b"later" for request in batch):
             return self.undecided(batch, context)
-        time.sleep(0.5)
+        time.sleep(3 if batch[0]["body"] == b"long" else 0.5)
         for index, request in enumerate(batch):
             if request["body"] == b"kill":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -99,8 +99,8 @@ def test_a_batch_is_all_that_is_queued(url: str) -> None:
     """With no delay a request that is alone goes alone, and those that come meanwhile go together, not in pairs."""
 
     def batch_of(request: int) -> int:
-        time.sleep(0.3 if request else 0)
-        return int(requests.post(url, data=b"x", timeout=30).text)
+        time.sleep(0.5 if request else 0)
+        return int(requests.post(url, data=b"x" if request else b"long", timeout=30).text)
 
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(batch_of, range(12))) == [1, *[11] * 11]
