@@ -19,7 +19,7 @@ from signet_torchserve.revision import Revision
 logger = logging.getLogger(__name__)
 
 WAIT_S = 1  # for a change of the registry, before it answers that there is none
-PAUSE_S = 0.5  # between such an answer and the next question
+PAUSE_S = 0.5  # between two questions, at least: not every server waits
 WHOLE_S = 30.0  # between two whole looks, if it has not: a database may be changed behind its server
 IDLE_SHARE = 0.01  # while nothing changes, whole looks at the registry take this part of the time at most
 MAX_IDLE_PAUSE_S = 600.0  # between two whole looks, however long one takes
@@ -70,9 +70,10 @@ class Follower:
         """Call `on_news` after each change of the registry, until `stop` is set; the next look then reads it anew."""
 
         def step() -> float:
+            began = time.monotonic()
             if self.has_news(WAIT_S):
                 on_news()
-            return PAUSE_S
+            return max(0.0, PAUSE_S - (time.monotonic() - began))
 
         keep_going("Listening to the registry", step, self._status, stop)
 
