@@ -69,7 +69,9 @@ def test_who_gives_a_name_is_told_of_others_changes_only(
 
 
 @pytest.mark.parametrize(("preference", "changes", "status"), [
-    ("wait=1", "other", 200), ("respond-async, wait=99", "other", 200), ("wait=99", "one", 304), ("wait=0", None, 304),
+    ("wait=1", "other", 200), ("respond-async, wait=99", "other", 200),
+    pytest.param(f"wait={'9' * 5000}", "other", 200, id="a long number"),
+    ("wait=99", "one", 304), ("wait=0", None, 304),
 ])  # fmt: skip
 def test_who_prefers_to_wait_is_told_of_a_change_when_it_comes(
     server: RunningServer, preference: str, changes: str | None, status: int

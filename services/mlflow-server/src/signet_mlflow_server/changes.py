@@ -30,7 +30,7 @@ _SEARCH = "/2.0/mlflow/registered-models/search"
 _CHANGING = "/registered-models/", "/model-versions/", "/graphql"
 _READING = "GET", "HEAD", "OPTIONS"
 _NAME = b"x-signet-process"
-_WAIT = re.compile(rb"\bwait=(\d+)")
+_WAIT = re.compile(rb"\bwait=(\d{1,3})")
 _MAX_WAIT_S = 1  # a server that is to end waits that long for such an answer
 _MOST_NAMES = 10_000  # clients choose names. Beyond it all are forgotten: each client then gets one whole answer
 
