@@ -13,13 +13,12 @@ import msgspec
 import orjson
 import simdjson
 
-from signet_contract.bulk.numbers import Numbers, of_labelled, of_list
+from signet_contract.bulk.numbers import RAISED, Numbers, of_labelled, of_list
 from signet_contract.bulk.tables import Table, of_records
 
 Read = Numbers | Table
 
-# What the parsers raise at huge numbers, odd values and deep nesting.
-_RAISED = (msgspec.MsgspecError, LookupError, OverflowError, RuntimeError, TypeError)
+_RAISED = (msgspec.MsgspecError, *RAISED)
 
 # A shorter list is left where it is.
 _LONG_BYTES = 512

@@ -22,6 +22,9 @@ import simdjson
 from signet_contract.bulk import non_finite
 from signet_contract.model_input import EXACT, Array
 
+RAISED = (LookupError, OverflowError, RuntimeError, TypeError)
+"""What parsers raise at huge numbers, odd values and deep nesting, beside ValueError."""
+
 _CHUNK_BYTES = 1 << 16
 _DIGITS = b"0123456789"
 _IN_NUMBERS_AND_BETWEEN = _DIGITS + b"+-eE \t\r\n"

@@ -12,11 +12,9 @@ import numpy as np
 import simdjson
 
 from signet_contract.bulk.chunked_lists import LEAST_ITEMS, ChunkedList, MustReadWhole
-from signet_contract.bulk.numbers import Numbers, of_labelled, of_texts
+from signet_contract.bulk.numbers import RAISED, Numbers, of_labelled, of_texts
 from signet_contract.model_input import EXACT, Array
 
-# What is raised at items that are no numbers.
-_RAISED = (ValueError, LookupError, OverflowError, RuntimeError, TypeError)
 _BEYOND_INTEGERS = 1e19
 """Integers from here on have so many digits that who asks has looked for them (`json_text.has_many_digits`)."""
 
@@ -45,17 +43,17 @@ def chunks(rows: ChunkedList) -> Iterator[tuple[int, Any]]:
     item_depth = first.count(b"[", 0, len(first) - len(first.lstrip(b"[ \t\r\n")))
 
     def numbers(text: bytes, row: int) -> Numbers | None:
-        with suppress(MustReadWhole, *_RAISED):
+        with suppress(MustReadWhole, ValueError, *RAISED):
             if rows.is_labelled:
-                found = _unlabelled(of_labelled(parser, text.strip(), 0, len(text.strip())), row)
+                members = text.strip()
+                found = _unlabelled(of_labelled(parser, members, 0, len(members)), row)
             else:
                 found = of_texts(parser, first, [text], item_depth)
             deque(columns(found, range(len(found.kinds))), maxlen=0)  # raises if a type is not certain
             return found
         return None
 
-    is_number = type(rows.first) in (int, float, bool)
-    return rows.chunks(numbers if (is_number if rows.is_labelled else numbers(first, 0)) else None)
+    return rows.chunks(numbers if rows.is_labelled or numbers(first, 0) else None)
 
 
 def _unlabelled(numbers: Numbers, row: int) -> Numbers:

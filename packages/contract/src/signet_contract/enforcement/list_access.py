@@ -60,15 +60,9 @@ def chunks(values: Any) -> Iterator[tuple[int, Any]]:
         return ((start, chunk) for _, start, chunk in typed_arrays.columns(values, [0]))
     if not isinstance(values, ChunkedList):
         return iter([(0, values)])
-    return _typed_chunks(values) if type(values.first) in (int, float, bool) else values.chunks()
-
-
-def _typed_chunks(values: ChunkedList) -> Iterator[tuple[int, Any]]:
-    for start, chunk in typed_arrays.chunks(values):
-        if isinstance(chunk, Numbers):
-            yield from ((start + row, typed) for _, row, typed in typed_arrays.columns(chunk, [0]))
-        else:
-            yield start, chunk
+    if type(values.first) not in (int, float, bool):
+        return values.chunks()
+    return ((start + row, typed) for start, chunk in typed_arrays.chunks(values) for row, typed in chunks(chunk))
 
 
 def _require_plain_column(numbers: Numbers) -> None:

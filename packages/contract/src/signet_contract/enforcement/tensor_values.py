@@ -221,7 +221,7 @@ def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array,
     are_alike = set(map(type, first)) in ({int}, {float}, {bool})
     for _, chunk in typed_arrays.chunks(content) if are_alike else content.chunks():
         if isinstance(chunk, Numbers):
-            yield from ((block.ravel(), (len(block), *of_first)) for block in typed_arrays.blocks(chunk))
+            yield from _chunks(chunk)
             continue
         values, shape = flattened(chunk)
         if shape[1:] != of_first:
