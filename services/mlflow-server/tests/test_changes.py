@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,46 @@ def test_a_search_is_conditional(server: RunningServer) -> None:
         sent: dict[str, Any] = {"params": document} if method == "GET" else {"json": document}
         assert requests.request(method, f"{server.url}/{api}/2.0/mlflow/{path}", **sent, timeout=30).ok, path
         assert _search(server.url, before.headers["ETag"]).status_code == (200 if is_change else 304), path
+
+
+def _changed(answer: requests.Response) -> set[str] | None:
+    told = answer.headers.get("X-Signet-Changed")
+    return None if told is None else set(json.loads(told))
+
+
+def test_an_answer_names_what_has_changed(server: RunningServer) -> None:
+    """All models since the ETag, both names of one that was renamed; not what only the client itself has changed."""
+    steps: list[tuple[str, str, dict[str, str], str | None]] = [
+        ("POST", "registered-models/create", {"name": "first"}, None),
+        ("POST", "registered-models/create", {"name": "zweites ü"}, "other"),
+        ("POST", "registered-models/create", {"name": "own"}, "one"),
+        ("POST", "model-versions/create", {"name": "first", "source": "s3://elsewhere/x"}, None),
+        ("POST", "registered-models/rename", {"name": "first", "new_name": "renamed"}, None),
+        ("DELETE", "registered-models/delete", {"name": "zweites ü"}, None),
+    ]
+    etags = []
+    for method, path, document, by in steps:
+        etags.append(_search(server.url, **_named("one")).headers["ETag"])
+        url = f"{server.url}/api/2.0/mlflow/{path}"
+        assert requests.request(method, url, json=document, headers=_named(by), timeout=30).ok
+    since = [_changed(_search(server.url, etag, **_named("one"))) for etag in etags]
+    every = {"first", "zweites ü", "renamed"}
+    assert since == [every, every, every, every, every, {"zweites ü"}]
+    assert _changed(_search(server.url, **_named("one"))) is None, "nothing to count from"
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{", b"[]", b"{}", b"[" * 5000, b'{"name": 1}', b'{"name": ["x"]}', b'{"name": "' + b"x" * 257 + b'"}',
+    b'{"name": "x", "description": "' + b"x" * 70_000 + b'"}',
+], ids=lambda body: body[:20].decode())  # fmt: skip
+def test_nothing_is_named_where_a_change_cannot_be_told(server: RunningServer, body: bytes) -> None:
+    """What MLflow makes of such a request is not known: the client has to look at all."""
+    etag = _search(server.url).headers["ETag"]
+    json_type = {"Content-Type": "application/json"}
+    requests.post(f"{server.url}/api/2.0/mlflow/registered-models/set-tag", body, headers=json_type, timeout=30)
+    answer = _search(server.url, etag)
+    assert answer.status_code == 200
+    assert _changed(answer) is None
 
 
 @pytest.mark.parametrize("asks", [None, "one"])

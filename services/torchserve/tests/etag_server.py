@@ -12,6 +12,8 @@ class Server(ThreadingHTTPServer):
     """Answers searches with an ETag, if it has one, and keeps who has asked, and how."""
 
     etag: str | None = '"1"'
+    changed: str | None = None
+    """Names of the models that have changed, as JSON."""
     names: list[str | None]
     preferences: list[str | None]
 
@@ -32,6 +34,8 @@ class Search(BaseHTTPRequestHandler):
         self.send_response(304 if etag and self.headers["If-None-Match"] == etag else 200)
         if etag:
             self.send_header("ETag", etag)
+        if self.server.changed is not None:
+            self.send_header("X-Signet-Changed", self.server.changed)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

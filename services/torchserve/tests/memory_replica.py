@@ -13,7 +13,7 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.memory_budget import MemoryBudget
-from signet_torchserve.registry_changes import RegistryChanges
+from signet_torchserve.registry.changes import RegistryChanges
 from signet_torchserve.revision import SERVED_AT, Revision
 from signet_torchserve.server.model_server import ModelServerError
 
@@ -40,7 +40,7 @@ class SaidRegistry:
         if self.error:
             raise self.error
 
-    def desired(self) -> dict[str, Revision]:
+    def desired(self, _: object = None) -> dict[str, Revision]:
         self._answers()
         self.models = frozenset(self.said)
         return dict(self.said)

@@ -91,8 +91,8 @@ def follow(
     """
     # These imports (MLflow) take as long as TorchServe's own start: both at once.
     from signet_torchserve.control.controller import Controller  # noqa: PLC0415 -- as said above
-    from signet_torchserve.control.registry import Registry  # noqa: PLC0415 -- as said above
-    from signet_torchserve.registry_changes import name_this_process  # noqa: PLC0415 -- as said above
+    from signet_torchserve.registry.changes import name_this_process  # noqa: PLC0415 -- as said above
+    from signet_torchserve.registry.client import Registry  # noqa: PLC0415 -- as said above
 
     os_compat.lower_priority()  # predictions go first: their p99 is a third lower so, beside forty rollouts
     client = launch.client(settings, store, os.environ)

@@ -31,8 +31,8 @@ from signet_torchserve.control import controller, desired, plan, presence, retry
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.health import Health
-from signet_torchserve.control.registry import Registry
 from signet_torchserve.memory_budget import MemoryBudget
+from signet_torchserve.registry.client import Registry
 from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.settings import Settings

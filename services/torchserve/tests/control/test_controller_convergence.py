@@ -7,8 +7,8 @@ from memory_replica import Replica, failing, started
 from signet_torchserve.control import plan
 from signet_torchserve.control.controller import Controller
 from signet_torchserve.control.controller_status import Status
-from signet_torchserve.control.registry import RegistryUnreachable
 from signet_torchserve.memory_budget import MemoryBudget
+from signet_torchserve.registry.errors import RegistryUnreachable
 
 replica = pytest.fixture(started)
 

@@ -16,8 +16,9 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control import desired
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.desired import MAX_AWAY_PAUSE_S, MAX_DENIED_PAUSE_S, Follower
-from signet_torchserve.control.registry import Registry, RegistryUnreachable
-from signet_torchserve.registry_changes import RegistryChanges
+from signet_torchserve.registry.changes import RegistryChanges
+from signet_torchserve.registry.client import Registry
+from signet_torchserve.registry.errors import RegistryUnreachable
 from signet_torchserve.revision import Revision
 
 PAGE = "<html>" + "Sign in. " * 1000
@@ -114,15 +115,20 @@ def follower(
     away: list[RegistryUnreachable],
     tardy: list[float],
 ) -> Iterator[Follower]:
-    def listed() -> dict[str, Revision]:
+    asked_for: list[set[str] | None] = []
+
+    def listed(changed: set[str] | None = None) -> dict[str, Revision]:
         time.sleep(tardy.pop() if tardy else 0)
         if away:
             raise away.pop()
+        asked_for.append(changed)
         lists.append({"iris": Revision(str(1 + len(lists)))})
         return lists[-1]
 
     changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
-    registry = SimpleNamespace(desired=listed, changes=changes, troubles={}, models=frozenset({"iris"}))
+    registry = SimpleNamespace(
+        desired=listed, changes=changes, troubles={}, models=frozenset({"iris"}), asked_for=asked_for
+    )
     store = Store(tmp_path)
     yield Follower(registry, store, Status())  # type: ignore[arg-type]  # a registry in memory
     store.close()
@@ -142,6 +148,23 @@ def test_an_unchanged_registry_is_not_listed_again(
     assert len(lists) == 2
     monkeypatch.setattr(desired.time, "monotonic", lambda now=desired.time.monotonic: now() + desired.WHOLE_S)
     assert follower.look({}).revisions == {"iris": Revision("3")}
+
+
+def test_only_what_has_changed_is_read_again(
+    follower: Follower, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the server names it; all is read at first, and after a while."""
+    read = follower._registry.asked_for  # type: ignore[attr-defined]  # a registry in memory
+    follower.look({})
+    server.etag, server.changed = '"2"', '["iris"]'
+    follower.look({})
+    server.etag, server.changed = '"3"', None
+    follower.look({})
+    assert read == [None, {"iris"}, None]
+    server.etag, server.changed = '"4"', '["iris"]'
+    monkeypatch.setattr(desired.time, "monotonic", lambda now=desired.time.monotonic: now() + desired.WHOLE_S)
+    follower.look({})
+    assert read[3:] == [None]
 
 
 def test_who_listens_is_told_of_each_change(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from signet_torchserve.control import presence
 from signet_torchserve.control.presence import BEAT_S, GONE_S, MEET_S, Presence
-from signet_torchserve.control.registry import Registry
+from signet_torchserve.registry.client import Registry
 
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")

@@ -17,7 +17,7 @@ from signet_torchserve.archive.golden import Golden
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.errors import NotServable
 from signet_torchserve.memory_budget import MemoryBudget
-from signet_torchserve.registry_changes import RegistryChanges
+from signet_torchserve.registry.changes import RegistryChanges
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.client import TorchServe
 from signet_torchserve.server.model_server import ModelServerError

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from memory_replica import Replica, started
-from signet_torchserve.control.registry import RegistryRefused
+from signet_torchserve.registry.errors import RegistryRefused
 from signet_torchserve.revision import Revision
 
 replica = pytest.fixture(started)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from memory_replica import Replica, started
-from signet_torchserve.control.registry import RegistryDenied
+from signet_torchserve.registry.errors import RegistryDenied
 from signet_torchserve.revision import Revision
 
 replica = pytest.fixture(started)

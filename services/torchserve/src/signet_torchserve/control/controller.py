@@ -20,12 +20,13 @@ from signet_torchserve.control.desired import Desired, Follower
 from signet_torchserve.control.failed_attempts import FailedAttempts
 from signet_torchserve.control.observed import Observed, Observer, RunningDrain, RunningRollout
 from signet_torchserve.control.presence import Presence
-from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.control.retry_loop import keep_going
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.rollout_outcomes import Outcomes
 from signet_torchserve.control.status_reporter import StatusReporter
 from signet_torchserve.memory_budget import MemoryBudget
+from signet_torchserve.registry.client import Registry
+from signet_torchserve.registry.errors import RegistryError
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import ModelServer, ModelServerError
 from signet_torchserve.version_options import Options

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 
 from signet_torchserve.archive.store import Store
 from signet_torchserve.control.controller_status import Status
-from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.retry_loop import keep_going
+from signet_torchserve.registry.client import Registry
+from signet_torchserve.registry.errors import RegistryDenied, RegistryRefused, RegistryUnreachable
 from signet_torchserve.revision import Revision
 
 logger = logging.getLogger(__name__)
 
 WAIT_S = 1  # for a change of the registry, before it answers that there is none
 PAUSE_S = 0.5  # between two questions, at least: not every server waits
-WHOLE_S = 30.0  # between two whole looks, if it has not: a database may be changed behind its server
+WHOLE_S = 30.0  # between two whole looks, at least: a database may be changed behind its server
 IDLE_SHARE = 0.01  # while nothing changes, whole looks at the registry take this part of the time at most
 MAX_IDLE_PAUSE_S = 600.0  # between two whole looks, however long one takes
 MAX_AWAY_PAUSE_S = 5.0  # between two looks while the registry does not answer
@@ -64,6 +65,7 @@ class Follower:
         self._is_denied = False
         self.look_took_s = self._last_took_s = 0.0
         self._listing: dict[str, Revision] | None = None
+        self._has_changed = False
         self._asked_at = self._read_anew_at = 0.0
 
     def listen(self, on_news: Callable[[], object], stop: threading.Event) -> None:
@@ -88,8 +90,8 @@ class Follower:
         self._asked_at = time.monotonic()
         # The mark is another one if a look has begun meanwhile: it sees the change.
         if self._registry.changes.are_there_since(mark, wait_s) and self._registry.changes.mark == mark:
-            self._listing = None
-        return self._listing is None
+            self._has_changed = True
+        return self._has_changed
 
     def look(self, serving: Mapping[str, Revision], *, may_reuse: bool = False) -> Desired:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
@@ -103,9 +105,9 @@ class Follower:
         """
         began = time.monotonic()
         try:
-            revisions = self._still_valid(may_reuse=may_reuse)
-            if revisions is None:
-                revisions = self._listing = self._listed_anew()
+            if self._listing is None or self._is_outdated(may_reuse=may_reuse):
+                self._listing = self._listed_anew()
+            revisions = self._listing
             kept = self._kept_unlisted(revisions, serving)
         except RegistryUnreachable as error:
             if not self.failures:
@@ -140,27 +142,31 @@ class Follower:
         longest: float = min(limit, interval_s * 2 ** min(self.failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads replicas, keeps no secret
 
-    def _still_valid(self, *, may_reuse: bool) -> dict[str, Revision] | None:
-        """The last listing, if the registry says that nothing has changed since; None if it must be read.
+    def _is_outdated(self, *, may_reuse: bool) -> bool:
+        """Whether the last listing is to be read again: the registry has changed since, or it is a while ago.
 
         With `may_reuse` the registry is not asked if it was asked a moment ago: `listen` asks all the time.
         """
         now = time.monotonic()
         if may_reuse and now - self._asked_at < WAIT_S + PAUSE_S:
-            return self._listing
-        is_due = self._listing is None or now >= self._read_anew_at
-        return None if is_due or self._registry.changes.are_there() else self._listing
+            return self._has_changed
+        return now >= self._read_anew_at or self._registry.changes.are_there()
 
     def _listed_anew(self) -> dict[str, Revision]:
-        """What the registry lists now, and when it is to be listed again even if it tells of no change."""
+        """What the registry lists now; of the last listing it keeps the models that have not changed, for a while."""
         began = time.monotonic()
         if self.failures:
             # Raises if the registry is still away: `begin` would wait as well, and swallow the error.
             self._registry.desired()
-        self._registry.changes.begin()  # before the listing, so that no change falls between the two
-        listing = self._registry.desired()
+        self._has_changed = False
+        changed = self._registry.changes.begin()  # before the listing, so that no change falls between the two
+        if self._listing is None or began >= self._read_anew_at:
+            changed = None
+        listing = self._registry.desired(changed)
         self._asked_at = time.monotonic()
-        self._read_anew_at = self._asked_at + max(WHOLE_S, min((self._asked_at - began) / IDLE_SHARE, MAX_IDLE_PAUSE_S))
+        if changed is None:
+            pause_s = min((self._asked_at - began) / IDLE_SHARE, MAX_IDLE_PAUSE_S)
+            self._read_anew_at = self._asked_at + max(WHOLE_S, pause_s)
         return listing
 
     def _kept_unlisted(self, revisions: Mapping[str, Revision], serving: Mapping[str, Revision]) -> dict[str, Revision]:

@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import Collection
 
-from signet_torchserve.control.registry import Registry, RegistryError
+from signet_torchserve.registry.client import Registry
+from signet_torchserve.registry.errors import RegistryError
 
 logger = logging.getLogger(__name__)
 

@@ -21,9 +21,10 @@ from signet_torchserve.archive.golden import Golden, are_close
 from signet_torchserve.archive.load_failure import LoadFailure
 from signet_torchserve.archive.served_contract import ServedContract
 from signet_torchserve.archive.store import Store
-from signet_torchserve.control.registry import Registry, RegistryError
 from signet_torchserve.errors import DigestDiffers, NotServable
 from signet_torchserve.memory_budget import MemoryBudget
+from signet_torchserve.registry.client import Registry
+from signet_torchserve.registry.errors import RegistryError
 from signet_torchserve.revision import ALLOW_BREAKING, CONTRACT, DIGEST, MEMORY, Revision
 from signet_torchserve.server.model_server import ModelServer, ModelServerError, RequestRejected, wait_until_ready
 from signet_torchserve.version_options import Options

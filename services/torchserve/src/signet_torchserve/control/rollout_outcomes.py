@@ -10,10 +10,10 @@ from signet_torchserve.archive.store import Store
 from signet_torchserve.control.desired import Desired
 from signet_torchserve.control.failed_attempts import FailedAttempts
 from signet_torchserve.control.observed import Observed
-from signet_torchserve.control.registry import RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.control.status_reporter import StatusReporter
 from signet_torchserve.errors import DigestDiffers, FilesIncomplete, NoRoom, NotServable
+from signet_torchserve.registry.errors import RegistryRefused, RegistryUnreachable
 from signet_torchserve.revision import Revision
 from signet_torchserve.server.model_server import ModelServerError
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from signet_torchserve.control.controller_status import Status
 from signet_torchserve.control.presence import Presence
-from signet_torchserve.control.registry import Registry, RegistryDenied, RegistryRefused, RegistryUnreachable
 from signet_torchserve.control.replica_status import ReplicaStatus, summary
+from signet_torchserve.registry.client import Registry
+from signet_torchserve.registry.errors import RegistryDenied, RegistryRefused, RegistryUnreachable
 from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revision, served_at
 
 logger = logging.getLogger(__name__)

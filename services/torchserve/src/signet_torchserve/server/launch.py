@@ -31,8 +31,8 @@ from signet_torchserve.worker import forking, shim, undecided_requests
 
 METRICS_CONFIG = Path(__file__).with_name("metrics.yaml")
 _WORKER_PORTS = 10000, 20000  # below those that the kernel hands out
-# Java compiles what runs often once more, with care. That begins after ten times as many runs as by Java's default: while
-# forty models came into service (`make bench BENCH='--only many'`) it had taken half of TorchServe's time. Under load it
+# Java compiles what runs often once more, with care. That begins after ten times as many runs as by default: it had
+# taken half of TorchServe's time while forty models came into service (`make bench BENCH='--only many'`). Under load it
 # is done after seconds all the same; without it a third fewer requests are answered.
 _COMPILE_LATE = (
     "-XX:Tier4InvocationThreshold=50000",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from etag_server import Server, started
 from mlflow.tracking.request_header import registry
-from signet_torchserve.registry_changes import RegistryChanges, name_this_process
+from signet_torchserve.registry.changes import RegistryChanges, name_this_process
 
 server = pytest.fixture(started)
 
@@ -63,6 +63,18 @@ def test_changes_count_from_when_there_were_some_last(server: Server) -> None:
     assert changes.mark == '"2"'
     assert changes.are_there_since(first)
     assert not changes.are_there()
+
+
+@pytest.mark.parametrize(("told", "changed"), [(None, None), ("[]", set()), ('["a", "\\u00fc"]', {"a", "ü"})])
+def test_who_begins_is_told_what_has_changed(server: Server, told: str | None, changed: set[str] | None) -> None:
+    """Since the last time, by the server that names it; nothing, if the server says that nothing has."""
+    changes = RegistryChanges(f"http://127.0.0.1:{server.server_port}")
+    assert changes.begin() is None, "nobody has looked yet"
+    assert changes.begin() == set()
+    server.etag, server.changed = '"2"', told
+    assert changes.are_there()
+    assert changes.begin() == changed
+    assert changes.mark == '"2"'
 
 
 def test_a_process_has_one_name(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

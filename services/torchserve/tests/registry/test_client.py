@@ -17,13 +17,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.tracking._model_registry.client import ModelRegistryClient
-from signet_torchserve.control.registry import (
-    EVERY_MODEL,
-    MAX_TAG_LENGTH,
-    Registry,
-    RegistryRefused,
-    RegistryUnreachable,
-)
+from signet_torchserve.registry.client import EVERY_MODEL, MAX_TAG_LENGTH, Registry
+from signet_torchserve.registry.errors import RegistryRefused, RegistryUnreachable
 from signet_torchserve.revision import Revision, served_at
 
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
@@ -88,6 +83,40 @@ def test_first_versions_have_none_before_them(uri: str) -> None:
     client.delete_model_version("a", "1")
     registry.desired()
     assert registry.firsts == {"b", "d"}
+
+
+def test_only_what_has_changed_is_read_again(uri: str) -> None:
+    """What has not is as it was read last: its tags, and that it is there; a model that is gone is forgotten."""
+    client = MlflowClient(uri)
+    for number in range(20):
+        client.create_registered_model(f"other-{number}")
+    registry = Registry(uri, "champion")
+    before = registry.desired()
+    for name in ("a", "b"):
+        client.set_model_version_tag(name, before[name].version, "serving.workers", "7")
+    after = registry.desired({"a", "not there"})
+    assert after["a"].tags["serving.workers"] == "7"
+    assert after["b"] is before["b"]
+    client.delete_registered_model("a")
+    client.delete_registered_model("other-7")
+    assert registry.desired({"a"}).keys() == {"b"}
+    assert "other-7" in registry.models
+    assert "a" not in registry.models
+    assert registry.desired({"other-7"})["b"] is before["b"]
+    assert "other-7" not in registry.models
+    assert registry.desired()["b"].tags["serving.workers"] == "7"
+
+
+@pytest.mark.parametrize("changed", [{"b", *(f"c{number}" for number in range(9))}, {"b", "it's"}, {"b", "back\\"}])
+def test_all_is_read_again_where_that_is_cheaper_or_names_are_odd(changed: set[str], uri: str) -> None:
+    """A list of a few models takes no longer than one model, and MLflow's filters cannot have every name."""
+    client = MlflowClient(uri)
+    for number in range(20):
+        client.create_registered_model(f"other-{number}")
+    registry = Registry(uri, "champion")
+    registry.desired()
+    client.set_model_version_tag("a", "2", "serving.workers", "7")
+    assert registry.desired(changed)["a"].tags["serving.workers"] == "7"
 
 
 def test_what_served_last_stands_in_the_registry(uri: str) -> None:
@@ -157,7 +186,7 @@ def test_stages_and_empty_tags_are_read(uri: str) -> None:
 
 def test_pages_are_read_to_the_last(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many pages there are, each model is looked at once."""
-    monkeypatch.setattr("signet_torchserve.control.registry.PAGE", 1)
+    monkeypatch.setattr("signet_torchserve.registry.client.PAGE", 1)
     assert list(Registry(uri, "champion").desired()) == ["a", "b"]
 
 
@@ -195,7 +224,7 @@ def test_a_file_that_cannot_be_had_is_the_versions_trouble(
     def trouble(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("signet_torchserve.control.registry.get_artifact_repository", trouble)
+    monkeypatch.setattr("signet_torchserve.registry.client.get_artifact_repository", trouble)
     with pytest.raises(RegistryRefused, match=f"^The files of version 2 cannot be downloaded: .*{reason}"):
         Registry(uri, "champion").download("a", "2", tmp_path)
 

@@ -1,64 +1,49 @@
-"""MLflow's Model Registry as the control plane: what ought to be served, and what became of it.
-
-RegistryError
-├── RegistryUnreachable   MLflow cannot be asked now: nothing is known
-└── RegistryRefused       MLflow refuses something: that is one model's trouble
-    └── RegistryDenied    MLflow knows no such account, or does not let it do this
-"""
+"""MLflow's Model Registry as the control plane: what ought to be served, and what became of it."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import requests
 from google.protobuf.json_format import ParseError
 from mlflow import MlflowClient
 from mlflow.entities import FileInfo
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import (
-    CUSTOMER_UNAUTHORIZED,
-    PERMISSION_DENIED,
-    RESOURCE_DOES_NOT_EXIST,
-    UNAUTHENTICATED,
-    ErrorCode,
-)
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from signet_torchserve.registry_changes import RegistryChanges
+from signet_torchserve.registry.changes import RegistryChanges
+from signet_torchserve.registry.errors import RegistryRefused, RegistryUnreachable, explained, short
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision, is_served_at
 
 MAX_TAG_LENGTH = 4000
+LISTED_AS_FAST = 10  # models in a list take as long as one that is asked for alone
 PAGE = 1000  # models: the fewer pages, the fewer models move from one page to another while they are read
 # Every model, and no prompt. MLflow's client adds a filter for models that are tagged as no prompts, unless a filter
 # has that tag's name. A server from before prompts (MLflow 2.21) has no such tags.
 EVERY_MODEL = "name != 'mlflow.prompt.is_prompt'"
 EXPERIMENT = "0"  # MLflow's experiment that is always there: its tags tell which replicas there are
 FILES_AT_ONCE = 4  # most files are small: one after the other, they would wait for the server most of the time
-_MAX_ERROR_LENGTH = 500  # what stands before the server may answer with a whole page
+_PLAIN_NAME = re.compile(r"[\w .-]+")  # MLflow's filters have no way to quote what others have
 _Found = TypeVar("_Found")
-_UNKNOWN_ACCOUNT = {ErrorCode.Name(code) for code in (CUSTOMER_UNAUTHORIZED, UNAUTHENTICATED)}
 
 
-class RegistryError(Exception):
-    """The registry has not done what it was asked to; what is served goes on."""
+class _Model(NamedTuple):
+    """What a look has found of a registered model."""
 
-
-class RegistryUnreachable(RegistryError):
-    """MLflow does not answer, or not as MLflow does."""
-
-
-class RegistryRefused(RegistryError):
-    """MLflow answers, and refuses what it is asked for."""
-
-
-class RegistryDenied(RegistryRefused):
-    """MLflow does not know the account, or does not let it do this."""
+    revision: Revision | None = None
+    """The version that carries the alias."""
+    is_first: bool = False
+    """Whether that version is the latest and has number 1, so that nothing can have served before it."""
+    trouble: str = ""
+    """Why the version that carries the alias cannot be read."""
 
 
 class Registry:
@@ -68,9 +53,6 @@ class Registry:
     `RegistryRefused` where the registry has an error for an answer.
 
     Attributes:
-        models: all that the registry had at the last look.
-        firsts: those of them whose only version carries the alias: nothing has served before it.
-        troubles: models whose version with the alias could not be read at the last look, and why.
         changes: of the registry since it was last asked.
 
     Args:
@@ -83,42 +65,67 @@ class Registry:
         self._tracking_uri = tracking_uri
         self._alias = alias
         self._presence = f"signet.{alias}.replica."
-        self.models: frozenset[str] = frozenset()
-        self.firsts: frozenset[str] = frozenset()
-        self.troubles: dict[str, str] = {}
+        self._models: dict[str, _Model] = {}
         self.changes = RegistryChanges(tracking_uri)
 
-    def desired(self) -> dict[str, Revision]:
+    def desired(self, changed: AbstractSet[str] | None = None) -> dict[str, Revision]:
         """Version that carries the alias, with its tags, by name of the registered model.
 
         A model whose version cannot be read is in `troubles` instead. Never raises `RegistryRefused`.
+
+        Args:
+            changed: the models that have changed since the last look, if that is known: only these are read anew, if
+                that is cheaper.
         """
-        revisions: dict[str, Revision] = {}
-        troubles: dict[str, str] = {}
-        models, firsts = set[str](), set[str]()
+        filters, kept = [EVERY_MODEL], {}
+        if (
+            changed is not None
+            and len(changed) * LISTED_AS_FAST <= len(self._models)
+            and all(map(_PLAIN_NAME.fullmatch, changed))
+        ):
+            filters = [f"name = '{name}' AND {EVERY_MODEL}" for name in changed]
+            kept = {name: model for name, model in self._models.items() if name not in changed}
+        try:
+            read = {model.name: self._found(model) for each in filters for model in self._search(each)}
+        except RegistryRefused as error:
+            raise RegistryUnreachable(str(error)) from error
+        self._models = kept | read
+        return {name: model.revision for name, model in self._models.items() if model.revision is not None}
+
+    @property
+    def models(self) -> AbstractSet[str]:
+        """All models that the registry had at the last look."""
+        return self._models.keys()
+
+    @property
+    def firsts(self) -> AbstractSet[str]:
+        """Those whose only version carries the alias: nothing has served before it."""
+        return {name for name, model in self._models.items() if model.is_first}
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Models whose version with the alias could not be read at the last look, and why."""
+        return {name: model.trouble for name, model in self._models.items() if model.trouble}
+
+    def _search(self, which: str) -> Iterator[RegisteredModel]:
         token = None
         while True:
-            try:
-                with self._reached():
-                    page = self._client.search_registered_models(EVERY_MODEL, max_results=PAGE, page_token=token)
-            except RegistryRefused as error:
-                raise RegistryUnreachable(str(error)) from error
-            for model in page:
-                models.add(model.name)
-                if self._alias in model.aliases:
-                    try:
-                        revisions[model.name] = self._revision(model)
-                        if {str(latest.version) for latest in model.latest_versions} == {"1"}:
-                            firsts.add(model.name)
-                    except RegistryRefused as error:
-                        troubles[model.name] = (
-                            f"The alias {self._alias!r} is on version {model.aliases[self._alias]}, "
-                            f"which cannot be read: {error}"
-                        )
+            with self._reached():
+                page = self._client.search_registered_models(which, max_results=PAGE, page_token=token)
+            yield from page
             token = page.token
             if not token:
-                self.models, self.firsts, self.troubles = frozenset(models), frozenset(firsts), troubles
-                return revisions
+                return
+
+    def _found(self, model: RegisteredModel) -> _Model:
+        version = model.aliases.get(self._alias)
+        if version is None:
+            return _Model()
+        try:
+            is_first = {str(latest.version) for latest in model.latest_versions} == {"1"}
+            return _Model(self._revision(model), is_first)
+        except RegistryRefused as error:
+            return _Model(trouble=f"The alias {self._alias!r} is on version {version}, which cannot be read: {error}")
 
     def champion_version(self, name: str) -> str | None:
         """Version of one model that carries the alias at this moment; None also where there is no such model."""
@@ -209,7 +216,7 @@ class Registry:
                 raise RegistryUnreachable(str(other)) from error
             if not is_there:
                 raise RegistryRefused(f"{self._tracking_uri}: Version {version} was deleted.") from error
-            raise RegistryRefused(f"The files of version {version} cannot be downloaded: {_short(error)}") from error
+            raise RegistryRefused(f"The files of version {version} cannot be downloaded: {short(error)}") from error
 
     def set_status(
         self, name: str, version: str, status: str, reason: str, tags: Mapping[str, str] | None = None
@@ -258,7 +265,7 @@ class Registry:
         try:
             yield
         except (MlflowException, OSError, ParseError) as error:
-            kind, what = _explained(error)
+            kind, what = explained(error)
             raise kind(f"{self._tracking_uri}: {what}") from error
 
 
@@ -267,31 +274,3 @@ def _revision(version: ModelVersion, created: int, replicas: Mapping[str, str] |
     if not is_served_at(tags.get(SERVED_AT, ""), version.name, version.version):
         tags.pop(SERVED_AT, None)
     return Revision(str(version.version), {**tags, **(replicas or {})}, created)
-
-
-def _explained(error: MlflowException | OSError | ParseError) -> tuple[type[RegistryError], str]:
-    code = getattr(error, "error_code", "")
-    if code in _UNKNOWN_ACCOUNT:
-        return RegistryDenied, (
-            "MLflow does not accept the account (401). Expected an account that may read the registry: "
-            "MLFLOW_TRACKING_USERNAME with its password, or MLFLOW_TRACKING_TOKEN."
-        )
-    if code == ErrorCode.Name(PERMISSION_DENIED):
-        return RegistryDenied, f"MLflow does not let the account do this (403): {_short(error)}"
-    if _has_cause(error, requests.exceptions.SSLError):
-        return RegistryUnreachable, (
-            f"TLS fails: {_short(error)}. If the server's certificate is from an authority of your own, "
-            "MLFLOW_TRACKING_SERVER_CERT_PATH names that authority's certificate."
-        )
-    if _has_cause(error, requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError, ParseError):
-        return RegistryUnreachable, str(error)
-    return RegistryRefused, _short(error)
-
-
-def _has_cause(error: BaseException | None, *kinds: type[BaseException]) -> bool:
-    return error is not None and (isinstance(error, kinds) or _has_cause(error.__cause__ or error.__context__, *kinds))
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= _MAX_ERROR_LENGTH else f"{text[:_MAX_ERROR_LENGTH]}…"

@@ -1,12 +1,15 @@
 """Whether others have changed MLflow's registry since it was last looked at: a question that costs the server little.
 
 Our MLflow server puts an ETag on its answers to a search. The ETag is another one after each change, unless the process
-that asks has made that change itself. Any other server gives no ETag, and then every look is a whole one.
+that asks has made that change itself. The server also names the models that have changed since an ETag. Any other
+server gives no ETag, and then every look is a whole one.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
+from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 
 import requests
@@ -59,19 +62,27 @@ class RegistryChanges:
     def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
         self._is_server = tracking_uri.startswith(("http://", "https://"))
-        self._newest: str | None = None  # of the last answer that was not "nothing has changed"
+        # Of the last answer that was not "nothing has changed": its ETag, and what has changed, if the server tells.
+        self._newest: tuple[str | None, AbstractSet[str] | None] | None = None
         self.mark: str | None = None
         self.have_been_told = False
 
-    def begin(self) -> None:
+    def begin(self) -> AbstractSet[str] | None:
         """Set the mark to the newest ETag that the server has given since the last `begin`, or ask for one.
 
         A listing after that sees every change before the mark.
+
+        Returns:
+            Names of the models that have changed since the mark before; None if the server does not tell.
         """
         if self._newest is None:
-            self._ask({})
-        self.mark, self._newest = self._newest, None
+            answer = self._ask({} if self.mark is None else {"If-None-Match": self.mark})
+            if answer is not None and answer.status_code == HTTPStatus.NOT_MODIFIED:
+                return frozenset()
+        newest, self._newest = self._newest, None  # at once: another thread may be asking
+        self.mark, changed = newest or (None, None)
         self.have_been_told |= self.mark is not None
+        return changed
 
     def are_there(self) -> bool:
         """Whether there may be any: False if the server says that there are none."""
@@ -100,5 +111,6 @@ class RegistryChanges:
         except (MlflowException, OSError):
             return None
         if answer.status_code == HTTPStatus.OK:
-            self._newest = answer.headers.get("ETag")
+            names = answer.headers.get("X-Signet-Changed")
+            self._newest = answer.headers.get("ETag"), None if names is None else frozenset(json.loads(names))
         return answer
