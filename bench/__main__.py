@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import behind, doors, hop, load, many, micro, model, neighbours, pieces, report, rollouts
+from bench import doors, hop, load, many, micro, middleware, model, neighbours, pieces, report, rollouts
 from bench.contenders import NAMES, Contender, running
 from bench.plot import plot
 from bench.report import Results
@@ -66,7 +66,7 @@ def _measure_parts(results: Results, options: argparse.Namespace, saved: Path, f
         results.bulk = list(micro.bulk())
     if "middleware" in options.only:
         _say("three servers with the contract's middleware and without it")
-        results.behind = behind.measure(saved, folder, *load_options)
+        results.middleware = middleware.measure(saved, folder, *load_options)
     if "hop" in options.only:
         _say("through the gateway's HAProxy, and directly")
         try:

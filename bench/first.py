@@ -14,7 +14,7 @@ from signet_torchserve.worker import forking
 from bench.at_once import Connections
 from embedded.services import torchserve
 from embedded.stack import Stack
-from testing.numbered import NumberedModel
+from testing.numbered_model import NumberedModel
 from testing.polling import until
 from testing.repository import ALIAS
 

@@ -9,13 +9,13 @@ from operator import attrgetter
 from typing import Any
 
 from bench import doors, hop, many, neighbours, pieces, rollouts
-from bench.behind import SERVERS, Behind
 from bench.contenders import Contender
 from bench.doors import Doors
 from bench.hop import Hop
 from bench.load import Memory, Rate, median
 from bench.many import Many
 from bench.micro import SIZES, Bulk, OneRow
+from bench.middleware import SERVERS, Middleware
 from bench.neighbours import Neighbours
 from bench.pieces import Pieces
 from bench.rollouts import Rollouts
@@ -40,7 +40,7 @@ class Results:
     program_mib: float = 0.0
     one_row: OneRow | None = None
     bulk: list[Bulk] = field(default_factory=list)
-    behind: Behind | None = None
+    middleware: Middleware | None = None
     doors: Doors | None = None
     neighbours: Neighbours | None = None
     rollouts: Rollouts | None = None
@@ -80,7 +80,7 @@ class Results:
             "program_mib": self.program_mib,
             "one_row": self.one_row and asdict(self.one_row),
             "bulk": [asdict(each) | {"ratio": each.ratio} for each in self.bulk],
-            "behind": self.behind and asdict(self.behind),
+            "middleware": self.middleware and asdict(self.middleware),
             "doors": self.doors and doors.document(self.doors),
             "neighbours": self.neighbours and asdict(self.neighbours),
             "rollouts": self.rollouts and asdict(self.rollouts),
@@ -173,8 +173,8 @@ def _of_steps(results: Results) -> Iterator[Bar]:
 
 
 def _of_the_middleware(results: Results) -> Iterator[Bar]:
-    if results.behind:
-        yield Bar("the middleware on a request, µs", results.behind.cost_us, most=15)
+    if results.middleware:
+        yield Bar("the middleware on a request, µs", results.middleware.cost_us, most=15)
 
 
 def _of_doors(results: Results) -> Iterator[Bar]:
@@ -200,7 +200,7 @@ def markdown(results: Results) -> str:
     parts += [_table(*hop.table(results.hop))] if results.hop else []
     parts += [_one_row(results.one_row)] if results.one_row else []
     parts += [_bulk(results.bulk)] if results.bulk else []
-    parts += [_behind(results.behind)] if results.behind else []
+    parts += [_middleware(results.middleware)] if results.middleware else []
     parts += [_table(*doors.table(results.doors))] if results.doors else []
     parts += [_table(*rollouts.table(results.rollouts)), rollouts.summary(results.rollouts)] if results.rollouts else []
     parts += [_table(*many.table(results.many)), many.summary(results.many)] if results.many else []
@@ -271,11 +271,11 @@ def _bulk(bulk: Sequence[Bulk]) -> str:
     return _table(["rows: ms from body to model input (× parsing alone)", *formats], rows)
 
 
-def _behind(behind: Behind) -> str:
-    counts = list(next(iter(behind.rates.values())))
+def _middleware(measured: Middleware) -> str:
+    counts = list(next(iter(measured.rates.values())))
     heads = ["requests/s (p50, p99 in ms)", *(f"{count} connection{'s' * (count > 1)}" for count in counts)]
     rows = []
-    for server, rates in behind.rates.items():
+    for server, rates in measured.rates.items():
         for index, which in enumerate(("behind the contract", "alone")):
             rows.append([f"{SERVERS[server]} {which}", *(_cell(rates[count][index]) for count in counts)])
     return _table(heads, rows)

@@ -13,7 +13,7 @@ from embedded.stack import running
 from testing import crowd
 from testing.crowd import Crowd
 from testing.moves import Move, move, wrong
-from testing.numbered import NumberedModel
+from testing.numbered_model import NumberedModel
 from testing.steady import p99_by_ms
 
 NEW_VERSIONS = 10

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from testing.moves import Move, move
-from testing.numbered import NumberedModel
+from testing.numbered_model import NumberedModel
 from testing.polling import until
 from testing.steady import Load
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from signet_torchserve.revision import REASON, STATUS
 
-from testing.numbered import NumberedModel
+from testing.numbered_model import NumberedModel
 from testing.polling import until
 from testing.repository import ALIAS
 from testing.steady import Exchange, Load

@@ -74,7 +74,7 @@ def test_pieces(bench: Bench) -> None:
 def test_middleware(bench: Bench) -> None:
     """Three servers answer under load with the contract's middleware and without it."""
     done, document = bench
-    measured = document["behind"]
+    measured = document["middleware"]
     assert 0 < measured["cost_us"] < 1000
     assert list(measured["rates"]) == ["mlflow", "fastapi", "litserve"]
     assert all(rate["requests_per_s"] > 0 for rates in measured["rates"].values() for rate in rates["8"])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from testing.numbered import NumberedModel
+    from testing.numbered_model import NumberedModel
 
 KINDS = ("embedded", "compose")
 _diagnosed = 0
@@ -158,7 +158,7 @@ def made_here(registry: MlflowClient) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def numbered(stack: Stack) -> Iterator[NumberedModel]:
     """A deployment of the module's own whose answers tell their version; versions 1 and 2, of which 1 is served."""
-    from testing.numbered import NumberedModel
+    from testing.numbered_model import NumberedModel
 
     model = NumberedModel(stack.mlflow_url, stack.predictions_url)
     first, _ = model.log(), model.log()

@@ -10,7 +10,7 @@ from testing.moves import move, out_of_turn
 from testing.steady import p99_ms
 
 if TYPE_CHECKING:
-    from testing.numbered import NumberedModel
+    from testing.numbered_model import NumberedModel
 
 QUIET_S = 3
 PROMPTLY_S = 15

@@ -18,7 +18,7 @@ from test_rejections import (  # noqa: F401 -- run here, too
     test_row_is_named,
 )
 
-from testing.numbered import NumberedModel
+from testing.numbered_model import NumberedModel
 from testing.polling import until
 from testing.ports import free_port
 from testing.repository import MODEL, ROOT

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from stack import Stack
 
-    from testing.numbered import NumberedModel
+    from testing.numbered_model import NumberedModel
     from testing.steady import Load
 
 BACK_WITHIN_S = 20

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
-    from testing.numbered import NumberedModel
+    from testing.numbered_model import NumberedModel
 
 QUIET_S = 3
 NEW_VERSIONS = 10

@@ -13,7 +13,7 @@ import pytest
 import requests
 from elsewhere import ADMIN, TOKEN, Elsewhere, elsewhere
 
-from testing.numbered import NumberedModel
+from testing.numbered_model import NumberedModel
 from testing.polling import until
 from testing.ports import free_port
 from testing.repository import ROOT

@@ -194,7 +194,7 @@ class Contract:
 
         # A worker leaves unread only what could not become arrays.
         whole = decision.read_whole(self._signature, decoded, self.policy, arrays_were_tried=is_unread)
-        decoded.content, decoded.wrapped = whole.content, whole.wrapped
+        decoded.content, decoded.wrapped = whole.content, whole.wrapped  # the caller writes the answer by these
         model_input = self.fast_path(whole) if is_unread else None
         return decision.decide(self._signature, whole, self.policy) if model_input is None else model_input
 

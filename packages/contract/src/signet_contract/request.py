@@ -50,7 +50,7 @@ class RawBody:
         return DecodedRequest(Format.INPUTS, UNREAD, source=self)
 
     def exact(self) -> DecodedRequest:
-        """The decoded request, exact.
+        """The decoded request with every value as a Python object, as it was sent.
 
         Raises:
             MalformedPayload: as `decode`.

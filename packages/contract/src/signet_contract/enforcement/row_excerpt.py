@@ -6,8 +6,8 @@ The rejection of the excerpt then becomes that of the table: rows get the number
 wrong is counted in all rows. No data frame was made of these. If MLflow admits the excerpt, it decides on the whole
 table. A table that is too large is rejected before.
 
-Rows of a long list are looked at until some are wrong whatever the other rows hold. The list is then rejected as if it
-ended there.
+Rows of a long list are looked at until some are wrong, and nothing in the other rows could change that. The list is
+then rejected as if it ended there.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from mlflow.types import DataType, Schema
 from signet_contract import unchecked_names
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.decoded_request import DecodedRequest
-from signet_contract.enforcement import column_names, columns, list_access, regular_table, value_kinds
+from signet_contract.enforcement import column_names, columns, list_access, table_finder, value_kinds
 from signet_contract.enforcement.list_access import Irregular
-from signet_contract.enforcement.table_forms import RegularTable
+from signet_contract.enforcement.regular_tables import RegularTable
 from signet_contract.enforcement.value_kinds import Kinds
 from signet_contract.errors import MAX_VIOLATIONS, MalformedPayload, Rule, SignatureMismatch, Violation
 from signet_contract.policy import Policy
@@ -75,7 +75,7 @@ class Excerpt:
         if len(kinds) < len(schema.inputs):  # values of nested types have no kinds: only the whole can decide
             return
         most_names = math.inf if Policy.EXTRA_COLUMNS in policy else len(schema.inputs) + MAX_VIOLATIONS
-        table = regular_table.table(schema, decoded, kinds, most_names)
+        table = table_finder.table(schema, decoded, kinds, most_names)
         few_columns = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # further extra columns are only counted
         if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few_columns):
             return
@@ -86,8 +86,8 @@ class Excerpt:
                 unchecked_names.reject(table.names, policy)
             kept = self._kept(schema, table, policy)
         except SignatureMismatch:
-            if not table.is_counted:  # the names come from the first row only; check that the other rows agree
-                deque(table.columns(()), maxlen=0)
+            if not table.is_counted:  # the names are those of the first row: see whether the other rows have the same
+                deque(table.columns(()), maxlen=0)  # raises `Irregular` if not: then that is what is wrong
                 table.rows()
             raise
         if table.is_counted and table.rows() * len(kept) > MAX_CELLS:
@@ -99,7 +99,7 @@ class Excerpt:
         by_place, looked_at = _sorted_by_kind(table, of_places)
         self._kinds = {table.names[place]: column for place, column in by_place.items()}
         rows = _deciding_rows(table, by_place.values(), kept, looked_at)
-        if 2 * len(rows) < looked_at:
+        if 2 * len(rows) < looked_at:  # a larger excerpt would save nothing
             self._rows = rows
             self.decoded = replace(decoded, content=table.cut(rows, kept))
         else:
@@ -220,7 +220,7 @@ def require_full(schema: Schema, decoded: DecodedRequest) -> None:
     Raises:
         MalformedPayload: it has more of them than its body has bytes.
     """
-    table = regular_table.table(schema, decoded, {})
+    table = table_finder.table(schema, decoded, {})
     if table and decoded.source and table.rows() * len(table.names) > len(decoded.source.text):
         raise _too_large(decoded, table.rows(), len(table.names), len(decoded.source.text))
 

@@ -24,8 +24,8 @@ from signet_contract.enforcement import (
     column_values,
     columns,
     list_access,
-    regular_table,
     row_excerpt,
+    table_finder,
     tensor_values,
 )
 from signet_contract.enforcement.list_access import Irregular
@@ -128,7 +128,7 @@ def _excerpt(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
     if schema.has_input_names() or Policy.MIXED_TYPES in policy or type(rows) is not ChunkedList:
         raise MustReadWhole
     try:
-        table = regular_table.table(schema, decoded, {})
+        table = table_finder.table(schema, decoded, {})
         if table is None or len(table.names) == 1 or type(rows.first) is not list:
             raise MustReadWhole
         spec: Any = schema.inputs[0]

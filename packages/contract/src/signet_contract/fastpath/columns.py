@@ -41,7 +41,7 @@ class _Type:
     """Whether one of them must be a float. MLflow takes a double column of integers only if all are 0 or 1."""
 
     def or_null(self) -> _Type:
-        """This type for an optional column. Beside null pandas retypes integers and booleans, and leaves floats."""
+        """This type for an optional column. In a column with nulls pandas retypes integers and booleans, not floats."""
         return _Type(self.kinds | {NoneType}, self.limit, self.wants_float) if float in self.kinds else self
 
     def bounds_for(self, found: AbstractSet[type]) -> Bounds | None:
@@ -114,15 +114,17 @@ class Columns:
 
         None if the request is undecided.
         """
-        if self._optional and (absent := self._names.difference(self._projection.names(decoded))):
-            return self._read_without(absent, decoded) if absent <= self._optional and absent < self._names else None
+        absent = self._names.difference(self._projection.names(decoded)) if self._optional else frozenset()
+        if absent:
+            may_be_absent = absent <= self._optional and absent != self._names
+            return self._read_without(absent, decoded) if may_be_absent else None
         row = self._projection.only_row(decoded)
         if row is not None:
             is_right = all(map(contains, self._kinds_of_one_row, map(type, row)))
             is_right = is_right and all(map(lt, map(abs, row), self._limits_of_one_row))
             return np.array([row], np.float32) if is_right else None
         found = self._projection.columns(decoded)
-        if isinstance(found, Placed):
+        if isinstance(found, Placed):  # rows in arrays, with the places of our columns in them
             types = self._types_of_csv if decoded.format is Format.CSV else self._types
             return _of_rows(found, types)
         if not found or not len(found[0]) or len(set(map(len, found))) > 1:

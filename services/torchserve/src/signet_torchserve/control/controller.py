@@ -156,7 +156,7 @@ class Controller:
         self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
         self._tasks = tasks
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
-        # None: nothing served before a model's first version, and nobody need be asked.
+        # Nothing served before a model's first version: its last good one is None, and need not be asked for.
         last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
         may_serve = {(name, it.identity): it for name, it in (*last_good.items(), *desired.items()) if it is not None}
         answering = ((name, it.revision) for name, it in deployments.items())

@@ -88,7 +88,7 @@ class Follower:
         if self.failures or mark is None:
             return False
         self._asked_at = time.monotonic()
-        # The mark is another one if a look has begun meanwhile: it sees the change.
+        # If the mark has changed, a look has begun since: that look reads the change itself.
         if self._registry.changes.are_there_since(mark, wait_s) and self._registry.changes.mark == mark:
             self._has_changed = True
         return self._has_changed
@@ -96,8 +96,8 @@ class Follower:
     def look(self, serving: Mapping[str, Revision], *, may_reuse: bool = False) -> Desired:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
-        A deployment whose version cannot be read, or was deleted, goes on with what serves. The store keeps the version
-        that carried the alias last, not the one that goes on: `_was_deleted` compares the two at the next look.
+        A deployment whose version cannot be read, or was deleted, goes on with what serves, perhaps an older version.
+        Of such a deployment the store keeps the version that carried the alias last, because `_was_deleted` needs it.
 
         Args:
             serving: what answers, and goes on if the registry is in trouble with that model alone.

@@ -267,7 +267,7 @@ def _has_failed(name: str, revision: Revision, observed: Observed, attempts: Fai
 
 
 def _stays(revision_id: str, deployment: Deployment, desired: Revision | None, *, has_failed: bool) -> bool:
-    """Whether a version need not end: what is desired, unless it has failed, and the default of the same model."""
+    """Whether a version goes on: it is desired and has not failed, or is the default of the desired model."""
     found = deployment.versions[revision_id].revision
     if found is not None and desired is not None:
         if found.identity == desired.identity:

@@ -152,7 +152,7 @@ class StatusReporter:
                 deployment.ready_note = note
 
     def _to_tell(self, deployment: _Deployment, revision: Revision, status: str, told: _Told) -> _Note:
-        """What is to be told of a status: a note that fits it, else what the registry says, else that it is so now."""
+        """What is to be told of a status: our own note of it, else what the registry says of it, else a new note."""
         for note in (deployment.note, deployment.ready_note):
             if note and (note.revision.identity, note.entry.status) == (revision.identity, status):
                 return note

@@ -55,7 +55,8 @@ class Program:
         self._is_batch_invariant = is_batch_invariant
         self._module = _load(path, self._device, is_generated=is_generated)
         self.names, self.forms = self._module.names, self._module.forms
-        if self._on_cpu:  # not on a GPU: an index that is out of a table's range would break it for good
+        # It is tried with zeros, which may be out of a table's range: on a GPU that breaks the process for good.
+        if self._on_cpu:
             self._choose_threads()
 
     def _choose_threads(self) -> None:

@@ -205,7 +205,7 @@ class _MemoryCheck:
         for memory in _of(lies_in, targets):
             if memory.weight:
                 raise _changes_state(memory.weight, call.operator)
-        is_view = call.name in VIEWS or not call.is_of_tensors  # other operators hand tensors on as they are
+        is_view = call.name in VIEWS or not call.is_of_tensors  # what is none of torch's, as getitem, hands tensors on
         if not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like")):
             # 2. All that an operator reads must be written. A tensor that it only overwrites is not read.
             is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)

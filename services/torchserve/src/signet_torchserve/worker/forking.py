@@ -75,7 +75,7 @@ class Worker:
         forking_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environb.clear()
         os.environb.update(self.environment)
-        # In sys.path the entries of the worker's PYTHONPATH, at its front, replace those of this process'.
+        # sys.path gets the entries of the worker's PYTHONPATH at its front, and loses those of this process'.
         path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         sys.path[:] = [*path, *(entry for entry in sys.path if entry not in {*path, *forking_path, ""})]
         sys.argv = self.arguments

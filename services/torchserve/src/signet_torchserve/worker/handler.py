@@ -34,7 +34,7 @@ from signet_torchserve.model import output_check
 from signet_torchserve.model.program import Program
 from signet_torchserve.switchable_pieces import Piece
 from signet_torchserve.version_options import Options
-from signet_torchserve.worker import response_encoding, torchserve_adapter, warm_up, worker_loop
+from signet_torchserve.worker import response_encoding, torchserve_loop, warm_up, worker_loop
 from signet_torchserve.worker.metrics import Metrics, Tally
 from signet_torchserve.worker.undecided_requests import Admitted, Undecided
 
@@ -148,7 +148,7 @@ class SignatureHandler:
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Bodies of the answers to a batch, for TorchServe's own loop; the context gets their headers."""
         with self._busy_flag, torch.inference_mode():
-            return torchserve_adapter.answered(batch, context, self.answer, self._headers)
+            return torchserve_loop.answered(batch, context, self.answer, self._headers)
 
     def answer(self, batch: Sequence[worker_loop.Request]) -> list[worker_loop.Answer | None]:
         """Answers to a batch, in its order. What goes wrong with one request leaves the others of the batch alone.

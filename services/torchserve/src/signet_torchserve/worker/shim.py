@@ -31,7 +31,7 @@ _WAIT = """
 for name in HUP INT QUIT TERM USR1 USR2; do trap "came=$name; kill -$name $1 2>/dev/null" $name; done
 # One line tells how the worker ended. `read` fails when a signal comes: wait on. If none came, nobody is left to tell.
 while came=; ! read -r how number; do [ "$came" ] || exit 1; done
-# End in the same way: with its exit code, or by the signal that ended it, of which one core dump is enough.
+# End in the same way: with its exit code, or by the same signal. The worker has dumped its core, so the shell does not.
 [ "$how" = exit ] && exit "$number"
 trap - HUP INT QUIT TERM USR1 USR2
 ulimit -c 0

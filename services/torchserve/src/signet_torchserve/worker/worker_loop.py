@@ -77,7 +77,7 @@ def take_over(serve: Callable[[socket.socket], NoReturn]) -> None:
 
 
 def serve(
-    connection: socket.socket, handle: Handle, headers: Mapping[str, str], in_flight: AbstractContextManager[None]
+    connection: socket.socket, handle: Handle, headers: Mapping[str, str], busy: AbstractContextManager[None]
 ) -> NoReturn:
     """Answer one batch after the other; exits when the frontend is gone.
 
@@ -87,14 +87,14 @@ def serve(
         connection: to TorchServe's frontend.
         handle: answers a batch.
         headers: of every answer.
-        in_flight: entered with a batch while no request is open, and left when every request that came is answered.
+        busy: held from the first request until none is open.
     """
     fields = b"".join(_sized(text.encode()) for header in headers.items() for text in header)
     of_one_row = _pack(len(headers)) + fields
     of_many_rows = _pack(len(headers) + 1) + fields + _sized(ROWS.encode())
     while True:
         batch = read_batch(connection)
-        with in_flight:
+        with busy:
             while True:  # a batch with undecided requests is followed by one that names them again
                 response, is_whole = _answered(batch, handle, of_one_row, of_many_rows)
                 connection.sendall(response)

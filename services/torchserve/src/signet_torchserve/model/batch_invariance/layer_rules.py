@@ -55,10 +55,11 @@ def _multiplied(step: Step, left: Tensor, right: Tensor) -> Rows:
     one, is_left = (left, True) if left.rows else (right, False)
     rows = one.rows or Rows(0)
     other = right if is_left else left
-    # The place of the rows' dimension from the end, which is 1: dimensions before the matrices line up so.
+    # Where the rows' dimension is, counted from the end (1 is the last), as dimensions before the matrices line up.
     from_last = one.ndim - rows.dim
     if from_last > _MATRIX and other.ndim > _MATRIX:  # each row has a matrix of its own
         broadcast(step, [left, right])  # raises if they do not fit
+    # Rows must not be summed: on the left the last dimension is, on the right the last but one, or a vector's only one.
     step.demand(from_last > 1 if is_left else from_last != _MATRIX and one.ndim > 1)
     # A vector on the other side takes one dimension from the result.
     if other.ndim == 1 and (is_left or from_last > _MATRIX):

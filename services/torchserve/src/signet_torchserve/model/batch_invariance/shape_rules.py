@@ -105,7 +105,10 @@ def _interleaved(step: Step) -> Outcome:
 
 
 def _reshaped(step: Step) -> Outcome:
-    """The elements keep their order: `outer` and the dimensions before the rows have the same product as before."""
+    """The elements keep their order, so what stands before the rows keeps its size: the dimensions times `outer`.
+
+    Example: [2, rows, 3] becomes [2 * rows, 3], of which the rows are `Rows(0, outer=2)`.
+    """
     subject, (result, *_) = step.tensors()[0], step.results
     step.demand(subject.rows and "dtype" not in step.call.arguments)
     rows = subject.rows or Rows(0)

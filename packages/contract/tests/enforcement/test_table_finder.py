@@ -13,9 +13,9 @@ from mlflow.types import Schema
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.contract import Contract
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import columns, list_access, regular_table, value_kinds
+from signet_contract.enforcement import columns, list_access, table_finder, value_kinds
 from signet_contract.enforcement.list_access import Irregular
-from signet_contract.enforcement.table_forms import RegularTable
+from signet_contract.enforcement.regular_tables import RegularTable
 from signet_contract.errors import MalformedPayload
 from signet_contract.request import RawBody
 
@@ -91,7 +91,7 @@ def test_a_table_is_the_one_that_pandas_makes(
         if is_chunked:
             body = content if format_ is Format.COLUMNS else {format_.value: content}
             decoded = RawBody(json.dumps(body, indent=indent).encode()).chunked(64)
-        table = regular_table.table(schema, decoded, {})
+        table = table_finder.table(schema, decoded, {})
         every = list(range(len(table.names) if table else 0))
         values = cells(table, every) if table else []
     except (MalformedPayload, MustReadWhole, Irregular):
@@ -125,7 +125,7 @@ def test_rows_are_those_of_all_columns(extra: Any) -> None:
 def test_long_rows_of_several_sorts_have_one_of_each(odd: Any) -> None:
     """Which is what the whole list is refused for, in the order they came."""
     rows = [*[[1.5, 2.5]] * 199, odd]
-    table = regular_table.table(
+    table = table_finder.table(
         UNNAMED, RawBody(json.dumps({"dataframe_split": {"data": rows}}).encode()).chunked(64), {}
     )
     assert table is not None

@@ -1,4 +1,4 @@
-"""Finds the regular form of a request (`table_forms`), which can be read as a table without a data frame."""
+"""Finds the regular form of a request (`regular_tables`), which can be read as a table without a data frame."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from signet_contract.bulk import tables
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import list_access, table_forms
-from signet_contract.enforcement.table_forms import RegularTable
+from signet_contract.enforcement import list_access, regular_tables
+from signet_contract.enforcement.regular_tables import RegularTable
 from signet_contract.enforcement.value_kinds import Kinds
 
 
@@ -38,14 +38,14 @@ def table(
     if decoded.format is Format.SPLIT:
         found = _of_split(schema, content, kinds, most_names)
     elif isinstance(content, pd.DataFrame):
-        found = table_forms.of_frame(content)
+        found = regular_tables.of_frame(content)
     elif isinstance(content, tables.Table):
-        found = table_forms.of_read_records(content)
+        found = regular_tables.of_read_records(content)
     elif list_access.is_list(content) and not list_access.is_labelled(content):
         found = _of_rows(schema, content, kinds, most_names, may_be_column=decoded.format is not Format.RECORDS)
     else:
         is_table = isinstance(content, dict) and decoded.format is not Format.RECORDS
-        found = table_forms.of_columns(content) if is_table else None
+        found = regular_tables.of_columns(content) if is_table else None
     if found is None and list_access.is_compact(content):
         if decoded.format is Format.SPLIT and type(content) is dict and list_access.is_compact(content.get("columns")):
             raise MustReadWhole
@@ -59,7 +59,7 @@ def _of_split(schema: Schema, content: Any, kinds: Mapping[Any, Kinds], most_nam
     rows, names, index = content["data"], content.get("columns"), content.get("index")
     found: RegularTable | None = None
     if isinstance(rows, tables.Table):
-        found = table_forms.of_read_records(rows)
+        found = regular_tables.of_read_records(rows)
     elif list_access.is_list(rows) and not list_access.is_labelled(rows):
         found = _of_rows(schema, rows, kinds, most_names, may_be_column=False)
     if found is None or not _fit(names, found):
@@ -95,8 +95,8 @@ def _of_rows(
     else:
         types = {type(rows.first)} if isinstance(rows, ChunkedList) else set(map(type, rows))
     if types == {dict}:
-        return table_forms.of_records(rows, kinds if schema.has_input_names() else {}, most_names)
+        return regular_tables.of_records(rows, kinds if schema.has_input_names() else {}, most_names)
     is_one_column = may_be_column and len(schema.inputs) == 1 and schema.has_input_names()
     if is_one_column and dict not in types:
-        return table_forms.of_values(schema.input_names()[0], rows, {dict})
-    return table_forms.of_lists(rows) if types & {list, dict} else table_forms.of_values(0, rows, {dict, list})
+        return regular_tables.of_values(schema.input_names()[0], rows, {dict})
+    return regular_tables.of_lists(rows) if types & {list, dict} else regular_tables.of_values(0, rows, {dict, list})

@@ -1,4 +1,4 @@
-"""What the contract's middleware costs: by itself, and three servers (`behind_server`) with and without it."""
+"""What the contract's middleware costs: by itself, and three servers (`middleware_server`) with and without it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CALLS, _ROUNDS = 2000, 15
 
 
 @dataclass(slots=True)
-class Behind:
+class Middleware:
     """Microseconds that the middleware adds to a request, and what each server does with it and without it."""
 
     cost_us: float
@@ -36,9 +36,9 @@ class Behind:
     """By server and connections: with, and without."""
 
 
-def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int, rounds: int) -> Behind:
+def measure(saved: Path, folder: Path, connections: Sequence[int], seconds: int, rounds: int) -> Middleware:
     """Measure with the model in `saved`; logs go to `folder`."""
-    found = Behind(asyncio.run(_cost_us()))
+    found = Middleware(asyncio.run(_cost_us()))
     for name in SERVERS:
         with _running(name, saved, folder) as (with_it, without):
             load.run(with_it, model.VALID, 8, seconds, valid=True)  # warms up
@@ -82,10 +82,10 @@ async def _cost_us() -> float:
 @contextlib.contextmanager
 def _running(name: str, saved: Path, folder: Path) -> Iterator[list[Contender]]:
     port = free_port()
-    log = folder / f"{name}.behind.log"
+    log = folder / f"{name}.middleware.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "bench.behind_server", name, str(saved), str(port)],
+            [sys.executable, "-m", "bench.middleware_server", name, str(saved), str(port)],
             cwd=Path(__file__).parents[1],
             stdout=output,
             stderr=output,

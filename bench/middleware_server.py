@@ -1,4 +1,4 @@
-"""`python -m bench.behind_server mlflow|fastapi|litserve MODEL PORT`: a server that answers at `/with` and `/without`.
+"""`python -m bench.middleware_server mlflow|fastapi|litserve MODEL PORT`: a server that answers `/with` and `/without`.
 
 FastAPI and LitServe have the handler that people write, so that both addresses do the same but for the middleware.
 """
