@@ -15,7 +15,7 @@ from bench.first import bars as bars_of_first
 from bench.first import measure as measure_first
 from embedded.services import torchserve
 from embedded.stack import Stack, running
-from testing.moves import Move, move, wrong
+from testing.alias_moves import Move, move, wrong
 from testing.numbered_model import NumberedModel
 from testing.polling import until
 from testing.steady import Load, p99_by_ms

@@ -11,8 +11,8 @@ from statistics import fmean
 
 from embedded.stack import running
 from testing import crowd
+from testing.alias_moves import Move, move, wrong
 from testing.crowd import Crowd
-from testing.moves import Move, move, wrong
 from testing.numbered_model import NumberedModel
 from testing.steady import p99_by_ms
 

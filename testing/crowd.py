@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testing.moves import Move, move
+from testing.alias_moves import Move, move
 from testing.numbered_model import NumberedModel
 from testing.polling import until
 from testing.steady import Load

@@ -7,7 +7,7 @@ import signet_client.deployments.name_validation as of_client
 import signet_torchserve.name_validation as of_controller
 from hypothesis import example, given
 from hypothesis import strategies as st
-from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.mlflow_errors import DeploymentError
 from signet_torchserve.errors import NotServable
 
 

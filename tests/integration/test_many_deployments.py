@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from testing import crowd
-from testing.moves import move, out_of_turn
+from testing.alias_moves import move, out_of_turn
 from testing.steady import p99_ms
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from testing.moves import move
+from testing.alias_moves import move
 from testing.polling import until
 
 if TYPE_CHECKING:

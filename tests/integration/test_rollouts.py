@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from testing.moves import move, out_of_turn
+from testing.alias_moves import move, out_of_turn
 from testing.repository import ALIAS, MODEL, SAMPLES
 from testing.steady import p99_ms
 

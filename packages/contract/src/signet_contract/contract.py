@@ -192,7 +192,7 @@ class Contract:
         except ModuleNotFoundError as error:
             raise EnforcementMissing(error.name) from error
 
-        # A worker leaves unread only what could not become arrays.
+        # A worker leaves unread only what could not become arrays: these need not be tried again.
         whole = decision.read_whole(self._signature, decoded, self.policy, arrays_were_tried=is_unread)
         decoded.content, decoded.wrapped = whole.content, whole.wrapped  # the caller writes the answer by these
         model_input = self.fast_path(whole) if is_unread else None

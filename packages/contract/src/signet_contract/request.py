@@ -151,8 +151,10 @@ def _exact_json(body: bytes) -> Any:
 
 _LARGE_BYTES = 1 << 11
 _VERY_LARGE_BYTES = 1 << 16
+# Keys whose objects may hold long lists, and whether the limits of `chunked_lists.loads` hold in them.
 _LOOKED_INTO = dict.fromkeys(mlflow.FORMATS, True) | {"params": False}
 # How the seed's JSON in JSON begins; the outer JSON holds only texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')
 
-_FAST, _EXACT = Reader(_json, json_text.plain), Reader(_exact_json, _exact_json)
+_FAST = Reader(read=_json, read_whole=json_text.plain)
+_EXACT = Reader(read=_exact_json, read_whole=_exact_json)

@@ -27,7 +27,7 @@ class DeployOptions:
 def deploy(options: DeployOptions) -> int:
     """Create the deployment, or update the one that has this name, and return the exit code."""
     from signet_client.deployments import TorchServeClient  # noqa: PLC0415 -- MLflow, which predicting can do without
-    from signet_client.deployments.failure import DeploymentError  # noqa: PLC0415 -- as above
+    from signet_client.deployments.mlflow_errors import DeploymentError  # noqa: PLC0415 -- as above
 
     name = options.deployment_name
     try:

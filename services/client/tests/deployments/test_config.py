@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from signet_client.deployments.config import Config, configured
-from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.mlflow_errors import DeploymentError
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.deployments import cli
-from signet_client.deployments.failure import DeploymentError
 from signet_client.deployments.inputs import as_written, body
+from signet_client.deployments.mlflow_errors import DeploymentError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -60,12 +60,12 @@ def loads(body: bytes) -> Any:
             rest += body[position : found.start()], b'{"":%d}' % len(lists)
             lists[len(lists)] = read
             tables += isinstance(read, Table)
-            if tables > 1:
+            if tables > 1:  # two lists of records: columns of objects
                 raise ValueError("It has records in columns.")
             position = searched = end
         text = b"".join([*rest, body[position:]])
         # A placeholder is an object whose only name is the empty text. Any further empty text could be a name of the
-        # client's own that is taken for one. A list cut out of the middle of a text leaves what is no JSON.
+        # client's own that is taken for one. If what was cut out stood in a text, orjson refuses what is left.
         if not lists or len(text) > _FAR_BYTES or text.count(b'""') != len(lists):
             raise ValueError("It has no long lists, or others than of numbers, or empty texts.")
         document = _filled(orjson.loads(text), lists, _LEVELS)

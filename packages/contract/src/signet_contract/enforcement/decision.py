@@ -95,18 +95,16 @@ def read_whole(
         if source.is_csv or len(source.text) <= least:
             return source.exact()
         of_utf8(source.text)  # else all that stands before a wrong byte would be read first
-        # Either form ends in one of four ways: the body cannot be read or decided on so (the next is tried); it has
-        # no long list (it is read whole already); it is rejected (raised); nothing is wrong with it (it is read whole).
         for read in (
             partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
             partial(_in_chunks, mlflow_signature.inputs, source, least),
         ):
-            with suppress(MustReadWhole):  # then the next form may do
+            with suppress(MustReadWhole):  # it cannot be read or decided on in this form: the next may do
                 compact = read()
-                if compact.is_exact:
+                if compact.is_exact:  # it has no long list, so that it was read whole
                     return compact
-                with suppress(NothingWrong):
-                    _decide_and_explain(mlflow_signature, compact, policy)
+                with suppress(NothingWrong):  # nor can anything be: it is read whole below
+                    _decide_and_explain(mlflow_signature, compact, policy)  # raises what is wrong
                 break
         return source.exact()
 

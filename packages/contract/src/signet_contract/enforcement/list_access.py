@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from signet_contract.bulk import tables, typed_arrays
+from signet_contract.bulk import tables, typed_numbers
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
@@ -57,12 +57,12 @@ def chunks(values: Any) -> Iterator[tuple[int, Any]]:
     """The items in chunks, each with the number of its first item; raises `MustReadWhole` if that is not certain."""
     if isinstance(values, Numbers):
         _require_plain_column(values)
-        return ((start, chunk) for _, start, chunk in typed_arrays.columns(values, [0]))
+        return ((start, chunk) for _, start, chunk in typed_numbers.columns(values, [0]))
     if not isinstance(values, ChunkedList):
         return iter([(0, values)])
     if type(values.first) not in (int, float, bool):
         return values.chunks()
-    return ((start + row, typed) for start, chunk in typed_arrays.chunks(values) for row, typed in chunks(chunk))
+    return ((start + row, typed) for start, chunk in typed_numbers.chunks(values) for row, typed in chunks(chunk))
 
 
 def _require_plain_column(numbers: Numbers) -> None:
@@ -74,7 +74,7 @@ def _require_plain_column(numbers: Numbers) -> None:
 def taken(values: Any, rows: Sequence[int]) -> list[Any]:
     """Some items, by their ascending numbers; raises as `chunks`."""
     if isinstance(values, Numbers):
-        return [row[0] for row in typed_arrays.take(values, rows, [0])]
+        return [row[0] for row in typed_numbers.take(values, rows, [0])]
     return values.take(rows) if isinstance(values, ChunkedList) else [values[row] for row in rows]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from signet_contract.bulk import tables, typed_arrays
+from signet_contract.bulk import tables, typed_numbers
 from signet_contract.bulk.chunked_lists import ChunkedList
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement import list_access, value_kinds
@@ -81,7 +81,7 @@ def of_read_records(records: tables.Table) -> RegularTable | None:
 
     def cut(rows: Sequence[int], places: Sequence[int]) -> list[dict[str, Any]]:
         kept = [names[place] for place in places]
-        return [dict(zip(kept, row, strict=True)) for row in typed_arrays.take(records.rows, rows, places)]
+        return [dict(zip(kept, row, strict=True)) for row in typed_numbers.take(records.rows, rows, places)]
 
     return found and replace(found, names=names, cut=cut)
 
@@ -112,9 +112,9 @@ def of_lists(rows: Any) -> RegularTable | None:
         return None
 
     def columns(places: Sequence[int]) -> Chunks:
-        for start, chunk in typed_arrays.chunks(rows) if type(rows) is ChunkedList else [(0, rows)]:
+        for start, chunk in typed_numbers.chunks(rows) if type(rows) is ChunkedList else [(0, rows)]:
             if type(chunk) is Numbers:
-                yield from ((place, start + row, values) for place, row, values in typed_arrays.columns(chunk, places))
+                yield from ((place, start + row, values) for place, row, values in typed_numbers.columns(chunk, places))
             else:
                 values = _transposed(chunk, first)
                 yield from ((place, start, values[place]) for place in places)
@@ -139,8 +139,8 @@ def _of_read_lists(rows: Numbers) -> RegularTable | None:
     return RegularTable(
         range(len(rows.kinds)),
         lambda: len(rows),
-        lambda places: typed_arrays.columns(rows, places),
-        lambda chosen, places: typed_arrays.take(rows, chosen, places),
+        lambda places: typed_numbers.columns(rows, places),
+        lambda chosen, places: typed_numbers.take(rows, chosen, places),
     )
 
 

@@ -132,6 +132,7 @@ class Excerpt:
             kinds = self._kinds.get(violation.column)
             if row is None or kinds is None:
                 total += 1
+            # A row of no kind: its kind is counted by another row.
             elif (kind := kinds.of(row)) and (key := (violation.rule, violation.column, kind)) not in counted:
                 counted.add(key)
                 total += kinds.counts[kind]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from signet_contract.bulk import typed_arrays
+from signet_contract.bulk import typed_numbers
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement.value_kinds import as_array, types_of
@@ -214,12 +214,12 @@ def _chunks(content: ChunkedList | Numbers) -> Iterator[tuple[list[Any] | Array,
     if isinstance(content, Numbers):
         if content.labels is not None:
             raise MustReadWhole
-        for block in typed_arrays.blocks(content):
+        for block in typed_numbers.blocks(content):
             yield block.ravel(), (len(block), *content.shape)
         return
     first, of_first = flattened(content.first)
     are_alike = set(map(type, first)) in ({int}, {float}, {bool})
-    for _, chunk in typed_arrays.chunks(content) if are_alike else content.chunks():
+    for _, chunk in typed_numbers.chunks(content) if are_alike else content.chunks():
         if isinstance(chunk, Numbers):
             yield from _chunks(chunk)
             continue

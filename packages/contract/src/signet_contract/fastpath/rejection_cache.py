@@ -49,15 +49,13 @@ def cache_key(decoded: DecodedRequest) -> Hashable:
     source, content = decoded.source, decoded.content
     if source is None or len(source.text) > MAX_BODY_BYTES or source.is_csv or decoded.params is not None:
         return None
-    names: Hashable = None
+    if decoded.format is Format.SPLIT and type(content) is dict and "columns" in content:
+        columns = content["columns"]
+        # Names that are no texts would be in the key by their types alone.
+        if type(columns) is not list or set(map(type, columns)) != {str}:
+            return None
     try:
-        if decoded.format is Format.SPLIT and type(content) is dict and "columns" in content:
-            content = dict(content)
-            columns = content.pop("columns")
-            if type(columns) is not list or set(map(type, columns)) != {str}:
-                return None
-            names = tuple(columns)
-        return (decoded.format, decoded.is_inside, names, _key(content))
+        return (decoded.format, decoded.is_inside, _key(content))
     except (_Particular, RecursionError):
         return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from signet_client.deployments import local_server, name_validation
 from signet_client.deployments.client import TorchServeClient, refuse_foreign, use_registry
 from signet_client.deployments.config import Config
-from signet_client.deployments.failure import as_mlflow_tells
+from signet_client.deployments.mlflow_errors import as_mlflow_tells
 from signet_client.settings import Settings
 
 if TYPE_CHECKING:

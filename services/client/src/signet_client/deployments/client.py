@@ -22,7 +22,7 @@ from mlflow.protos.databricks_pb2 import (
 from signet_client.deployments import inputs as request
 from signet_client.deployments import model_uris, name_validation, rollout
 from signet_client.deployments.config import Config, configured
-from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
+from signet_client.deployments.mlflow_errors import DeploymentError, as_mlflow_tells
 from signet_client.deployments.tag_names import PENDING, REASON, STATUS
 from signet_client.errors import InvalidSetting, OtherRegistry
 from signet_client.mlflow_credentials import credentials_in_files, without_credentials

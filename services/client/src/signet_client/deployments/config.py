@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.mlflow_errors import DeploymentError
 from signet_client.deployments.tag_names import PREFIX
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.mlflow_errors import DeploymentError
 
 _FORMATS = {"dataframe_split", "dataframe_records", "instances", "inputs", "data"}
 

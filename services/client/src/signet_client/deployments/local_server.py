@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, INVALID_STATE
 
 from signet_client.deployments import model_uris, rollout
-from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.mlflow_errors import DeploymentError
 
 if TYPE_CHECKING:
     from signet_client.deployments.config import Config

@@ -16,7 +16,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREA
 # Private to MLflow: the one place where `models:/name@alias` and the like are read. Pinned by tests/integration.
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
-from signet_client.deployments.failure import DeploymentError, is_unanswered
+from signet_client.deployments.mlflow_errors import DeploymentError, is_unanswered
 from signet_client.deployments.tag_names import OF_ONE_VERSION
 
 if TYPE_CHECKING:

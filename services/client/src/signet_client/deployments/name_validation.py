@@ -6,7 +6,7 @@ import re
 
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from signet_client.deployments.failure import DeploymentError
+from signet_client.deployments.mlflow_errors import DeploymentError
 
 # As signet_torchserve.name_validation has them; tests/integration holds both equal.
 MAX_LENGTH = 246

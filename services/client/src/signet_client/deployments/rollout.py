@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, DEADLINE_EXCEEDED, INTERNA
 from rich.console import Console
 from rich.text import Text
 
-from signet_client.deployments.failure import DeploymentError, is_unanswered
+from signet_client.deployments.mlflow_errors import DeploymentError, is_unanswered
 from signet_client.deployments.tag_names import FAILED, PENDING, READY, REASON, REFUSED, REPLICA, STATUS
 from signet_client.predict import is_unknown_deployment
 

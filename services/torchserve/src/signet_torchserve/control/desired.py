@@ -97,7 +97,8 @@ class Follower:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
         A deployment whose version cannot be read, or was deleted, goes on with what serves, perhaps an older version.
-        Of such a deployment the store keeps the version that carried the alias last, because `_was_deleted` needs it.
+        Of such a deployment the store keeps the version that carried the alias last, not the one that goes on: else the
+        next look could not tell that it was deleted (`_was_deleted`).
 
         Args:
             serving: what answers, and goes on if the registry is in trouble with that model alone.

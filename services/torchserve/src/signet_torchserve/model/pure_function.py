@@ -26,7 +26,7 @@ from signet_torchserve.model.operator_kinds import (
     VIEWS,
     WRITES,
 )
-from signet_torchserve.model.unwritten_memory import UnwrittenMemory
+from signet_torchserve.model.written_parts import WrittenParts
 
 _DROPOUTS = frozenset(
     name + in_place
@@ -175,9 +175,9 @@ class _MemoryCheck:
 
     def refuse(self, graph: JsonGraph, weights: _LiesIn) -> None:
         """Check a program's outermost graph, and the graphs that it calls."""
-        self._refuse_read("its output", self._check(graph, weights, UnwrittenMemory(graph)))
+        self._refuse_read("its output", self._check(graph, weights, WrittenParts(graph)))
 
-    def _check(self, graph: JsonGraph, lies_in: _LiesIn, parts: UnwrittenMemory) -> frozenset[_Memory]:
+    def _check(self, graph: JsonGraph, lies_in: _LiesIn, parts: WrittenParts) -> frozenset[_Memory]:
         """Check each call of a graph. Returns the memory that the graph's outputs may lie in.
 
         Args:
@@ -190,7 +190,7 @@ class _MemoryCheck:
             call = Call(node)
             memory = frozenset[_Memory]()
             for inner in call.graphs:
-                inner_parts = UnwrittenMemory(inner)
+                inner_parts = WrittenParts(inner)
                 parts.hand_on(_operands(call, inner), inner_parts)
                 memory |= self._check(inner, _handed(call, inner, lies_in), inner_parts)
             if not call.graphs:
@@ -198,15 +198,17 @@ class _MemoryCheck:
             lies_in.update(dict.fromkeys(call.outputs, memory))
         return _of(lies_in, names(graph["outputs"]))
 
-    def _call(self, call: Call, lies_in: _LiesIn, parts: UnwrittenMemory) -> frozenset[_Memory]:
+    def _call(self, call: Call, lies_in: _LiesIn, parts: WrittenParts) -> frozenset[_Memory]:
         """Check one operator. Returns the memory that its results may lie in."""
         targets = written(call)
         # 1. An operator that writes to a weight changes the model's state.
         for memory in _of(lies_in, targets):
             if memory.weight:
                 raise _changes_state(memory.weight, call.operator)
-        is_view = call.name in VIEWS or not call.is_of_tensors  # what is none of torch's, as getitem, hands tensors on
-        if not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like")):
+        # What is no operator on tensors, as Python's getitem, only hands them on.
+        is_view = call.name in VIEWS or not call.is_of_tensors
+        reads = not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like"))
+        if reads:
             # 2. All that an operator reads must be written. A tensor that it only overwrites is not read.
             is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
             unread = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []

@@ -87,23 +87,9 @@ def _refuse_inputs(
         if "user_input" in spec or "constant_input" in spec
     ]
     order = call["forward_arg_names"] or []
-    given = [name for name, _ in wanted]
-    # If only some names are the program's, or they stand elsewhere in another spelling, inputs would be fed to other
-    # arguments than they were meant for.
-    by_name = set(given) == set(order[: len(wanted)])  # as `Program` calls it
-    if not by_name and (known := [name for name in given if name in order]):
-        raise NotServable(
-            f"The signature names the inputs {given}, of which its program takes {known} by name: expected all of "
-            f"{order[: len(wanted)]}, or other names for all inputs."
-        )
-    alike = [_letters(name) for name in order[: len(wanted)]]
-    if not by_name and any(
-        _letters(name) in alike and _letters(name) != there for name, there in zip(given, alike, strict=False)
-    ):
-        raise NotServable(
-            f"The signature names the inputs {given}, which would be fed in this order to {order[: len(wanted)]}: "
-            "expected the same names, or the same order."
-        )
+    by_name = {name for name, _ in wanted} == set(order[: len(wanted)])  # as `Program` calls it
+    if not by_name:
+        _refuse_ambiguous_names([name for name, _ in wanted], order)
     for (name, shape), argument in zip(
         sorted(wanted, key=lambda item: order.index(item[0])) if by_name else wanted, taken, strict=False
     ):
@@ -115,6 +101,22 @@ def _refuse_inputs(
             raise NotServable(
                 f"The {what} of its signature has the shape {tuple(shape)}, but its program takes {tuple(sizes)}."
             )
+
+
+def _refuse_ambiguous_names(given: list[str | None], order: list[str]) -> None:
+    """Refuse names that would be fed by their order, to other arguments than they seem to be meant for."""
+    taken = order[: len(given)]
+    if known := [name for name in given if name in order]:
+        raise NotServable(
+            f"The signature names the inputs {given}, of which its program takes {known} by name: expected all of "
+            f"{taken}, or other names for all inputs."
+        )
+    spelled, places = list(map(_letters, given)), list(map(_letters, taken))
+    if any(name in places and name != place for name, place in zip(spelled, places, strict=False)):
+        raise NotServable(
+            f"The signature names the inputs {given}, which would be fed in this order to {taken}: "
+            "expected the same names, or the same order."
+        )
 
 
 def _letters(name: str | None) -> str | None:

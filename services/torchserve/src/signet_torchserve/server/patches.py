@@ -87,7 +87,8 @@ _BATCHES = Patch(
 #    that part is 102 (Processing). This replaces a test for a request's own time limit, which none of ours has.
 # 2. A request that is kept takes the place of a new one in the next batch. Now a batch has up to `batch_size` new ones.
 # 3. An idle worker waits for a request while it holds a lock, and a worker that keeps requests waits for that lock.
-#    `Model.pollInferJob` takes no lock any more: the queue has its own.
+#    `Model.pollInferJob` takes no lock any more: the queue has its own. What unlocks asks before whether its thread has
+#    the lock, so that it may stay.
 UNDECIDED = Patch(
     name="undecided requests",
     purpose="A request on which enforcement is deciding keeps nobody waiting.",
@@ -95,7 +96,7 @@ UNDECIDED = Patch(
     changes={
         _MODEL: [
             # incNumJobTickets, pop, | aload this, getfield lock, invokevirtual lockInterruptibly, | aload, getfield
-            # … | seven times nop | … (a thread that does not hold the lock does not unlock it)
+            # … | seven times nop | …
             _code("b6022d 57 2a b40100 b601b8 2a b400ef 12f2", "b6022d 57 00 000000 000000 2a b400ef 12f2"),
         ],
         "org/pytorch/serve/wlm/WorkLoadManager.class": [

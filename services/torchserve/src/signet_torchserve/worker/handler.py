@@ -170,10 +170,11 @@ class SignatureHandler:
         if self.undecided:
             self.undecided.keep_only({request.identifier for request in batch})
         decisions = [self._decided_at_once(request, tally) for request in batch]
-        undecided = [index for index, decision in enumerate(decisions) if decision is None]
-        if undecided and (len(undecided) == len(batch) or not self.undecided.are_kept):
-            self.undecided.wait()  # nothing else can be answered meanwhile
-        for index in undecided:
+        waiting = [index for index, decision in enumerate(decisions) if decision is None]
+        # Nothing else can be answered meanwhile, or this TorchServe takes no answers for a part of a batch.
+        if waiting and (len(waiting) == len(batch) or not self.undecided.are_kept):
+            self.undecided.wait()
+        for index in waiting:
             decisions[index] = self._decided_meanwhile(batch[index], tally)
         outputs = iter(self._run([it.model_input for it in decisions if isinstance(it, Admitted)]))
         return [

@@ -29,7 +29,8 @@ _SCRIPT = os.path.join("ts", "model_service_worker.py")  # noqa: PTH118 -- pathl
 _WAIT = """
 # Each signal is handed on to the worker, which is the process $1.
 for name in HUP INT QUIT TERM USR1 USR2; do trap "came=$name; kill -$name $1 2>/dev/null" $name; done
-# One line tells how the worker ended. `read` fails when a signal comes: wait on. If none came, nobody is left to tell.
+# One line tells how the worker ended. `read` fails when a signal has come: then wait on. If it fails without one, the
+# forking process is gone.
 while came=; ! read -r how number; do [ "$came" ] || exit 1; done
 # End in the same way: with its exit code, or by the same signal. The worker has dumped its core, so the shell does not.
 [ "$how" = exit ] && exit "$number"

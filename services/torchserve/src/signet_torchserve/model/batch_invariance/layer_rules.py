@@ -60,7 +60,10 @@ def _multiplied(step: Step, left: Tensor, right: Tensor) -> Rows:
     if from_last > _MATRIX and other.ndim > _MATRIX:  # each row has a matrix of its own
         broadcast(step, [left, right])  # raises if they do not fit
     # Rows must not be summed: on the left the last dimension is, on the right the last but one, or a vector's only one.
-    step.demand(from_last > 1 if is_left else from_last != _MATRIX and one.ndim > 1)
+    if is_left:
+        step.demand(from_last > 1)
+    else:
+        step.demand(from_last != _MATRIX and one.ndim > 1)
     # A vector on the other side takes one dimension from the result.
     if other.ndim == 1 and (is_left or from_last > _MATRIX):
         from_last -= 1

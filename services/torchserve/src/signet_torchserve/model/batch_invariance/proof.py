@@ -149,7 +149,8 @@ class _Proof:
             return [None] * len(results)
         rule = _RULES.get(step.name)
         has_row_numbers = any(tensor.rows and tensor.rows.are_numbers for tensor in given.values())
-        if rule is None or (has_row_numbers and call.name != "index"):  # a number says which rows stand before it
+        # Rows' numbers may only choose rows: any other use makes an answer depend on its place in the batch.
+        if rule is None or (has_row_numbers and call.name != "index"):
             raise Mixed(call.operator)
         try:
             outcome = rule(step)

@@ -105,7 +105,7 @@ def _interleaved(step: Step) -> Outcome:
 
 
 def _reshaped(step: Step) -> Outcome:
-    """The elements keep their order, so what stands before the rows keeps its size: the dimensions times `outer`.
+    """The elements keep their order, so as many stand before the rows: the dimensions' product times `outer`.
 
     Example: [2, rows, 3] becomes [2 * rows, 3], of which the rows are `Rows(0, outer=2)`.
     """

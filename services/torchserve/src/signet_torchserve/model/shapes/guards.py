@@ -189,7 +189,7 @@ class Guards:
                 value=ast.Subscript(value=ast.Name(id="L"), slice=ast.Constant(value=str(base))),
                 slice=ast.Constant(value=int(number)),
             ):
-                if base == "flat_args":
+                if base == "flat_args":  # torch's list of all inputs
                     return number if number < len(self.names) else None
                 name = f"{base}_{number}"
         return self.names.index(name) if name in self.names else None
@@ -215,6 +215,7 @@ def _parsed(text: str) -> ast.Expression:
 
 
 def _is_within(value: int, low: int | None, high: int | None) -> bool:
+    # torch.export gives `LEAST_BOUND` to every free size, but its module takes 1.
     return (low is None or low <= LEAST_BOUND or value >= low) and (high is None or value <= high)
 
 

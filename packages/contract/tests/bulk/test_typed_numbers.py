@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signet_contract.bulk import large_json, typed_arrays
+from signet_contract.bulk import large_json, typed_numbers
 from signet_contract.bulk.chunked_lists import MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 
@@ -32,13 +32,13 @@ def test_numbers_are_typed_as_json_typed_them(data: st.DataObject) -> None:
     assert list(map(repr, zip(*read, strict=True))) == [repr(tuple(row)) for row in rows]
     chosen = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=5)) | {0, len(rows) - 1})
     places = data.draw(st.permutations(range(len(of_columns))))
-    taken = typed_arrays.take(numbers, chosen, places)
+    taken = typed_numbers.take(numbers, chosen, places)
     assert repr(taken) == repr([[rows[row][place] for place in places] for row in chosen])
 
 
 def _columns(numbers: Numbers, width: int) -> list[list[Any]]:
     found: list[list[Any]] = [[] for _ in range(width)]
-    for place, start, values in typed_arrays.columns(numbers, range(width)):
+    for place, start, values in typed_numbers.columns(numbers, range(width)):
         assert start == len(found[place])
         found[place] += values.tolist()
     return found

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 from signet_client import errors
-from signet_client.deployments.failure import DeploymentError, as_mlflow_tells
+from signet_client.deployments.mlflow_errors import DeploymentError, as_mlflow_tells
 
 
 def _told(error: Exception) -> DeploymentError:

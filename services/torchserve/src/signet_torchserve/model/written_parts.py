@@ -22,7 +22,7 @@ class _Part:
     places: range = range(0)
 
 
-class UnwrittenMemory:
+class WrittenParts:
     """Follows the tensors of one graph that lie in memory which was unwritten when an operator returned it.
 
     Args:
@@ -38,7 +38,7 @@ class UnwrittenMemory:
         """Begin to follow a tensor whose memory is unwritten, with its views."""
         self._parts[tensor] = _Part(tensor)
 
-    def hand_on(self, operands: dict[str, str], inner: UnwrittenMemory) -> None:
+    def hand_on(self, operands: dict[str, str], inner: WrittenParts) -> None:
         """Let a called graph follow those of its inputs that are whole unwritten tensors here (`operands`)."""
         for name, operand in operands.items():
             if operand in self._parts and self._parts[operand].dim is None:

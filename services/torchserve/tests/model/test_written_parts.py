@@ -8,7 +8,7 @@ import torch
 from programs import document, floats, of
 from signet_torchserve.model.operator_calls import Call
 from signet_torchserve.model.operator_kinds import UNWRITTEN
-from signet_torchserve.model.unwritten_memory import UnwrittenMemory
+from signet_torchserve.model.written_parts import WrittenParts
 
 
 def is_completed(write: Callable[[torch.Tensor], Any]) -> bool:
@@ -20,7 +20,7 @@ def is_completed(write: Callable[[torch.Tensor], Any]) -> bool:
         return result
 
     graph = document(of(program), floats(5, 4))["graph_module"]["graph"]
-    memory = UnwrittenMemory(graph)
+    memory = WrittenParts(graph)
     completed = False
     for call in map(Call, graph["nodes"]):
         memory.note_view(call)

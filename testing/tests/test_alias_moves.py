@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import pytest
 
-from testing.moves import Move, out_of_turn
+from testing.alias_moves import Move, out_of_turn
 from testing.steady import Exchange, Question
 
 QUESTION = Question(b"{}", HTTPStatus.OK, lambda version: version)
