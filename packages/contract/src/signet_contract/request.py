@@ -46,7 +46,7 @@ class RawBody:
         return decoded
 
     def unread(self) -> DecodedRequest:
-        """A request whose body has not been read: only its source is known, and its format is a guess."""
+        """A request whose body has not been read: only its source is known, and its format is not."""
         return DecodedRequest(Format.INPUTS, UNREAD, source=self)
 
     def exact(self) -> DecodedRequest:

@@ -64,8 +64,8 @@ def loads(body: bytes) -> Any:
                 raise ValueError("It has records in columns.")
             position = searched = end
         text = b"".join([*rest, body[position:]])
-        # A placeholder is an object whose only name is the empty text. Any further empty text could be a name of the
-        # client's own that is taken for one. If what was cut out stood in a text, orjson refuses what is left.
+        # A placeholder is {"": number}. Any other empty text could be of one that the client has made up. If a list was
+        # cut out of the middle of a text, the placeholder's quotes end that text, and orjson refuses it.
         if not lists or len(text) > _FAR_BYTES or text.count(b'""') != len(lists):
             raise ValueError("It has no long lists, or others than of numbers, or empty texts.")
         document = _filled(orjson.loads(text), lists, _LEVELS)

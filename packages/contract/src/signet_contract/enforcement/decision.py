@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -99,14 +98,17 @@ def read_whole(
             partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
             partial(_in_chunks, mlflow_signature.inputs, source, least),
         ):
-            with suppress(MustReadWhole):  # it cannot be read or decided on in this form: the next may do
+            try:
                 compact = read()
                 if compact.is_exact:  # it has no long list, so that it was read whole
                     return compact
-                with suppress(NothingWrong):  # nor can anything be: it is read whole below
-                    _decide_and_explain(mlflow_signature, compact, policy)  # raises what is wrong
+                _decide_and_explain(mlflow_signature, compact, policy)  # raises what is wrong
+            except NothingWrong:
                 break
-        return source.exact()
+            except MustReadWhole:  # it cannot be read or decided on in this form: the next may do
+                continue
+            break
+        return source.exact()  # it may be right, and only a whole body is admitted
 
 
 def _in_arrays(decoded: DecodedRequest, source: RawBody, *, were_tried: bool) -> DecodedRequest:

@@ -5,6 +5,7 @@ A request in compact form (`list_access`) is looked through chunk by chunk.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -58,6 +59,11 @@ class RegularTable:
     """Whether the values have been sorted by kind already, as of records, which are looked through for their names."""
     rows_of_names: Sequence[int] = ()
     """Of records, the first row with each name."""
+
+    def require_regular(self) -> None:
+        """Look at all rows; raises `Irregular` if one differs from the first in form."""
+        deque(self.columns(()), maxlen=0)
+        self.rows()
 
 
 def of_frame(frame: pd.DataFrame) -> RegularTable:

@@ -13,7 +13,6 @@ then rejected as if it ended there.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -86,9 +85,8 @@ class Excerpt:
                 unchecked_names.reject(table.names, policy)
             kept = self._kept(schema, table, policy)
         except SignatureMismatch:
-            if not table.is_counted:  # the names are those of the first row: see whether the other rows have the same
-                deque(table.columns(()), maxlen=0)  # raises `Irregular` if not: then that is what is wrong
-                table.rows()
+            if not table.is_counted:  # the names are those of the first row, and others may differ
+                table.require_regular()
             raise
         if table.is_counted and table.rows() * len(kept) > MAX_CELLS:
             raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
@@ -132,7 +130,7 @@ class Excerpt:
             kinds = self._kinds.get(violation.column)
             if row is None or kinds is None:
                 total += 1
-            # A row of no kind: its kind is counted by another row.
+            # `of` knows the first rows of each kind, and None for any other row: a first row has counted its kind.
             elif (kind := kinds.of(row)) and (key := (violation.rule, violation.column, kind)) not in counted:
                 counted.add(key)
                 total += kinds.counts[kind]

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from functools import lru_cache, partial
+from functools import lru_cache
 from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import Any
@@ -51,19 +51,24 @@ def main(address: str, memory_bytes: int = MEMORY_BYTES) -> None:
 
     gc.freeze()  # else a look for garbage would copy every page into each fork
     count = min(max(FEWEST, os_compat.cores()), MOST)
-    listeners = []
-    for path in (address, service_client.large_address(address)):
-        Path(path).unlink(missing_ok=True)
-        listeners.append(Listener(path, family="AF_UNIX", backlog=_BACKLOG))
-    small, large = listeners
-    forked = partial(_forked, memory_bytes)
-    is_large = {forked(listener, is_large=listener is large): listener is large for listener in listeners * count}
+    small, large = _listener(address), _listener(service_client.large_address(address))
+    listener_of: dict[int, Listener] = {}  # by process id
+
+    def fork(listener: Listener) -> None:
+        listener_of[_forked(memory_bytes, listener, is_large=listener is large)] = listener
+
+    for listener in (small, large) * count:
+        fork(listener)
     while True:
         pid, status = os.wait()
         if status:  # ended at a deadline, by the system, or by a fault that may come again at once
             time.sleep(_PAUSE_S)
-        was_large = is_large.pop(pid)
-        is_large[forked(large if was_large else small, is_large=was_large)] = was_large
+        fork(listener_of.pop(pid))
+
+
+def _listener(address: str) -> Listener:
+    Path(address).unlink(missing_ok=True)
+    return Listener(address, family="AF_UNIX", backlog=_BACKLOG)
 
 
 def _forked(memory_bytes: int, listener: Listener, *, is_large: bool) -> int:

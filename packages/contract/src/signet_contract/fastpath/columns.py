@@ -26,7 +26,7 @@ _MAX_NARROWED = 64  # sets of absent columns that are remembered
 Bounds = tuple[float, float]
 """What values lie strictly between."""
 
-_ZEROS_AND_ONES = (-1.0, 2.0)
+_ZEROS_AND_ONES = (-1.0, 2.0)  # the integers between
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class _Type:
 
     def bounds_for(self, found: AbstractSet[type]) -> Bounds | None:
         """What values of the types `found` must lie between; None if that is undecided."""
-        are_nulls_plain = NoneType not in found or float in found  # see `or_null`
+        # Nulls beside integers alone are undecided: pandas would make floats of these.
+        are_nulls_plain = NoneType not in found or float in found
         if not (found <= self.kinds and are_nulls_plain):
             return None
         if self.wants_float and float not in found:

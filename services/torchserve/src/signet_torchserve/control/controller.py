@@ -158,16 +158,14 @@ class Controller:
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
         # Nothing served before a model's first version: its last good one is None, and need not be asked for.
         last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
-        may_serve = {(name, it.identity): it for name, it in (*last_good.items(), *desired.items()) if it is not None}
-        answering = ((name, it.revision) for name, it in deployments.items())
-        serves = {(name, it.identity) for name, it in answering if it is not None} & self._proven
+        settled = {(name, it.revision.identity) for name, it in deployments.items() if it.revision} & self._proven
         observed = Observed(
             deployments=deployments,
             rollouts=[RunningRollout(it.name, it.revision, it.kind, it.is_cancelled) for it in self._rollouts],
             proven=frozenset(self._proven),
             draining=dict(self._draining),
             ending=frozenset(self._tasks),
-            cached={key for key in may_serve.keys() - serves if self._store.is_cached(key[0], may_serve[key])},
+            cached=self._observer.cached((*last_good.items(), *desired.items()), settled),
             last_good=last_good,
             archived=self._store.stems(),
         )

@@ -157,7 +157,7 @@ class Follower:
         """What the registry lists now; of the last listing it keeps the models that have not changed, for a while."""
         began = time.monotonic()
         if self.failures:
-            # Raises if the registry is still away: `begin` would wait as well, and swallow the error.
+            # Only for its error, if the registry is still away: `begin` would wait as long, and say nothing.
             self._registry.desired()
         self._has_changed = False
         changed = self._registry.changes.begin()  # before the listing, so that no change falls between the two

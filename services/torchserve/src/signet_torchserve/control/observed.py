@@ -8,7 +8,7 @@ again in turn, a few at each look: with up to ten models a change by hand is see
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -142,3 +142,10 @@ class Observer:
                 }
                 self._seen[name] = now, Deployment(default, versions)
         return {name: deployment for name, (_, deployment) in self._seen.items()}
+
+    def cached(
+        self, revisions: Iterable[tuple[str, Revision | None]], settled: AbstractSet[tuple[str, tuple[int, str]]]
+    ) -> set[tuple[str, tuple[int, str]]]:
+        """Name and identity of the revisions whose archives lie on disk; for those that are settled nobody looks."""
+        found = {(name, it.identity): it for name, it in revisions if it is not None}
+        return {key for key in found.keys() - settled if self._store.is_cached(key[0], found[key])}

@@ -20,7 +20,7 @@ from signet_contract.model_input import Array, ModelInput
 
 from signet_torchserve.model.code_generation.graph import Graph
 from signet_torchserve.model.code_generation.source import Unsupported
-from signet_torchserve.model.loaded_program import LoadedProgram
+from signet_torchserve.model.program_protocol import LoadedProgram
 from signet_torchserve.model.torch_module import TorchModule
 
 # What torch, or Python where it computes with sizes, raises for an input that the program cannot take.

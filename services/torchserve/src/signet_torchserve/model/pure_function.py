@@ -209,11 +209,12 @@ class _MemoryCheck:
         is_view = call.name in VIEWS or not call.is_of_tensors
         reads = not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like"))
         if reads:
-            # 2. All that an operator reads must be written. A tensor that it only overwrites is not read.
+            # 2. All that an operator reads must be written. What it only overwrites, it does not read.
             is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
-            unread = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []
-            self._refuse_read(call.operator, _of(lies_in, (name for name in call.tensors if name not in unread)))
-            # 3. A tensor that is overwritten as a whole may have been the last unwritten part of its memory.
+            only_overwritten = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []
+            read = [name for name in call.tensors if name not in only_overwritten]
+            self._refuse_read(call.operator, _of(lies_in, read))
+            # 3. If a target was the last unwritten part of its memory, the memory is written from now on.
             for target in targets if is_overwritten else ():
                 if parts.write(target):
                     self._unwritten -= _of(lies_in, [target])

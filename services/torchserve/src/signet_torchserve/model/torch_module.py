@@ -13,7 +13,7 @@ import torch
 
 from signet_torchserve.errors import NotServable
 from signet_torchserve.model import operator_support
-from signet_torchserve.model.loaded_program import Form
+from signet_torchserve.model.program_protocol import Form
 from signet_torchserve.model.shapes.guards import Guards
 
 

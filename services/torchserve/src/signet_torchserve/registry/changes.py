@@ -70,13 +70,13 @@ class RegistryChanges:
     def begin(self) -> AbstractSet[str] | None:
         """Set the mark to the newest ETag that the server has given since the last `begin`, or ask for one.
 
-        A listing after that sees every change before the mark.
+        A listing that is read after this call has all changes up to the mark.
 
         Returns:
             Names of the models that have changed since the mark before; None if the server does not tell.
         """
         if self._newest is None:
-            answer = self._ask({} if self.mark is None else {"If-None-Match": self.mark})
+            answer = self._ask_and_note({} if self.mark is None else {"If-None-Match": self.mark})
             if answer is not None and answer.status_code == HTTPStatus.NOT_MODIFIED:
                 return frozenset()
         newest, self._newest = self._newest, None  # at once: another thread may be asking
@@ -92,10 +92,10 @@ class RegistryChanges:
         """Whether there may be any since this was the mark, or come within `wait_s`; any thread may ask."""
         if mark is None:
             return True
-        answer = self._ask({"If-None-Match": mark, "Prefer": f"wait={wait_s}"}, wait_s)
+        answer = self._ask_and_note({"If-None-Match": mark, "Prefer": f"wait={wait_s}"}, wait_s)
         return answer is None or answer.status_code != HTTPStatus.NOT_MODIFIED
 
-    def _ask(self, headers: dict[str, str], wait_s: int = 0) -> requests.Response | None:
+    def _ask_and_note(self, headers: dict[str, str], wait_s: int = 0) -> requests.Response | None:
         if not self._is_server:
             return None
         try:

@@ -86,9 +86,10 @@ _BATCHES = Patch(
 # 1. For a request that goes on (`ts_stream_next`) it sends a part of the answer. Now it sends nothing if the status of
 #    that part is 102 (Processing). This replaces a test for a request's own time limit, which none of ours has.
 # 2. A request that is kept takes the place of a new one in the next batch. Now a batch has up to `batch_size` new ones.
-# 3. An idle worker waits for a request while it holds a lock, and a worker that keeps requests waits for that lock.
-#    `Model.pollInferJob` takes no lock any more: the queue has its own. What unlocks asks before whether its thread has
-#    the lock, so that it may stay.
+# 3. Java has a thread for each worker. The thread of an idle worker holds its version's lock while it waits for a
+#    request; the thread of another worker, which has kept requests to send, waits for that lock. `Model.pollInferJob`
+#    takes no lock any more: the queue has its own. The `finally` that unlocks first asks whether its thread has the
+#    lock, so that it may stay.
 UNDECIDED = Patch(
     name="undecided requests",
     purpose="A request on which enforcement is deciding keeps nobody waiting.",

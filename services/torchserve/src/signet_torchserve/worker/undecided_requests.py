@@ -21,7 +21,7 @@ Else the whole batch waits until all its requests are decided.
 WAIT_S = 0.001
 """How long a batch waits for decisions if all of its requests are undecided. Then new requests may join it."""
 FRESH_S = 0.004
-"""How long it waits instead for a question that was asked less than `WAIT_S` ago: most decisions take less."""
+"""How long a batch waits instead for a question that was asked less than `WAIT_S` ago: most decisions take less."""
 
 
 class Admitted(NamedTuple):

@@ -59,12 +59,12 @@ def _multiplied(step: Step, left: Tensor, right: Tensor) -> Rows:
     from_last = one.ndim - rows.dim
     if from_last > _MATRIX and other.ndim > _MATRIX:  # each row has a matrix of its own
         broadcast(step, [left, right])  # raises if they do not fit
-    # Rows must not be summed: on the left the last dimension is, on the right the last but one, or a vector's only one.
+    # A product sums the left's last dimension with the right's last but one, or a vector's only one: no rows there.
     if is_left:
         step.demand(from_last > 1)
     else:
         step.demand(from_last != _MATRIX and one.ndim > 1)
-    # A vector on the other side takes one dimension from the result.
+    # A vector on the other side takes one dimension from the result: [rows, 3] @ [3] is [rows].
     if other.ndim == 1 and (is_left or from_last > _MATRIX):
         from_last -= 1
     return rows.at(ndim - from_last)

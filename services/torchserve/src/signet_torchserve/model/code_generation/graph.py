@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from signet_torchserve.model.code_generation.source import DTYPES, Source, Unsupported
-from signet_torchserve.model.loaded_program import Form
+from signet_torchserve.model.program_protocol import Form
 from signet_torchserve.model.pt2_schema import LAYOUTS, SCHEMA_VERSION, program_json
 from signet_torchserve.model.shapes.guards import Guards
 
