@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import subprocess
@@ -102,6 +103,7 @@ def _forked(file: Path, writing: int, ending: int) -> int:
     pid = os.fork()
     if pid:
         return pid
+    gc.disable()  # it would write to the pages of all that this process has inherited
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
             own = bytearray(b"z" * 24 * MIB)

@@ -862,11 +862,11 @@ def test_no_exception_ends_the_controller(replica: Replica, monkeypatch: pytest.
     trouble = [RuntimeError("out of luck")] * 2
     revisions = replica.registry.desired
 
-    def unlucky() -> dict[str, Revision]:
+    def unlucky(changed: set[str] | None = None) -> dict[str, Revision]:
         if trouble:
             raise trouble.pop()
         stop.set()
-        return revisions()
+        return revisions(changed)
 
     stop = threading.Event()
     monkeypatch.setattr(replica.registry, "desired", unlucky)

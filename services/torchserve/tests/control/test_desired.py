@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,7 +97,7 @@ def lists() -> list[dict[str, Revision]]:
 
 
 @pytest.fixture
-def away() -> list[RegistryUnreachable]:
+def away() -> list[Exception]:
     """What looks at the registry raise, one after the other; once there is no more, it answers."""
     return []
 
@@ -112,7 +113,7 @@ def follower(
     server: Server,
     tmp_path: Path,
     lists: list[dict[str, Revision]],
-    away: list[RegistryUnreachable],
+    away: list[Exception],
     tardy: list[float],
 ) -> Iterator[Follower]:
     asked_for: list[set[str] | None] = []
@@ -167,6 +168,21 @@ def test_only_what_has_changed_is_read_again(
     assert read[3:] == [None]
 
 
+def test_a_look_that_fails_loses_no_change(
+    follower: Follower, server: Server, away: list[Exception], lists: list[dict[str, Revision]]
+) -> None:
+    """Whatever it fails with: the next one reads all."""
+    for number, error in enumerate([RegistryUnreachable("away"), RuntimeError("out of luck")]):
+        follower.look({})
+        server.etag, server.changed = f'"changed {number}"', '["iris"]'
+        away.append(error)
+        with suppress(RuntimeError):
+            follower.look({})
+        seen = follower.look({}).revisions
+        assert seen == lists[-1]
+        assert follower._registry.asked_for[-1] is None  # type: ignore[attr-defined]  # a registry in memory
+
+
 def test_who_listens_is_told_of_each_change(
     follower: Follower, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +209,7 @@ def test_who_listens_is_told_of_each_change(
 
 
 def test_a_server_that_was_away_tells_from_the_first_look_at_which_it_answers(
-    follower: Follower, server: Server, away: list[RegistryUnreachable]
+    follower: Follower, server: Server, away: list[Exception]
 ) -> None:
     """What is changed right after it is back is news, also for a replica that has started without it."""
     away += [RegistryUnreachable("it starts")] * 2

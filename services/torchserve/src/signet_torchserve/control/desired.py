@@ -163,6 +163,7 @@ class Follower:
         changed = self._registry.changes.begin()  # before the listing, so that no change falls between the two
         if self._listing is None or began >= self._read_anew_at:
             changed = None
+        self._listing = None  # whatever goes wrong now, the next look reads all
         listing = self._registry.desired(changed)
         self._asked_at = time.monotonic()
         if changed is None:
