@@ -66,8 +66,10 @@ class Contract:
         elif Tensors.can_read(self.inputs):
             self._inputs = Tensors(self.inputs)
         # A rejection is remembered under the types of the values, so it must not depend on the values themselves. It
-        # does where a policy lets types be mixed ("3.5" is then a number, and "a" is none), in columns without names,
-        # whose values MLflow converts, and in columns of texts.
+        # may do so
+        # - under a policy, which may let types be mixed ("3.5" is then a number, and "a" is none);
+        # - in columns without names, whose values MLflow converts;
+        # - in columns of texts.
         have_names = all(spec.get("name") for spec in self.inputs)
         have_texts = any(spec["type"] == "string" for spec in self.inputs)
         depends_on_values = bool(self.policy) or not have_names or have_texts

@@ -119,10 +119,10 @@ class Changes:
         since = re.fullmatch(rf'"{self._beginning}-(\d{{1,15}})"', etag.decode("latin-1"))
         if since is None:
             return None
-        client, number = _header(scope, _NAME), self._others(scope) - int(since[1])
+        client, missed = _header(scope, _NAME), self._others(scope) - int(since[1])
         others = (models for by, models in reversed(self._log) if by is None or by != client)
-        found = list(islice(others, max(0, number)))
-        if len(found) != number or None in found:
+        found = list(islice(others, max(0, missed)))
+        if len(found) != missed or None in found:
             return None
         names = json.dumps(sorted(frozenset[str]().union(*filter(None, found)))).encode()
         return names if len(names) <= _LONGEST_HEADER else None
@@ -139,7 +139,7 @@ class Changes:
         known = _header(scope, b"if-none-match")
         if known == self._etag(scope):
             await self._wait(scope, known)
-        etag = self._etag(scope)  # from before the search: it may miss a change during it
+        etag = self._etag(scope)  # before the search: a change during it must make another ETag
         changed = None if known is None else self._changed_since(scope, known)
         if etag == known:
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag)]})

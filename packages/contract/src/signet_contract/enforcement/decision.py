@@ -146,14 +146,14 @@ def _decide_and_explain(signature: ModelSignature, decoded: DecodedRequest, poli
 
 
 def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozenset[str]) -> ModelInput:
-    few, sent = _declared_params(signature, decoded.params)
-    params = _params(signature, few, policy)
+    excerpted, sent = _declared_params(signature, decoded.params)
+    params = _params(signature, excerpted, policy)
     schema = signature.inputs
     is_tensor = schema.is_tensor_spec()
     inputs = tensors.enforced(schema, decoded, policy) if is_tensor else _columns(schema, decoded, policy)
     if list_access.is_compact(sent):
         raise NothingWrong
-    if few != sent:  # of which MLflow takes a microsecond for each value
+    if excerpted != sent:  # only now, as MLflow takes a microsecond for each value
         params = _params(signature, sent, policy)
     return ModelInput(inputs, params, framed=not is_tensor)
 

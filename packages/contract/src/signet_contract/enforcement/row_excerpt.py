@@ -75,7 +75,8 @@ class Excerpt:
             return
         most_names = math.inf if Policy.EXTRA_COLUMNS in policy else len(schema.inputs) + MAX_VIOLATIONS
         table = table_finder.table(schema, decoded, kinds, most_names)
-        few_columns = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)  # further extra columns are only counted
+        # Of further extra columns only the number is told.
+        few_columns = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)
         if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few_columns):
             return
         if len(table.names) > columns.max_width(schema):
@@ -130,7 +131,7 @@ class Excerpt:
             kinds = self._kinds.get(violation.column)
             if row is None or kinds is None:
                 total += 1
-            # `of` knows the first rows of each kind, and None for any other row: a first row has counted its kind.
+            # `of` is None for a row that is not among the first of its kind: these have counted the kind.
             elif (kind := kinds.of(row)) and (key := (violation.rule, violation.column, kind)) not in counted:
                 counted.add(key)
                 total += kinds.counts[kind]

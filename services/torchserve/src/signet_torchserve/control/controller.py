@@ -150,22 +150,22 @@ class Controller:
         over = [rollout for rollout in self._rollouts if rollout.is_over]
         tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
         served = self._outcomes.serving
-        unsettled = {it.name for it in self._rollouts} | {name for name, _ in (*self._draining, *self._tasks)}
-        unsettled |= {name for name, it in desired.items() if served.get(name, it).identity != it.identity}
-        deployments = self._observer.deployments(unsettled)
+        under_way = {it.name for it in self._rollouts} | {name for name, _ in (*self._draining, *self._tasks)}
+        under_way |= {name for name, it in desired.items() if served.get(name, it).identity != it.identity}
+        deployments = self._observer.deployments(under_way)
         self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
         self._tasks = tasks
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
         # Nothing served before a model's first version: its last good one is None, and need not be asked for.
         last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
-        settled = {(name, it.revision.identity) for name, it in deployments.items() if it.revision} & self._proven
+        in_service = {(name, it.revision.identity) for name, it in deployments.items() if it.revision} & self._proven
         observed = Observed(
             deployments=deployments,
             rollouts=[RunningRollout(it.name, it.revision, it.kind, it.is_cancelled) for it in self._rollouts],
             proven=frozenset(self._proven),
             draining=dict(self._draining),
             ending=frozenset(self._tasks),
-            cached=self._observer.cached((*last_good.items(), *desired.items()), settled),
+            cached=self._observer.cached((*last_good.items(), *desired.items()), in_service),
             last_good=last_good,
             archived=self._store.stems(),
         )

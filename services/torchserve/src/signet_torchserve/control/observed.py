@@ -116,11 +116,11 @@ class Observer:
         self._interval_s = interval_s
         self._seen: dict[str, tuple[float, Deployment]] = {}
 
-    def deployments(self, unsettled: AbstractSet[str]) -> dict[str, Deployment]:
+    def deployments(self, under_way: AbstractSet[str]) -> dict[str, Deployment]:
         """What the model server has, by name.
 
         Args:
-            unsettled: models where something is going on, which are described at each look.
+            under_way: models where something is going on, which are described at each look.
 
         Raises:
             ModelServerError: it does not answer.
@@ -135,7 +135,7 @@ class Observer:
         for name, listed in defaults.items():
             default = None if listed == PLACEHOLDER else listed
             _, seen = self._seen.get(name, (0.0, None))
-            if seen is None or seen.default != default or name in unsettled or name in in_turn:
+            if seen is None or seen.default != default or name in under_way or name in in_turn:
                 versions = {
                     revision_id: Version(self._store.unpacked_revision(name, revision_id), it.workers, it.is_idle)
                     for revision_id, it in self._server.versions(name).items()
@@ -144,8 +144,8 @@ class Observer:
         return {name: deployment for name, (_, deployment) in self._seen.items()}
 
     def cached(
-        self, revisions: Iterable[tuple[str, Revision | None]], settled: AbstractSet[tuple[str, tuple[int, str]]]
+        self, revisions: Iterable[tuple[str, Revision | None]], in_service: AbstractSet[tuple[str, tuple[int, str]]]
     ) -> set[tuple[str, tuple[int, str]]]:
-        """Name and identity of the revisions whose archives lie on disk; for those that are settled nobody looks."""
+        """Name and identity of the revisions whose archives lie on disk; for those in service nobody looks."""
         found = {(name, it.identity): it for name, it in revisions if it is not None}
-        return {key for key in found.keys() - settled if self._store.is_cached(key[0], found[key])}
+        return {key for key in found.keys() - in_service if self._store.is_cached(key[0], found[key])}

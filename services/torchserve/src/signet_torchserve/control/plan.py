@@ -224,7 +224,7 @@ def is_former(last: Revision, revision: Revision) -> bool:
 
 
 def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
-    """Whether a rollout must wait for an end: of its own revision, the placeholder, or another model of that name.
+    """Whether a rollout must wait until its own revision, the placeholder, or a deleted model's version has ended.
 
     TorchServe may also have a version of this revision's `id` whose files are unknown. Unless it is the default, the
     plan ends it (`_stays`), and the rollout waits for that.

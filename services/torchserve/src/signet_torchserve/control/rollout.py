@@ -273,10 +273,10 @@ class Rollout:
             again = [pool.submit(ask, golden.request) for _ in range(ASKED_AGAIN)]
             for other in others:
                 pool.submit(ask, other)  # whatever its answer is
-        for other in (future.result() for future in again):
-            if not are_close(other, answer):
+        for another in (future.result() for future in again):
+            if not are_close(another, answer):
                 raise NotServable(
-                    f"The model answers one request with {answer} and then with {other}, so that its answers are no "
+                    f"The model answers one request with {answer} and then with {another}, so that its answers are no "
                     "function of a request: call model.eval() before logging it. If the answers are meant to vary, "
                     "set the tag serving.allow to random."
                 )

@@ -93,9 +93,10 @@ class Program:
         An input that the program cannot take gets its own answer, and harms no other.
         """
         if len(model_inputs) > 1 and self._is_batch_invariant:
+            # If one is empty, each goes alone: in a shared pass nobody would see that the program refuses it.
             arrays = [
                 model_input.inputs
-                for model_input in model_inputs  # with an empty one, each goes alone: beside others it is not refused
+                for model_input in model_inputs
                 if isinstance(model_input.inputs, np.ndarray) and model_input.inputs.size and not model_input.params
             ]
             if len(arrays) == len(model_inputs):

@@ -183,7 +183,7 @@ class _MemoryCheck:
         Args:
             graph: whose calls are checked.
             lies_in: where the graph's inputs may lie.
-            parts: which of these inputs are unwritten memory; gets the parts of it that the graph writes.
+            parts: knows which of these inputs are unwritten memory; is told the parts of it that the graph writes.
         """
         lies_in = dict(lies_in)
         for node in graph["nodes"]:

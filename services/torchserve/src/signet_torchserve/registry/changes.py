@@ -68,7 +68,7 @@ class RegistryChanges:
         self.have_been_told = False
 
     def begin(self) -> AbstractSet[str] | None:
-        """Set the mark to the newest ETag that the server has given since the last `begin`, or ask for one.
+        """Set the mark to the newest ETag that any thread has been given since the last `begin`, or ask for one.
 
         A listing that is read after this call has all changes up to the mark.
 

@@ -105,9 +105,9 @@ def _interleaved(step: Step) -> Outcome:
 
 
 def _reshaped(step: Step) -> Outcome:
-    """The elements keep their order, so the rows begin again as often as before: sizes before them, times `outer`.
+    """The elements keep their order, so the rows are repeated as often as before: sizes before them, times `outer`.
 
-    Example: of [2, rows, 3] they begin twice. So they do in [2 * rows, 3], of which the rows are `Rows(0, outer=2)`.
+    Example: in [2, rows, 3] they stand twice. So they do in [2 * rows, 3], of which the rows are `Rows(0, outer=2)`.
     """
     subject, (result, *_) = step.tensors()[0], step.results
     step.demand(subject.rows and "dtype" not in step.call.arguments)
