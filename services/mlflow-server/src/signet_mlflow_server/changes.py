@@ -85,9 +85,8 @@ class Changes:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._note(
-                    scope, bytes(body)
-                )  # before the client gets its answer, and whether the change succeeded or not
+                # Before the client gets its answer, and whether the change succeeded or not.
+                self._note(scope, bytes(body))
             await send(message)
 
         try:
