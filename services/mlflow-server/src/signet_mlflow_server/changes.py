@@ -86,16 +86,16 @@ class Changes:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 # Before the client gets its answer, and whether the change succeeded or not.
-                self._note(scope, bytes(body))
+                self._note(scope, body)
             await send(message)
 
         try:
             await self._app(scope, copied, counted)
         except BaseException:
-            self._note(scope, bytes(body))
+            self._note(scope, body)
             raise
 
-    def _note(self, scope: Scope, body: bytes) -> None:
+    def _note(self, scope: Scope, body: bytearray) -> None:
         if len(self._own) > _MOST_NAMES:
             self._begin()
         client = _header(scope, _NAME)
@@ -139,11 +139,11 @@ class Changes:
         if known == self._etag(scope):
             await self._wait(scope, known)
         etag = self._etag(scope)  # before the search: a change during it must make another ETag
-        changed = None if known is None else self._changed_since(scope, known)
         if etag == known:
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag)]})
             await send({"type": "http.response.body", "body": b""})
             return
+        changed = None if known is None else self._changed_since(scope, known)
 
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:  # noqa: PLR2004 -- OK
@@ -158,7 +158,7 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
     return dict(scope["headers"]).get(name)
 
 
-def _models(body: bytes) -> frozenset[str] | None:
+def _models(body: bytearray) -> frozenset[str] | None:
     """Models that a request names, two if it renames one; None if it cannot be told."""
     try:
         document = json.loads(body) if len(body) <= _MOST_BODY else None

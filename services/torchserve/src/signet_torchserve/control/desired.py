@@ -149,8 +149,10 @@ class Follower:
         With `may_reuse` the registry is not asked if it was asked a moment ago: `listen` asks all the time.
         """
         now = time.monotonic()
+        if self._has_changed:
+            return True
         if may_reuse and now - self._asked_at < WAIT_S + PAUSE_S:
-            return self._has_changed
+            return False
         return now >= self._read_anew_at or self._registry.changes.are_there()
 
     def _listed_anew(self) -> dict[str, Revision]:

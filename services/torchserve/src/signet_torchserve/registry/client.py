@@ -53,6 +53,9 @@ class Registry:
     `RegistryRefused` where the registry has an error for an answer.
 
     Attributes:
+        models: all that the registry had at the last look.
+        firsts: those of them whose only version carries the alias: nothing has served before it.
+        troubles: models whose version with the alias could not be read at the last look, and why.
         changes: of the registry since it was last asked.
 
     Args:
@@ -66,6 +69,9 @@ class Registry:
         self._alias = alias
         self._presence = f"signet.{alias}.replica."
         self._models: dict[str, _Model] = {}
+        self.models: AbstractSet[str] = frozenset()
+        self.firsts: AbstractSet[str] = frozenset()
+        self.troubles: dict[str, str] = {}
         self.changes = RegistryChanges(tracking_uri)
 
     def desired(self, changed: AbstractSet[str] | None = None) -> dict[str, Revision]:
@@ -90,22 +96,10 @@ class Registry:
         except RegistryRefused as error:
             raise RegistryUnreachable(str(error)) from error
         self._models = kept | read
+        self.models = self._models.keys()
+        self.firsts = {name for name, model in self._models.items() if model.is_first}
+        self.troubles = {name: model.trouble for name, model in self._models.items() if model.trouble}
         return {name: model.revision for name, model in self._models.items() if model.revision is not None}
-
-    @property
-    def models(self) -> AbstractSet[str]:
-        """All models that the registry had at the last look."""
-        return self._models.keys()
-
-    @property
-    def firsts(self) -> AbstractSet[str]:
-        """Those whose only version carries the alias: nothing has served before it."""
-        return {name for name, model in self._models.items() if model.is_first}
-
-    @property
-    def troubles(self) -> dict[str, str]:
-        """Models whose version with the alias could not be read at the last look, and why."""
-        return {name: model.trouble for name, model in self._models.items() if model.trouble}
 
     def _search(self, which: str) -> Iterator[RegisteredModel]:
         token = None
