@@ -1,7 +1,7 @@
 """What a wrong body costs beside a valid one of its size: `python -m bench.wrong [a word of what]`.
 
-Each is answered in a process of its own, from the body to the answer, as by a worker without an enforcement service.
-A valid one's answer is of three scores a row.
+Each is answered in processes of their own, from the body to the answer, as by a worker without an enforcement service;
+of a few tries the fastest counts, and the most memory. A valid one's answer is of three scores a row.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from signet_contract.errors import Rejected
 from signet_torchserve.worker import response_encoding
 
 MAX_BYTES = 6_500_000
+_TRIES = 3
 NAMES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 ROW = [5.1, 3.5, 1.4, 0.2]
 
@@ -172,12 +174,15 @@ def _shapes() -> Iterator[tuple[str, str, Case]]:
 
 
 def cost(case: Case) -> Cost:
-    """What a body costs, measured in a process of its own."""
+    """What a body costs, by a few tries, each in a process of its own."""
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        return pool.apply(_cost, case)
+        tries = [pool.apply(_cost, case) for _ in range(_TRIES)]
+    return Cost(tries[0].said, min(each.seconds for each in tries), max(each.mib for each in tries))
 
 
 def _cost(body: bytes, signature: Contract, media: str) -> Cost:
+    with suppress(Rejected):  # what the first rejection of a process costs is paid
+        _IRIS.admit(request.decode(b'{"dataframe_records": [{"%b": "x"}]}' % '": 1.5, "'.join(NAMES).encode(), ""))
     before, began = _peak(), time.process_time()
     try:
         decoded = request.decode(body, media)

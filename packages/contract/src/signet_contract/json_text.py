@@ -138,8 +138,10 @@ def _depth(text: bytes) -> int:
     """How many lists and objects of a JSON text stand in one another."""
     if b"\\" in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Of a text without brackets two adjacent quotes are left.
-    kept = text.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
+    # In blocks, as `translate` begins with room for all that it is given.
+    blocks = (text[start : start + _BLOCK_BYTES] for start in range(0, len(text), _BLOCK_BYTES))
+    kept = b"".join(block.translate(_BRACES_TO_BRACKETS, _NEITHER_BRACKETS_NOR_QUOTES) for block in blocks)
+    kept = kept.replace(b'""', b"")  # two adjacent quotes are left of a text without brackets
     has_texts, is_inside = b'"' in kept, False
     depth = deepest = 0
     for start in range(0, len(kept), _BLOCK_BYTES):

@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any
 
 from signet_contract import codecs, json_text
-from signet_contract.bulk import chunked_lists, large_json, tables
-from signet_contract.bulk.chunked_lists import MustReadWhole
+from signet_contract.bulk import chunked_json, large_json, tables
+from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole
 from signet_contract.bulk.tables import Table
 from signet_contract.codecs import csv, mlflow
 from signet_contract.codecs.reader import Reader
@@ -60,7 +60,7 @@ class RawBody:
         return decoded
 
     def chunked(
-        self, least: int = chunked_lists.MIN_BYTES, most_members: float = math.inf, most_items: float = math.inf
+        self, least: int = MIN_BYTES, most_members: float = math.inf, most_items: float = math.inf
     ) -> DecodedRequest:
         """The decoded request, exact, but with `ChunkedList`s where it has lists of more than `least` bytes.
 
@@ -140,7 +140,7 @@ def _chunked_json(least: int, most_members: float, most_items: float, body: byte
     if _OF_TEXTS.match(body):
         return json_text.exact(body)
     json_text.require_shallow(body)
-    return chunked_lists.loads(body, _LOOKED_INTO, least, most_members, most_items)
+    return chunked_json.loads(body, _LOOKED_INTO, least, most_members, most_items)
 
 
 def _exact_json(body: bytes) -> Any:
@@ -151,7 +151,7 @@ def _exact_json(body: bytes) -> Any:
 
 _LARGE_BYTES = 1 << 11
 _VERY_LARGE_BYTES = 1 << 16
-# Keys whose objects may hold long lists, and whether the limits of `chunked_lists.loads` hold in them.
+# Keys whose objects may hold long lists, and whether the limits of `chunked_json.loads` hold in them.
 _LOOKED_INTO = dict.fromkeys(mlflow.FORMATS, True) | {"params": False}
 # How the seed's JSON in JSON begins; the outer JSON holds only texts.
 _OF_TEXTS = re.compile(rb'\s*\{\s*"data"\s*:\s*\[?\s*"')

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,12 +39,16 @@ def _with(item: Any, value: Any) -> Any:
 
 
 @given(data=st.data(), spec=drawn.tensor_specs(), name=st.sampled_from([None, "t"]))
-def test_a_long_tensor_is_refused_as_the_whole(data: st.DataObject, spec: TensorSpec, name: str | None) -> None:
-    """Message, first twenty violations and the number of the others are those of all values at once."""
+def test_a_long_tensor_is_refused_as_its_first_items(data: st.DataObject, spec: TensorSpec, name: str | None) -> None:
+    """What is said of it is what is said of all items up to where a chunk ends, but for the number of its items."""
     spec = TensorSpec(spec.type, spec.shape, name)
     content = data.draw(long_lists(spec))
     named = name and data.draw(st.booleans())
-    source = RawBody(json.dumps({"inputs": {name: content} if named else content}).encode())
+
+    def body(items: list[Any]) -> RawBody:
+        return RawBody(json.dumps({"inputs": {name: items} if named else items}).encode())
+
+    source = body(content)
     inputs = signature_document(Schema([spec]))["inputs"]
     decoded = source.decode() if data.draw(st.booleans()) else source.unread()
     refused = None
@@ -51,28 +57,54 @@ def test_a_long_tensor_is_refused_as_the_whole(data: st.DataObject, spec: Tensor
     except Rejected as rejection:
         refused = rejection.document()
     event("refused" if refused else "left to who looks at all")
-    if refused is not None:
-        with pytest.raises(Rejected) as caught:
-            decision.decide({"inputs": inputs}, source.exact())
-        whole = caught.value.document()
-        if not str(whole["message"]).startswith("The input is not a regular array"):  # of which one place is told
-            assert refused == whole
+    if refused is None:
+        return
+    with pytest.raises(Rejected) as caught:
+        decision.decide({"inputs": inputs}, source.exact())
+    whole = caught.value.document()
+    if refused == whole or str(refused["message"]).startswith("The input is not a regular array"):
+        return  # of an irregular array one place is told
+    event("refused for its first items")
+    assert refused in [
+        _with_rows(said, len(content)) for said in _said_of_firsts(inputs, source, lambda end: body(content[:end]))
+    ]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "wrong", "count"),
-    [("float32", "x", 30), ("float32", None, 30), ("float32", 1e39, 30), ("int8", 128, 30), ("int8", 1.5, 30),
-     ("bool", 1, 400), ("float32", {}, 30), ("float64", True, 30)],
-)  # fmt: skip
-def test_the_first_unfit_values_are_told_and_the_others_counted(dtype: str, wrong: Any, count: int) -> None:
-    """With the row of each, whatever stands between them."""
-    values = [wrong if row % 13 == 1 and row < 390 else 1 for row in range(400)]
+def _said_of_firsts(inputs: Any, source: RawBody, first: Callable[[int], RawBody]) -> Iterator[dict[str, Any]]:
+    """What is said of as many first items as each of the long list's first chunks has."""
+    found: Any = source.chunked(64).content
+    found = next(iter(found.values())) if isinstance(found, dict) else found
+    for start, chunk in found.chunks():
+        try:
+            decision.decide({"inputs": inputs}, first(start + len(chunk)).exact())
+        except Rejected as rejection:
+            yield rejection.document()
+
+
+def _with_rows(document: dict[str, Any], rows: int) -> dict[str, Any]:
+    """The document with another number of items in the shape that it tells."""
+    said: dict[str, Any] = json.loads(
+        re.sub(r"Shape of input \([0-9]+", f"Shape of input ({rows}", json.dumps(document))
+    )
+    return said
+
+
+WRONG = [("float32", "x"), ("float32", None), ("float32", 1e39), ("int8", 128), ("int8", 1.5), ("bool", 1),
+         ("float32", {}), ("float64", True)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "wrong"), WRONG)
+@pytest.mark.parametrize("right", [1, 300])
+def test_what_follows_a_wrong_value_is_only_counted(dtype: str, wrong: Any, right: int) -> None:
+    """All wrong values of its chunk are, and the first of them have their rows; the shape is that of all items."""
+    values = [*[{"bool": True, "int8": 1}.get(dtype, 1.5)] * right, *[wrong] * 40_000]
     text = json.dumps(values).encode()
-    found = tensor_values.ChunkedValues(np.dtype(dtype), ChunkedList(text, 1, len(text) - 1, 64, []))
-    assert found.unfit_count == count
-    rows = range(20) if count == 400 else range(1, 261, 13)
-    assert found.unfit == [(row, values[row]) for row in rows]
-    assert found.shape == (400,)
+    rows = ChunkedList(text, 1, len(text) - 1, 64, [])
+    (in_chunk,) = [chunk for start, chunk in rows.chunks() if start <= right < start + len(chunk)]
+    found = tensor_values.ChunkedValues(np.dtype(dtype), (), ChunkedList(text, 1, len(text) - 1, 64, []))
+    assert found.unfit_count == list(map(repr, in_chunk)).count(repr(wrong))
+    assert found.unfit == [(row, values[row]) for row in range(right, right + min(found.unfit_count, 20))]
+    assert found.shape == (len(values),)
 
 
 ENDS = [2**bits + near for bits in (7, 8, 15, 16, 31, 32, 53) for near in (-1, 0, 1)]
@@ -107,13 +139,23 @@ def test_values_of_rows_are_told_in_the_order_they_came(width: int) -> None:
     some = [1.5, "x", None, float("nan"), 1.5, 1.5, float("inf"), {}, 1.5, 1.5, 1.5]
     values = [some[place % len(some)] for place in range(900)]
     text = json.dumps(np.array(values, object).reshape(-1, width).tolist()).encode()
-    found = tensor_values.ChunkedValues(np.dtype("float32"), ChunkedList(text, 1, len(text) - 1, 64, []))
+    all_in_one_chunk = ChunkedList(text, 1, len(text) - 1, len(text), [])
+    found = tensor_values.ChunkedValues(np.dtype("float32"), (width,), all_in_one_chunk)
     unfit = [(place // width, value) for place, value in enumerate(values) if type(value) is not float]
     infinite = [
         place // width for place, value in enumerate(values) if type(value) is float and not math.isfinite(value)
     ]
     assert (found.unfit, found.unfit_count) == (unfit[:20], len(unfit))
     assert ([row for row, _ in found.non_finite], found.non_finite_count) == (infinite[:20], len(infinite))
+
+
+@pytest.mark.parametrize(("items", "asked"), [([[1.5, 2.5]], (3,)), ([[]], (1,)), ([1.5], (1,)), ([[[1]]], (-1,))])
+def test_what_follows_an_item_of_a_wrong_shape_is_only_counted(items: list[Any], asked: tuple[int, ...]) -> None:
+    """The shape is that of all items."""
+    text = json.dumps([*items * 5_000, "not looked at"]).encode()
+    found = tensor_values.ChunkedValues(np.dtype("float32"), asked, ChunkedList(text, 1, len(text) - 1, 64, []))
+    assert found.shape == (5_001, *np.shape(items)[1:])
+    assert not found.unfit
 
 
 @pytest.mark.parametrize(
@@ -129,4 +171,4 @@ def test_a_long_list_is_no_array_by_one_item(odd: Any, message: str) -> None:
     """Wherever that is; the other items are like the first."""
     text = json.dumps([*[[1, 2]] * 300, odd]).encode()
     with pytest.raises(tensor_values.Ragged, match=message):
-        tensor_values.ChunkedValues(np.dtype("float32"), ChunkedList(text, 1, len(text) - 1, 64, []))
+        tensor_values.ChunkedValues(np.dtype("float32"), (2,), ChunkedList(text, 1, len(text) - 1, 64, []))

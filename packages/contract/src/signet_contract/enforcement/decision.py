@@ -37,7 +37,8 @@ from mlflow.models import ModelSignature
 from mlflow.models.utils import _enforce_params_schema
 from mlflow.types import DataType, Schema
 
-from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, NothingWrong, TooWide
+from signet_contract.bulk.chunked_json import TooWide
+from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, NothingWrong
 from signet_contract.decoded_request import UNREAD, DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
@@ -93,7 +94,8 @@ def read_whole(
     with without_collector():
         if source.is_csv or len(source.text) <= least:
             return source.exact()
-        of_utf8(source.text)  # else all that stands before a wrong byte would be read first
+        if not source.text.isascii():
+            of_utf8(source.text)  # else all that stands before a wrong byte would be read first
         for read in (
             partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
             partial(_in_chunks, mlflow_signature.inputs, source, least),

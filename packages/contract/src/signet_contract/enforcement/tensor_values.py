@@ -114,8 +114,12 @@ def _always(value: object) -> bool:  # noqa: ARG001 -- whatever it is
 class ChunkedValues:
     """The values of a long list, looked through chunk by chunk.
 
+    Once an item has a wrong value or a wrong shape, nothing in the items that follow can make the list right. They are
+    not looked at then, only counted, and the list is rejected as if they were right.
+
     Args:
         dtype: the dtype that the signature asks for.
+        item_shape: the shape that it asks for of each item, with -1 for any size.
         content: the list.
 
     Raises:
@@ -123,7 +127,7 @@ class ChunkedValues:
         MustReadWhole: only all values at once can decide.
     """
 
-    def __init__(self, dtype: np.dtype[Any], content: ChunkedList | Numbers) -> None:
+    def __init__(self, dtype: np.dtype[Any], item_shape: tuple[int, ...], content: ChunkedList | Numbers) -> None:
         _require_chunkable(dtype)
         self.unfit: list[tuple[int, Any]] = []
         """The first values that the dtype cannot hold, each with the number of its row."""
@@ -132,14 +136,17 @@ class ChunkedValues:
         """The first values that are infinite or NaN, each with the number of its row."""
         self.non_finite_count = 0
         self._deciding: list[Any] = []
-        rows, of_row = 0, list[int]()
+        rows, found_shape = 0, list[int]()
         for values, shape in _chunks(content):
             self._add(dtype, values, rows, shape)
-            length, *of_row = shape
+            length, *found_shape = shape
             rows += length
-        self.shape = (rows, *of_row)
+            if self.unfit or not _fits(found_shape, item_shape):
+                rows = len(content)
+                break
+        self.shape = (rows, *found_shape)
         self.dtype = _dtype(self._deciding) if self.unfit else dtype
-        """That of the signature; if some values are unfit, numpy's for the values as JSON typed them."""
+        """That of the signature; if some values are unfit, numpy's for the values looked at, as JSON typed them."""
 
     def _add(self, dtype: np.dtype[Any], values: Any, rows: int, shape: tuple[int, ...]) -> None:
         width = math.prod(shape[1:])
@@ -162,6 +169,10 @@ class ChunkedValues:
         for first, found in (self.unfit, unfit_places), (self.non_finite, non_finite_places):
             for place in sorted(found)[: MAX_VIOLATIONS - len(first)]:
                 first.append((rows + place // width, values[place]))
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    return len(shape) == len(expected) and all(asked in (-1, size) for size, asked in zip(shape, expected, strict=True))
 
 
 def _require_chunkable(dtype: np.dtype[Any]) -> None:

@@ -248,7 +248,7 @@ def _of_compact_list(
     """An array of zeros in the place of a long list, and the rules that the list breaks."""
     if Policy.MIXED_TYPES in policy:  # what one value may be depends on all others
         raise MustReadWhole
-    found = ChunkedValues(spec.type, content)
+    found = ChunkedValues(spec.type, spec.shape[1:], content)
     broken = [_unfit(spec, name, found.unfit, found.unfit_count)] if found.unfit else []
     if found.non_finite and found.dtype.kind == "f":
         first = [
