@@ -172,3 +172,13 @@ def test_a_long_list_is_no_array_by_one_item(odd: Any, message: str) -> None:
     text = json.dumps([*[[1, 2]] * 300, odd]).encode()
     with pytest.raises(tensor_values.Ragged, match=message):
         tensor_values.ChunkedValues(np.dtype("float32"), (2,), ChunkedList(text, 1, len(text) - 1, 64, []))
+
+
+@pytest.mark.parametrize("first", [[1.5] * 200_000, ["x" * 200_000, *[1] * 200_000]], ids=["numbers", "a text"])
+@pytest.mark.parametrize("shape", [(-1, 4), (-1, -1)])
+def test_a_huge_first_item_is_not_multiplied(first: list[Any], shape: tuple[int, ...]) -> None:
+    """An array of as many such items as there are would take terabytes: the list is looked through until it differs."""
+    body = RawBody(json.dumps({"inputs": [first, *[[1]] * 200_000]}).encode())
+    inputs = signature_document(Schema([TensorSpec(np.dtype("float32"), shape)]))["inputs"]
+    with pytest.raises(Rejected, match="not a regular array: some lists at depth 2 have 1 items"):
+        decision.read_whole({"inputs": inputs}, body.unread())

@@ -89,6 +89,11 @@ class ChunkedList:
             pass
         return self._rows[-1]
 
+    @property
+    def most_values(self) -> int:
+        """An upper bound of how many values its items hold, as each takes a byte and a comma."""
+        return (self._end - self._start + 1) // 2
+
     def chunks(self, parse: Callable[[bytes, int], Sized | None] | None = None) -> Iterator[tuple[int, Any]]:
         """The items in chunks, each with the number of its first item.
 

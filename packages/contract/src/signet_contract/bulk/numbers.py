@@ -54,6 +54,11 @@ class Numbers:
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
 
+    @property
+    def most_values(self) -> int:
+        """How many values its items hold."""
+        return len(self) * len(self.kinds)
+
 
 def of_list(parser: simdjson.Parser, body: bytes, start: int, end: int, item_depth: int) -> Numbers:
     """The list whose items stand from `start` to `end`, each in `item_depth` brackets; a plain number is in none.

@@ -115,7 +115,8 @@ class ChunkedValues:
     """The values of a long list, looked through chunk by chunk.
 
     Once an item has a wrong value or a wrong shape, nothing in the items that follow can make the list right. They are
-    not looked at then, only counted, and the list is rejected as if they were right.
+    not looked at then, only counted, and the list is rejected as if they were right. But if they are so many that some
+    must have another shape, they are looked at until one has.
 
     Args:
         dtype: the dtype that the signature asks for.
@@ -141,7 +142,8 @@ class ChunkedValues:
             self._add(dtype, values, rows, shape)
             length, *found_shape = shape
             rows += length
-            if self.unfit or not _fits(found_shape, item_shape):
+            is_wrong = self.unfit or not _fits(found_shape, item_shape)
+            if is_wrong and len(content) * math.prod(found_shape) <= content.most_values:
                 rows = len(content)
                 break
         self.shape = (rows, *found_shape)
