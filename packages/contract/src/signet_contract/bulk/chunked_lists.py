@@ -173,7 +173,8 @@ class ChunkedList:
 def _counted(items: bytes, row: int) -> Sized | None:  # noqa: ARG001 -- wherever they stand
     """As many things as there are items, of which none is made; None if simdjson can't read them."""
     with suppress(ValueError, RuntimeError):
-        return range(len(simdjson.Parser().parse(b"[" + items + b"]")))
+        found: Any = simdjson.Parser().parse(b"[" + items + b"]")
+        return range(len(found))
     return None
 
 

@@ -44,36 +44,43 @@ def loads(body: bytes) -> Any:
     """
     if b"\\" in body:
         raise ValueError("It has escapes.")
-    parser = simdjson.Parser()
-    rest: list[bytes] = []
-    lists: dict[int, Read] = {}
-    position = searched = short = tables = 0
     try:
-        while found := _BEGINNING.search(body, searched, searched + _FAR_BYTES):
-            searched = found.end()
-            end, read = _list_at(parser, body, found)
-            if read is None:
-                short += 1
-                if short > _MANY:
-                    raise ValueError("Its lists are short.")
-                continue
-            rest += body[position : found.start()], b'{"":%d}' % len(lists)
-            lists[len(lists)] = read
-            tables += isinstance(read, Table)
-            if tables > 1:  # two lists of records: columns of objects
-                raise ValueError("It has records in columns.")
-            position = searched = end
-        text = b"".join([*rest, body[position:]])
-        # A placeholder is {"": number}. Any other empty text could be of one that the client has made up. If a list was
-        # cut out of the middle of a text, the placeholder's quotes end that text, and orjson refuses it.
+        text, lists = _taken_apart(body)
+        # Any other empty text could be of a placeholder that the client has made up.
         if not lists or len(text) > _FAR_BYTES or text.count(b'""') != len(lists):
             raise ValueError("It has no long lists, or others than of numbers, or empty texts.")
-        document = _filled(orjson.loads(text), lists, _LEVELS)
+        unused = dict(enumerate(lists))
+        document = _filled(orjson.loads(text), unused, _LEVELS)
     except _RAISED as error:
         raise ValueError(str(error)) from error
-    if lists:
+    if unused:
         raise ValueError("It has long lists where nobody looks for them.")
     return document
+
+
+def _taken_apart(body: bytes) -> tuple[bytes, list[Read]]:
+    """The body with a placeholder, `{"": number}`, in the place of each long list, and the lists by these numbers.
+
+    If a list was cut out of the middle of a text, the placeholder's quotes end that text, and orjson refuses it.
+    """
+    parser = simdjson.Parser()
+    rest: list[bytes] = []
+    lists: list[Read] = []
+    position = searched = short = 0
+    while found := _BEGINNING.search(body, searched, searched + _FAR_BYTES):
+        searched = found.end()
+        end, read = _list_at(parser, body, found)
+        if read is None:
+            short += 1
+            if short > _MANY:
+                raise ValueError("Its lists are short.")
+            continue
+        if isinstance(read, Table) and any(isinstance(other, Table) for other in lists):
+            raise ValueError("It has records in columns.")
+        rest += body[position : found.start()], b'{"":%d}' % len(lists)
+        lists.append(read)
+        position = searched = end
+    return b"".join([*rest, body[position:]]), lists
 
 
 def _list_at(parser: simdjson.Parser, body: bytes, found: re.Match[bytes]) -> tuple[int, Read | None]:

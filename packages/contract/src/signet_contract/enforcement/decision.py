@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -100,17 +101,19 @@ def read_whole(
             partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
             partial(_in_chunks, mlflow_signature.inputs, source, least),
         ):
-            try:
+            with suppress(MustReadWhole):  # it cannot be read or decided on in this form: the next may do
                 compact = read()
                 if compact.is_exact:  # it has no long list, so that it was read whole
                     return compact
-                _decide_and_explain(mlflow_signature, compact, policy)  # raises what is wrong
-            except NothingWrong:
+                _raise_what_is_wrong(mlflow_signature, compact, policy)
                 break
-            except MustReadWhole:  # it cannot be read or decided on in this form: the next may do
-                continue
-            break
         return source.exact()  # it may be right, and only a whole body is admitted
+
+
+def _raise_what_is_wrong(signature: ModelSignature, compact: DecodedRequest, policy: frozenset[str]) -> None:
+    """Raise the rejection of a request in compact form, if it has one, or `MustReadWhole` if that is not certain."""
+    with suppress(NothingWrong):
+        _decide_and_explain(signature, compact, policy)
 
 
 def _in_arrays(decoded: DecodedRequest, source: RawBody, *, were_tried: bool) -> DecodedRequest:

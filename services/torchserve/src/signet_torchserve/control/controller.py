@@ -148,13 +148,10 @@ class Controller:
         # Which rollouts and tasks are over is settled before the server is asked, so that its answer shows what they
         # came to. One that ends while it is asked counts as running until the next look.
         over = [rollout for rollout in self._rollouts if rollout.is_over]
-        tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
-        served = self._outcomes.serving
-        under_way = {it.name for it in self._rollouts} | {name for name, _ in (*self._draining, *self._tasks)}
-        under_way |= {name for name, it in desired.items() if served.get(name, it).identity != it.identity}
-        deployments = self._observer.deployments(under_way)
+        running_tasks = {key: task for key, task in self._tasks.items() if task.is_alive()}
+        deployments = self._observer.deployments(self._changing(desired))
         self._rollouts = [rollout for rollout in self._rollouts if rollout not in over]
-        self._tasks = tasks
+        self._tasks = running_tasks
         self._proven |= {(it.name, it.revision.identity) for it in over if it.is_proven}
         # Nothing served before a model's first version: its last good one is None, and need not be asked for.
         last_good = {**dict.fromkeys(self._registry.firsts), **self._recalled, **self._store.last_good()}
@@ -172,6 +169,12 @@ class Controller:
         for rollout in over:
             self._outcomes.settle(rollout, desired, observed)
         return observed
+
+    def _changing(self, desired: Mapping[str, Revision]) -> set[str]:
+        """Names of the deployments that are not as desired, or were changed since the last look: each is looked at."""
+        served = self._outcomes.serving
+        begun = {it.name for it in self._rollouts} | {name for name, _ in (*self._draining, *self._tasks)}
+        return begun | {name for name, it in desired.items() if served.get(name, it).identity != it.identity}
 
     def _act(self, desired: Desired, observed: Observed) -> None:
         now = time.monotonic()

@@ -188,7 +188,7 @@ def _begins(
     for is_new, must_be_made, name, to_bring_up in sorted(missing, key=lambda row: row[:3]):
         kind = "other" if is_new or must_be_made else "cached_replacement"
         is_full = counts[kind] >= AT_ONCE[kind] or (must_be_made and fetched >= FETCHED_AT_ONCE)
-        if is_full or _is_in_the_way(name, to_bring_up, observed):
+        if is_full or _must_wait_for_an_end(name, to_bring_up, observed):
             yield Wait(name)
         else:
             counts[kind] += 1
@@ -223,11 +223,11 @@ def is_former(last: Revision, revision: Revision) -> bool:
     return last.created == revision.created and last.id != revision.id
 
 
-def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
-    """Whether a rollout must wait until its own revision, the placeholder, or a deleted model's version has ended.
+def _must_wait_for_an_end(name: str, revision: Revision, observed: Observed) -> bool:
+    """Whether a version must end first: the revision itself or the placeholder, which still end, or one in the way.
 
-    TorchServe may also have a version of this revision's `id` whose files are unknown. Unless it is the default, the
-    plan ends it (`_stays`), and the rollout waits for that.
+    In the way are versions of a deleted model of the same name, and one that has the revision's `id` and files that
+    nobody knows, unless it is the default. The plan ends these (`_stays`).
     """
     cancelled = {(it.name, it.revision.id) for it in observed.rollouts if it.is_cancelled}
     if (observed.ending | cancelled) & {(name, revision.id), (name, PLACEHOLDER)}:
@@ -236,9 +236,10 @@ def _is_in_the_way(name: str, revision: Revision, observed: Observed) -> bool:
     if deployment is None:
         return False
     same = deployment.versions.get(revision.id)
-    has_unknown_files = same is not None and same.revision is None and revision.id != deployment.default
+    if same is not None and same.revision is None and revision.id != deployment.default:
+        return True
     known = [it.revision for it in deployment.versions.values() if it.revision is not None]
-    return has_unknown_files or any(it.created != revision.created for it in known)
+    return any(it.created != revision.created for it in known)
 
 
 def _cancels(rollout: RunningRollout, desired: Desired, observed: Observed) -> Iterator[Cancel]:

@@ -43,8 +43,10 @@ class _Note:
     """Further tags of the version, until they are told."""
     since: float = field(default_factory=time.monotonic)
 
-    def is_held_back(self, said: ReplicaStatus) -> bool:
+    def is_held_back(self, said: ReplicaStatus | None) -> bool:
         """Whether to hold this back: only the reason for `pending` is new, and younger than `HELD_BACK_S`."""
+        if said is None or said == self.entry:
+            return False
         is_same = (said.version, said.status) == (self.entry.version, self.entry.status)
         return is_same and said.status == "pending" and time.monotonic() - self.since < HELD_BACK_S
 
@@ -146,10 +148,13 @@ class StatusReporter:
         if told is None or told.read is not revision:  # each reading of the registry makes new objects
             told = deployment.told = _Told.by(revision)
         note = deployment.note = self._to_tell(deployment, revision, status, told)
-        if self._tell_entry(name, note, told):
-            self._tell_summary(name, revision, note, told)
-            if status == "ready":
-                deployment.ready_note = note
+        if note.is_held_back(told.entries.get(self._presence.replica)):
+            return
+        self._tell_entry(name, note, told)
+        self._forget_gone(name, told)
+        self._tell_summary(name, revision, note, told)
+        if status == "ready":
+            deployment.ready_note = note
 
     def _to_tell(self, deployment: _Deployment, revision: Revision, status: str, told: _Told) -> _Note:
         """What is to be told of a status: our own note of it, else what the registry says of it, else a new note."""
@@ -161,20 +166,19 @@ class StatusReporter:
             return _Note(revision, said, {})
         return _Note(revision, ReplicaStatus.now(revision.version, status, _REASONS[status]), {})
 
-    def _tell_entry(self, name: str, note: _Note, told: _Told) -> bool:
-        """Tell what this replica says, and forget replicas that are gone; False if it is too early to tell."""
+    def _tell_entry(self, name: str, note: _Note, told: _Told) -> None:
+        """Tell what this replica says."""
         replica = self._presence.replica
-        said = told.entries.get(replica)
-        if said != note.entry or note.tags:
-            if said is not None and note.is_held_back(said):
-                return False
+        if told.entries.get(replica) != note.entry or note.tags:
             self._registry.set_replica_status(name, replica, str(note.entry))
             told.entries[replica] = note.entry
+
+    def _forget_gone(self, name: str, told: _Told) -> None:
+        """Take away what replicas say that are gone."""
         self._presence.meet(told.entries)
         for gone in told.entries.keys() - self._presence.among(set(told.entries)):
             self._registry.set_replica_status(name, gone, None)
             del told.entries[gone]
-        return True
 
     def _tell_summary(self, name: str, revision: Revision, note: _Note, told: _Told) -> None:
         """Tell what the entries of all replicas come to, and with it what else there is to say of the version."""

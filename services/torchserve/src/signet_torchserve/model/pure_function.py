@@ -201,34 +201,38 @@ class _MemoryCheck:
     def _call(self, call: Call, lies_in: _LiesIn, parts: WrittenParts) -> frozenset[_Memory]:
         """Check one operator. Returns the memory that its results may lie in."""
         targets = written(call)
-        # 1. An operator that writes to a weight changes the model's state.
         for memory in _of(lies_in, targets):
             if memory.weight:
                 raise _changes_state(memory.weight, call.operator)
         # What is no operator on tensors, as Python's getitem, only hands them on.
         is_view = call.name in VIEWS or not call.is_of_tensors
-        reads = not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like"))
-        if reads:
-            # 2. All that an operator reads must be written. What it only overwrites, it does not read.
-            is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
-            only_overwritten = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []
-            read = [name for name in call.tensors if name not in only_overwritten]
-            self._refuse_read(call.operator, _of(lies_in, read))
-            # 3. If a target was the last unwritten part of its memory, the memory is written from now on.
-            for target in targets if is_overwritten else ():
-                if parts.write(target):
-                    self._unwritten -= _of(lies_in, [target])
+        if not (is_view or call.name.startswith(_LOOK_AT_NO_VALUE) or call.name.endswith("_like")):
+            self._read_and_write(call, targets, lies_in, parts)
         if call.name in GROW:
             raise _reads_unwritten(call.operator)
         parts.note_view(call)
         has_no_items = 0 in (call.value("size") or ())
         if call.is_of_tensors and call.name in UNWRITTEN and not has_no_items:
-            taken = _Memory()
-            self._unwritten.add(taken)
-            for output in call.outputs:
-                parts.take(output)
-            return frozenset([taken])
+            return frozenset([self._take(call, parts)])
         return _of(lies_in, call.tensors if is_view else targets)
+
+    def _read_and_write(self, call: Call, targets: list[str], lies_in: _LiesIn, parts: WrittenParts) -> None:
+        """Refuse an operator that reads unwritten memory, and note which memory is written after it."""
+        is_overwritten = call.name in OVERWRITE or returns_by_arguments(call)
+        only_overwritten = targets if is_overwritten or call.name in OVERWRITE_IN_PART else []  # not read, that is
+        read = [name for name in call.tensors if name not in only_overwritten]
+        self._refuse_read(call.operator, _of(lies_in, read))
+        for target in targets if is_overwritten else ():
+            if parts.write(target):  # it was the last unwritten part of its memory
+                self._unwritten -= _of(lies_in, [target])
+
+    def _take(self, call: Call, parts: WrittenParts) -> _Memory:
+        """The memory that an operator takes without writing to it."""
+        taken = _Memory()
+        self._unwritten.add(taken)
+        for output in call.outputs:
+            parts.take(output)
+        return taken
 
     def _refuse_read(self, reader: str, memory: Iterable[_Memory]) -> None:
         if self._unwritten.intersection(memory):

@@ -62,23 +62,21 @@ class RegistryChanges:
     def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
         self._is_server = tracking_uri.startswith(("http://", "https://"))
-        # Of the last answer that was not "nothing has changed": its ETag, and what has changed, if the server tells.
+        # The last answer of a change that `begin` has not returned yet: its ETag, and the names, if the server tells.
         self._newest: tuple[str | None, AbstractSet[str] | None] | None = None
         self.mark: str | None = None
         self.have_been_told = False
 
     def begin(self) -> AbstractSet[str] | None:
-        """Set the mark to the newest ETag that any thread has been given since the last `begin`, or ask for one.
+        """Move the mark to the newest ETag. A listing that is read after this call has all changes up to it.
 
-        A listing that is read after this call has all changes up to the mark.
+        The server is asked only if no thread has been told of a change since the last `begin`.
 
         Returns:
             Names of the models that have changed since the mark before; None if the server does not tell.
         """
-        if self._newest is None:
-            answer = self._ask_and_note({} if self.mark is None else {"If-None-Match": self.mark})
-            if answer is not None and answer.status_code == HTTPStatus.NOT_MODIFIED:
-                return frozenset()
+        if self._newest is None and not self._ask(self.mark):
+            return frozenset()
         newest, self._newest = self._newest, None  # at once: another thread may be asking
         self.mark, changed = newest or (None, None)
         self.have_been_told |= self.mark is not None
@@ -90,14 +88,13 @@ class RegistryChanges:
 
     def are_there_since(self, mark: str | None, wait_s: int = 0) -> bool:
         """Whether there may be any since this was the mark, or come within `wait_s`; any thread may ask."""
-        if mark is None:
-            return True
-        answer = self._ask_and_note({"If-None-Match": mark, "Prefer": f"wait={wait_s}"}, wait_s)
-        return answer is None or answer.status_code != HTTPStatus.NOT_MODIFIED
+        return mark is None or self._ask(mark, wait_s)
 
-    def _ask_and_note(self, headers: dict[str, str], wait_s: int = 0) -> requests.Response | None:
+    def _ask(self, mark: str | None, wait_s: int = 0) -> bool:
+        """Whether there are, or may be, changes since the mark; notes what the server says of them."""
         if not self._is_server:
-            return None
+            return True
+        headers = {} if mark is None else {"If-None-Match": mark, "Prefer": f"wait={wait_s}"}
         try:
             answer: requests.Response = http_request(  # type: ignore[no-untyped-call]  # MLflow types it in part
                 get_default_host_creds(self._tracking_uri),  # type: ignore[no-untyped-call]  # as above
@@ -109,8 +106,8 @@ class RegistryChanges:
                 max_retries=0,
             )
         except (MlflowException, OSError):
-            return None
+            return True
         if answer.status_code == HTTPStatus.OK:
             names = answer.headers.get("X-Signet-Changed")
             self._newest = answer.headers.get("ETag"), None if names is None else frozenset(json.loads(names))
-        return answer
+        return answer.status_code != HTTPStatus.NOT_MODIFIED

@@ -48,26 +48,21 @@ def _product(step: Step) -> Outcome:
 
 def _multiplied(step: Step, left: Tensor, right: Tensor) -> Rows:
     step.demand(left.ndim and right.ndim)
-    ndim = step.results[0].ndim
-    if left.rows and right.rows:
+    if left.rows and right.rows:  # each row has two matrices of its own
         step.demand(all(one.rows and one.ndim - one.rows.dim > _MATRIX for one in (left, right)))
         return broadcast(step, [left, right])
-    one, is_left = (left, True) if left.rows else (right, False)
+    one, other = (left, right) if left.rows else (right, left)
     rows = one.rows or Rows(0)
-    other = right if is_left else left
-    # Where the rows' dimension is, counted from the end (1 is the last), as dimensions before the matrices line up.
-    from_last = one.ndim - rows.dim
-    if from_last > _MATRIX and other.ndim > _MATRIX:  # each row has a matrix of its own
+    # Dimensions are counted from the end here (1 is the last), as those before the matrices line up there.
+    place = one.ndim - rows.dim
+    # A product sums the left's last dimension with the right's last but one, or with a vector's only one.
+    summed = 1 if one is left or one.ndim == 1 else 2
+    step.demand(place != summed)
+    if place > _MATRIX and other.ndim > _MATRIX:  # each row has a matrix of its own
         broadcast(step, [left, right])  # raises if they do not fit
-    # A product sums the left's last dimension with the right's last but one, or a vector's only one: no rows there.
-    if is_left:
-        step.demand(from_last > 1)
-    else:
-        step.demand(from_last != _MATRIX and one.ndim > 1)
-    # A vector on the other side takes one dimension from the result: [rows, 3] @ [3] is [rows].
-    if other.ndim == 1 and (is_left or from_last > _MATRIX):
-        from_last -= 1
-    return rows.at(ndim - from_last)
+    # Of a product with a vector the dimension that is summed is gone: [rows, 3] @ [3] is [rows].
+    is_moved = other.ndim == 1 and place > summed
+    return rows.at(step.results[0].ndim - (place - 1 if is_moved else place))
 
 
 def _sum_with_product(step: Step) -> Outcome:

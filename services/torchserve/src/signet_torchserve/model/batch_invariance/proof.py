@@ -134,33 +134,36 @@ class _Proof:
         results = [self._tensor(name, None) for name in call.outputs]
         if call.operator == "aten.arange.default" and results[0].sizes == (Size(1, (self.symbol,)),):
             return [Rows(0, are_numbers=True)]
-        uses_row_count = any(
-            self._depends(name)
-            for argument, value in call.arguments.items()
-            if argument not in _SIZE_ARGUMENTS
-            for name in symbols(value)
-        )
         # With `out=` an operator resizes the argument to its result: what is known of its rows holds no longer.
-        if uses_row_count or is_random(call) or returns_by_arguments(call) or not call.is_of_tensors:
+        if self._uses_row_count(call) or is_random(call) or returns_by_arguments(call) or not call.is_of_tensors:
             raise Mixed(call.operator)
-        step = Step(call, given, results, self.symbol)
         has_rows = any(tensor.rows for tensor in given.values())
         if not has_rows and not any(size.holds(self.symbol) for result in results for size in result.sizes):
             return [None] * len(results)
-        rule = _RULES.get(step.name)
-        has_row_numbers = any(tensor.rows and tensor.rows.are_numbers for tensor in given.values())
-        # Rows' numbers may only choose rows: any other use makes an answer depend on its place in the batch.
-        if rule is None or (has_row_numbers and call.name != "index"):
-            raise Mixed(call.operator)
-        try:
-            outcome = rule(step)
-        except _RULE_ERRORS as error:
-            raise Mixed(call.operator) from error
-        rows = outcome if isinstance(outcome, list) else [outcome] * len(results)
+        step = Step(call, given, results, self.symbol)
+        rows = self._by_rule(step, [tensor.rows for tensor in given.values() if tensor.rows])
         # An operator in place changes all that lies in the same memory: it must leave the rows where they were.
         if len(rows) != len(results) or not all(map(self._fits, results, rows)) or not step.stays_in_place(rows):
             raise Mixed(call.operator)
         return rows
+
+    def _uses_row_count(self, call: Call) -> bool:
+        """Whether an operator computes with the number of rows: its answer for a row would depend on the others."""
+        others = [value for argument, value in call.arguments.items() if argument not in _SIZE_ARGUMENTS]
+        return any(self._depends(name) for value in others for name in symbols(value))
+
+    @staticmethod
+    def _by_rule(step: Step, given: list[Rows]) -> list[Rows | None]:
+        """Where the rows are in each result of an operator whose operands have the rows that are `given`."""
+        rule = _RULES.get(step.name)
+        # Rows' numbers may only choose rows: any other use makes an answer depend on its place in the batch.
+        if rule is None or (any(rows.are_numbers for rows in given) and step.call.name != "index"):
+            raise Mixed(step.call.operator)
+        try:
+            outcome = rule(step)
+        except _RULE_ERRORS as error:
+            raise Mixed(step.call.operator) from error
+        return outcome if isinstance(outcome, list) else [outcome] * len(step.results)
 
     def _fits(self, result: Tensor, rows: Rows | None) -> bool:
         """Whether a result has the sizes, as torch found them, that follow from where a rule says its rows are."""

@@ -105,17 +105,17 @@ def _interleaved(step: Step) -> Outcome:
 
 
 def _reshaped(step: Step) -> Outcome:
-    """The elements keep their order, so the rows are repeated as often as before: sizes before them, times `outer`.
+    """The elements keep their order, so all rows follow one another as many times as before.
 
-    Example: in [2, rows, 3] they stand twice. So they do in [2 * rows, 3], of which the rows are `Rows(0, outer=2)`.
+    Example: in [2, rows, 3] they do so twice. So they do in [2 * rows, 3], where they are `Rows(0, outer=2)`.
     """
     subject, (result, *_) = step.tensors()[0], step.results
     step.demand(subject.rows and "dtype" not in step.call.arguments)
     rows = subject.rows or Rows(0)
-    before = product(subject.sizes[: rows.dim]) * rows.outer
+    times = product(subject.sizes[: rows.dim]) * rows.outer
     for dim, size in enumerate(result.sizes):
-        if size.holds(step.symbol):
-            outer = before.over(product(result.sizes[:dim]))
+        if size.holds(step.symbol):  # here they are; each place of the dimensions before it has them `outer` times
+            outer = times.over(product(result.sizes[:dim]))
             inner = size.over(Size(1, (step.symbol,)) * outer) if outer else None
             step.demand(inner is not None and 0 not in {size.factor for size in result.sizes})
             return Rows(dim, outer or ONE, inner or ONE)
