@@ -34,7 +34,7 @@ def test_whatever_call_fails_the_desired_version_serves_in_the_end(method: str, 
         replica.controller.reconcile()
         assert replica.serves("iris", first) or replica.serves("iris", second)
     replica.server.trouble = lambda *_: None
-    replica.controller._outcomes.failed_attempts.keep({})
+    replica.controller._outcomes.failed_attempts.forget_all_but({})
     replica.until(lambda: replica.server.versions("iris").keys() == {second.id} and not replica.controller.is_busy)
     assert replica.status.deployments == {"iris": "2"}
 

@@ -50,7 +50,7 @@ def test_what_is_desired_no_more_is_forgotten() -> None:
     """If it is asked for again, it does not wait."""
     attempts = FailedAttempts()
     attempts.unreachable("iris", IRIS, 1000.0)
-    attempts.keep({"iris": IRIS})
+    attempts.forget_all_but({"iris": IRIS})
     assert not attempts.is_due("iris", IRIS, 1000.0)
-    attempts.keep({"iris": Revision("4")})
+    attempts.forget_all_but({"iris": Revision("4")})
     assert attempts.is_due("iris", IRIS, 1000.0)

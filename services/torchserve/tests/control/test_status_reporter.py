@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from memory_replica import Replica, started
 from signet_torchserve.registry.errors import RegistryDenied
@@ -39,6 +41,24 @@ def test_why_a_version_is_pending_is_told_once_it_has_been_so_for_a_while(
     monkeypatch.setattr("signet_torchserve.control.status_reporter.HELD_BACK_S", 0)
     reporter.tell({"fare": listed}, {"fare": "pending"})
     assert told["fare", "1"] == ("pending", "it is being deployed")
+
+
+def test_while_versions_come_into_service_little_is_told(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statuses follow after a pause, or once none does any more; that a version is not ready is told at once."""
+    monkeypatch.setattr("signet_torchserve.control.status_reporter.BUSY_SHARE", 1e-6)
+    reporter, told = replica.controller._reporter, replica.registry.marked
+    desired = {name: replica.cache(name, "1") for name in ("fare", "iris", "copied")}
+    desired["copied"] = Revision("1", {**desired["copied"].tags, "serving.status": "ready"}, 1)
+    reporter.tell(desired, {"fare": "pending"}, is_busy=True)
+    reporter.tell(desired, dict.fromkeys(desired, "pending"), is_busy=True)
+    assert {name for name, _ in told} == {"fare", "copied"}
+    reporter.tell(desired, dict.fromkeys(desired, "pending"))
+    assert {name for name, _ in told} == {"fare", "copied", "iris"}
+    monkeypatch.setattr("signet_torchserve.control.status_reporter.BUSY_SHARE", 1.0)
+    reporter.tell(desired, dict.fromkeys(desired, "pending"))
+    time.sleep(0.1)
+    reporter.tell(desired, dict.fromkeys(desired, "ready"), is_busy=True)
+    assert {status for status, _ in told.values()} == {"ready"}
 
 
 def test_an_account_that_may_read_only_serves_and_seldom_tries_to_write(

@@ -123,7 +123,7 @@ class Excerpt:
         return self._rows is not None
 
     def of_the_whole(self, rejection: SignatureMismatch) -> SignatureMismatch:
-        """The rejection of the whole request, given that of its excerpt."""
+        """The rejection of the whole request, given that of its excerpt, which lists all violations of its values."""
         violations, total, counted = list[Violation](), rejection.more, set()
         for violation in rejection.violations:
             row = violation.row if self._rows is None or violation.row is None else self._rows[violation.row]
@@ -131,8 +131,10 @@ class Excerpt:
             kinds = self._kinds.get(violation.column)
             if row is None or kinds is None:
                 total += 1
-            # `of` is None for a row that is not among the first of its kind: these have counted the kind.
-            elif (kind := kinds.of(row)) and (key := (violation.rule, violation.column, kind)) not in counted:
+                continue
+            kind = kinds.of(row)  # None if others are the first of its kind: with these the kind is counted
+            key = violation.rule, violation.column, kind
+            if kind is not None and key not in counted:
                 counted.add(key)
                 total += kinds.counts[kind]
         if any(violation.rule == "columns" for violation in violations):

@@ -99,10 +99,10 @@ def _decide_one(listener: Listener) -> DecodedRequest | None:
     decoded = None
     with listener.accept() as connection:
         try:
-            connection.send_bytes(b"")
+            connection.send_bytes(b"")  # the question is taken; service_client has the protocol
             document, text = connection.recv_bytes(), connection.recv_bytes()
             is_csv, is_unread, left_s = orjson.loads(connection.recv_bytes())
-            signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
+            signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))  # its signal, which nobody handles, ends us
             decoded = RawBody(text, is_csv=is_csv).unread()
             for message in _answered(document, decoded, len(text), is_unread=is_unread):
                 connection.send_bytes(message)

@@ -59,13 +59,13 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
     except column_values.CRASHES as error:
         message = f"The input does not fit the signature's tensors: {error}."
         raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
-    # MLflow casts a data frame's values even where something is lost, as 1.5 to 1: these are rejected here. The word
-    # `mixed_types` lifts none of them: what it lets through is not in `broken`.
-    lifted = policy - {Policy.MIXED_TYPES}
-    if broken := _unlifted(broken, lifted) or _unlifted(_broken_by_values(result), lifted):
-        first = broken[0].first[0]
+    # MLflow casts a data frame's values even where something is lost, as 1.5 to 1: these are rejected here. What the
+    # word `mixed_types` lets through is not in `broken`. Here it would lift all that breaks the rule `type`.
+    words = policy - {Policy.MIXED_TYPES}
+    if unlifted := _unlifted(broken, words) or _unlifted(_broken_by_values(result), words):
+        first = unlifted[0].first[0]
         where = "The input" if first.column is None else f"Input {first.column}"
-        raise _mismatch(f"{where} has {first.got}: expected {first.expected}.", broken)
+        raise _mismatch(f"{where} has {first.got}: expected {first.expected}.", unlifted)
     return result
 
 

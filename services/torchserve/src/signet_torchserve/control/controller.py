@@ -123,10 +123,10 @@ class Controller:
         except ModelServerError as error:
             logger.warning("TorchServe does not say what it serves: %s", error)
             return self._poll_interval_s
-        if desired.is_known:
+        if desired.is_known:  # what was noted of others is forgotten
             self._recalled = {name: it for name, it in self._recalled.items() if name in desired.revisions}
             last = {name: it for name, it in observed.last_good.items() if it is not None}
-            self._outcomes.failed_attempts.keep(desired.revisions, last)
+            self._outcomes.failed_attempts.forget_all_but(desired.revisions, last)
         self._outcomes.failed_attempts.note_free_memory(self._budget.free_mib)
         self._act(desired, observed)
         if self.is_busy:
@@ -295,4 +295,4 @@ class Controller:
         if desired.is_known:
             stranded = self._status.stranded
             told = {name: _TOLD_AS.get(it, it) for name, it in states.items() if name not in stranded}
-            self._reporter.tell(desired.revisions, told)
+            self._reporter.tell(desired.revisions, told, is_busy=self._has_to_wait or bool(self._rollouts))

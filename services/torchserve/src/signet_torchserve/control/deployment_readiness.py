@@ -1,8 +1,8 @@
 """Which deployments of this replica can answer. `/ready` waits `WAIT_S` at most: else it tells what was seen last.
 
 TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request shows whether
-the deployment answers rightly. That request waits in the queue of the clients' requests: if it gets no answer, clients
-may have filled the queue. So this is told, and has no consequence.
+the deployment answers rightly: after a wrong answer it counts as unable. That request waits in the queue of the
+clients' requests, which they may have filled: so it is told if there is no answer, and that has no consequence.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Readiness:
             check.background.begin()
         self._workers.begin(them)
         self._workers.wait(WAIT_S)
-        out = {it: self._down.get(it) or golden[it].mismatch for it in them}
-        return _by_name(out), _by_name({it: golden[it].error for it in them if not out[it]})
+        unable = {it: self._down.get(it) or golden[it].mismatch for it in them}
+        return _by_name(unable), _by_name({it: golden[it].error for it in them if not unable[it]})
 
     def _look_at_workers(self, deployments: tuple[NameAndRevision, ...]) -> None:
         self._down = {deployment: why for deployment in deployments if (why := self._why_down(*deployment))}

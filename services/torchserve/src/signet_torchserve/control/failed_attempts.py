@@ -33,7 +33,7 @@ class FailedAttempts:
     def __init__(self) -> None:
         self._attempts: dict[tuple[str, tuple[str, ...]], _Attempt] = {}
 
-    def keep(self, *desired: Mapping[str, Revision]) -> None:
+    def forget_all_but(self, *desired: Mapping[str, Revision]) -> None:
         """Forget the attempts at revisions that are in none of `desired`."""
         current = {(name, revision.asked_for) for each in desired for name, revision in each.items()}
         self._attempts = {key: it for key, it in self._attempts.items() if key in current}

@@ -23,6 +23,7 @@ from signet_torchserve.revision import REASON, REPLICA, SERVED_AT, STATUS, Revis
 logger = logging.getLogger(__name__)
 
 MAX_TELLING_S = 0.25  # at each look: five hundred versions must keep no rollout waiting
+BUSY_SHARE = 0.05  # of the time, while versions come into service: what is told would slow these down
 DENIED_PAUSE_S = 60  # until a model's tags are written again where the account may not
 HELD_BACK_S = 1.0  # a new reason for `pending` is told once it is that old: a final status may follow first
 _REASONS = {
@@ -100,6 +101,7 @@ class StatusReporter:
         self._status = status
         self._deployments: dict[str, _Deployment] = defaultdict(_Deployment)
         self._finals: dict[tuple[str, str], tuple[str, str]] = {}
+        self._pause_ends = 0.0
 
     def put(
         self, name: str, revision: Revision, status: str, reason: str, tags: Mapping[str, str] | None = None
@@ -114,14 +116,19 @@ class StatusReporter:
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self._finals[name, revision.version] = status, f"{now} {self._presence.replica}: {reason}"
 
-    def tell(self, desired: Mapping[str, Revision], states: Mapping[str, str]) -> None:
-        """Tell what the registry does not say yet, as much as fits into `MAX_TELLING_S`; the next call goes on.
+    def tell(self, desired: Mapping[str, Revision], states: Mapping[str, str], *, is_busy: bool = False) -> None:
+        """Tell what the registry does not say yet, as much as fits into `MAX_TELLING_S`.
+
+        What is told already costs no request, so that the next call gets further.
 
         Args:
             desired: the versions that ought to be served, with their tags as the registry has them.
             states: the status of each on this replica; a deployment that is not among them is left as it is.
+            is_busy: whether versions come into service: then most calls tell only what corrects an untrue `ready`.
         """
-        deadline = time.monotonic() + MAX_TELLING_S
+        began = time.monotonic()
+        is_pause = is_busy and began < self._pause_ends
+        deadline = began + MAX_TELLING_S
         try:
             self._presence.look()
             for (name, version), (status, reason) in list(self._finals.items()):
@@ -133,9 +140,13 @@ class StatusReporter:
                     self._try(name, self._registry.set_replica_status, name, self._presence.replica, None)
                 del self._deployments[name]
             for name, status in states.items():
-                self._try(name, self._correct, name, desired[name], status)
+                is_untrue = desired[name].tags.get(STATUS) == "ready" != status
+                if is_untrue or not is_pause:
+                    self._try(name, self._correct, name, desired[name], status)
                 if time.monotonic() > deadline:
                     break
+            if not is_pause:
+                self._pause_ends = time.monotonic() + (time.monotonic() - began) / BUSY_SHARE
         except RegistryUnreachable as error:
             logger.warning("The registry cannot be told now what became of the versions: %s", error)
         denied = (it.refusal for name, it in self._deployments.items() if it.denied_until and name in desired)

@@ -78,9 +78,10 @@ class TorchServe:
         first: until another one is made the default, requests are answered 503.
         """
         with self._placeholder_lock:
-            served = self.version(name, revision_id)
+            found = {it.revision_id: it for it in map(_served, self._describe(name, "all"))}
+            served = found.get(revision_id)
             if served is None:
-                if self.version(name) is None:
+                if not found:
                     self._register(_placeholder_folder(name, folder), initial_workers=0)
                 self._register(
                     folder,
@@ -141,9 +142,8 @@ class TorchServe:
 
     def _remove_placeholder(self, name: str) -> None:
         with self._placeholder_lock:
-            if self.version(name, PLACEHOLDER) is not None:
-                # 403 while another version comes up beside it, and needs it.
-                self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{PLACEHOLDER}")
+            # 404 where there is none; 403 while another version comes up beside it, and needs it.
+            self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{PLACEHOLDER}")
 
     def _call(self, method: str, url: str, **options: Any) -> Any:
         return self._checked(self._request(method, url, **options))
