@@ -14,6 +14,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from signet_contract import Contract, Rejected
 
+from testing.mlflow_store import empty_store
+
 COMMAND = Path(sys.executable).with_name("signet-contract")
 RIGHT = b'{"inputs": {"km": [5.5]}}'
 WRONG = b'{"inputs": {"km": ["x"]}}'
@@ -115,7 +117,7 @@ def test_the_breaking_changes_come_first(tmp_path: Path) -> None:
 def test_models_that_mlflow_knows(ride: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a run, and by an alias; one that is not there is named."""
     monkeypatch.chdir(tmp_path)
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+    store = empty_store(tmp_path)
     client = mlflow.MlflowClient(store, store)
     run = client.create_run(client.create_experiment("rides", f"{tmp_path}/artifacts")).info.run_id
     client.log_artifacts(run, str(ride), "model")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from signet_mlflow_server import prompt_check
 
+from testing.mlflow_store import empty_store
+
 with warnings.catch_warnings():
     # MLflow 3.17 uses loader strategies that SQLAlchemy 2.1 has deprecated.
     warnings.simplefilter("ignore")
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 def test_a_prompt_is_what_mlflow_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By one tag, whatever else a model has."""
-    store = SqlAlchemyStore(f"sqlite:///{tmp_path}/mlflow.db")
+    store = SqlAlchemyStore(empty_store(tmp_path))
     tags = {"model": {"a": "true"}, "no": {"mlflow.prompt.is_prompt": "false"}} | {
         value: {"mlflow.prompt.is_prompt": value, "a": "b"} for value in ("true", "True", "1", "")
     }

@@ -8,6 +8,8 @@ import pytest
 from mlflow import MlflowClient
 from signet_client.deployments import rollout
 
+from testing.mlflow_store import empty_store
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 @pytest.fixture
 def client(tmp_path: Path) -> MlflowClient:
     """A registry with two versions of one model, of which the second carries the alias."""
-    client = MlflowClient(f"sqlite:///{tmp_path}/registry.db")
+    client = MlflowClient(empty_store(tmp_path))
     client.create_registered_model("fare")
     for _ in range(2):
         client.create_model_version("fare", str(tmp_path))

@@ -37,6 +37,7 @@ from signet_torchserve.revision import Revision
 from signet_torchserve.server import launch
 from signet_torchserve.settings import Settings
 
+from testing.mlflow_store import empty_store
 from testing.oracle import columns_schema
 from testing.polling import until
 from testing.ports import free_addresses
@@ -197,7 +198,7 @@ class Versions:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Versions]:
     """A registry with one model, whose first version doubles."""
     folder = tmp_path_factory.mktemp("registry")
-    uri = f"sqlite:///{folder}/registry.db"
+    uri = empty_store(folder)
     client = MlflowClient(uri)
     client.create_registered_model(NAME)
     versions = Versions(client, folder)

@@ -7,6 +7,8 @@ from signet_torchserve.control import presence
 from signet_torchserve.control.presence import BEAT_S, GONE_S, MEET_S, Presence
 from signet_torchserve.registry.client import Registry
 
+from testing.mlflow_store import empty_store
+
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
@@ -21,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_replica_that_is_silent_is_gone(clock: list[float], tmp_path: Path) -> None:
     """Replicas see one another while each says again and again that it is there, whatever its clock shows."""
-    registry = Registry(f"sqlite:///{tmp_path}/registry.db", "champion")
+    registry = Registry(empty_store(tmp_path), "champion")
     one, other = Presence(registry, "one"), Presence(registry, "other")
     other.look()
     one.look()
@@ -35,7 +37,7 @@ def test_a_replica_that_is_silent_is_gone(clock: list[float], tmp_path: Path) ->
 
 def test_a_replica_that_has_come_is_seen_when_it_says_something(clock: list[float], tmp_path: Path) -> None:
     """Whoever has an entry on a model is looked for at once, and is there or gone."""
-    registry = Registry(f"sqlite:///{tmp_path}/registry.db", "champion")
+    registry = Registry(empty_store(tmp_path), "champion")
     one, other = Presence(registry, "one"), Presence(registry, "other")
     one.look()
     other.look()
@@ -46,7 +48,7 @@ def test_a_replica_that_has_come_is_seen_when_it_says_something(clock: list[floa
 
 def test_a_replica_that_leaves_is_gone_at_once(clock: list[float], tmp_path: Path) -> None:
     """Who ends in good order keeps nobody waiting."""
-    registry = Registry(f"sqlite:///{tmp_path}/registry.db", "champion")
+    registry = Registry(empty_store(tmp_path), "champion")
     one, other = Presence(registry, "one"), Presence(registry, "other")
     other.look()
     other.leave()

@@ -21,6 +21,8 @@ from signet_torchserve.registry.client import EVERY_MODEL, MAX_TAG_LENGTH, Regis
 from signet_torchserve.registry.errors import RegistryRefused, RegistryUnreachable
 from signet_torchserve.revision import Revision, served_at
 
+from testing.mlflow_store import empty_store
+
 # MLflow 3.17's store on SQLAlchemy 2.1: https://docs.sqlalchemy.org/en/21/orm/queryguide/relationships.html#sqlalchemy.orm.noload
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
     """A registry of three models, each with two versions."""
-    uri = f"sqlite:///{tmp_path}/registry.db"
+    uri = empty_store(tmp_path)
     client = MlflowClient(uri)
     for name in ("a", "b", "c"):
         client.create_registered_model(name)
