@@ -119,8 +119,8 @@ def _raise_what_is_wrong(signature: ModelSignature, compact: DecodedRequest, pol
 def _in_arrays(decoded: DecodedRequest, source: RawBody, *, were_tried: bool) -> DecodedRequest:
     """The request with arrays for its long lists; raises `MustReadWhole` if it cannot be read so."""
     if decoded.content is UNREAD and not were_tried:
-        decoded = source.decode()
-    if not _is_compact(decoded) or has_many_digits(source.text):
+        decoded = source.decode()  # into arrays, where it can
+    if not _is_compact(decoded) or has_many_digits(source.text):  # float64 does not hold such an integer
         raise MustReadWhole
     require_shallow(source.text)
     return decoded

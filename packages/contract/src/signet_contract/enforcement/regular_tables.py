@@ -46,7 +46,7 @@ class RegularTable:
     """What is in the columns at some places."""
     cut: Callable[[Sequence[int], Sequence[int]], Any]
     """The content with these rows and columns only, in the form in which it came."""
-    is_counted: bool = True
+    knows_its_length: bool = True
     """Whether the rows can be counted without a look at all of them, as in a Python list and not in a `ChunkedList`. If
     they can't, the body has more bytes than the table has values, so that its size needs no check."""
     rows_depend_on_all: bool = False
@@ -99,9 +99,9 @@ def of_values(name: Any, values: Any, odd_types: set[type]) -> RegularTable:
                 raise list_access.irregular([values.first, *chunk])
             yield from ((place, start, chunk) for place in places)
 
-    is_counted = type(values) is not ChunkedList
+    knows_its_length = type(values) is not ChunkedList
     return RegularTable(
-        [name], lambda: len(values), columns, lambda rows, _: list_access.taken(values, rows), is_counted
+        [name], lambda: len(values), columns, lambda rows, _: list_access.taken(values, rows), knows_its_length
     )
 
 
@@ -220,8 +220,8 @@ def _of_equally_long(content: dict[str, Any]) -> RegularTable:
             for name, values in some.items()
         }
 
-    is_counted = ChunkedList not in map(type, lists) or len(lists) < len(names)
-    return RegularTable(names, count, columns, cut, is_counted, rows_depend_on_all=True)
+    knows_its_length = ChunkedList not in map(type, lists) or len(lists) < len(names)
+    return RegularTable(names, count, columns, cut, knows_its_length, rows_depend_on_all=True)
 
 
 def _of_counting_labels(content: dict[str, Any]) -> RegularTable:
@@ -248,8 +248,8 @@ def _of_counting_labels(content: dict[str, Any]) -> RegularTable:
             parts[names[place]] = dict(zip(map(str, own), list_access.taken(values, own), strict=True))
         return parts
 
-    is_counted = ChunkedList not in map(type, content.values())
-    return RegularTable(names, count, columns, cut, is_counted, rows_depend_on_all=True)
+    knows_its_length = ChunkedList not in map(type, content.values())
+    return RegularTable(names, count, columns, cut, knows_its_length, rows_depend_on_all=True)
 
 
 def _of_labelled(content: dict[str, dict[str, Any]]) -> RegularTable:

@@ -77,7 +77,9 @@ class Excerpt:
         table = table_finder.table(schema, decoded, kinds, most_names)
         # Of further extra columns only the number is told.
         few_columns = min(_FEW_COLUMNS, len(schema.inputs) + MAX_VIOLATIONS)
-        if table is None or (table.is_counted and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few_columns):
+        if table is None or (
+            table.knows_its_length and table.rows() <= MAX_VIOLATIONS and len(table.names) <= few_columns
+        ):
             return
         if len(table.names) > columns.max_width(schema):
             raise columns.too_wide(schema, decoded.format.value, len(table.names))
@@ -86,10 +88,10 @@ class Excerpt:
                 unchecked_names.reject(table.names, policy)
             kept = self._kept(schema, table, policy)
         except SignatureMismatch:
-            if not table.is_counted:  # the names are those of the first row, and others may differ
+            if not table.knows_its_length:  # the names are those of the first row, and others may differ
                 table.require_regular()
             raise
-        if table.is_counted and table.rows() * len(kept) > MAX_CELLS:
+        if table.knows_its_length and table.rows() * len(kept) > MAX_CELLS:
             raise _too_large(decoded, table.rows(), len(kept), MAX_CELLS)
         if len(kept) < len(table.names):
             self._narrowed = table, kept

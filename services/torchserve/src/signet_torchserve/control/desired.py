@@ -193,15 +193,17 @@ class Follower:
 
         None if the alias was taken away. `served` is what answers, `last` what was desired at the last look.
         """
-        trouble = self._registry.troubles.get(name, "")
+        answers = served or last
+        if trouble := self._registry.troubles.get(name, ""):
+            return answers, trouble
         try:
-            if not trouble and self._registry.champion_version(name) is not None:
+            if self._registry.champion_version(name) is not None:
                 return last or served, ""  # it moved from one page of the list to another meanwhile
-            if not trouble and served and last and self._was_deleted(name, last, served):
-                trouble = f"Version {last.version}, which carried the alias, was deleted."
+            if served and last and self._was_deleted(name, last, served):
+                return answers, f"Version {last.version}, which carried the alias, was deleted."
         except RegistryRefused as error:
-            trouble = f"Whether it carries the alias cannot be told: {error}"
-        return (served or last) if trouble else None, trouble
+            return answers, f"Whether it carries the alias cannot be told: {error}"
+        return None, ""
 
     def _was_deleted(self, name: str, last: Revision, served: Revision) -> bool:
         """Whether the version that carried the alias was deleted before it served: then the older one goes on.

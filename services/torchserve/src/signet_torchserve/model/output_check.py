@@ -27,15 +27,15 @@ _COLUMN_KINDS = {
 }
 
 
-def ranks_to_restore(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int] | None:
-    """How many dimensions each output ought to have, if the program drops the first dimension of a single row.
+def checked(promised: Sequence[Spec], answers: Mapping[int, Any]) -> list[int] | None:
+    """Refuse outputs that are not as promised; of a program that drops a single row's dimension, tell what is missing.
 
     Args:
         promised: the output specs of the signature; empty if it has none, or if labels are answered.
         answers: what the program returned, by the number of its rows.
 
     Returns:
-        The numbers, in the order in which `restored` takes them; None if the program drops no dimension.
+        How many dimensions each output of a single row ought to have, as `restored` takes it; None if none is dropped.
 
     Raises:
         NotServable: the program returned other outputs than the signature promises, or what JSON cannot hold.

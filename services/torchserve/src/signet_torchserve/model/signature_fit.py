@@ -81,6 +81,7 @@ def _refuse_inputs(
         raise NotServable(f"The program needs the keywords {unfed}, which are no params of its signature.")
     if any(tree["type"] is not None for tree in positional["children_spec"]):
         raise NotServable("The program takes lists or dicts of tensors as one input: expected tensors.")
+    # What `forward` takes in turn: a None among the tensors is a constant, and is refused below as no tensor.
     taken = [
         spec["user_input"]["arg"] if "user_input" in spec else spec["constant_input"]
         for spec in specs

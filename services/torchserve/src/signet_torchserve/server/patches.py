@@ -83,9 +83,10 @@ _BATCHES = Patch(
 # A `BatchAggregator` waits for the answers to all requests of a batch, and its worker gets no other batch meanwhile.
 # `ContinuousBatching`, meant for models that answer token by token, keeps a request until it is answered, and names it
 # to the worker again with the next batch, without its body. Every model gets that aggregator, with three changes.
-# 1. For a request that goes on (`ts_stream_next`) it sends a part of the answer. Now it sends nothing if the status of
-#    that part is 102 (Processing). This replaces a test for a request's own time limit, which no request of ours has.
-# 2. A request that is kept takes the place of a new one in the next batch. Now a batch has up to `batch_size` new ones.
+# 1. `sendResponse` sends a part of the answer to a request that goes on (`ts_stream_next`). Now it sends nothing if the
+#    status of that part is 102 (Processing). This replaces a test for a request's own time limit: none of ours has one.
+# 2. `getRequest` lets a request that is kept take the place of a new one in the next batch. Now a batch has up to
+#    `batch_size` new ones beside those.
 # 3. Java has a thread for each worker. The thread of an idle worker holds its version's lock while it waits for a
 #    request; the thread of another worker, which has kept requests to send, waits for that lock. `Model.pollInferJob`
 #    takes no lock any more: the queue has its own. The `finally` stays: it unlocks only if its thread has the lock.

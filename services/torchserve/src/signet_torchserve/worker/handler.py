@@ -119,7 +119,7 @@ class SignatureHandler:
         with torch.inference_mode():
             answers = warm_up.answers(self.program, self.contract.inputs, example)
         promised = self.contract.outputs if self.labels is None else []
-        self._ranks = output_check.ranks_to_restore(promised, answers)
+        self._ranks = output_check.checked(promised, answers)
         if self.labels is not None:
             for rows, answer in answers.items():
                 response_encoding.refuse_unlabelled(self._whole(answer, rows), self.labels)
