@@ -134,7 +134,8 @@ class Excerpt:
             if row is None or kinds is None:
                 total += 1
                 continue
-            kind = kinds.of(row)  # None if others are the first of its kind: with these the kind is counted
+            # None for a row that is not among the first of its kind: those are in the excerpt, too, and count the kind.
+            kind = kinds.of(row)
             key = violation.rule, violation.column, kind
             if kind is not None and key not in counted:
                 counted.add(key)

@@ -59,8 +59,8 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
     except column_values.CRASHES as error:
         message = f"The input does not fit the signature's tensors: {error}."
         raise _mismatch(message, broken or [_generic(schema, str(error))]) from error
-    # MLflow casts a data frame's values even where something is lost, as 1.5 to 1: these are rejected here. What the
-    # word `mixed_types` lets through is not in `broken`. Here it would lift all that breaks the rule `type`.
+    # MLflow casts a data frame's values even where something is lost, as 1.5 to 1, or to infinity: these are rejected
+    # here. `_broken_by_types` has applied the word `mixed_types` to each value. What is left must not be lifted by it.
     words = policy - {Policy.MIXED_TYPES}
     if unlifted := _unlifted(broken, words) or _unlifted(_broken_by_values(result), words):
         first = unlifted[0].first[0]

@@ -252,6 +252,7 @@ class Controller:
             self._recalled[name] = None
 
     def _remove(self, name: str, revision_id: str, *, at_any_cost: bool) -> None:
+        """Remove a version and its files; the server may keep one to which a request came at the last moment."""
         if self._server.remove(name, revision_id, at_any_cost=at_any_cost):
             logger.info("%s version %s is retired.", name, revision_id)
             self._store.discard(name, revision_id)

@@ -97,8 +97,6 @@ class Follower:
         """What is desired now. The store keeps it, for looks at which the registry does not answer, and for a restart.
 
         A deployment whose version cannot be read, or was deleted, goes on with what serves, perhaps an older version.
-        Of such a deployment the store keeps the version that carried the alias last, not the one that goes on: else the
-        next look could not tell that it was deleted (`_was_deleted`).
 
         Args:
             serving: what answers, and goes on if the registry is in trouble with that model alone.
@@ -125,6 +123,7 @@ class Follower:
         self.look_took_s, self._last_took_s = min(took_s, self._last_took_s), took_s
         self._status.registry = "reachable"
         last_desired = self._store.last_desired()
+        # Stored is what carried the alias, not what goes on in its place: `_was_deleted` compares both at the next look.
         carried_last = {name: last_desired.get(name, it) for name, it in kept.items()}
         self._store.note_last_desired({**revisions, **carried_last})
         desired = {**revisions, **kept}
