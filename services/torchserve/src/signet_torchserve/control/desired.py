@@ -123,7 +123,7 @@ class Follower:
         self.look_took_s, self._last_took_s = min(took_s, self._last_took_s), took_s
         self._status.registry = "reachable"
         last_desired = self._store.last_desired()
-        # Stored is what carried the alias, not what goes on in its place: `_was_deleted` compares both at the next look.
+        # Stored is what carried the alias, not what goes on in its place: the next look compares both (`_was_deleted`).
         carried_last = {name: last_desired.get(name, it) for name, it in kept.items()}
         self._store.note_last_desired({**revisions, **carried_last})
         desired = {**revisions, **kept}
