@@ -39,19 +39,12 @@ for name in "${units[@]}"; do
 done
 wait
 
-# The two ways to run the stack side by side, as each waits longer than it computes; beside no unit tests, as both hold deployments to the
-# seconds that are promised. Temporary files lie apart: a test looks at /tmp for what a stack leaves there.
-integration() { # NAME STACK
-    part "integration, $1" pytest -q --durations 12 tests/integration --stack "$2" >"$logs/integration-$2.log" 2>&1
-    cat "$logs/integration-$2.log"
-}
+# One at a time: they hold deployments to the seconds that are promised.
 last=2
-integration embedded embedded &
+part "integration, embedded" pytest -q --durations 12 tests/integration --stack embedded
 if docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
     last=3
-    mkdir "$logs/t"
-    TMPDIR=$logs/t integration containers compose &
-    wait
+    part "integration, containers" pytest -q --durations 12 tests/integration --stack compose
     if [ "$(id -u)" = 0 ]; then
         part Swarm pytest -q --durations 12 -s tests/swarm
     else
@@ -62,7 +55,6 @@ elif [ "${SIGNET_REQUIRE_CONTAINERS:-}" = 1 ]; then
 else
     echo "  containers: left out, no Docker engine with Compose v2 answers" >>"$logs/summary"
 fi
-wait
 echo "=== summary"
 cat "$logs/summary"
 # A part that was killed has left no line.
