@@ -142,8 +142,9 @@ class TorchServe:
 
     def _remove_placeholder(self, name: str) -> None:
         with self._placeholder_lock:
-            # 404 where there is none; 403 while another version comes up beside it, and needs it.
-            self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{PLACEHOLDER}")
+            if self.version(name, PLACEHOLDER) is not None:  # else TorchServe's log would warn of it
+                # 403 while another version comes up beside it, and needs it.
+                self._request("DELETE", f"{_MANAGEMENT}/models/{name}/{PLACEHOLDER}")
 
     def _call(self, method: str, url: str, **options: Any) -> Any:
         return self._checked(self._request(method, url, **options))
