@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import orjson
 
+from signet_contract.model_input import admits_shape
+
 if TYPE_CHECKING:
     from signet_contract.contract import Contract
 
@@ -108,9 +110,7 @@ def _of_tensor(what: str, old: Spec, new: Spec) -> Iterator[Change]:
         is_wider = np.can_cast(old["dtype"], new["dtype"]) and old["dtype"] != "bool"
         yield _of_type("type", what, old["dtype"], new["dtype"], is_wider=is_wider)
     if old["shape"] != new["shape"]:
-        is_wider = len(old["shape"]) == len(new["shape"]) and all(
-            size in (-1, before) for before, size in zip(old["shape"], new["shape"], strict=True)
-        )
+        is_wider = admits_shape(new["shape"], old["shape"])
         others = "other shapes, too" if is_wider else "who sends the old shape may be refused"
         yield Change(
             "shape",

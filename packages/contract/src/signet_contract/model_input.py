@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,11 @@ Array = np.ndarray[Any, Any]
 
 EXACT = 2.0**53
 """Up to 2**53 each integer is one double. Beyond, two integers may be the same double."""
+
+
+def admits_shape(expected: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a signature's shape, in which -1 stands for any size, admits a shape."""
+    return len(expected) == len(shape) and all(asked in (-1, size) for asked, size in zip(expected, shape, strict=True))
 
 
 @dataclass(slots=True)

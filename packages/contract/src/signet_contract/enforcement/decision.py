@@ -95,8 +95,7 @@ def read_whole(
     with without_collector():
         if source.is_csv or len(source.text) <= least:
             return source.exact()
-        if not source.text.isascii():
-            of_utf8(source.text)  # else all that stands before a wrong byte would be read first
+        of_utf8(source.text)  # else all that stands before a wrong byte would be read first
         for read in (
             partial(_in_arrays, decoded, source, were_tried=arrays_were_tried),
             partial(_in_chunks, mlflow_signature.inputs, source, least),

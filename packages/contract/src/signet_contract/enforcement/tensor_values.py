@@ -14,7 +14,7 @@ from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.enforcement.value_kinds import as_array, types_of
 from signet_contract.errors import MAX_VIOLATIONS
-from signet_contract.model_input import Array
+from signet_contract.model_input import Array, admits_shape
 
 
 def flattened(content: Any) -> tuple[list[Any], tuple[int, ...]]:
@@ -142,7 +142,7 @@ class ChunkedValues:
             self._add(dtype, values, rows, shape)
             length, *found_shape = shape
             rows += length
-            is_wrong = self.unfit or not _fits(found_shape, item_shape)
+            is_wrong = self.unfit or not admits_shape(item_shape, found_shape)
             if is_wrong and len(content) * math.prod(found_shape) <= content.most_values:
                 rows = len(content)
                 break
@@ -171,10 +171,6 @@ class ChunkedValues:
         for first, found in (self.unfit, unfit_places), (self.non_finite, non_finite_places):
             for place in sorted(found)[: MAX_VIOLATIONS - len(first)]:
                 first.append((rows + place // width, values[place]))
-
-
-def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
-    return len(shape) == len(expected) and all(asked in (-1, size) for size, asked in zip(shape, expected, strict=True))
 
 
 def _require_chunkable(dtype: np.dtype[Any]) -> None:

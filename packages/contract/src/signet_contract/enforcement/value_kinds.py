@@ -243,13 +243,14 @@ def _integers(values: Sequence[int] | Array) -> Array | int:
 
 def _floats(values: Array) -> Array:
     least, greatest = values.min(), values.max()  # both are NaN if any value is
-    if (has_nan := np.isnan(least)) and np.isnan(values).all():  # as an empty column of CSV
+    are_nan = np.isnan(values)
+    if are_nan.all():  # as an empty column of CSV
         return np.full(len(values), _NAN)
     of_all = np.searchsorted(_FLOAT_LIMITS, [least, greatest], "right").tolist()
-    are_apart = has_nan or of_all[0] != of_all[1]
+    are_apart = np.isnan(least) or of_all[0] != of_all[1]
     limits = np.searchsorted(_FLOAT_LIMITS, values, "right") if are_apart else of_all[0]
     codes: Array = 2 * limits + (values == np.floor(values))
-    codes[np.isnan(values)] = _NAN
+    codes[are_nan] = _NAN
     return codes
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.model_input import EXACT, Array
+from signet_contract.model_input import EXACT, Array, admits_shape
 
 _FEW_VALUES = 50  # from so many on numpy is faster
 _TYPES_BY_KIND: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
@@ -99,9 +99,7 @@ class _Tensor:
 
     def _of_numbers(self, numbers: Numbers) -> Array | None:
         shape = (len(numbers), *numbers.shape)
-        fits = len(shape) == len(self._shape) and all(
-            size in (-1, length) for size, length in zip(self._shape, shape, strict=True)
-        )
+        fits = admits_shape(self._shape, shape)
         is_sure = fits and numbers.labels is None and self._types.issuperset(chain.from_iterable(numbers.kinds))
         if not is_sure or not all(self._is_far(block) for block in numbers.blocks):
             return None

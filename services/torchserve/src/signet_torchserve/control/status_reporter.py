@@ -146,7 +146,8 @@ class StatusReporter:
                 if time.monotonic() > deadline:
                     break
             if not is_pause:
-                self._pause_ends = time.monotonic() + (time.monotonic() - began) / BUSY_SHARE
+                now = time.monotonic()
+                self._pause_ends = now + (now - began) / BUSY_SHARE
         except RegistryUnreachable as error:
             logger.warning("The registry cannot be told now what became of the versions: %s", error)
         denied = (it.refusal for name, it in self._deployments.items() if it.denied_until and name in desired)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from signet_contract.model_input import Array
+from signet_contract.model_input import Array, admits_shape
 
 from signet_torchserve.errors import NotServable
 
@@ -95,9 +95,7 @@ def _check(promised: Sequence[Spec], rows: int, answer: Any) -> None:
             )
         for spec, array in zip(_in_order(promised, answer), arrays, strict=True):
             shape = spec["tensor-spec"]["shape"]
-            if len(shape) != array.ndim or any(
-                size not in (-1, actual) for size, actual in zip(shape, array.shape, strict=True)
-            ):
+            if not admits_shape(shape, array.shape):
                 raise NotServable(
                     f"The program answers {_counted(rows, 'row')} with {_named(spec)} of the shape {array.shape}, but "
                     f"its signature promises {tuple(shape)}."
