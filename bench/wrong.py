@@ -168,6 +168,16 @@ def _shapes() -> Iterator[tuple[str, str, Case]]:
     ragged = f'{{"inputs":[[{row}],{",".join(["[1]"] * (MAX_BYTES // 8))}]}}'
     yield "lists", "of different lengths", (ragged.encode(), _UNNAMED, "")
     yield "tensor", "lists of different lengths", (ragged.encode(), _TENSOR, "")
+    numbers = ",".join(["1.5"] * (MAX_BYTES // 4))
+    yield "split", "numbers as columns", (f'{{"dataframe_split":{{"columns":[{numbers}]}}}}'.encode(), _IRIS, "")
+    members = ",".join(['"a":1.5'] * (MAX_BYTES // 8))
+    yield "records", "one key many times", (f"[{{{members}}}]".encode(), _IRIS, "")
+    yield "records", "a huge key", (f'[{{"{"x" * MAX_BYTES}":1.5}}]'.encode(), _IRIS, "")
+    records, _, _ = _records(ROW)
+    yield "records", "a byte order mark before them", (b"\xef\xbb\xbf" + records, _IRIS, "")
+    yield "records", "NaN in each", (records.replace(b"0.2", b"NaN"), _IRIS, "")
+    escaped = records.replace(b"(cm)", rb"(\u0063m)")
+    yield "records", "truncated after escapes", (escaped[:-2], _IRIS, "")
     text = f'"{"x" * (MAX_BYTES // 2)}"'
     huge = f'{{"inputs":[[{text},1,1,1],{",".join(["[1,1,1,1]"] * (MAX_BYTES // 22))}]}}'
     yield "tensor", "a huge text among numbers", (huge.encode(), _TENSOR, "")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -81,6 +82,29 @@ def test_the_alias_follows_the_gate(logged: str, iris: Iris, tmp_path: Path) -> 
     assert enter(measured) == (True, "2")
     assert enter(measured) == (True, "3")
     assert enter(measured - 0.01, threshold=0.1) == (False, "3")
+
+
+def test_others_may_move_the_alias_all_the_time(
+    logged: str, iris: Iris, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that comes too late at every try does not become the champion, and says so."""
+    client = MlflowClient()
+    rivals = [registry.register(logged, 0.9, tmp_path) for _ in range(2)]
+    version = registry.register(logged, 1.0, tmp_path)
+    evaluate = registry.measure
+
+    def overtaken(*args: Any) -> float:
+        rivals.reverse()
+        client.set_registered_model_alias(MODEL, ALIAS, rivals[0])
+        return evaluate(*args)
+
+    client.set_registered_model_alias(MODEL, ALIAS, rivals[0])
+    monkeypatch.setattr(registry, "measure", overtaken)
+    promotion = registry.promote(version, ALIAS, 1.0, 0.9, iris.test, tmp_path)
+    assert not promotion.promoted
+    assert client.get_model_version(MODEL, version).tags["gate.reason"] == promotion.reason
+    assert promotion.reason == "others moved the alias prod during each of 5 tries"
+    assert tracking.champion_version(client, ALIAS) in rivals
 
 
 def test_a_champion_that_cannot_run_is_measured_by_its_tag(

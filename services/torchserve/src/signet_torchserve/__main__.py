@@ -114,7 +114,9 @@ def follow(
 def keep(
     what: str, start: Callable[[Store, Mapping[str, str]], subprocess.Popen[bytes]], store: Store, stop: threading.Event
 ) -> float:
-    """Start one of the processes beside TorchServe, and wait until it ends. Without it the workers do its work.
+    """Start one of the processes beside TorchServe, and wait until it ends.
+
+    Until the next one is there, workers start without a fork, and requests wait for the enforcement service.
 
     Returns:
         Seconds to wait before the next one.

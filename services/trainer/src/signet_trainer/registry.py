@@ -70,6 +70,8 @@ def promote(  # noqa: PLR0913, PLR0917 -- all that the decision rests on
         if champion_version(client, alias) == current:
             client.set_registered_model_alias(MODEL, alias, version)
             break
+    else:
+        promotion = Promotion(promoted=False, reason=f"others moved the alias {alias} during each of {ROUNDS} tries")
     client.set_model_version_tag(MODEL, version, GATE_TAG, promotion.reason)
     return promotion
 

@@ -111,7 +111,7 @@ def _reader(names: tuple[str, ...], types: tuple[type, ...]) -> Callable[[bytes]
 
 
 def of_csv(body: bytes) -> Table:
-    """CSV whose header is plain names, and whose cells are plain numbers.
+    """CSV whose header is plain names, and whose cells are plain numbers; `true` and `false` are none.
 
     Raises:
         ValueError: something about it is not as plain as that.
@@ -127,9 +127,9 @@ def of_csv(body: bytes) -> Table:
             yield b"[" + lines.replace(b"\n", b"],[") + b"]"
 
     first, _, _ = body[start:end].partition(b"\n")
-    rows = numbers.of_texts(simdjson.Parser(), b"[" + first + b"]", rows_in_brackets(), 1)
+    rows = numbers.of_texts(simdjson.Parser(), b"[" + first + b"]", rows_in_brackets(), item_depth=1)
     has_zeros = not all(block.all() for block in rows.blocks)
-    if {bool}.intersection(*rows.kinds) or (has_zeros and _MINUS_ZERO.search(body, start)):
+    if any(bool in kinds for kinds in rows.kinds) or (has_zeros and _MINUS_ZERO.search(body, start)):
         raise ValueError("It has other cells than numbers.")
     if rows.shape != (len(names),) or not all(map(_is_certain, rows.blocks)):
         raise ValueError("What its cells are may depend on who reads them.")

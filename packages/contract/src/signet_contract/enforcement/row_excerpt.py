@@ -126,6 +126,7 @@ class Excerpt:
 
     def of_the_whole(self, rejection: SignatureMismatch) -> SignatureMismatch:
         """The rejection of the whole request, given that of its excerpt, which lists all violations of its values."""
+        # `rejection.more` counts names of columns that are not listed; the violations of values are listed in full.
         violations, total, counted = list[Violation](), rejection.more, set()
         for violation in rejection.violations:
             row = violation.row if self._rows is None or violation.row is None else self._rows[violation.row]
@@ -134,7 +135,7 @@ class Excerpt:
             if row is None or kinds is None:
                 total += 1
                 continue
-            # None for a row that is not among the first of its kind: those are in the excerpt, too, and count the kind.
+            # A kind is counted once, at one of its first rows, which are all in the excerpt; `of` another row is None.
             kind = kinds.of(row)
             key = violation.rule, violation.column, kind
             if kind is not None and key not in counted:

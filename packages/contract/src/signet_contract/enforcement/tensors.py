@@ -41,7 +41,7 @@ def enforced(schema: Schema, decoded: DecodedRequest, policy: frozenset[str]) ->
     """What pyfunc would give the model: one array for an unnamed tensor, a dict of them for named ones.
 
     `policy` has the words that hold. An array of a list in compact form holds zeros: it only tells that the list is
-    admitted.
+    admitted, and no model gets it (`decision.read_whole`).
 
     Raises:
         Rejected: the request makes no such arrays, or the schema does not admit them.

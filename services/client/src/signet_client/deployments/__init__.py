@@ -50,10 +50,10 @@ Models (-m):
   of anything else a new version is made first. A model needs a signature, an input example and the format pt2.
 
 Config (-C name=value), kept on the model version:
-  batch_size       requests that may share one pass through the model
+  batch_size       most new requests in one batch
   max_batch_delay  milliseconds that a request may wait for others
   workers          processes that serve the model
-  timeout_s        seconds that the model may take for one pass, up to 600; a request that takes longer gets a 504
+  timeout_s        seconds that a request may take, and a batch of them, up to 600; then they get a 504
   allow_breaking   true: the version may go live though it breaks what clients of the live one send or read
   wait=false       create, update and delete return at once
 

@@ -12,8 +12,8 @@ _NOT_LOGGED = "registered_model_meta"
 def of_model(folder: Path) -> str:
     r"""Digest of a model's folder: that of the list that `sha256sum` prints of its files, in the order of their paths.
 
-    The same by hand, in the folder:
-    `find . -type f ! -name registered_model_meta -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | sha256sum`
+    The same by hand, in the folder, without what stands before and after it:
+    `find . -type f ! -name registered_model_meta -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`
     """
     files = sorted(
         (path.relative_to(folder).as_posix().encode(), path)

@@ -2,7 +2,8 @@
 
 TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request shows whether
 the deployment answers rightly: after a wrong answer it counts as unable. That request waits in the queue of the
-clients' requests, which they may have filled: so it is told if there is no answer, and that has no consequence.
+clients' requests, which they may have filled: so a deployment whose golden request gets no answer still counts as able,
+and `/ready` only names it under `degraded`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Readiness:
         self._golden: dict[NameAndRevision, _Golden] = {}
 
     def of(self, deployments: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Why some deployments cannot answer, and why others are not at their best, by name.
+        """Why some deployments are unable to answer, and why others are slow to, by name.
 
         A deployment that was not looked at yet counts as able: the controller has just had its golden answers.
 

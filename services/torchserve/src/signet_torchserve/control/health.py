@@ -79,10 +79,10 @@ class Health:
             return False, f"Not served yet: {', '.join(status.pending)}.{registry}", {}
         if not status.deployments:
             return False, f"No registered model is served.{_others(status)}{registry}", {}
-        out, slow = self._readiness.of(status.deployments)
-        degraded = out | slow
+        unable, slow = self._readiness.of(status.deployments)
+        degraded = unable | slow
         troubles = "".join(f" {name} {why}" for name, why in degraded.items())
-        if len(out) == len(status.deployments):
+        if len(unable) == len(status.deployments):
             return False, f"No deployment can answer.{troubles}{registry}", degraded
         served = ", ".join(f"{name} version {revision_id}" for name, revision_id in status.deployments.items())
         return True, f"Serving {served}.{troubles}{_others(status)}{registry}", degraded

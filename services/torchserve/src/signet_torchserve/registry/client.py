@@ -24,7 +24,7 @@ from signet_torchserve.registry.errors import RegistryRefused, RegistryUnreachab
 from signet_torchserve.revision import PREFIX, REASON, REPLICA, SERVED_AT, STATUS, Revision, is_served_at
 
 MAX_TAG_LENGTH = 4000
-LISTED_AS_FAST = 10  # models in a list take as long as one that is asked for alone
+LISTED_AS_FAST = 10  # so many models in a list take as long as one that is asked for alone
 PAGE = 1000  # models: the fewer pages, the fewer models move from one page to another while they are read
 # Every model, and no prompt. MLflow's client adds a filter for models that are tagged as no prompts, unless a filter
 # has that tag's name. A server from before prompts (MLflow 2.21) has no such tags.
