@@ -50,24 +50,25 @@ def test_what_few_parsers_read_is_read(value: str) -> None:
 @pytest.mark.parametrize("place", [0, 1, 150, 299])
 @pytest.mark.parametrize("item", [["x" * 99_999], ["],[" * 30_000], [[1.5] * 30_000], "x" * 99_999], ids=repr)
 def test_an_item_may_be_long(item: Any, place: int) -> None:
-    """Wherever it stands among short ones."""
+    """Wherever it stands among short ones. If it is the first, the list may have been read whole to find its end."""
     items = [[1.5, "a"]] * 300 if isinstance(item, list) else ["a"] * 300
     items[place] = item
     found = chunked_json.loads(json.dumps(items).encode(), {})
-    assert isinstance(found, ChunkedList)
+    if isinstance(found, list):
+        assert (place, found) == (0, items)
+        return
     assert [each for _, chunk in found.chunks() for each in chunk] == items
     assert found.take([place]) == [item]
 
 
 def test_a_list_of_one_chunk_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often its items are asked for."""
+    """It is a Python list then, as it has been read whole."""
     parsed: list[bytes] = []
     monkeypatch.setattr(chunked_lists, "_orjson", lambda items: parsed.append(items) or json.loads(items))
     items = [{"a": "x" * 200_000}]
     found = chunked_json.loads(json.dumps(items).encode(), {})
-    assert [list(found.chunks()), list(found.chunks())] == [[(0, items)]] * 2
-    assert found.take([0]) == items
-    assert len(found) == len(parsed) == 1
+    assert found == items
+    assert len(parsed) == 1
 
 
 @pytest.mark.parametrize("odd", [1.5, "],[", [[]], {"a": "],["}, 10**30, float("nan")], ids=repr)

@@ -81,6 +81,9 @@ ONE_KEY_EACH = json.dumps([{f"k{index}": 1.5} for index in range(30_000)]).encod
 OWN_LABELS = {f"c{index}": {f"{index}.{row}": 1.5 for row in range(20)} for index in range(5000)}
 MISSING = "Model is missing inputs ['a', 'b']. Note that there were extra inputs: ['k0', "
 MANY_NAMES = json.dumps({"dataframe_split": {"columns": ["c"] * 100_000, "data": [[1.5] * 100_000]}}).encode()
+MANY_LABELS = json.dumps({"dataframe_split": {"columns": ["c"] * 100_000, "data": [[1.5, 2.5]]}}).encode()
+ONLY_LABELS = json.dumps({"dataframe_split": {"columns": [1.5] * 100_000}}).encode()
+TOO_MANY_LABELS = "The 'columns' of dataframe_split cannot be read as rows and columns: a row has at least 100000 values"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,8 @@ MANY_NAMES = json.dumps({"dataframe_split": {"columns": ["c"] * 100_000, "data":
         (TENSORS, ONE_KEY_EACH, "The dataframe_records would become a table of 30000 rows and 30000 columns", 1),
         (TENSOR, b'{"dataframe_records":' + ONE_KEY_EACH + b"}", "The dataframe_records would become a table of", 1),
         (TWO, MANY_NAMES, "The body cannot be read as rows and columns: a row has at least ", 1),
+        (TWO, MANY_LABELS, TOO_MANY_LABELS, 1),
+        (TWO, ONLY_LABELS, TOO_MANY_LABELS, 1),
         (WIDE, json.dumps(OWN_LABELS).encode(), "The columns would become a table of 100000 rows and 5000 columns", 1),
         (WIDE, b"{}", "Model is missing inputs ['c0', ", 5000),
         (TWO, b'{"a": 1.5, "b": 2.5, "' + b"x" * 1_000_000 + b'": 1}', "Model has no inputs ['xxx", 1),

@@ -44,7 +44,7 @@ class PredictOptions:
 
 def predict(options: PredictOptions, server: PredictionServer) -> int:
     """Print the answer and return the exit code: 0 for a prediction, 1 for a rejection. Raises ClientError."""
-    if not options.deployment_name.strip("."):
+    if not options.deployment_name.strip("."):  # "." and ".." would vanish from the URL's path
         raise InvalidSetting("--deployment_name", options.deployment_name, "a registered model's name")
     body = _read(options.input_file_path)
     content_type = _CONTENT_TYPES.get(Path(options.input_file_path).suffix.lower())

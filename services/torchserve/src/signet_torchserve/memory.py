@@ -30,7 +30,7 @@ def free_mib(root: Path = Path("/")) -> float:
 
 
 class Taken(NamedTuple):
-    """What processes take, in MiB. What a process shares with the one that forked it is not counted."""
+    """What processes take together, in MiB. What one shares with the process that forked it is not counted."""
 
     alone_mib: float
     """What is theirs alone, files of the model apart."""

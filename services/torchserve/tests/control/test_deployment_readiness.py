@@ -28,6 +28,8 @@ class Echo:
     def handle(self, batch, context):
         if batch[0]["body"] == b"long":
             time.sleep(20)
+        if batch[0]["body"] == b'"refused"':
+            context.set_response_status(code=400, idx=0)
         return ["1"] * len(batch)
 """
 NAMES = ("one", "other")
@@ -54,10 +56,10 @@ def health(server: SmallServer, monkeypatch: pytest.MonkeyPatch) -> Health:
     return Health(status, server.api, server.store)
 
 
-def _expect(server: SmallServer, name: str, response: int) -> None:
+def _expect(server: SmallServer, name: str, response: int, request: str = "x") -> None:
     folder = server.store.unpacked(name, "1")
     folder.mkdir(exist_ok=True)
-    (folder / "golden.json").write_text(json.dumps({"request": {}, "response": response}))
+    (folder / "golden.json").write_text(json.dumps({"request": request, "response": response}))
 
 
 def _degraded(health: Health) -> dict[str, str]:
@@ -99,6 +101,11 @@ def test_a_wrong_golden_answer(server: SmallServer, health: Health) -> None:
     until("one is degraded", lambda: "one" in _degraded(health))
     assert _degraded(health) == {"one": "version 1: The golden request is answered with 1: expected 2."}
     assert health.ready()[0]
+    _expect(server, "one", 1, "refused")
+    rejected = "version 1: The golden request is rejected: "
+    until("one is degraded as it is rejected", lambda: _degraded(health).get("one", "").startswith(rejected))
+    _expect(server, "one", 2)
+    until("one is degraded", lambda: "answered with" in _degraded(health).get("one", ""))
     _expect(server, "other", 2)
     until("the replica is not ready", lambda: not health.ready()[0])
     assert str(health.ready()[1]["message"]).startswith("No deployment can answer. one version 1: The golden request")

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from etag_server import Server, started
 from memory_replica import SaidRegistry
 from memory_server import MemoryServer
+from signet_torchserve import memory
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.control.rollout import Rollout, Superseded
 from signet_torchserve.errors import NotServable
@@ -102,8 +104,19 @@ def moved_by_others() -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize(("up", "asked_for"), [(0, [1, 3]), (1, [1, 3]), (2, [2, 3]), (3, [3]), (5, [3])])
 def test_workers_that_are_up_go_on(up: int, asked_for: list[int], tmp_path: Path) -> None:
-    """Of three, none ends for the rollout of a version that serves already, as after a restart."""
+    """Of three, none ends for the rollout of a version that serves already, as after a restart.
+
+    For each that is missing then, as much memory is reserved as one that is up takes.
+    """
     server, ensure, asked = MemoryServer(), MemoryServer.ensure, list[int]()
+    server.pids = (os.getpid(),) * max(1, up)
+    reserved_mib = list[float]()
+
+    class Budget(MemoryBudget):
+        def reserved(self, needed_mib: float) -> AbstractContextManager[None]:
+            reserved_mib.append(needed_mib)
+            return super().reserved(needed_mib)
+
     if up:
         server.ensure("fare", "1", tmp_path, Options(workers=up))
 
@@ -114,9 +127,13 @@ def test_workers_that_are_up_go_on(up: int, asked_for: list[int], tmp_path: Path
     server.ensure = noting  # type: ignore[method-assign]  # to see what is asked for
     rollout = rollout_of(Revision("1", {}), SaidRegistry(), server)
     rollout._options = Options(workers=3)
-    rollout._budget = MemoryBudget(frozenset())
+    rollout._budget = Budget(frozenset())
     rollout._bring_up(tmp_path)
     assert asked == asked_for
+    of_one_mib = memory.taken([os.getpid()], tmp_path).alone_mib
+    assert reserved_mib == [
+        pytest.approx((last - first) * of_one_mib, rel=0.1) for first, last in itertools.pairwise(asked)
+    ]
 
 
 @pytest.mark.parametrize("answer", [counting, moved_by_others])

@@ -99,7 +99,8 @@ class _Reader:
             return json_text.exact(self.body[start:end])
         if kind == b"[" or is_labelled:
             _require_narrow(self.body[start + 1 : min(end, start + _WIDE_BYTES)].lstrip(), self.most_items)
-            return ChunkedList(self.body, start + 1, end - 1, self.least, self.labels)
+            chunked = ChunkedList(self.body, start + 1, end - 1, self.least, self.labels)
+            return chunked if chunked.read_whole is None else chunked.read_whole
         beginning = self.body[start : min(end, start + _WIDE_BYTES)]
         if beginning.count(b":") > self.most_members:
             _require_narrow(beginning, self.most_members)
@@ -130,6 +131,7 @@ def _require_narrow(beginning: bytes, most: float) -> None:
             some = json_text.exact(beginning[: comma.start() - _FEW_BYTES] + closing)
             if len(some) > most:
                 raise TooWide(len(some))
+            return
 
 
 def _address(buffer: Any) -> int:

@@ -29,7 +29,9 @@ _TRIES = 8
 _OPENING, _CLOSING = re.compile(rb'[\[{\s]*"?'), re.compile(rb'"?[\]}\s]*\Z')
 _BLANK, _LABEL = re.compile(r"\s*"), re.compile(r'\s*"0"\s*:\s*')
 _BETWEEN_LABELLED = re.compile(rb'(,)\s*"[0-9]+"\s*:')
-_BETWEEN_NESTED, _BETWEEN_PLAIN = re.compile(rb"[\]}]\s*(,)\s*[\[{]"), re.compile(rb"(,)")
+# Two patterns, as one byte is found faster than one of two.
+_BETWEEN_NESTED = re.compile(rb"\}\s*(,)\s*[\[{]"), re.compile(rb"\]\s*(,)\s*[\[{]")
+_BETWEEN_PLAIN = (re.compile(rb"(,)"),)
 
 
 class MustReadWhole(Exception):
@@ -58,7 +60,7 @@ class ChunkedList:
         self._parsers = [_orjson, _exact]
         begins_nested = body[start : start + MIN_BYTES].lstrip()[:1] in (b"[", b"{")
         between_any = _BETWEEN_NESTED if begins_nested else _BETWEEN_PLAIN
-        self._between, self._bytes = [_BETWEEN_LABELLED if self.is_labelled else between_any], least
+        self._between, self._bytes = [_BETWEEN_LABELLED] if self.is_labelled else [*between_any], least
         self.first_text = b""
         """The first item's text; empty if it is long."""
         if found := self._short_first():
@@ -67,7 +69,7 @@ class ChunkedList:
             if not self.is_labelled:
                 opening, closing = _OPENING.findall(self.first_text)[0], _CLOSING.findall(self.first_text)[0]
                 alike = re.compile(_spaced(closing) + rb"\s*(,)\s*" + _spaced(opening))
-                self._between = [alike, between_any]
+                self._between = [alike, *between_any]
         else:
             _, (self.first, *_) = self._chunk(start, 0)
 
@@ -88,6 +90,12 @@ class ChunkedList:
         for _ in self.chunks(None if self.is_labelled else _counted) if self._places[-1] <= self._end else ():
             pass
         return self._rows[-1]
+
+    @property
+    def read_whole(self) -> list[Any] | None:
+        """All items, if they have been read as one chunk; the names of a labelled list would be missing."""
+        start, stop, items = self._last
+        return items if start == self._start and stop == self._end and not self.is_labelled else None
 
     @property
     def most_values(self) -> int:

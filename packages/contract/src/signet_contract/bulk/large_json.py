@@ -30,6 +30,8 @@ _MANY = 4096
 # As in {"inputs": {"a": [1.5, 2.5]}}.
 _LEVELS = 2
 
+_DOCUMENT = re.compile(rb"[ \t\r\n]*[\[{]")  # how a list or an object begins
+
 # How a list of numbers, a list of records, and an object of numbers that are named by numbers begin.
 _BEGINNING = re.compile(
     rb'(?P<numbers>(?:\[[ \t\r\n]*){1,8}+(?=[-0-9tfNI]))|(?P<records>\[[ \t\r\n]*(?=\{))|(?P<labelled>\{)(?="[0-9]+":)'
@@ -42,8 +44,8 @@ def loads(body: bytes) -> Any:
     Raises:
         ValueError: it has none, or something about it is unusual: it must be parsed in the ordinary way.
     """
-    if b"\\" in body:
-        raise ValueError("It has escapes.")
+    if b"\\" in body or not _DOCUMENT.match(body):  # an escaped quote would be taken for the end of a text
+        raise ValueError("It has escapes, or is neither a list nor an object.")
     try:
         text, lists = _taken_apart(body)
         # Any other empty text could be of a placeholder that the client has made up.

@@ -14,7 +14,7 @@ from signet_contract.bulk import tables
 from signet_contract.bulk.chunked_lists import ChunkedList, MustReadWhole
 from signet_contract.bulk.numbers import Numbers
 from signet_contract.decoded_request import DecodedRequest, Format
-from signet_contract.enforcement import list_access, regular_tables
+from signet_contract.enforcement import columns, list_access, regular_tables
 from signet_contract.enforcement.regular_tables import RegularTable
 from signet_contract.enforcement.value_kinds import Kinds
 
@@ -54,7 +54,10 @@ def table(
 
 
 def _of_split(schema: Schema, content: Any, kinds: Mapping[Any, Kinds], most_names: float) -> RegularTable | None:
-    if type(content) is not dict or not {"data"} <= content.keys() <= {"columns", "data", "index"}:
+    if type(content) is not dict:
+        return None
+    _require_few_labels(schema, content.get("columns"))
+    if not {"data"} <= content.keys() <= {"columns", "data", "index"}:
         return None
     rows, names, index = content["data"], content.get("columns"), content.get("index")
     found: RegularTable | None = None
@@ -76,6 +79,12 @@ def _of_split(schema: Schema, content: Any, kinds: Mapping[Any, Kinds], most_nam
         return parts
 
     return replace(found, names=names or found.names, cut=cut)
+
+
+def _require_few_labels(schema: Schema, names: Any) -> None:
+    """Reject more labels than a table may have columns, in compact form, before any is made a Python object."""
+    if list_access.is_compact(names) and list_access.is_column(names) and len(names) > columns.max_width(schema):
+        raise columns.too_wide(schema, "'columns' of dataframe_split", len(names))
 
 
 def _fit(names: Any, found: RegularTable) -> bool:

@@ -22,8 +22,8 @@ from signet_torchserve.control.observed import Observed, Observer, RunningDrain,
 from signet_torchserve.control.presence import Presence
 from signet_torchserve.control.retry_loop import keep_going
 from signet_torchserve.control.rollout import Rollout, Superseded
-from signet_torchserve.control.rollout_outcomes import Outcomes
 from signet_torchserve.control.status_reporter import StatusReporter
+from signet_torchserve.control.version_outcomes import Outcomes
 from signet_torchserve.memory_budget import MemoryBudget
 from signet_torchserve.registry.client import Registry
 from signet_torchserve.registry.errors import RegistryError

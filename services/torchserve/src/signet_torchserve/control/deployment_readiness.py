@@ -1,9 +1,9 @@
 """Which deployments of this replica can answer. `/ready` waits `WAIT_S` at most: else it tells what was seen last.
 
 TorchServe's account of its workers says whether a deployment can answer. Each deployment's golden request shows whether
-the deployment answers rightly: after a wrong answer it counts as unable. That request waits in the queue of the
-clients' requests, which they may have filled: so a deployment whose golden request gets no answer still counts as able,
-and `/ready` only names it under `degraded`.
+the deployment answers rightly: after another answer than the golden one, or a 400, it counts as unable. That request
+waits in the queue of the clients' requests, which they may have filled: so a deployment whose golden request gets no
+answer in time, or a 5xx, still counts as able, and `/ready` only names it under `degraded`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from signet_torchserve.archive.golden import Golden
 from signet_torchserve.archive.store import Store
-from signet_torchserve.server.model_server import ModelServer, ModelServerError
+from signet_torchserve.server.model_server import ModelServer, ModelServerError, RequestRejected
 
 # What was seen is used again for so long, however often `/ready` is asked.
 WORKERS_EVERY_S = 1.0
@@ -74,7 +74,7 @@ class _Golden:
     """What came of a deployment's golden request.
 
     Attributes:
-        mismatch: what was wrong with its last answer.
+        mismatch: what was wrong with its last answer, a 400 included.
         error: why there is none.
     """
 
@@ -93,6 +93,8 @@ class _Golden:
         try:
             self.mismatch = golden.mismatch(self._server.predict(*self._deployment, golden.request))
             self.error = None
+        except RequestRejected as rejected:
+            self.mismatch, self.error = f"The golden request is rejected: {rejected}", None
         except ModelServerError as error:
             self.error = str(error)
 

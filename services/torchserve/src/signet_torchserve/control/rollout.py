@@ -245,7 +245,7 @@ class Rollout:
         with self._step("workers"):
             self._start(folder, first)
             if workers > first:  # `run` has reserved an estimate for one worker; now a worker's memory can be measured
-                with self._budget.reserved((workers - first) * self._taken(folder).alone_mib):
+                with self._budget.reserved((workers - first) * self._taken(folder).alone_mib / first):
                     self._start(folder, workers)
 
     def _start(self, folder: Path, workers: int) -> None:

@@ -1,6 +1,8 @@
 """A program that torch itself loads and runs: the plain way beside `code_generation`, for every program.
 
-torch's module checks sizes only if the file holds its sample inputs, and those are a pickle. So `Guards` do it here.
+torch's module has two checks of sizes. Its guards need the file's sample inputs, and those are a pickle. Its
+`validate_inputs` is coarser: if a guard leaves one size from 2 up, it takes no other, not even 1. So `Guards` check
+sizes here.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class TorchModule:
         if any(weight.device != device for weight in exported.state_dict.values()):
             exported = move_to_device_pass(exported, device)
         self._module = exported.module()
-        # Only for params: if a guard leaves one size from 2 up, torch's own check takes no other, not even 1.
+        # Only a program with params needs it: nothing else refuses a param that the program does not have.
         self._module.validate_inputs = exported.call_spec.in_spec.child(1).num_leaves > 0
         self._guards = Guards.of(path)
         inputs = set(exported.graph_signature.user_inputs)
