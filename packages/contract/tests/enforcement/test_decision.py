@@ -139,15 +139,25 @@ def _depth(value: Any) -> int:
     return 0 if items is None else 1 + max(map(_depth, items), default=0)
 
 
-DEFAULTS: dict[str, Any] = {"double": 1.5, "long": 1, "string": "a", "boolean": True}
+DEFAULTS: dict[str, Any] = {
+    "double": 1.5,
+    "float": 1.5,
+    "long": 1,
+    "integer": 1,
+    "string": "a",
+    "boolean": True,
+    "datetime": "2020-01-02",
+}
+NEAR_INFINITY = 2**1024 - 1
 
 
 @given(st.data())
 def test_a_long_param_is_decided_as_mlflow_decides(data: st.DataObject) -> None:
-    """MLflow is first asked about one value of each kind, and says the same of all."""
+    """MLflow is asked about one value of each kind, and says the same of all."""
     type_ = data.draw(st.sampled_from(sorted(DEFAULTS)))
     spec = ParamSpec("p", type_, [DEFAULTS[type_]], (-1,))
-    sent = data.draw(st.lists(st.one_of(drawn.anything, st.just(DEFAULTS[type_])), max_size=3)) * 30
+    values = st.one_of(drawn.anything, st.sampled_from([DEFAULTS[type_], None, 10**30, NEAR_INFINITY]))
+    sent = data.draw(st.lists(values, max_size=3)) * 30
     signature = ModelSignature(oracle.columns_schema(("double", "a")), params=ParamSchema([spec]))
     try:
         mlflows = ParamSpec.validate_param_spec(sent, spec)

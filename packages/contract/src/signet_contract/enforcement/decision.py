@@ -43,7 +43,7 @@ from signet_contract.bulk.chunked_lists import MIN_BYTES, MustReadWhole, Nothing
 from signet_contract.decoded_request import UNREAD, DecodedRequest, Format
 from signet_contract.enforcement import column_values, columns, float32, likely_mistakes, list_access, tensors
 from signet_contract.enforcement.row_excerpt import Excerpt
-from signet_contract.enforcement.value_kinds import Kinds
+from signet_contract.enforcement.value_kinds import Kinds, types_of
 from signet_contract.errors import Rejected, SignatureMismatch, Violation
 from signet_contract.json_text import has_many_digits, of_utf8, require_shallow, without_collector
 from signet_contract.model_input import Array, ModelInput
@@ -157,8 +157,8 @@ def _decide(signature: ModelSignature, decoded: DecodedRequest, policy: frozense
     inputs = tensors.enforced(schema, decoded, policy) if is_tensor else _columns(schema, decoded, policy)
     if list_access.is_compact(sent):
         raise NothingWrong
-    if excerpted != sent:  # only now, as MLflow takes a microsecond for each value
-        params = _params(signature, sent, policy)
+    if excerpted != sent:
+        params = _with_all_values(signature, params, sent, policy)
     return ModelInput(inputs, params, framed=not is_tensor)
 
 
@@ -221,6 +221,30 @@ def _params(signature: ModelSignature, sent: Any, policy: frozenset[str]) -> dic
     if Policy.NON_FINITE not in policy:
         _reject_infinite({name: params[name] for name in params if name in (sent or {})})
     return dict(params)
+
+
+def _with_all_values(
+    signature: ModelSignature, params: dict[str, Any], sent: dict[str, Any], policy: frozenset[str]
+) -> dict[str, Any]:
+    """Params of which MLflow has admitted and converted one value of each kind, with all values.
+
+    MLflow converts each value by itself, and takes a microsecond for it. So the same is done here.
+    """
+    types = {spec.name: spec.dtype for spec in signature.params.params}
+    lists = {name: values for name, values in sent.items() if type(values) is list}
+    if DataType.datetime not in map(types.get, lists):  # MLflow reads texts as times, too
+        with suppress(OverflowError):  # of an integer that rounds to 2.0**1024
+            return params | {name: _converted(values, types[name]) for name, values in lists.items()}
+    return _params(signature, sent, policy)
+
+
+def _converted(values: list[Any], type_: Any) -> list[Any]:
+    if not isinstance(type_, DataType):
+        return values
+    python_type = type_.to_python()  # type: ignore[no-untyped-call]  # MLflow types it in part
+    if {python_type, type(None)}.issuperset(types_of(values)):
+        return values
+    return [value if value is None else python_type(value) for value in values]
 
 
 def _one_of_each_kind(value: Any, type_: Any) -> Any:
