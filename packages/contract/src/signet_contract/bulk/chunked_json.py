@@ -100,7 +100,7 @@ class _Reader:
         if kind == b"[" or is_labelled:
             _require_narrow(self.body[start + 1 : min(end, start + _WIDE_BYTES)].lstrip(), self.most_items)
             chunked = ChunkedList(self.body, start + 1, end - 1, self.least, self.labels)
-            return chunked if chunked.read_whole is None else chunked.read_whole
+            return chunked if chunked.only_chunk is None else chunked.only_chunk
         beginning = self.body[start : min(end, start + _WIDE_BYTES)]
         if beginning.count(b":") > self.most_members:
             _require_narrow(beginning, self.most_members)

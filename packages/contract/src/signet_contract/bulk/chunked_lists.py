@@ -92,8 +92,8 @@ class ChunkedList:
         return self._rows[-1]
 
     @property
-    def read_whole(self) -> list[Any] | None:
-        """All items, if they have been read as one chunk; the names of a labelled list would be missing."""
+    def only_chunk(self) -> list[Any] | None:
+        """All items, if they have been read as one chunk; None for labelled ones, whose labels it would lack."""
         start, stop, items = self._last
         return items if start == self._start and stop == self._end and not self.is_labelled else None
 
