@@ -16,7 +16,7 @@ import anyio
 import mlflow.db
 import uvicorn
 
-from signet_mlflow_server import accounts, prompt_check, scratch
+from signet_mlflow_server import accounts, deletions, prompt_check, scratch
 from signet_mlflow_server.changes import Changes
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def serve(settings: Settings) -> None:
 
     handlers.initialize_backend_stores(settings.backend_store_uri, settings.backend_store_uri, PROXIED_ARTIFACT_ROOT)
     prompt_check.read_one_tag(handlers)
+    deletions.try_again(handlers)
     app = accounts.app(settings, settings.accounts_file) if settings.accounts_file else fastapi_app.app
     if settings.is_streaming:
         _stream(settings, fastapi_app, app)
