@@ -20,14 +20,13 @@ def try_again(handlers: Any) -> None:
     delete = store.delete_registered_model
 
     def delete_registered_model(name: str) -> None:
-        for _ in range(TRIES - 1):
+        for tries_left in reversed(range(TRIES)):
             try:
                 delete(name)
             except MlflowException as error:
-                if not isinstance(error.__cause__, IntegrityError):
+                if not tries_left or not isinstance(error.__cause__, IntegrityError):
                     raise
             else:
                 return
-        delete(name)
 
     store.delete_registered_model = delete_registered_model

@@ -203,9 +203,13 @@ def _declared_params(signature: ModelSignature, sent: Any) -> tuple[Any, Any]:
         if list_access.is_compact(sent):
             raise MustReadWhole
         return sent, sent
-    types = {spec.name: spec.dtype for spec in signature.params.params}
+    types = _param_types(signature)
     declared = {name: value for name, value in sent.items() if name in types}
     return {name: _one_of_each_kind(value, types[name]) for name, value in declared.items()}, declared
+
+
+def _param_types(signature: ModelSignature) -> dict[str, Any]:
+    return {spec.name: spec.dtype for spec in signature.params.params}
 
 
 def _params(signature: ModelSignature, sent: Any, policy: frozenset[str]) -> dict[str, Any]:
@@ -230,7 +234,7 @@ def _with_all_values(
 
     MLflow converts each value by itself, and takes a microsecond for it. So the same is done here.
     """
-    types = {spec.name: spec.dtype for spec in signature.params.params}
+    types = _param_types(signature)
     lists = {name: values for name, values in sent.items() if type(values) is list}
     if DataType.datetime not in map(types.get, lists):  # MLflow reads texts as times, too
         with suppress(OverflowError):  # of an integer that rounds to 2.0**1024
